@@ -1,0 +1,215 @@
+"""What a run is made of: frozen dataclasses, their validation, their JSON form and their command-line flags."""
+
+import argparse
+import dataclasses
+import math
+import types
+import typing
+from dataclasses import dataclass, field
+
+DATA_SETS = ("cifar-10", "MNIST", "mnist-5k")
+LOSS_MODES = ("hinge-loss", "softmax")
+PRECISIONS = ("auto", "float32", "bfloat16")
+
+
+class ConfigError(ValueError):
+    """A setting that no network or training can have; the message says what was expected and received."""
+
+
+def expect(condition, field_name, expected, received):
+    """Raise a `ConfigError` naming field, expectation and value unless `condition` holds."""
+    if not condition:
+        raise ConfigError(f"{field_name}: expected {expected}, received {received!r}")
+
+
+def setting(default, help_text, **flag):
+    """A dataclass field with its help text and further keywords for argparse."""
+    return field(default=default, metadata={"help": help_text, **flag})
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The network. The defaults are the paper's CIFAR-10 network.
+
+    Raises:
+        ConfigError: a value is out of range, lists disagree in length, or the poolings outgrow the image.
+    """
+
+    input_shape: tuple[int, int, int] = (32, 32, 3)
+    input_range: tuple[float, float] = (-1.0, 1.0)
+    classes: int = 10
+    conv: tuple[int, ...] = setting((128, 128, 256, 256, 512, 512), "channels of each convolution; none given: dense net")
+    max_pool: tuple[int, ...] = setting((0, 1, 0, 1, 0, 1), "1 where 2x2 max-pooling follows the convolution, else 0")
+    filter_size: int = setting(3, "side of the convolution kernels")
+    fc: tuple[int, ...] = setting((1024, 1024), "units of each hidden dense layer; none given: no hidden dense layer")
+    levels: int = setting(2, "2: binary weights and activations; 3: ternary", choices=(2, 3))
+    threshold: float = setting(0.0, "ternary: values of at most this size become 0; in [0, 1)")
+    continuous: bool = setting(False, "train the real-valued twin: no quantizer, hard tanh for sign")
+    bn_decay: float = setting(0.999, "decay of batch norm's moving averages; in [0, 1)")
+
+    def __post_init__(self):
+        check_types(self)
+        expect(all(n > 0 for n in (*self.input_shape, self.classes)), "input_shape, classes", "positive sizes",
+               (self.input_shape, self.classes))  # fmt: skip
+        expect(self.input_range[0] < self.input_range[1], "input_range", "low < high", self.input_range)
+        for name in ("conv", "fc"):
+            sizes = getattr(self, name)
+            expect(all(0 < n <= 65536 for n in sizes), name, "sizes from 1 to 65536", list(sizes))
+        expect(len(self.max_pool) == len(self.conv), "max_pool", f"one entry for each of the {len(self.conv)} in conv",
+               list(self.max_pool))  # fmt: skip
+        expect(set(self.max_pool) <= {0, 1}, "max_pool", "entries 0 or 1", list(self.max_pool))
+        most = int(math.log2(min(self.input_shape[:2])))
+        expect(sum(self.max_pool) <= most, "max_pool",
+               f"at most {most} poolings for images of {self.input_shape[0]}x{self.input_shape[1]}", sum(self.max_pool))  # fmt: skip
+        expect(1 <= self.filter_size <= 31, "filter_size", "1 to 31", self.filter_size)
+        expect(self.levels in (2, 3), "levels", "2 or 3", self.levels)
+        expect(0 <= self.threshold < 1, "threshold", "a value in [0, 1)", self.threshold)
+        expect(self.threshold == 0 or self.levels == 3, "threshold", "0 unless levels is 3", self.threshold)
+        expect(not (self.continuous and self.levels == 3), "continuous", "levels 2 (there is no quantizer)", self.levels)
+        expect(0 <= self.bn_decay < 1, "bn_decay", "a value in [0, 1)", self.bn_decay)
+
+    @property
+    def kind(self):
+        """The field's word for the network: "binary", "ternary" or "continuous"."""
+        return "continuous" if self.continuous else {2: "binary", 3: "ternary"}[self.levels]
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """The training. The defaults are the paper's for CIFAR-10.
+
+    Raises:
+        ConfigError: a value is out of range.
+    """
+
+    data_set: str = setting("cifar-10", "data set; mnist-5k is embedded and needs no download", choices=DATA_SETS)
+    batch_size: int = setting(50, "images in a training batch")
+    epochs: int = setting(500, "passes over the training images")
+    lr_start: float = setting(1e-3, "Adam's learning rate in the first epoch")
+    lr_end: float = setting(3e-7, "rate that the exponential schedule, a factor an epoch, reaches after the last epoch")
+    loss_mode: str = setting("hinge-loss", "hinge-loss is squared, with targets +-1", choices=LOSS_MODES)
+    ckpt_n: int = setting(1, "write a checkpoint every this many epochs, and at each new best")
+    seed: int = setting(0, "fixes initial weights and shuffles")
+    precision: str = setting("auto", "arithmetic of the layers; auto: bfloat16 where hardware has it", choices=PRECISIONS)
+    deterministic: bool = setting(False, "the same bits on every run, at some cost in speed")
+    debug: bool = setting(False, "smoke test: 500 training images, 2 epochs unless --epochs is given")
+
+    def __post_init__(self):
+        check_types(self)
+        expect(self.data_set in DATA_SETS, "data_set", f"one of {', '.join(DATA_SETS)}", self.data_set)
+        expect(self.loss_mode in LOSS_MODES, "loss_mode", f"one of {', '.join(LOSS_MODES)}", self.loss_mode)
+        expect(self.precision in PRECISIONS, "precision", f"one of {', '.join(PRECISIONS)}", self.precision)
+        for name in ("batch_size", "epochs", "ckpt_n"):
+            expect(getattr(self, name) > 0, name, "at least 1", getattr(self, name))
+        expect(0 <= self.seed < 2**32, "seed", "a whole number in [0, 2^32)", self.seed)
+        for name in ("lr_start", "lr_end"):
+            expect(0 < getattr(self, name) < math.inf, name, "a positive number", getattr(self, name))
+
+    def learning_rate(self, epoch):
+        """The rate of epoch 0, 1, ...: exponential from `lr_start`, to reach `lr_end` after the last epoch."""
+        return self.lr_start * (self.lr_end / self.lr_start) ** (epoch / self.epochs)
+
+
+# What differs from the dataclasses' defaults, which are the paper's CIFAR-10 settings.
+PRESETS = {
+    "cifar-10": {},
+    "MNIST": {
+        "input_shape": (28, 28, 1), "input_range": (0.0, 1.0),
+        "conv": (), "max_pool": (), "fc": (1024, 1024, 1024), "epochs": 100, "bn_decay": 0.99,
+    },
+    "mnist-5k": {
+        "input_shape": (28, 28, 1), "input_range": (0.0, 1.0), "conv": (32, 32, 64, 64), "max_pool": (0, 1, 0, 1),
+        "fc": (256,), "epochs": 30, "lr_end": 1e-5, "bn_decay": 0.95,
+    },
+}  # fmt: skip
+
+
+def settings_for(given):
+    """The two configs for the flags given by hand: their data set's preset, overridden by them.
+
+    Args:
+        given: dict from field name to value, from any mixture of both configs.
+
+    Returns:
+        (ModelConfig, TrainConfig)
+    """
+    data_set = given.get("data_set", TrainConfig.data_set)
+    expect(data_set in DATA_SETS, "data_set", f"one of {', '.join(DATA_SETS)}", data_set)
+    debug = {"epochs": 2} if given.get("debug") else {}
+    merged = PRESETS[data_set] | debug | given
+    if "conv" in given and not given["conv"]:
+        merged = {"max_pool": ()} | ({**merged, "max_pool": ()} if "max_pool" not in given else merged)
+    return tuple(
+        kind(**{f.name: merged[f.name] for f in dataclasses.fields(kind) if f.name in merged})
+        for kind in (ModelConfig, TrainConfig)
+    )
+
+
+def add_flags(parser):
+    """Add a flag for every field that has a help text; only flags given by hand appear in the namespace."""
+    for kind in (ModelConfig, TrainConfig):
+        for f in dataclasses.fields(kind):
+            if f.metadata:
+                parser.add_argument(f"--{f.name}", default=argparse.SUPPRESS, **_flag(f))
+
+
+def _flag(f):
+    options = {k: v for k, v in f.metadata.items() if k != "help"}
+    if f.type is bool:
+        return options | {"action": "store_true", "help": f.metadata["help"]}
+    shown = " ".join(map(str, f.default)) if isinstance(f.default, tuple) else f.default
+    options["help"] = f"{f.metadata['help']} (default: {shown}{_other_defaults(f.name)})"
+    if "choices" not in options:
+        options["metavar"] = {int: "N", float: "X"}.get(f.type, "N")
+    if isinstance(f.default, tuple):
+        return options | {"type": int, "nargs": "*"}
+    return options | {"type": f.type}
+
+
+def _other_defaults(name):
+    """The values that presets give to a flag, as help text: '; MNIST: 100; mnist-5k: 30'."""
+    values = {data_set: preset[name] for data_set, preset in PRESETS.items() if name in preset}
+    spelled = {k: (" ".join(map(str, v)) or "none") if isinstance(v, tuple) else v for k, v in values.items()}
+    return "".join(f"; {data_set}: {value}" for data_set, value in spelled.items())
+
+
+def to_json(config):
+    """A config as a dict that JSON can hold."""
+    return dataclasses.asdict(config)
+
+
+def from_json(kind, values):
+    """The config of class `kind` from the dict that `to_json` made.
+
+    Raises:
+        ConfigError: unknown or missing keys, wrong types, or values out of range.
+    """
+    expect(isinstance(values, dict), kind.__name__, "an object", values)
+    names = {f.name for f in dataclasses.fields(kind)}
+    expect(set(values) == names, kind.__name__, f"the keys {sorted(names)}", sorted(values))
+    return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+
+
+def check_types(config):
+    """Raise a `ConfigError` for the first field whose value is not of its annotated type."""
+    for f in dataclasses.fields(config):
+        value = getattr(config, f.name)
+        expect(_is_a(value, f.type), f.name, _type_name(f.type), value)
+
+
+def _is_a(value, annotation):
+    if isinstance(annotation, types.GenericAlias):
+        parts = typing.get_args(annotation)
+        if not isinstance(value, tuple):
+            return False
+        if parts[-1] is Ellipsis:
+            return all(_is_a(v, parts[0]) for v in value)
+        return len(value) == len(parts) and all(map(_is_a, value, parts))
+    if annotation is float:
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return type(value) is annotation
+
+
+def _type_name(annotation):
+    names = {int: "a whole number", float: "a finite number", bool: "true or false", str: "a string"}
+    return names.get(annotation, f"a list: {annotation}")

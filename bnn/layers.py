@@ -1,0 +1,219 @@
+"""Layers of quantized networks. Importing this module makes saved networks loadable."""
+
+import keras
+from keras import ops
+
+from bnn import kernels
+
+
+def _quantizer(identifier):
+    """A quantizer from None, a callable or a saved config."""
+    if isinstance(identifier, dict):
+        return keras.saving.deserialize_keras_object(identifier)
+    if identifier is not None and not callable(identifier):
+        raise ValueError(f"quantizer: expected None or a callable, received {identifier!r}")
+    return identifier
+
+
+def _positive(name, value):
+    if not isinstance(value, int) or value < 1:
+        raise ValueError(f"{name}: expected a positive whole number, received {value!r}")
+    return value
+
+
+@keras.saving.register_keras_serializable("bnn")
+class WeightClip(keras.constraints.Constraint):
+    """Clip latent weights to [-limit, limit] after every optimizer step (paper, section 2).
+
+    Beyond 1 the straight-through gradient is 0, so an unclipped weight could never come back.
+    """
+
+    def __init__(self, limit=1.0):
+        self.limit = limit
+
+    def __call__(self, weights):
+        """The clipped weights."""
+        return ops.clip(weights, -self.limit, self.limit)
+
+    def get_config(self):
+        """Arguments of the constructor."""
+        return {"limit": self.limit}
+
+
+class _QuantLayer(keras.Layer):
+    """A layer that multiplies its input by a quantized kernel; the latent kernel is real and stays float32."""
+
+    def __init__(self, kernel_quantizer, **kwargs):
+        super().__init__(**kwargs)
+        self.kernel_quantizer = _quantizer(kernel_quantizer)
+
+    def _add_kernel(self, shape):
+        # No autocast: rounded to bfloat16 first, a weight just above the threshold would fall on it.
+        self.kernel = self.add_weight(
+            shape=shape, initializer="glorot_uniform", constraint=WeightClip(), autocast=False, name="kernel"
+        )
+
+    def quantized_kernel(self):
+        """The kernel w_b that the layer multiplies by, in the layer's compute dtype."""
+        kernel = ops.convert_to_tensor(self.kernel)
+        if self.kernel_quantizer is not None:
+            kernel = self.kernel_quantizer(kernel)
+        return ops.cast(kernel, self.compute_dtype)
+
+    def call(self, inputs):
+        """The product of the input with the quantized kernel."""
+        return self.product(inputs, self.quantized_kernel())
+
+    def get_config(self):
+        """Arguments of the constructor."""
+        quantizer = self.kernel_quantizer
+        saved = None if quantizer is None else keras.saving.serialize_keras_object(quantizer)
+        return super().get_config() | {"kernel_quantizer": saved}
+
+
+@keras.saving.register_keras_serializable("bnn")
+class QuantDense(_QuantLayer):
+    """Dense layer with a quantized kernel and no bias.
+
+    Input (..., features), output (..., units), kernel (features, units), fan-in d = features.
+
+    Args:
+        units: output features.
+        kernel_quantizer: maps the latent kernel to the one that is multiplied; None: the latent kernel itself.
+
+    Raises:
+        ValueError: units is no positive whole number, or the quantizer is neither None nor callable.
+    """
+
+    def __init__(self, units, kernel_quantizer=None, **kwargs):
+        super().__init__(kernel_quantizer, **kwargs)
+        self.units = _positive("units", units)
+
+    def build(self, input_shape):
+        """Create the latent kernel."""
+        self._add_kernel((input_shape[-1], self.units))
+
+    def product(self, inputs, kernel):
+        """The layer's linear map with the given kernel in place of its own."""
+        return ops.matmul(inputs, kernel)
+
+    def compute_output_shape(self, input_shape):
+        """(..., units)."""
+        return (*input_shape[:-1], self.units)
+
+    def get_config(self):
+        """Arguments of the constructor."""
+        return super().get_config() | {"units": self.units}
+
+
+@keras.saving.register_keras_serializable("bnn")
+class QuantConv2D(_QuantLayer):
+    """Two-dimensional convolution with a quantized kernel, stride 1, SAME padding and no bias.
+
+    Input (batch, height, width, channels), output (batch, height, width, filters),
+    kernel (kernel_size, kernel_size, channels, filters), fan-in d = kernel_size^2 channels.
+
+    Args:
+        filters: output channels.
+        kernel_size: side of the square kernel.
+        kernel_quantizer: maps the latent kernel to the one that is multiplied; None: the latent kernel itself.
+
+    Raises:
+        ValueError: a size is no positive whole number, or the quantizer is neither None nor callable.
+    """
+
+    def __init__(self, filters, kernel_size, kernel_quantizer=None, **kwargs):
+        super().__init__(kernel_quantizer, **kwargs)
+        self.filters = _positive("filters", filters)
+        self.kernel_size = _positive("kernel_size", kernel_size)
+
+    def build(self, input_shape):
+        """Create the latent kernel."""
+        self._add_kernel((self.kernel_size, self.kernel_size, input_shape[-1], self.filters))
+
+    def product(self, inputs, kernel):
+        """The layer's linear map with the given kernel in place of its own."""
+        return ops.conv(inputs, kernel, padding="same", data_format="channels_last")
+
+    def compute_output_shape(self, input_shape):
+        """(batch, height, width, filters)."""
+        return (*input_shape[:-1], self.filters)
+
+    def get_config(self):
+        """Arguments of the constructor."""
+        return super().get_config() | {"filters": self.filters, "kernel_size": self.kernel_size}
+
+
+@keras.saving.register_keras_serializable("bnn")
+class QuantActivation(keras.Layer):
+    """Quantize activations; shape and dtype stay.
+
+    Args:
+        quantizer: maps pre-activations to levels; None: hard tanh, clip(x, -1, 1), whose derivative is the very
+            gradient that the straight-through estimators use, so that a continuous net is the quantized one's twin.
+    """
+
+    def __init__(self, quantizer=None, **kwargs):
+        super().__init__(**kwargs)
+        self.quantizer = _quantizer(quantizer)
+
+    def call(self, inputs):
+        """The quantized activations."""
+        return ops.clip(inputs, -1, 1) if self.quantizer is None else self.quantizer(inputs)
+
+    def compute_output_shape(self, input_shape):
+        """The input's shape."""
+        return input_shape
+
+    def get_config(self):
+        """Arguments of the constructor."""
+        saved = None if self.quantizer is None else keras.saving.serialize_keras_object(self.quantizer)
+        return super().get_config() | {"quantizer": saved}
+
+
+@keras.saving.register_keras_serializable("bnn")
+class BatchNorm(keras.Layer):
+    """Batch norm with offset and no scale (paper, section 2): before a sign, a positive scale changes nothing.
+
+    Moments are float32 whatever the compute dtype. Input and output (..., channels).
+
+    Args:
+        decay: of the moving averages that inference uses.
+        epsilon: added to the variance.
+    """
+
+    def __init__(self, decay=0.999, epsilon=1e-3, **kwargs):
+        super().__init__(**kwargs)
+        self.decay = decay
+        self.epsilon = epsilon
+
+    def build(self, input_shape):
+        """Create offset and moving averages."""
+
+        def weight(name, initializer, **kwargs):
+            return self.add_weight(
+                name=name, shape=(input_shape[-1],), initializer=initializer, autocast=False, **kwargs
+            )
+
+        self.offset = weight("offset", "zeros")
+        self.moving_mean = weight("moving_mean", "zeros", trainable=False)
+        self.moving_variance = weight("moving_variance", "ones", trainable=False)
+
+    def call(self, inputs, training=False):
+        """Normalize by the batch's moments when training, by the moving averages otherwise."""
+        if not training:
+            scale = ops.rsqrt(self.moving_variance + self.epsilon)
+            shift = self.offset - self.moving_mean * scale
+            return ops.cast(ops.cast(inputs, "float32") * scale + shift, self.compute_dtype)
+        normalized, mean, variance = kernels.batch_norm(inputs, self.offset, self.epsilon)
+        for average, value in ((self.moving_mean, mean), (self.moving_variance, variance)):
+            average.assign(average * self.decay + value * (1 - self.decay))
+        return normalized
+
+    def compute_output_shape(self, input_shape):
+        """The input's shape."""
+        return input_shape
+
+    def get_config(self):
+        """Arguments of the constructor."""
+        return super().get_config() | {"decay": self.decay, "epsilon": self.epsilon}

@@ -1,0 +1,108 @@
+"""Quantizers and their straight-through estimators, on `keras.ops`.
+
+A quantizer maps real values to a few levels. Its derivative is zero almost everywhere, so training replaces it
+by a straight-through estimator: the gradient passes unchanged where |x| <= 1 and is 0 elsewhere [1]_.
+
+References:
+    .. [1] Courbariaux, Hubara, Soudry, El-Yaniv & Bengio, "Binarized Neural Networks", 2016, arXiv:1602.02830.
+"""
+
+import keras
+from keras import ops
+
+
+def sign(x):
+    r"""Binarize: +1 where x >= 0, else -1. sign(0) = +1, for a binary network has no third level.
+
+    Args:
+        x: float tensor of any shape.
+
+    Returns:
+        Tensor of x's shape and dtype, with values in {-1, +1}.
+    """
+    return 2 * ops.cast(x >= 0, x.dtype) - 1
+
+
+def ternary(x, threshold):
+    """Ternarize: sign(x) where |x| > threshold, else 0 (paper, final version, ternary section).
+
+    Args:
+        x: float tensor of any shape.
+        threshold: float in [0, 1).
+
+    Returns:
+        Tensor of x's shape and dtype, with values in {-1, 0, +1}.
+    """
+    return ops.cast(x > threshold, x.dtype) - ops.cast(x < -threshold, x.dtype)
+
+
+def straight_through(quantize):
+    """Give `quantize` the straight-through gradient: 1 where |x| <= 1, else 0 (paper, section 2; [1]_, eq. 4).
+
+    Args:
+        quantize: function from a tensor to a tensor of the same shape and dtype.
+
+    Returns:
+        The same function, with the estimator's gradient.
+    """
+
+    @ops.custom_gradient
+    def estimator(x):
+        def gradient(*args, upstream=None):
+            upstream = args[0] if upstream is None else upstream
+            return ops.where(ops.abs(x) <= 1, upstream, ops.zeros_like(upstream))
+
+        return quantize(x), gradient
+
+    return estimator
+
+
+ste_sign = straight_through(sign)
+
+
+def ste_ternary(x, threshold):
+    """`ternary` forward, straight-through backward."""
+    return straight_through(lambda values: ternary(values, threshold))(x)
+
+
+@keras.saving.register_keras_serializable("bnn")
+class Sign:
+    """Binary quantizer of layers: `ste_sign`."""
+
+    levels = 2
+    threshold = 0.0
+
+    def __call__(self, x):
+        """Quantize a float tensor; shape and dtype stay."""
+        return ste_sign(x)
+
+    def get_config(self):
+        """Arguments of the constructor."""
+        return {}
+
+
+@keras.saving.register_keras_serializable("bnn")
+class Ternary:
+    """Ternary quantizer of layers: `ste_ternary`.
+
+    Args:
+        threshold: float in [0, 1).
+
+    Raises:
+        ValueError: the threshold is outside [0, 1).
+    """
+
+    levels = 3
+
+    def __init__(self, threshold):
+        if not 0 <= threshold < 1:
+            raise ValueError(f"threshold: expected a value in [0, 1), received {threshold!r}")
+        self.threshold = threshold
+
+    def __call__(self, x):
+        """Quantize a float tensor; shape and dtype stay."""
+        return ste_ternary(x, self.threshold)
+
+    def get_config(self):
+        """Arguments of the constructor."""
+        return {"threshold": self.threshold}

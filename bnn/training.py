@@ -1,0 +1,262 @@
+"""Fit a network: loss, schedule, shuffles, checkpoints, and going on after an interruption."""
+
+import math
+import signal
+import sys
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+from tqdm import tqdm
+
+from bnn.runs import RunError, replace
+
+EVALUATION_BATCH = 500
+CLASSES = 10
+
+
+class Interrupted(Exception):
+    """Training was asked to stop, and has saved."""
+
+
+def resolve_precision(precision):
+    """ "auto" becomes "bfloat16" where the processor or GPU multiplies bfloat16 in hardware, else "float32"."""
+    if precision != "auto":
+        return precision
+    return "bfloat16" if _gpu_has_bfloat16() or _cpu_has_bfloat16() else "float32"
+
+
+def _cpu_has_bfloat16():
+    try:
+        flags = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return False
+    return "amx_bf16" in flags or "avx512_bf16" in flags
+
+
+def _gpu_has_bfloat16():
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return jax.default_backend() in ("gpu", "tpu")
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        details = [tf.config.experimental.get_device_details(d) for d in tf.config.list_physical_devices("GPU")]
+        return any(d.get("compute_capability", (0, 0)) >= (8, 0) for d in details)
+    return False
+
+
+def prepare(config):
+    """Seed every random number generator and, if asked, make the backend give the same bits on every run."""
+    keras.utils.set_random_seed(config.seed)
+    if config.deterministic and keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.experimental.enable_op_determinism()
+
+
+def compile_model(model, config):
+    """Give a network the paper's loss and optimizer: Adam with gradients clipped by value to +-1.
+
+    Args:
+        model: keras.Model.
+        config: TrainConfig.
+    """
+    losses = {
+        # Keras turns the 0/1 of one-hot targets into -1/+1 for hinge losses.
+        "hinge-loss": keras.losses.SquaredHinge(),
+        "softmax": keras.losses.CategoricalCrossentropy(from_logits=True),
+    }
+    optimizer = keras.optimizers.Adam(config.lr_start, epsilon=1e-8, clipvalue=1.0)
+    model.compile(optimizer, losses[config.loss_mode], metrics=["accuracy"])
+
+
+class Batches(keras.utils.PyDataset):
+    """The batches of an epoch, in an order that depends on seed and epoch alone.
+
+    Images that do not fill a last batch are left out; each epoch leaves out others.
+    """
+
+    def __init__(self, split, batch_size, seed, epoch=0, first_step=0):
+        super().__init__()
+        self.split, self.batch_size, self.seed = split, batch_size, seed
+        self.first_step = first_step
+        self.targets = one_hot(split.labels)
+        self._shuffle(epoch)
+
+    def _shuffle(self, epoch):
+        self.epoch = epoch
+        self.order = np.random.default_rng([self.seed, epoch]).permutation(len(self.split))
+
+    def __len__(self):
+        return len(self.split) // self.batch_size - self.first_step
+
+    def __getitem__(self, step):
+        start = (self.first_step + step) * self.batch_size
+        index = self.order[start : start + self.batch_size]
+        return self.split.images[index], self.targets[index]
+
+    def on_epoch_end(self):
+        self._shuffle(self.epoch + 1)
+
+
+def one_hot(labels):
+    """Labels (n,) to targets (n, 10) float32."""
+    return np.eye(CLASSES, dtype=np.float32)[labels]
+
+
+def quantized_kernels(model):
+    """Every quantized layer's kernel at its present values, a dict from layer name to an int8 array."""
+    return {
+        layer.name: keras.ops.convert_to_numpy(layer.kernel_quantizer(layer.kernel.value)).astype(np.int8)
+        for layer in model.layers
+        if getattr(layer, "kernel_quantizer", None) is not None
+    }
+
+
+def train(model, run, data_set, tensorboard=False):
+    """Train a compiled network from the step that its optimizer has reached to the end.
+
+    Args:
+        model: keras.Model, as built and compiled or as loaded from the run's last checkpoint.
+        run: Run, whose log and checkpoints are kept.
+        data_set: DataSet.
+        tensorboard: write events to the run directory.
+
+    Raises:
+        Interrupted: SIGINT or SIGTERM came; everything up to the last step is saved.
+        RunError: the loss is no longer finite.
+    """
+    config = run.training
+    steps = len(data_set.train) // config.batch_size
+    epoch, first_step = divmod(int(model.optimizer.iterations), steps)
+    validation = (data_set.validation.images, one_hot(data_set.validation.labels))
+    journal = Journal(run, steps, epoch, first_step)
+    schedule = keras.callbacks.LearningRateScheduler(lambda epoch, _: config.learning_rate(epoch))
+    callbacks = [schedule, *([keras.callbacks.TensorBoard(run.folder / "tensorboard")] if tensorboard else []), journal]
+    with journal:
+        while epoch < config.epochs:
+            last = epoch + 1 if first_step else config.epochs
+            batches = Batches(data_set.train, config.batch_size, config.seed, epoch, first_step)
+            model.fit(batches, validation_data=validation, validation_batch_size=EVALUATION_BATCH, epochs=last,
+                      initial_epoch=epoch, callbacks=callbacks, shuffle=False, verbose=0)  # fmt: skip
+            epoch, first_step = last, 0
+
+
+class Journal(keras.callbacks.Callback):
+    """Keeps a run directory: log rows, checkpoints, the progress bar, and a save when a signal asks to stop.
+
+    As a context manager it turns SIGINT and SIGTERM into a save after the running step; a second SIGINT stops at once.
+    """
+
+    def __init__(self, run, steps, epoch, first_step):
+        super().__init__()
+        self.run, self.steps, self.first_step = run, steps, first_step
+        # Rows of epochs after the checkpoint belong to work that a kill threw away.
+        self.rows = [row for row in run.log() if row["epoch"] <= epoch]
+        self.signal = None
+
+    def __enter__(self):
+        self.handlers = {s: signal.signal(s, self._ask_to_stop) for s in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, *_):
+        for number, handler in self.handlers.items():
+            signal.signal(number, handler)
+
+    def _ask_to_stop(self, number, _):
+        if self.signal is not None:
+            raise KeyboardInterrupt
+        self.signal = number
+
+    def on_train_begin(self, logs=None):
+        self.partial = self._load_partial()
+        self.kernels = self.partial.pop("kernels", None) or quantized_kernels(self.model)
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.start = time.perf_counter()
+        self.bar = tqdm(
+            total=self.steps, initial=self.first_step, desc=f"epoch {epoch + 1}/{self.run.training.epochs}",
+            unit="step", leave=False, disable=None,
+        )  # fmt: skip
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.bar.update()
+        if not math.isfinite(logs["loss"]):
+            step = int(self.model.optimizer.iterations)
+            raise RunError(f"the loss became {logs['loss']} at step {step}, epoch {(step - 1) // self.steps + 1}, learning rate "
+                           f"{float(self.model.optimizer.learning_rate):g}; the last good checkpoint is kept")  # fmt: skip
+        if self.signal is not None and self.first_step + batch + 1 < self.steps:
+            self._save_partial(batch + 1, logs)
+            raise Interrupted
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.bar.close()
+        row = self._row(epoch + 1, logs)
+        improved = row["val_accuracy"] > max((r["val_accuracy"] for r in self.rows), default=-1)
+        self.rows.append(row)
+        self.run.write_log(self.rows)
+        config = self.run.training
+        if improved:
+            self.run.save_model(keras.Model(self.model.inputs, self.model.outputs, name=self.model.name), "best")
+        if improved or (epoch + 1) % config.ckpt_n == 0 or epoch + 1 == config.epochs or self.signal is not None:
+            self.run.save_model(self.model, "last")
+            (self.run.folder / "partial.npz").unlink(missing_ok=True)
+        self._print(row)
+        self.first_step, self.partial = 0, {}
+        if self.signal is not None and epoch + 1 < config.epochs:
+            raise Interrupted
+
+    def _row(self, epoch, logs):
+        """The epoch's log row, with what its interrupted part had gathered."""
+        kernels = quantized_kernels(self.model)
+        changed = sum(np.count_nonzero(kernels[name] != before) for name, before in self.kernels.items())
+        flips = changed / max(1, sum(k.size for k in kernels.values()))
+        self.kernels = kernels
+        means = {name: self._whole_mean(name, logs[name], self.steps) for name in ("loss", "accuracy")}
+        validation = {name: logs[name] for name in ("val_loss", "val_accuracy")}
+        seconds = time.perf_counter() - self.start + self.partial.get("seconds", 0.0)
+        rate = self.run.training.learning_rate(epoch - 1)
+        return {"epoch": epoch, **means, **validation, "learning_rate": rate, "flip_ratio": flips,
+                "seconds": round(seconds, 3)}  # fmt: skip
+
+    def _whole_mean(self, name, mean, until):
+        """Mean over the steps 0 to `until` of the epoch from the mean over those since `first_step`."""
+        if not self.first_step:
+            return mean
+        done = self.first_step
+        return (self.partial.get(name, mean) * done + mean * (until - done)) / until
+
+    def _save_partial(self, steps_here, logs):
+        done = self.first_step + steps_here
+        temporary = self.run.folder / ".partial.npz"
+        np.savez_compressed(
+            temporary,
+            iterations=int(self.model.optimizer.iterations),
+            seconds=time.perf_counter() - self.start + self.partial.get("seconds", 0.0),
+            **{name: self._whole_mean(name, logs[name], done) for name in ("loss", "accuracy")},
+            **{f"kernel_{name}": kernel for name, kernel in self.kernels.items()},
+        )
+        replace(temporary, self.run.folder / "partial.npz")
+        self.run.save_model(self.model, "last")
+
+    def _load_partial(self):
+        path = self.run.folder / "partial.npz"
+        if not self.first_step or not path.is_file():
+            return {}
+        with np.load(path, allow_pickle=False) as saved:
+            if saved["iterations"] != int(self.model.optimizer.iterations):
+                return {}
+            kernels = {k.removeprefix("kernel_"): saved[k] for k in saved.files if k.startswith("kernel_")}
+            return {"kernels": kernels} | {k: float(saved[k]) for k in ("loss", "accuracy", "seconds")}
+
+    def _print(self, row):
+        print(
+            f"epoch {row['epoch']:{len(str(self.run.training.epochs))}d}/{self.run.training.epochs}"
+            f"  loss {row['loss']:.4f}  accuracy {row['accuracy']:.4f}"
+            f"  val_loss {row['val_loss']:.4f}  val_accuracy {row['val_accuracy']:.4f}"
+            f"  flips {row['flip_ratio']:.5f}  {row['seconds']:.1f} s",
+            file=sys.stdout, flush=True,
+        )  # fmt: skip

@@ -1,0 +1,107 @@
+#!/usr/bin/env python3
+"""Train a binary, ternary or continuous network; the result is a run directory.
+
+The defaults are the paper's CIFAR-10 network and settings. Each data set has presets, overridden by flags.
+"""
+
+import argparse
+import dataclasses
+import sys
+from pathlib import Path
+
+from bnn.config import ConfigError, add_flags, settings_for
+from bnn.console import run_program
+
+
+def parse(argv=None):
+    """The command line: (dict of settings given by hand, namespace of the other flags)."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_flags(parser)
+    where = parser.add_argument_group("run directory")
+    names = [
+        where.add_argument("--run_dir", type=Path, metavar="DIR", help="where the run is kept (default: runs/ and a name from the settings)"),
+        where.add_argument("--overwrite", action="store_true", help="replace a run that is there (--debug implies it)"),
+        where.add_argument("--resume", type=Path, metavar="RUN", help="go on with an interrupted run, with its own settings"),
+        where.add_argument("--init_from", type=Path, metavar="RUN", help="start from the weights of another run of the same network"),
+        where.add_argument("--tensorboard", action="store_true", help="write TensorBoard events to the run directory"),
+    ]  # fmt: skip
+    args = parser.parse_args(argv)
+    other = argparse.Namespace(**{action.dest: args.__dict__.pop(action.dest) for action in names})
+    if other.resume and (other.run_dir or other.overwrite or other.init_from):
+        parser.error("--resume goes on with a run as it is: expected no --run_dir, --overwrite or --init_from beside it")
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in vars(args).items()}, other
+
+
+def main():
+    """Train as the command line says."""
+    given, options = parse()
+    run, data_set, model = resume(options.resume, given) if options.resume else start(given, options)
+    from bnn import training
+
+    print(f"{run.folder}: {run.model.kind} network, {model.count_params():,} parameters, on {data_set.label}, "
+          f"{len(data_set.train):,} training images, {run.training.precision}")  # fmt: skip
+    try:
+        training.train(model, run, data_set, options.tensorboard)
+    except training.Interrupted:
+        print(f"interrupted; saved {run.checkpoint('last')}; go on with: python train.py --resume {run.folder}")
+        return 130
+    best = max(run.log(), key=lambda row: row["val_accuracy"])
+    print(f"wrote {run.folder}: best validation accuracy {best['val_accuracy']:.4f} in epoch {best['epoch']}; "
+          f"next: python analyze.py {run.folder}")  # fmt: skip
+    return 0
+
+
+def start(given, options):
+    """A new run: (Run, DataSet, compiled model)."""
+    model_config, train_config = settings_for(given)
+    data_set = load_data(train_config)
+    from bnn import runs, training
+    from bnn.models import build_model
+
+    train_config = dataclasses.replace(train_config, precision=training.resolve_precision(train_config.precision))
+    training.prepare(train_config)
+    model = build_model(model_config, train_config.precision)
+    training.compile_model(model, train_config)
+    if options.init_from:
+        runs.open_run(options.init_from).copy_weights(model)
+    folder = options.run_dir or Path("runs") / runs.default_name(model_config, train_config)
+    command = [Path(sys.argv[0]).name, *sys.argv[1:]]
+    overwrite = options.overwrite or train_config.debug
+    return runs.create(folder, model_config, train_config, data_set, command, overwrite), data_set, model
+
+
+def resume(folder, given):
+    """An interrupted run: (Run, DataSet, compiled model)."""
+    from bnn import runs, training
+    from bnn.models import build_model
+
+    run = runs.open_run(folder)
+    stored = dataclasses.asdict(run.model) | dataclasses.asdict(run.training)
+    for name, value in given.items():
+        if value != stored[name] and (name, value) != ("precision", "auto"):
+            raise ConfigError(f"--{name}: expected {stored[name]!r}, with which {folder} was begun, received {value!r}")
+    data_set = load_data(run.training)
+    if data_set.digest != run.data["digest"]:
+        raise runs.RunError(f"{folder}: expected data of SHA-256 {run.data['digest']}, received {data_set.digest}")
+    training.prepare(run.training)
+    if run.checkpoint("last").is_file():
+        return run, data_set, run.load_model("last", compiled=True)
+    model = build_model(run.model, run.training.precision)
+    training.compile_model(model, run.training)
+    return run, data_set, model
+
+
+def load_data(config):
+    """The data set of a TrainConfig, cut down for --debug."""
+    from bnn import datasets
+
+    data_set = datasets.load(config.data_set)
+    if config.debug:
+        data_set = dataclasses.replace(data_set, train=data_set.train[:500], validation=data_set.validation[:100])
+    if config.batch_size > len(data_set.train):
+        raise ConfigError(f"--batch_size: expected at most the {len(data_set.train)} training images, received {config.batch_size}")
+    return data_set
+
+
+if __name__ == "__main__":
+    run_program("train.py", main)
