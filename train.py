@@ -9,6 +9,7 @@ import dataclasses
 import sys
 from pathlib import Path
 
+from bnn import backend
 from bnn.config import ConfigError, add_flags, settings_for
 from bnn.console import run_program
 
@@ -55,11 +56,12 @@ def start(given, options):
     """A new run: (Run, DataSet, compiled model)."""
     model_config, train_config = settings_for(given)
     data_set = load_data(train_config)
+    backend.load()
     from bnn import runs, training
     from bnn.models import build_model
 
-    train_config = dataclasses.replace(train_config, precision=training.resolve_precision(train_config.precision))
-    training.prepare(train_config)
+    train_config = dataclasses.replace(train_config, precision=backend.resolve_precision(train_config.precision))
+    backend.seed_everything(train_config.seed, train_config.deterministic)
     model = build_model(model_config, train_config.precision)
     training.compile_model(model, train_config)
     if options.init_from:
@@ -72,6 +74,7 @@ def start(given, options):
 
 def resume(folder, given):
     """An interrupted run: (Run, DataSet, compiled model)."""
+    backend.load()
     from bnn import runs, training
     from bnn.models import build_model
 
@@ -83,7 +86,7 @@ def resume(folder, given):
     data_set = load_data(run.training)
     if data_set.digest != run.data["digest"]:
         raise runs.RunError(f"{folder}: expected data of SHA-256 {run.data['digest']}, received {data_set.digest}")
-    training.prepare(run.training)
+    backend.seed_everything(run.training.seed, run.training.deterministic)
     if run.checkpoint("last").is_file():
         return run, data_set, run.load_model("last", compiled=True)
     model = build_model(run.model, run.training.precision)

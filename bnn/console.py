@@ -1,6 +1,5 @@
-"""What the programs share: quiet backends, and errors as one line."""
+"""What the programs share: exit codes, and errors as one line."""
 
-import os
 import sys
 
 
@@ -11,8 +10,6 @@ def run_program(name, main):
         name: the program's, for the line.
         main: function without arguments that returns an exit code or None.
     """  # fmt: skip
-    # Set before the backend loads, which otherwise prints what it found of the machine.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
         code = main()
     except KeyboardInterrupt:

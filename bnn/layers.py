@@ -3,16 +3,7 @@
 import keras
 from keras import ops
 
-from bnn import kernels
-
-
-def _quantizer(identifier):
-    """A quantizer from None, a callable or a saved config."""
-    if isinstance(identifier, dict):
-        return keras.saving.deserialize_keras_object(identifier)
-    if identifier is not None and not callable(identifier):
-        raise ValueError(f"quantizer: expected None or a callable, received {identifier!r}")
-    return identifier
+from bnn import kernels, quantize
 
 
 def _positive(name, value):
@@ -45,7 +36,7 @@ class _QuantLayer(keras.Layer):
 
     def __init__(self, kernel_quantizer, **kwargs):
         super().__init__(**kwargs)
-        self.kernel_quantizer = _quantizer(kernel_quantizer)
+        self.kernel_quantizer = quantize.get(kernel_quantizer)
 
     def _add_kernel(self, shape):
         # No autocast: rounded to bfloat16 first, a weight just above the threshold would fall on it.
@@ -55,9 +46,7 @@ class _QuantLayer(keras.Layer):
 
     def quantized_kernel(self):
         """The kernel w_b that the layer multiplies by, in the layer's compute dtype."""
-        kernel = ops.convert_to_tensor(self.kernel)
-        if self.kernel_quantizer is not None:
-            kernel = self.kernel_quantizer(kernel)
+        kernel = self.kernel if self.kernel_quantizer is None else self.kernel_quantizer(self.kernel)
         return ops.cast(kernel, self.compute_dtype)
 
     def call(self, inputs):
@@ -155,7 +144,7 @@ class QuantActivation(keras.Layer):
 
     def __init__(self, quantizer=None, **kwargs):
         super().__init__(**kwargs)
-        self.quantizer = _quantizer(quantizer)
+        self.quantizer = quantize.get(quantizer)
 
     def call(self, inputs):
         """The quantized activations."""

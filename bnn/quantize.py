@@ -54,7 +54,8 @@ def straight_through(quantize):
 
         return quantize(x), gradient
 
-    return estimator
+    # The cast reads a variable: TensorFlow's custom gradients take nothing but tensors.
+    return lambda x: estimator(ops.cast(x, x.dtype))
 
 
 ste_sign = straight_through(sign)
@@ -65,24 +66,39 @@ def ste_ternary(x, threshold):
     return straight_through(lambda values: ternary(values, threshold))(x)
 
 
-@keras.saving.register_keras_serializable("bnn")
-class Sign:
-    """Binary quantizer of layers: `ste_sign`."""
+class Quantizer:
+    """What layers quantize with: a map with the gradient of its estimator, saved by its constructor's arguments.
 
-    levels = 2
+    Attributes:
+        levels: number of output values.
+        threshold: values of at most this size become 0; 0 for binary.
+    """
+
     threshold = 0.0
-
-    def __call__(self, x):
-        """Quantize a float tensor; shape and dtype stay."""
-        return ste_sign(x)
 
     def get_config(self):
         """Arguments of the constructor."""
         return {}
 
+    @classmethod
+    def from_config(cls, config):
+        """The quantizer that `get_config` described."""
+        return cls(**config)
+
 
 @keras.saving.register_keras_serializable("bnn")
-class Ternary:
+class Sign(Quantizer):
+    """Binary quantizer of layers: `ste_sign`."""
+
+    levels = 2
+
+    def __call__(self, x):
+        """Quantize a float tensor; shape and dtype stay."""
+        return ste_sign(x)
+
+
+@keras.saving.register_keras_serializable("bnn")
+class Ternary(Quantizer):
     """Ternary quantizer of layers: `ste_ternary`.
 
     Args:
@@ -106,3 +122,19 @@ class Ternary:
     def get_config(self):
         """Arguments of the constructor."""
         return {"threshold": self.threshold}
+
+
+def get(identifier):
+    """The quantizer that a layer's argument means.
+
+    Args:
+        identifier: None, a callable, or the config of a saved quantizer.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    if isinstance(identifier, dict):
+        return keras.saving.deserialize_keras_object(identifier)
+    if identifier is not None and not callable(identifier):
+        raise ValueError(f"quantizer: expected None or a callable, received {identifier!r}")
+    return identifier

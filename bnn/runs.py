@@ -77,7 +77,8 @@ class Run:
         try:
             return keras.saving.load_model(path, compile=compiled)
         except (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile) as error:
-            raise RunError(f"{path}: expected a saved network, received a damaged file ({error})") from None
+            raise RunError(f"{path}: expected a saved network, received one that Keras cannot read "
+                           f"({str(error).splitlines()[-1][:200]})") from None  # fmt: skip
 
     def copy_weights(self, model):
         """Start another network of the same shape from this run's best weights.

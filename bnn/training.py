@@ -4,7 +4,6 @@ import math
 import signal
 import sys
 import time
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -18,43 +17,6 @@ CLASSES = 10
 
 class Interrupted(Exception):
     """Training was asked to stop, and has saved."""
-
-
-def resolve_precision(precision):
-    """ "auto" becomes "bfloat16" where the processor or GPU multiplies bfloat16 in hardware, else "float32"."""
-    if precision != "auto":
-        return precision
-    return "bfloat16" if _gpu_has_bfloat16() or _cpu_has_bfloat16() else "float32"
-
-
-def _cpu_has_bfloat16():
-    try:
-        flags = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return False
-    return "amx_bf16" in flags or "avx512_bf16" in flags
-
-
-def _gpu_has_bfloat16():
-    if keras.backend.backend() == "jax":
-        import jax
-
-        return jax.default_backend() in ("gpu", "tpu")
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
-        details = [tf.config.experimental.get_device_details(d) for d in tf.config.list_physical_devices("GPU")]
-        return any(d.get("compute_capability", (0, 0)) >= (8, 0) for d in details)
-    return False
-
-
-def prepare(config):
-    """Seed every random number generator and, if asked, make the backend give the same bits on every run."""
-    keras.utils.set_random_seed(config.seed)
-    if config.deterministic and keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
-        tf.config.experimental.enable_op_determinism()
 
 
 def compile_model(model, config):
@@ -110,7 +72,7 @@ def one_hot(labels):
 def quantized_kernels(model):
     """Every quantized layer's kernel at its present values, a dict from layer name to an int8 array."""
     return {
-        layer.name: keras.ops.convert_to_numpy(layer.kernel_quantizer(layer.kernel.value)).astype(np.int8)
+        layer.name: keras.ops.convert_to_numpy(layer.kernel_quantizer(layer.kernel)).astype(np.int8)
         for layer in model.layers
         if getattr(layer, "kernel_quantizer", None) is not None
     }
