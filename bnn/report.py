@@ -64,7 +64,8 @@ class LayerReport:
     def _take(self, name, x, y):
         getattr(self, name).update(x, y)
         if name not in self.histograms:
-            self.histograms[name] = Histogram2D(even_edges(x.std(), BINS), even_edges(y.std(), BINS))
+            lattice = 2.0 if self.product.before is not None else 0.0  # the step of a sum of +-1
+            self.histograms[name] = Histogram2D(even_edges(x.std(), BINS, step=lattice), even_edges(y.std(), BINS))
         # An odd step visits all units in turn where their number is a power of two.
         step = math.ceil(x.size / HISTOGRAM_PAIRS) | 1
         self.histograms[name].update(x.reshape(-1)[::step], y.reshape(-1)[::step])

@@ -1,0 +1,134 @@
+"""The figures of a trained network: reports and logs to matplotlib figures, in the manner of the paper's."""
+
+import numpy as np
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+from scipy.stats import gaussian_kde
+
+from bnn import plots
+
+PANEL = (2.6, 2.5)  # inches
+
+
+def save_all(layers, log, folder):
+    """Draw every figure of a run and save it as PNG and PDF.
+
+    Args:
+        layers: list of LayerReport.
+        log: rows of log.csv, as `Run.log` gives them.
+        folder: Path.
+
+    Returns:
+        list of the figures' names.
+    """
+    with plots.style():
+        drawn = {
+            "angles": angles(layers),
+            "latent_weights": latent_weights(layers),
+            "dot_products": dot_products(layers, "weights"),
+            "permuted": dot_products(layers, "permuted"),
+            "activations": dot_products(layers, "activations"),
+            "training": history(log),
+        }
+        for name, figure in drawn.items():
+            for suffix in ("png", "pdf"):
+                figure.savefig(folder / f"{name}.{suffix}", dpi=160)
+    return list(drawn)
+
+
+def angles(layers):
+    """Densities of the angle between quantized and latent kernel, a curve a layer (paper, Fig 2b)."""
+    figure = Figure(figsize=(6, 3.4), layout="constrained")
+    axes = figure.subplots()
+    for layer, colour in zip(layers, plots.sequence(len(layers)), strict=True):
+        values = np.degrees(layer.angles[~np.isnan(layer.angles)])
+        if len(values) > 1 and np.ptp(values) > 0:
+            grid = np.linspace(values.min() - 3, values.max() + 3, 400)
+            axes.plot(grid, gaussian_kde(values)(grid), color=colour, label=f"{layer.name}, d = {len(layer.kernels[0])}")
+    limit = np.degrees(layers[-1].theory_angle())
+    axes.axvline(limit, color="black", linestyle="--", linewidth=1, label=f"Gaussian weights, {limit:.1f}°")
+    axes.set(xlabel="angle between quantized and latent kernel (degrees)", ylabel="density", ylim=(0, None))
+    axes.legend()
+    return figure
+
+
+def latent_weights(layers):
+    """Histograms of the latent weights with the normal density of their spread, a panel a layer (paper, Fig 2d)."""
+    figure, grid = _panels(len(layers))
+    for layer, axes in zip(layers, grid, strict=False):
+        latent = layer.kernels[1].reshape(-1)
+        axes.hist(latent, bins=81, density=True, color=plots.COLOURS[0], log=True)
+        bottom = axes.get_ylim()[0]
+        x = np.linspace(*axes.get_xlim(), 300)
+        sigma = latent.std(dtype=np.float64)
+        normal = np.exp(-((x / sigma) ** 2) / 2) / (sigma * np.sqrt(2 * np.pi))
+        axes.plot(x, normal, color="black", linewidth=1)
+        axes.set(title=f"{layer.name}, σ = {sigma:.3f}", ylim=(bottom, None))
+        for edge in (-layer.threshold, layer.threshold) if layer.threshold else ():
+            axes.axvline(edge, color=plots.COLOURS[1], linewidth=1)
+    figure.supxlabel("latent weight (line: normal density of the same spread)")
+    figure.supylabel("density")
+    return figure
+
+
+def dot_products(layers, kind):
+    """Two-dimensional histograms of quantized against real dot products, a panel a layer (paper, Figs 3 to 5).
+
+    Shaded quadrants hold the pairs whose signs differ; the line is the regression of the real one on the other.
+
+    Args:
+        layers: list of LayerReport.
+        kind: "weights" (Fig 3), "permuted" (Fig 4, right) or "activations" (Fig 5).
+
+    Returns:
+        Figure
+    """
+    shown = [layer for layer in layers if kind in layer.histograms]
+    figure, grid = _panels(len(shown))
+    for layer, axes in zip(shown, grid, strict=False):
+        _dot_product_panel(axes, layer.histograms[kind], getattr(layer, kind))
+        axes.set_title(f"{layer.name}, r = {getattr(layer, kind).r:.3f}")
+    horizontal, vertical = {
+        "weights": ("a · w$_b$, quantized weights", "a · w$_c$, latent weights"),
+        "permuted": ("a · w$_b$, a permuted", "a · w$_c$, a permuted"),
+        "activations": ("a$_b$ · w$_b$, quantized activations", "a$_c$ · w$_b$, batch-normed activations"),
+    }[kind]
+    figure.supxlabel(horizontal)
+    figure.supylabel(vertical)
+    return figure
+
+
+def _dot_product_panel(axes, histogram, statistics):
+    x, y = histogram.x_edges, histogram.y_edges
+    axes.pcolormesh(x, y, np.ma.masked_equal(histogram.counts.T, 0), norm=LogNorm(), cmap="viridis", rasterized=True)
+    for corner_x, corner_y in ((x[0], y[-1]), (x[-1], y[0])):
+        axes.fill_between([corner_x, 0], corner_y, 0, color="0.5", alpha=0.18, linewidth=0)
+    centre = statistics.mean
+    axes.plot(x, centre[1] + statistics.slope * (x - centre[0]), color=plots.COLOURS[1], linewidth=1)
+    axes.set(xlim=(x[0], x[-1]), ylim=(y[0], y[-1]))
+
+
+def history(log):
+    """Accuracy, loss and flip ratio over the epochs of a training."""
+    figure = Figure(figsize=(9, 2.8), layout="constrained")
+    accuracy, loss, flips = figure.subplots(1, 3)
+    epochs = [row["epoch"] for row in log]
+    for axes, name in ((accuracy, "accuracy"), (loss, "loss")):
+        for prefix, label, colour in (("", "training", 0), ("val_", "validation", 1)):
+            axes.plot(epochs, [row[prefix + name] for row in log], color=plots.COLOURS[colour], label=label)
+        axes.set(xlabel="epoch", ylabel=name)
+    accuracy.legend()
+    flips.semilogy(epochs, [max(row["flip_ratio"], 1e-9) for row in log], color=plots.COLOURS[0])
+    flips.set(xlabel="epoch", ylabel="flip ratio")
+    return figure
+
+
+def _panels(count):
+    """A figure of `count` square panels in rows of at most four, and its axes; the last ones stay empty."""
+    columns = min(4, max(1, count))
+    rows = -(-max(1, count) // columns)
+    figure = Figure(figsize=(PANEL[0] * columns, PANEL[1] * rows), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False).reshape(-1)
+    for axes in grid[count:]:
+        axes.set_axis_off()
+    return figure, grid
