@@ -1,0 +1,256 @@
+"""Quantized layers against Keras' own on quantized weights, and batch norm against NumPy."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from bnn import geometry
+from bnn.layers import BatchNorm, QuantActivation, QuantConv2D, QuantDense, WeightClip
+from bnn.quantize import Sign, Ternary
+
+THRESHOLD = 0.3
+QUANTIZERS = {
+    "binary": (Sign(), geometry.sign),
+    "ternary": (Ternary(THRESHOLD), lambda w: geometry.ternary(w, THRESHOLD)),
+    "none": (None, lambda w: w),
+}
+KINDS = pytest.mark.parametrize("kind", QUANTIZERS)
+BFLOAT16_EPSILON = 2.0**-8
+
+
+def normal(*shape, seed=0):
+    return np.random.default_rng(seed).standard_normal(shape, dtype=np.float32)
+
+
+def run(layer, x, upstream=None, **kwargs):
+    """Output, and gradients of its product with `upstream` with respect to input and trainable weights."""
+    x = tf.constant(x)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        y = layer(x, **kwargs)
+        upstream = tf.ones_like(y) if upstream is None else tf.cast(upstream, y.dtype)
+    return y, tape.gradient(y, [x, *(w.value for w in layer.trainable_weights)], output_gradients=upstream)
+
+
+def assert_equals_keras(layer, reference, x, quantized):
+    """Compare with the Keras layer on quantized weights, forward and backward.
+
+    Latent weights here reach beyond 1, where the straight-through gradient is 0.
+    """
+    layer.build(x.shape)
+    reference.build(x.shape)
+    latent = normal(*layer.kernel.shape, seed=1) * 0.8
+    latent.flat[:5] = 0, 1, -1, np.nextafter(np.float32(1), np.float32(2)), 1.5
+    layer.kernel.assign(latent)
+    reference.kernel.assign(quantized(latent))
+    upstream = normal(*layer.compute_output_shape(x.shape), seed=2)
+    y, (x_gradient, gradient) = run(layer, x, upstream)
+    expected, (expected_x_gradient, expected_gradient) = run(reference, x, upstream)
+    assert y.shape == upstream.shape
+    assert layer.count_params() == reference.count_params()
+    np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(x_gradient, expected_x_gradient, rtol=1e-5, atol=1e-5)
+    if layer.kernel_quantizer is not None:
+        expected_gradient = np.where(np.abs(latent) <= 1, expected_gradient, 0)
+    np.testing.assert_allclose(gradient, expected_gradient, rtol=1e-4, atol=1e-4)
+
+
+@KINDS
+@pytest.mark.parametrize("shape", [(6, 9), (2, 5, 9)])
+def test_dense_equals_keras_on_quantized_weights(kind, shape):
+    quantizer, quantized = QUANTIZERS[kind]
+    reference = keras.layers.Dense(4, use_bias=False)
+    assert_equals_keras(QuantDense(4, quantizer), reference, normal(*shape), quantized)
+
+
+@KINDS
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 5])
+def test_conv_equals_keras_on_quantized_weights(kind, size):
+    quantizer, quantized = QUANTIZERS[kind]
+    reference = keras.layers.Conv2D(4, size, use_bias=False, padding="same")
+    assert_equals_keras(QuantConv2D(4, size, quantizer), reference, normal(2, 7, 6, 3), quantized)
+
+
+@pytest.mark.parametrize("x_values", ["real", "binary"])
+def test_conv_in_a_compiled_graph(x_values):
+    layer, reference = QuantConv2D(8, 3, Sign()), keras.layers.Conv2D(8, 3, use_bias=False, padding="same")
+    x = normal(2, 8, 8, 16) if x_values == "real" else geometry.sign(normal(2, 8, 8, 16))
+    layer.build(x.shape)
+    reference.build(x.shape)
+    reference.kernel.assign(geometry.sign(np.asarray(layer.kernel)))
+    upstream = normal(2, 8, 8, 8, seed=1)
+    results = [tf.function(lambda layer=layer: run(layer, x, upstream))() for layer in (layer, reference)]
+    for ours, theirs in zip(*map(tf.nest.flatten, results), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("layer", [QuantDense(3, Sign()), QuantConv2D(3, 2, Sign())])
+def test_latent_weights_stay_within_one(layer):
+    x = normal(4, 5, 5, 2)
+    model = keras.Sequential([layer])
+    model.compile(keras.optimizers.SGD(10.0), "mse")
+    model.build(x.shape)
+    layer.kernel.assign(geometry.sign(normal(*layer.kernel.shape)) * 0.9)
+    before = np.asarray(layer.kernel)
+    model.train_on_batch(x, 10 * normal(*layer.compute_output_shape(x.shape)))
+    after = np.asarray(layer.kernel)
+    assert np.abs(after).max() == 1
+    assert not np.array_equal(after, before)
+
+
+def test_weight_clip_keeps_what_lies_inside():
+    w = np.array([-2, -1, -0.5, 0, 1, 1.5], np.float32)
+    np.testing.assert_array_equal(WeightClip()(tf.constant(w)), [-1, -1, -0.5, 0, 1, 1])
+    np.testing.assert_array_equal(WeightClip(0.5)(tf.constant(w)), [-0.5, -0.5, -0.5, 0, 0.5, 0.5])
+
+
+@pytest.mark.parametrize("layer", [QuantDense, lambda units, *args, **kw: QuantConv2D(units, 1, *args, **kw)])
+def test_latent_kernel_is_quantized_before_rounding(layer):
+    """A weight just above the threshold would fall on it if it were rounded to bfloat16 first."""
+    layer = layer(2, Ternary(0.25), dtype="mixed_bfloat16")
+    x = np.ones((1, 1, 1, 1), np.float32)
+    layer.build(x.shape)
+    above = np.nextafter(np.float32(0.25), np.float32(1))
+    assert float(tf.cast(above, tf.bfloat16)) == 0.25
+    layer.kernel.assign(np.reshape([above, -above], layer.kernel.shape))
+    assert layer.kernel.dtype == "float32"
+    assert layer.quantized_kernel().dtype == layer(x).dtype == tf.bfloat16
+    np.testing.assert_array_equal(np.ravel(layer(x)), [1, -1])
+
+
+def test_latent_gradient_reaches_float32_past_bfloat16_rounding():
+    layer = QuantDense(1, Sign(), dtype="mixed_bfloat16")
+    layer.build((1, 2))
+    just_outside = np.nextafter(np.float32(1), np.float32(2))
+    layer.kernel.assign([[1.0], [just_outside]])
+    _, (_, gradient) = run(layer, np.ones((1, 2), np.float32))
+    assert gradient.dtype == tf.float32
+    np.testing.assert_array_equal(np.ravel(gradient), [1, 0])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
+def test_activation_is_the_quantizer_or_hard_tanh(dtype):
+    x = np.array([[-2, -1, -0.5, -0.0, 0.0, 0.25, 1, 1.5]], np.float32)
+    upstream = np.arange(8, dtype=np.float32)[None]
+    expected = {
+        "binary": geometry.sign(x),
+        "ternary": geometry.ternary(x, THRESHOLD),
+        "none": np.clip(x, -1, 1),
+    }
+    for kind, (quantizer, _) in QUANTIZERS.items():
+        y, (gradient,) = run(QuantActivation(quantizer, dtype=dtype), x, upstream)
+        assert y.dtype == (tf.float32 if dtype == "float32" else tf.bfloat16)
+        np.testing.assert_array_equal(tf.cast(y, tf.float32), expected[kind])
+        np.testing.assert_array_equal(gradient, np.where(np.abs(x) <= 1, upstream, 0))
+
+
+# ---- batch norm ----
+
+
+@pytest.mark.parametrize("shape", [(64, 5), (8, 4, 3, 5)])
+def test_batch_norm_against_numpy(shape):
+    x, offset, decay, epsilon = 2 * normal(*shape) + 3, normal(5, seed=1), 0.9, 1e-3
+    layer = BatchNorm(decay, epsilon)
+    layer.build(shape)
+    layer.offset.assign(offset)
+    flat = x.reshape(-1, 5).astype(np.float64)
+    mean, variance = flat.mean(0), flat.var(0)  # The biased variance, of the batch as it is.
+
+    trained = layer(x, training=True)
+    np.testing.assert_allclose(
+        trained, (x - mean) / np.sqrt(variance + epsilon) + offset, rtol=1e-4, atol=1e-5
+    )
+    np.testing.assert_allclose(layer.moving_mean, (1 - decay) * mean, rtol=1e-4)
+    np.testing.assert_allclose(layer.moving_variance, decay + (1 - decay) * variance, rtol=1e-4)
+
+    moving_mean, moving_variance = np.asarray(layer.moving_mean), np.asarray(layer.moving_variance)
+    inferred = layer(x, training=False)
+    expected = (x - moving_mean) / np.sqrt(moving_variance + epsilon) + offset
+    np.testing.assert_allclose(inferred, expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(layer.moving_mean, moving_mean)  # Inference learns nothing.
+    np.testing.assert_array_equal(layer(x), inferred)
+
+
+@pytest.mark.parametrize("shape", [(32, 6), (4, 5, 4, 6)])
+@pytest.mark.parametrize("training", [True, False])
+def test_batch_norm_equals_keras(shape, training):
+    ours = BatchNorm(0.95, 1e-3)
+    theirs = keras.layers.BatchNormalization(momentum=0.95, epsilon=1e-3, scale=False)
+    weights = [normal(6), normal(6, seed=1), np.abs(normal(6, seed=2)) + 0.1]
+    x, upstream = 3 * normal(*shape, seed=3) - 1, normal(*shape, seed=4)
+    results = []
+    for layer in (ours, theirs):
+        layer.build(shape)
+        for weight, value in zip(layer.weights, weights, strict=True):
+            weight.assign(value)
+        results.append((run(layer, x, upstream, training=training), layer.get_weights()))
+    for mine, other in zip(*map(tf.nest.flatten, results), strict=True):
+        np.testing.assert_allclose(mine, other, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_batch_norm_computes_in_float32(training):
+    layer, exact = BatchNorm(0.5, dtype="mixed_bfloat16"), BatchNorm(0.5)
+    x = tf.cast(normal(64, 3, 3, 4) + 5, tf.bfloat16)
+    y, expected = layer(x, training=training), exact(tf.cast(x, tf.float32), training=training)
+    assert y.dtype == tf.bfloat16
+    assert {weight.dtype for weight in layer.weights} == {"float32"}
+    np.testing.assert_allclose(layer.moving_mean, exact.moving_mean, rtol=1e-5)
+    np.testing.assert_allclose(layer.moving_variance, exact.moving_variance, rtol=1e-4)
+    np.testing.assert_allclose(tf.cast(y, tf.float32), expected, rtol=BFLOAT16_EPSILON, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(1, 3), (4, 3), (1, 1, 1, 3), (2, 2, 2, 3)])
+def test_batch_norm_of_constant_channels_gives_the_offset(shape):
+    layer = BatchNorm()
+    layer.build(shape)
+    layer.offset.assign([1, 2, 3])
+    y = layer(np.full(shape, 7, np.float32), training=True)
+    np.testing.assert_allclose(y, np.broadcast_to(np.float32([1, 2, 3]), shape), atol=1e-4)
+    assert np.isfinite(layer.moving_variance).all()
+
+
+# ---- configuration ----
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        QuantDense(3, name="a"),
+        QuantDense(3, Sign()),
+        QuantConv2D(4, 5, Ternary(0.1)),
+        QuantActivation(),
+        QuantActivation(Ternary(0.2)),
+        BatchNorm(0.5, 1e-5),
+    ],
+    ids=lambda layer: type(layer).__name__,
+)
+def test_layers_come_back_from_their_config(layer):
+    saved = keras.saving.serialize_keras_object(layer)
+    again = keras.saving.deserialize_keras_object(saved)
+    assert type(again) is type(layer)
+    assert keras.saving.serialize_keras_object(again) == saved
+    assert again.compute_output_shape((2, 8, 8, 3)) == layer(tf.zeros((2, 8, 8, 3))).shape
+
+
+def test_weight_clip_comes_back_from_its_config():
+    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(WeightClip(0.5)))
+    assert again.get_config() == {"limit": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: QuantDense(0), "units: expected a positive whole number, received 0"),
+        (lambda: QuantDense(2.5), "units: expected a positive whole number, received 2.5"),
+        (lambda: QuantConv2D(-1, 3), "filters: expected a positive whole number, received -1"),
+        (lambda: QuantConv2D(1, 0), "kernel_size: expected a positive whole number, received 0"),
+        (lambda: QuantConv2D(1, (3, 3)), r"kernel_size: expected a positive whole number, received \(3, 3\)"),
+        (lambda: QuantDense(2, "sign"), "quantizer: expected None or a callable, received 'sign'"),
+        (lambda: QuantActivation(3), "quantizer: expected None or a callable, received 3"),
+    ],
+)
+def test_bad_arguments_are_named(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
