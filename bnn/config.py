@@ -1,8 +1,9 @@
-"""What a run is made of: frozen dataclasses, their validation, their JSON form and their command-line flags."""
+"""What a run is made of: frozen dataclasses, their validation, JSON form and command-line flags."""
 
 import argparse
 import dataclasses
 import math
+import sys
 import types
 import typing
 from dataclasses import dataclass, field
@@ -10,6 +11,8 @@ from dataclasses import dataclass, field
 DATA_SETS = ("cifar-10", "MNIST", "mnist-5k")
 LOSS_MODES = ("hinge-loss", "softmax")
 PRECISIONS = ("auto", "float32", "bfloat16")
+MAX_SIZE = 65_536  # of a layer or an image's side: beyond it stands a slip, not a network
+MAX_COUNT = 10**9  # of images in a batch, epochs
 
 
 class ConfigError(ValueError):
@@ -38,10 +41,16 @@ class ModelConfig:
     input_shape: tuple[int, int, int] = (32, 32, 3)
     input_range: tuple[float, float] = (-1.0, 1.0)
     classes: int = 10
-    conv: tuple[int, ...] = setting((128, 128, 256, 256, 512, 512), "channels of each convolution; none given: dense net")
-    max_pool: tuple[int, ...] = setting((0, 1, 0, 1, 0, 1), "1 where 2x2 max-pooling follows the convolution, else 0")
+    conv: tuple[int, ...] = setting(
+        (128, 128, 256, 256, 512, 512), "channels of each convolution; none given: dense net"
+    )
+    max_pool: tuple[int, ...] = setting(
+        (0, 1, 0, 1, 0, 1), "1 where 2x2 max-pooling follows the convolution, else 0"
+    )
     filter_size: int = setting(3, "side of the convolution kernels")
-    fc: tuple[int, ...] = setting((1024, 1024), "units of each hidden dense layer; none given: no hidden dense layer")
+    fc: tuple[int, ...] = setting(
+        (1024, 1024), "units of each hidden dense layer; none given: no hidden dense layer"
+    )
     levels: int = setting(2, "2: binary weights and activations; 3: ternary", choices=(2, 3))
     threshold: float = setting(0.0, "ternary: values of at most this size become 0; in [0, 1)")
     continuous: bool = setting(False, "train the real-valued twin: no quantizer, hard tanh for sign")
@@ -49,23 +58,25 @@ class ModelConfig:
 
     def __post_init__(self):
         check_types(self)
-        expect(all(n > 0 for n in (*self.input_shape, self.classes)), "input_shape, classes", "positive sizes",
-               (self.input_shape, self.classes))  # fmt: skip
+        expect(all(0 < n <= MAX_SIZE for n in self.input_shape), "input_shape", f"sizes from 1 to {MAX_SIZE}",
+               list(self.input_shape))  # fmt: skip
+        expect(0 < self.classes <= MAX_SIZE, "classes", f"1 to {MAX_SIZE}", self.classes)
         expect(self.input_range[0] < self.input_range[1], "input_range", "low < high", self.input_range)
         for name in ("conv", "fc"):
             sizes = getattr(self, name)
-            expect(all(0 < n <= 65536 for n in sizes), name, "sizes from 1 to 65536", list(sizes))
-        expect(len(self.max_pool) == len(self.conv), "max_pool", f"one entry for each of the {len(self.conv)} in conv",
-               list(self.max_pool))  # fmt: skip
+            expect(all(0 < n <= MAX_SIZE for n in sizes), name, f"sizes from 1 to {MAX_SIZE}", list(sizes))
+        expect(len(self.max_pool) == len(self.conv), "max_pool",
+               f"one entry for each of the {len(self.conv)} in conv", list(self.max_pool))  # fmt: skip
         expect(set(self.max_pool) <= {0, 1}, "max_pool", "entries 0 or 1", list(self.max_pool))
-        most = int(math.log2(min(self.input_shape[:2])))
+        height, width, _ = self.input_shape
+        most = int(math.log2(min(height, width)))
         expect(sum(self.max_pool) <= most, "max_pool",
-               f"at most {most} poolings for images of {self.input_shape[0]}x{self.input_shape[1]}", sum(self.max_pool))  # fmt: skip
+               f"at most {most} poolings for images of {height}x{width}", sum(self.max_pool))  # fmt: skip
         expect(1 <= self.filter_size <= 31, "filter_size", "1 to 31", self.filter_size)
         expect(self.levels in (2, 3), "levels", "2 or 3", self.levels)
         expect(0 <= self.threshold < 1, "threshold", "a value in [0, 1)", self.threshold)
         expect(self.threshold == 0 or self.levels == 3, "threshold", "0 unless levels is 3", self.threshold)
-        expect(not (self.continuous and self.levels == 3), "continuous", "levels 2 (there is no quantizer)", self.levels)
+        expect(not (self.continuous and self.levels == 3), "levels", "2 in a continuous net", self.levels)
         expect(0 <= self.bn_decay < 1, "bn_decay", "a value in [0, 1)", self.bn_decay)
 
     @property
@@ -82,15 +93,21 @@ class TrainConfig:
         ConfigError: a value is out of range.
     """
 
-    data_set: str = setting("cifar-10", "data set; mnist-5k is embedded and needs no download", choices=DATA_SETS)
+    data_set: str = setting(
+        "cifar-10", "data set; mnist-5k is embedded and needs no download", choices=DATA_SETS
+    )
     batch_size: int = setting(50, "images in a training batch")
     epochs: int = setting(500, "passes over the training images")
     lr_start: float = setting(1e-3, "Adam's learning rate in the first epoch")
-    lr_end: float = setting(3e-7, "rate that the exponential schedule, a factor an epoch, reaches after the last epoch")
+    lr_end: float = setting(
+        3e-7, "rate that the exponential schedule, a factor an epoch, reaches after the last epoch"
+    )
     loss_mode: str = setting("hinge-loss", "hinge-loss is squared, with targets +-1", choices=LOSS_MODES)
     ckpt_n: int = setting(1, "write a checkpoint every this many epochs, and at each new best")
     seed: int = setting(0, "fixes initial weights and shuffles")
-    precision: str = setting("auto", "arithmetic of the layers; auto: bfloat16 where hardware has it", choices=PRECISIONS)
+    precision: str = setting(
+        "auto", "arithmetic of the layers; auto: bfloat16 where hardware has it", choices=PRECISIONS
+    )
     deterministic: bool = setting(False, "the same bits on every run, at some cost in speed")
     debug: bool = setting(False, "smoke test: 500 training images, 2 epochs unless --epochs is given")
 
@@ -100,13 +117,13 @@ class TrainConfig:
         expect(self.loss_mode in LOSS_MODES, "loss_mode", f"one of {', '.join(LOSS_MODES)}", self.loss_mode)
         expect(self.precision in PRECISIONS, "precision", f"one of {', '.join(PRECISIONS)}", self.precision)
         for name in ("batch_size", "epochs", "ckpt_n"):
-            expect(getattr(self, name) > 0, name, "at least 1", getattr(self, name))
+            expect(0 < getattr(self, name) <= MAX_COUNT, name, f"1 to {MAX_COUNT}", getattr(self, name))
         expect(0 <= self.seed < 2**32, "seed", "a whole number in [0, 2^32)", self.seed)
         for name in ("lr_start", "lr_end"):
             expect(0 < getattr(self, name) < math.inf, name, "a positive number", getattr(self, name))
 
     def learning_rate(self, epoch):
-        """The rate of epoch 0, 1, ...: exponential from `lr_start`, to reach `lr_end` after the last epoch."""
+        """The rate of epoch 0, 1, ...: exponential from `lr_start` to `lr_end` after the last epoch."""
         return self.lr_start * (self.lr_end / self.lr_start) ** (epoch / self.epochs)
 
 
@@ -118,8 +135,9 @@ PRESETS = {
         "conv": (), "max_pool": (), "fc": (1024, 1024, 1024), "epochs": 100, "bn_decay": 0.99,
     },
     "mnist-5k": {
-        "input_shape": (28, 28, 1), "input_range": (0.0, 1.0), "conv": (32, 32, 64, 64), "max_pool": (0, 1, 0, 1),
-        "fc": (256,), "epochs": 30, "lr_end": 1e-5, "bn_decay": 0.95, "precision": "float32",
+        "input_shape": (28, 28, 1), "input_range": (0.0, 1.0),
+        "conv": (32, 32, 64, 64), "max_pool": (0, 1, 0, 1), "fc": (256,),
+        "epochs": 30, "lr_end": 1e-5, "bn_decay": 0.95, "precision": "float32",
     },
 }  # fmt: skip
 
@@ -185,8 +203,11 @@ def from_json(kind, values):
         ConfigError: unknown or missing keys, wrong types, or values out of range.
     """
     expect(isinstance(values, dict), kind.__name__, "an object", values)
-    names = {f.name for f in dataclasses.fields(kind)}
-    expect(set(values) == names, kind.__name__, f"the keys {sorted(names)}", sorted(values))
+    names = [f.name for f in dataclasses.fields(kind)]
+    for name, value in values.items():
+        expect(name in names, name, f"no such key in {kind.__name__}", value)
+    for name in names:
+        expect(name in values, name, f"a value in {kind.__name__}", sorted(values))
     return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
 
 
@@ -206,7 +227,7 @@ def _is_a(value, annotation):
             return all(_is_a(v, parts[0]) for v in value)
         return len(value) == len(parts) and all(map(_is_a, value, parts))
     if annotation is float:
-        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        return type(value) in (int, float) and abs(value) <= sys.float_info.max
     return type(value) is annotation
 
 

@@ -1,0 +1,328 @@
+"""Settings: presets, flags, JSON, and what each bad value is told."""
+
+import argparse
+import dataclasses
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bnn import config
+from bnn.config import ConfigError, ModelConfig, TrainConfig, from_json, settings_for, to_json
+
+ROOT = Path(__file__).resolve().parent.parent
+KINDS = (ModelConfig, TrainConfig)
+
+
+# ---- presets ----
+
+
+def test_the_defaults_are_the_papers_for_cifar_10():
+    model, training = settings_for({})
+    assert (model, training) == (ModelConfig(), TrainConfig())
+    assert model.conv == (128, 128, 256, 256, 512, 512)
+    assert model.max_pool == (0, 1, 0, 1, 0, 1)
+    assert (model.fc, model.filter_size, model.input_range) == ((1024, 1024), 3, (-1, 1))
+    assert (model.kind, model.bn_decay) == ("binary", 0.999)
+    assert (training.data_set, training.batch_size, training.epochs) == ("cifar-10", 50, 500)
+    assert (training.lr_start, training.lr_end, training.loss_mode) == (1e-3, 3e-7, "hinge-loss")
+
+
+def test_mnist_is_a_dense_net():
+    model, training = settings_for({"data_set": "MNIST"})
+    assert (model.input_shape, model.input_range) == ((28, 28, 1), (0, 1))
+    assert (model.conv, model.max_pool) == ((), ())
+    assert training.data_set == "MNIST"
+
+
+@pytest.mark.parametrize("data_set", config.DATA_SETS)
+def test_flags_override_presets(data_set):
+    given = {"data_set": data_set, "epochs": 7, "fc": (9,), "levels": 3, "threshold": 0.02, "seed": 3}
+    model, training = settings_for(given)
+    assert (training.data_set, training.epochs, training.seed) == (data_set, 7, 3)
+    assert (model.fc, model.levels, model.threshold, model.kind) == ((9,), 3, 0.02, "ternary")
+
+
+@pytest.mark.parametrize("data_set", config.DATA_SETS)
+def test_an_empty_conv_needs_no_max_pool(data_set):
+    model, _ = settings_for({"data_set": data_set, "conv": ()})
+    assert (model.conv, model.max_pool) == ((), ())
+
+
+def test_an_empty_conv_with_poolings_is_refused():
+    with pytest.raises(
+        ConfigError, match=r"max_pool: expected one entry for each of the 0 .* received \[1\]"
+    ):
+        settings_for({"conv": (), "max_pool": (1,)})
+
+
+def test_debug_is_short_unless_told():
+    assert settings_for({"debug": True})[1].epochs == 2
+    assert settings_for({"debug": True, "epochs": 5})[1].epochs == 5
+
+
+def test_kinds():
+    assert ModelConfig(continuous=True).kind == "continuous"
+    assert ModelConfig(levels=3, threshold=0.02).kind == "ternary"
+
+
+def test_the_schedule_is_exponential():
+    training = TrainConfig(lr_start=1e-2, lr_end=1e-4, epochs=4)
+    rates = [training.learning_rate(epoch) for epoch in range(5)]
+    assert rates == pytest.approx([1e-2, 10**-2.5, 1e-3, 10**-3.5, 1e-4])
+
+
+# ---- flags ----
+
+
+def parse(*argv):
+    parser = argparse.ArgumentParser()
+    config.add_flags(parser)
+    return vars(parser.parse_args(argv))
+
+
+def test_only_flags_given_by_hand_appear():
+    assert parse() == {}
+    assert parse("--epochs", "3", "--continuous", "--conv", "8", "16", "--fc") == {
+        "epochs": 3, "continuous": True, "conv": [8, 16], "fc": [],
+    }  # fmt: skip
+
+
+def test_every_flag_of_the_authors_code_is_there():
+    flags = {f.name for kind in KINDS for f in dataclasses.fields(kind) if f.metadata}
+    assert flags >= {
+        "data_set", "batch_size", "epochs", "lr_start", "lr_end", "loss_mode", "conv", "fc", "max_pool",
+        "ckpt_n", "filter_size", "continuous", "debug", "levels", "threshold",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["--data_set", "svhn"],
+        ["--levels", "4"],
+        ["--epochs", "many"],
+        ["--conv", "8", "x"],
+        ["--loss_mode", "l2"],
+    ],
+)
+def test_flags_of_wrong_values_end_in_status_2(argv, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        parse(*argv)
+    assert exit_.value.code == 2
+    message = capsys.readouterr().err.splitlines()[-1]
+    assert argv[0] in message and argv[-1] in message
+
+
+def test_flag_help_tells_the_defaults():
+    parser = argparse.ArgumentParser()
+    config.add_flags(parser)
+    text = " ".join(parser.format_help().split())
+    assert "passes over the training images (default: 500; MNIST: 100; mnist-5k: 30)" in text
+    assert "(default: 128 128 256 256 512 512; MNIST: none; mnist-5k: 32 32 64 64)" in text
+
+
+# ---- bad values ----
+
+HUGE = 10**400  # Too large for a float.
+BAD_MODELS = [
+    ({"input_shape": (0, 32, 3)}, "input_shape", "[0, 32, 3]"),
+    ({"input_shape": (-28, 28, 1)}, "input_shape", "[-28, 28, 1]"),
+    ({"input_shape": (10**9, 10**9, 3)}, "input_shape", "1000000000"),
+    ({"input_shape": (28, 28)}, "input_shape", "(28, 28)"),
+    ({"input_shape": [28, 28, 1]}, "input_shape", "[28, 28, 1]"),
+    ({"input_range": (1.0, 1.0)}, "input_range", "(1.0, 1.0)"),
+    ({"input_range": (0.0, math.inf)}, "input_range", "inf"),
+    ({"classes": 0}, "classes", "0"),
+    ({"classes": 10**12}, "classes", "1000000000000"),
+    ({"conv": (0,), "max_pool": (0,)}, "conv", "[0]"),
+    ({"conv": (8, -8), "max_pool": (0, 0)}, "conv", "[8, -8]"),
+    ({"conv": (10**9,), "max_pool": (0,)}, "conv", "[1000000000]"),
+    ({"conv": (8.0,), "max_pool": (0,)}, "conv", "(8.0,)"),
+    ({"conv": (True,), "max_pool": (0,)}, "conv", "(True,)"),
+    ({"conv": ((8,),), "max_pool": (0,)}, "conv", "((8,),)"),
+    ({"conv": "8", "max_pool": (0,)}, "conv", "'8'"),
+    ({"conv": (8, 8)}, "max_pool", "[0, 1, 0, 1, 0, 1]"),
+    ({"max_pool": (0, 1)}, "max_pool", "[0, 1]"),
+    ({"conv": (8,), "max_pool": (2,)}, "max_pool", "[2]"),
+    ({"conv": (8,) * 6, "max_pool": (1,) * 6}, "max_pool", "6"),
+    ({"conv": (8,) * 5, "max_pool": (1,) * 5, "input_shape": (28, 28, 1)}, "max_pool", "5"),
+    ({"conv": (8,), "max_pool": (1,), "input_shape": (28, 1, 1)}, "max_pool", "1"),
+    ({"filter_size": 0}, "filter_size", "0"),
+    ({"filter_size": 33}, "filter_size", "33"),
+    ({"filter_size": "3"}, "filter_size", "'3'"),
+    ({"fc": (1024, 0)}, "fc", "[1024, 0]"),
+    ({"fc": 1024}, "fc", "1024"),
+    ({"levels": 4}, "levels", "4"),
+    ({"levels": 3.0}, "levels", "3.0"),
+    ({"levels": 3, "threshold": 1.0}, "threshold", "1.0"),
+    ({"levels": 3, "threshold": -0.1}, "threshold", "-0.1"),
+    ({"levels": 3, "threshold": math.nan}, "threshold", "nan"),
+    ({"threshold": 0.02}, "threshold", "0.02"),
+    ({"levels": 3, "continuous": True}, "levels", "3"),
+    ({"continuous": 1}, "continuous", "1"),
+    ({"bn_decay": 1.0}, "bn_decay", "1.0"),
+    ({"bn_decay": HUGE}, "bn_decay", "1000"),
+    ({"bn_decay": None}, "bn_decay", "None"),
+]
+BAD_TRAININGS = [
+    ({"data_set": "svhn"}, "data_set", "'svhn'"),
+    ({"data_set": None}, "data_set", "None"),
+    ({"batch_size": 0}, "batch_size", "0"),
+    ({"batch_size": -50}, "batch_size", "-50"),
+    ({"batch_size": 50.0}, "batch_size", "50.0"),
+    ({"batch_size": HUGE}, "batch_size", "1000"),
+    ({"epochs": 0}, "epochs", "0"),
+    ({"epochs": True}, "epochs", "True"),
+    ({"epochs": HUGE}, "epochs", "1000"),
+    ({"ckpt_n": 0}, "ckpt_n", "0"),
+    ({"lr_start": 0.0}, "lr_start", "0.0"),
+    ({"lr_start": math.inf}, "lr_start", "inf"),
+    ({"lr_start": HUGE}, "lr_start", "1000"),
+    ({"lr_end": -1e-3}, "lr_end", "-0.001"),
+    ({"lr_end": math.nan}, "lr_end", "nan"),
+    ({"lr_end": "fast"}, "lr_end", "'fast'"),
+    ({"loss_mode": "l2"}, "loss_mode", "'l2'"),
+    ({"seed": -1}, "seed", "-1"),
+    ({"seed": 2**32}, "seed", "4294967296"),
+    ({"precision": "float16"}, "precision", "'float16'"),
+    ({"deterministic": "yes"}, "deterministic", "'yes'"),
+    ({"debug": 0}, "debug", "0"),
+]
+BAD = [(ModelConfig, *case) for case in BAD_MODELS] + [(TrainConfig, *case) for case in BAD_TRAININGS]
+
+
+@pytest.mark.parametrize(("kind", "values", "name", "received"), BAD, ids=lambda v: str(v)[:40])
+def test_bad_values_are_named(kind, values, name, received):
+    with pytest.raises(ConfigError) as error:
+        kind(**values)
+    field_name, _, rest = str(error.value).partition(": expected ")
+    assert field_name == name
+    assert received in rest.partition(", received ")[2]
+
+
+@pytest.mark.parametrize("data_set", ["svhn", "", None, ("MNIST",), ["MNIST"]])
+def test_unknown_data_sets_are_refused_before_their_preset_is_sought(data_set):
+    with pytest.raises(ConfigError, match="data_set: expected one of cifar-10, MNIST, mnist-5k, received"):
+        settings_for({"data_set": data_set})
+
+
+# ---- JSON ----
+
+
+@st.composite
+def model_configs(draw):
+    sizes = st.lists(st.integers(1, 65536), max_size=4).map(tuple)
+    conv = draw(sizes)
+    levels = draw(st.sampled_from([2, 3]))
+    return ModelConfig(
+        input_shape=draw(st.tuples(st.integers(16, 64), st.integers(16, 64), st.integers(1, 4))),
+        input_range=draw(st.sampled_from([(-1.0, 1.0), (0.0, 1.0), (0, 1)])),
+        conv=conv,
+        max_pool=tuple(draw(st.lists(st.integers(0, 1), min_size=len(conv), max_size=len(conv)))),
+        fc=draw(sizes),
+        levels=levels,
+        threshold=draw(st.floats(0, 1, exclude_max=True)) if levels == 3 else 0.0,
+        continuous=levels == 2 and draw(st.booleans()),
+        bn_decay=draw(st.floats(0, 1, exclude_max=True)),
+    )
+
+
+train_configs = st.builds(
+    TrainConfig,
+    data_set=st.sampled_from(config.DATA_SETS),
+    batch_size=st.integers(1, 10**9),
+    epochs=st.integers(1, 10**9),
+    lr_start=st.floats(0, exclude_min=True, allow_infinity=False),
+    loss_mode=st.sampled_from(config.LOSS_MODES),
+    seed=st.integers(0, 2**32 - 1),
+    deterministic=st.booleans(),
+)
+
+
+@given(model_configs() | train_configs)
+def test_json_gives_the_same_config_back(made):
+    assert from_json(type(made), json.loads(json.dumps(to_json(made)))) == made
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.just(HUGE),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=60)
+@given(st.sampled_from(KINDS), st.data())
+def test_any_json_in_one_field_is_taken_as_it_is_or_refused_by_name(kind, data):
+    valid = to_json(ModelConfig(conv=(), max_pool=()) if kind is ModelConfig else TrainConfig())
+    name = data.draw(st.sampled_from(sorted(valid)))
+    value = data.draw(json_values)
+    try:
+        made = from_json(kind, valid | {name: value})
+    except ConfigError as error:
+        message = str(error)
+        # max_pool, where conv is a valid list of another length.
+        assert message.startswith((f"{name}: expected ", "max_pool: expected " if name == "conv" else name))
+        assert ", received " in message
+    else:
+        assert getattr(made, name) == (tuple(value) if isinstance(value, list) else value)
+
+
+@given(st.sampled_from(KINDS), json_values)
+def test_json_that_is_no_config_is_refused(kind, value):
+    with pytest.raises(ConfigError):
+        from_json(kind, value)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_unknown_and_missing_keys_are_named(kind):
+    values = to_json(kind())
+    with pytest.raises(
+        ConfigError, match=f"optimizer: expected no such key in {kind.__name__}, received 'sgd'"
+    ):
+        from_json(kind, values | {"optimizer": "sgd"})
+    name, _ = values.popitem()
+    with pytest.raises(ConfigError, match=f"{name}: expected a value in {kind.__name__}, received"):
+        from_json(kind, values)
+
+
+def test_json_with_nan_is_refused():
+    text = json.dumps(to_json(TrainConfig())).replace("0.001", "NaN")
+    with pytest.raises(ConfigError, match="lr_start: expected a finite number, received nan"):
+        from_json(TrainConfig, json.loads(text))
+
+
+# ---- what is not loaded ----
+
+
+def modules_after(code):
+    """Names of the top-level modules that a fresh interpreter holds after `code`."""
+    report = "import sys; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
+    command = [sys.executable, "-c", f"{code}\n{report}"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
+    return set(done.stdout.splitlines()[-1].split()), done.stdout
+
+
+def test_settings_and_geometry_load_no_deep_learning():
+    loaded, _ = modules_after("import bnn.config, bnn.geometry")
+    assert "bnn" in loaded
+    assert loaded.isdisjoint({"keras", "tensorflow", "jax", "torch"})
+
+
+def test_settings_load_the_standard_library_alone():
+    loaded, _ = modules_after("import bnn.config")
+    assert loaded.isdisjoint({"numpy", "scipy"})
+
+
+def test_train_help_loads_no_deep_learning():
+    code = "import sys, runpy; sys.argv = ['train.py', '--help']\n"
+    code += "try: runpy.run_path('train.py', run_name='__main__')\nexcept SystemExit as e: assert not e.code"
+    loaded, output = modules_after(code)
+    assert "--data_set {cifar-10,MNIST,mnist-5k}" in output
+    assert loaded.isdisjoint({"keras", "tensorflow", "jax", "torch"})
