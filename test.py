@@ -42,7 +42,10 @@ def check_angle(rng):
     cosines = np.cos(geometry.sample_angles(1000, 10_000, geometry.sign, rng))
     error = abs(cosines.mean() - geometry.expected_cos_sign(1000))
     mean_deg = np.degrees(np.arccos(cosines.mean()))
-    return error < 5 * cosines.std() / 100, f"mean angle {mean_deg:.3f} degrees, 37.07 in the limit of high dimension"
+    return (
+        error < 5 * cosines.std() / 100,
+        f"mean angle {mean_deg:.3f} degrees, 37.07 in the limit of high dimension",
+    )
 
 
 def check_network(config, rng):
@@ -59,17 +62,26 @@ def check_network(config, rng):
     model.fit(Batches(Split(images, labels), 32, seed=0), epochs=8, verbose=0)
     accuracy = model.evaluate(images, one_hot(labels), verbose=0)[1]
     with tempfile.TemporaryDirectory() as folder:
-        saved, given, received = (str(Path(folder) / name) for name in ("net.keras", "images.npy", "scores.npy"))
+        saved, given, received = (
+            str(Path(folder) / name) for name in ("net.keras", "images.npy", "scores.npy")
+        )
         keras.saving.save_model(model, saved)
         np.save(given, images)
-        subprocess.run([sys.executable, "-c", PREDICT, saved, given, received], check=True, cwd=Path(__file__).parent)
+        subprocess.run(
+            [sys.executable, "-c", PREDICT, saved, given, received], check=True, cwd=Path(__file__).parent
+        )
         same = np.array_equal(np.load(received), model.predict(images, verbose=0))
-    return accuracy > 0.9 and same, f"accuracy {accuracy:.3f}, reloaded predictions {'identical' if same else 'DIFFER'}"
+    return (
+        accuracy > 0.9 and same,
+        f"accuracy {accuracy:.3f}, reloaded predictions {'identical' if same else 'DIFFER'}",
+    )
 
 
 def main():
     """Run the checks and say what passed."""
-    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+    argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    ).parse_args()
     backend.load()
     backend.seed_everything(0)
     rng = np.random.default_rng(0)

@@ -2,7 +2,7 @@
 
 import os
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 
@@ -12,11 +12,8 @@ def load():
     Whoever wants to see them sets TF_CPP_MIN_LOG_LEVEL=0.
     """
     wanted = os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") == "0"
-    if wanted:
+    with nullcontext() if wanted else _hidden_stderr():
         import keras  # noqa: F401
-    else:
-        with _hidden_stderr():
-            import keras  # noqa: F401
 
 
 @contextmanager
@@ -61,7 +58,9 @@ def _gpu_has_bfloat16():
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
-        details = [tf.config.experimental.get_device_details(d) for d in tf.config.list_physical_devices("GPU")]
+        details = [
+            tf.config.experimental.get_device_details(d) for d in tf.config.list_physical_devices("GPU")
+        ]
         return any(d.get("compute_capability", (0, 0)) >= (8, 0) for d in details)
     return False
 

@@ -137,7 +137,7 @@ PRESETS = {
     "mnist-5k": {
         "input_shape": (28, 28, 1), "input_range": (0.0, 1.0),
         "conv": (32, 32, 64, 64), "max_pool": (0, 1, 0, 1), "fc": (256,),
-        "epochs": 30, "lr_end": 1e-5, "bn_decay": 0.95, "precision": "float32",
+        "epochs": 20, "lr_start": 1e-2, "lr_end": 1e-4, "bn_decay": 0.95, "precision": "float32",
     },
 }  # fmt: skip
 

@@ -44,7 +44,12 @@ def angles(layers):
         values = np.degrees(layer.angles[~np.isnan(layer.angles)])
         if len(values) > 1 and np.ptp(values) > 0:
             grid = np.linspace(values.min() - 3, values.max() + 3, 400)
-            axes.plot(grid, gaussian_kde(values)(grid), color=colour, label=f"{layer.name}, d = {len(layer.kernels[0])}")
+            axes.plot(
+                grid,
+                gaussian_kde(values)(grid),
+                color=colour,
+                label=f"{layer.name}, d = {len(layer.kernels[0])}",
+            )
     limit = np.degrees(layers[-1].theory_angle())
     axes.axvline(limit, color="black", linestyle="--", linewidth=1, label=f"Gaussian weights, {limit:.1f}°")
     axes.set(xlabel="angle between quantized and latent kernel (degrees)", ylabel="density", ylim=(0, None))
@@ -100,7 +105,9 @@ def dot_products(layers, kind):
 
 def _dot_product_panel(axes, histogram, statistics):
     x, y = histogram.x_edges, histogram.y_edges
-    axes.pcolormesh(x, y, np.ma.masked_equal(histogram.counts.T, 0), norm=LogNorm(), cmap="viridis", rasterized=True)
+    axes.pcolormesh(
+        x, y, np.ma.masked_equal(histogram.counts.T, 0), norm=LogNorm(), cmap="viridis", rasterized=True
+    )
     for corner_x, corner_y in ((x[0], y[-1]), (x[-1], y[0])):
         axes.fill_between([corner_x, 0], corner_y, 0, color="0.5", alpha=0.18, linewidth=0)
     centre = statistics.mean

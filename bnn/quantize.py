@@ -12,7 +12,7 @@ from keras import ops
 
 
 def sign(x):
-    r"""Binarize: +1 where x >= 0, else -1. sign(0) = +1, for a binary network has no third level.
+    """Binarize: +1 where x >= 0, else -1. The sign of 0 is +1, for a binary network has no third level.
 
     Args:
         x: float tensor of any shape.
