@@ -83,7 +83,7 @@ def quantizer_cos_std(thresholds, values, d):
     r"""Standard deviation of cos angle(x, q(x)) for x ~ N(0, I_d), to leading order in 1/d.
 
     d Var cos -> Var[g], g = x q/sqrt(C) - (R/2)(x^2 + q^2/C), C = E q^2, R = E[x q]/sqrt(C); E g = 0.
-    For the sign function Var g = 1 - 3/π (paper, appendix). The angle's deviation is this over sqrt(1 - R^2).
+    For the sign function Var g = 1 - 3/π (paper, appendix).
 
     Args:
         thresholds: (k - 1,) array_like, increasing.
@@ -101,6 +101,25 @@ def quantizer_cos_std(thresholds, values, d):
     c0, c1, c2 = -half * unit**2, unit, np.full_like(unit, -half)
     square = np.stack([c0**2, 2 * c0 * c1, c1**2 + 2 * c0 * c2, 2 * c1 * c2, c2**2])
     return np.sqrt(np.sum(square * moments) / np.asarray(d, np.float64))
+
+
+def quantizer_angle(thresholds, values):
+    """`arccos(quantizer_cos(thresholds, values))`, radians."""
+    return float(np.arccos(quantizer_cos(thresholds, values)))
+
+
+def quantizer_angle_std(thresholds, values, d):
+    """Standard deviation of angle(x, q(x)) for x ~ N(0, I_d), to leading order in 1/d.
+
+    Args:
+        thresholds: (k - 1,) array_like, increasing.
+        values: (k,) array_like.
+        d: int or array of ints, >= 1.
+
+    Returns:
+        Float64 of d's shape, radians; NaN if q is zero.
+    """
+    return quantizer_cos_std(thresholds, values, d) / np.sin(quantizer_angle(thresholds, values))
 
 
 def _cell_moments(thresholds):

@@ -147,7 +147,17 @@ def points(ax, x, y, error=None, *, colour=BLACK, marker="o", label=None):
         label: str for the legend, or None.
     """
     form = {"color": colour, "marker": marker, "linestyle": "none", "markerfacecolor": "white"}
-    ax.errorbar(x, y, error, markeredgewidth=1.5, elinewidth=1.5, capsize=3, label=label, zorder=3, **form)
+    ax.errorbar(
+        np.asarray(x),
+        np.asarray(y),
+        error,
+        markeredgewidth=1.5,
+        elinewidth=1.5,
+        capsize=3,
+        label=label,
+        zorder=3,
+        **form,
+    )
 
 
 def reference(ax, value, text, *, axis="x", colour=GREY, at=1.0, align="left", linestyle=":"):
@@ -172,6 +182,17 @@ def reference(ax, value, text, *, axis="x", colour=GREY, at=1.0, align="left", l
     shift = (-shift[0], shift[1]) if align == "right" else shift
     form = {"color": colour, "fontsize": 11, "ha": align, "va": va}
     ax.annotate(text, place, shift, transform, "offset points", **form)
+
+
+def legend_below(fig, ax, *, columns):
+    """One legend for all of a figure's axes, below them.
+
+    Args:
+        fig: `matplotlib.figure.Figure`.
+        ax: Axes, whose handles and labels are shown.
+        columns: int.
+    """
+    fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=columns)
 
 
 def dot_products(ax, histogram):

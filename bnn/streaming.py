@@ -34,6 +34,9 @@ class CorrelationStatistics:
             x: (...) array_like of real numbers.
             y: the same shape.
 
+        Returns:
+            self.
+
         Raises:
             ValueError: the shapes differ.
         """
@@ -45,6 +48,7 @@ class CorrelationStatistics:
         for start in range(0, x.size, CHUNK):
             pair = x[start : start + CHUNK], y[start : start + CHUNK]
             self._update_chunk(*pair, block[:, : pair[0].size])
+        return self
 
     @QUIET
     def _update_chunk(self, x, y, centred):
@@ -128,6 +132,9 @@ class SecondMoments:
         Args:
             rows: (n, d) array_like of real numbers, n >= 0.
 
+        Returns:
+            self.
+
         Raises:
             ValueError: the shape is another.
         """
@@ -136,6 +143,7 @@ class SecondMoments:
             raise ValueError(f"rows: expected shape (n, {self._mean.size}), received {rows.shape}")
         for start in range(0, len(rows), ROWS):
             self._update_chunk(rows[start : start + ROWS])
+        return self
 
     @QUIET
     def _update_chunk(self, rows):
@@ -206,6 +214,9 @@ class Histogram2D:
             x: (...) array_like of real numbers.
             y: the same shape.
 
+        Returns:
+            self.
+
         Raises:
             ValueError: the shapes differ.
         """
@@ -215,6 +226,7 @@ class Histogram2D:
         x, y = x.reshape(-1), y.reshape(-1)
         for start in range(0, x.size, CHUNK):
             self._update_chunk(x[start : start + CHUNK], y[start : start + CHUNK])
+        return self
 
     def _update_chunk(self, x, y):
         nx, ny = self.counts.shape

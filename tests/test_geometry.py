@@ -160,13 +160,29 @@ def test_ternary_tail():
     np.testing.assert_array_equal(ternary_zeros([0, 60]), [0, 1])
 
 
+@pytest.mark.parametrize("d", [1, 2, 3, 10, 1000])
+def test_expected_cos_of_equal_scales(d):
+    assert geometry.expected_cos_sign_scaled(np.full(d, 1e-9)) == pytest.approx(
+        expected_cos_sign(d), rel=1e-10
+    )
+    assert geometry.expected_cos_sign_scaled([1.0] * d + [0.0] * d) == pytest.approx(
+        expected_cos_sign(d) / np.sqrt(2), rel=1e-10
+    )
+
+
+@pytest.mark.parametrize("scale", [[1.0, 5.0], np.exp(0.1 * np.arange(1, 101)), np.exp(np.arange(1.0, 501))])
+def test_expected_cos_of_unequal_scales(scale):
+    angles = sample_angles(len(scale), 20_000, sign, np.random.default_rng(8), scale=scale)
+    check_mean(np.cos(angles), geometry.expected_cos_sign_scaled(scale))
+
+
 @pytest.mark.parametrize(("d", "plain", "rotated"), [(10, 36.8, 34.9), (100, 68.2, 36.9), (500, 80.5, 37.1)])
 def test_exponential_covariance(d, plain, rotated):
     scale = np.exp(0.1 * np.arange(1, d + 1))
     rng = np.random.default_rng(d)
     assert np.degrees(sample_angles(d, 2000, sign, rng, scale=scale).mean()) == pytest.approx(plain, abs=0.6)
-    rotations = [random_rotation(d, rng) for _ in range(10)]
-    angles = [sample_angles(d, 200, sign, rng, scale=scale, rotation=r).mean() for r in rotations]
+    rotations = [random_rotation(d, rng) for _ in range(1 + 200 // d)]
+    angles = [sample_angles(d, 400, sign, rng, scale=scale, rotation=r).mean() for r in rotations]
     assert np.degrees(np.mean(angles)) == pytest.approx(rotated, abs=0.6)
 
 

@@ -4,8 +4,16 @@ import numpy as np
 import pytest
 from scipy import integrate, stats
 
-from bnn.geometry import sample_angles, sign, ternary_cos, ternary_zeros
-from bnn.levels import best_ternary_threshold, lloyd_max, quantizer_cos, quantizer_cos_std, step_quantizer
+from bnn.geometry import LIMIT_COS, sample_angles, sign, std_angle_sign, ternary_cos, ternary_zeros
+from bnn.levels import (
+    best_ternary_threshold,
+    lloyd_max,
+    quantizer_angle,
+    quantizer_angle_std,
+    quantizer_cos,
+    quantizer_cos_std,
+    step_quantizer,
+)
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -59,6 +67,11 @@ def test_cos_std_of_sign_is_the_closed_form():
     expected = np.sqrt((1 - 3 / np.pi) / np.array([1, 50]))
     np.testing.assert_allclose(quantizer_cos_std([0], [-1, 1], [1, 50]), expected, rtol=1e-12)
     np.testing.assert_allclose(quantizer_cos_std([0], [-7, 7], 50), expected[1], rtol=1e-12)
+
+
+def test_angle_of_sign_is_the_closed_form():
+    assert quantizer_angle([0], [-1, 1]) == pytest.approx(np.arccos(LIMIT_COS), rel=1e-14)
+    assert quantizer_angle_std([0], [-1, 1], 50) == pytest.approx(std_angle_sign(50), rel=1e-12)
 
 
 @pytest.mark.parametrize(("thresholds", "values"), [([-0.5, 0.8], [-1, 0.2, 2]), ([0.3], [1, 4])])

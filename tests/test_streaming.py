@@ -16,6 +16,12 @@ CUTS = st.lists(st.integers(0, 60), max_size=5).map(sorted)
 VALUES = arrays(np.float64, (2, 60), elements=st.floats(-1e3, 1e3, width=16))
 
 
+def test_updates_return_the_accumulator():
+    for statistics in (CorrelationStatistics(), Histogram2D([0, 1], [0, 1])):
+        assert statistics.update([1], [2]) is statistics
+    assert SecondMoments(1).update([[3.0]]).mean == 3
+
+
 def streamed(x, y, cuts=()):
     statistics = CorrelationStatistics()
     for pair in zip(np.split(x, cuts), np.split(y, cuts), strict=True):

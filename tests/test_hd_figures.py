@@ -1,0 +1,78 @@
+"""The theory notebook: it runs from a clean kernel without error or warning, and is committed as it ran."""
+
+import ast
+import time
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+ROOT = Path(__file__).resolve().parent.parent
+PATH = ROOT / "hd_figures.ipynb"
+# TensorFlow's own imports use what Python deprecates; everything else is an error.
+STRICT = (
+    "import warnings\nwarnings.simplefilter('error')\nwarnings.simplefilter('default', DeprecationWarning)"
+)
+
+
+@pytest.fixture(scope="module")
+def committed():
+    return nbformat.read(PATH, as_version=4)
+
+
+@pytest.fixture(scope="module")
+def executed(committed, tmp_path_factory):
+    notebook = nbformat.from_dict(committed)
+    figures = tmp_path_factory.mktemp("figures")
+    notebook.cells[1].source += f"\nFIGURES = {str(figures)!r}"
+    notebook.cells.insert(0, nbformat.v4.new_code_cell(STRICT))
+    start = time.perf_counter()
+    NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(ROOT)}}).execute()
+    return notebook, figures, time.perf_counter() - start
+
+
+def code(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def images(notebook):
+    outputs = [output for cell in code(notebook) for output in cell.outputs]
+    return [output for output in outputs if "image/png" in output.get("data", {})]
+
+
+def test_runs_without_a_word_on_stderr(executed):
+    outputs = [output for cell in code(executed[0]) for output in cell.outputs]
+    assert not [output for output in outputs if output.get("name") == "stderr"]
+    assert executed[2] < 120, "a minute is promised; the test leaves room for a busy machine"
+
+
+def test_committed_as_it_ran(committed, executed):
+    cells = code(committed)
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+    texts = [
+        [o.text for cell in code(n) for o in cell.outputs if "text" in o] for n in (committed, executed[0])
+    ]
+    assert texts[0] == texts[1]
+    assert len(images(committed)) == len(images(executed[0])) == 11
+    assert PATH.stat().st_size < 2_000_000
+
+
+def test_every_figure_has_an_alternative_text_and_vector_files(committed, executed):
+    for output in images(committed):
+        assert len(output.metadata["image/png"]["alt"]) > 60
+    assert (
+        sorted(path.suffix for path in executed[1].iterdir()) == [".pdf"] * 11 + [".png"] * 11 + [".svg"] * 11
+    )
+
+
+def test_cells_are_short_and_define_nothing(committed):
+    for cell in code(committed):
+        nodes = list(ast.walk(ast.parse(cell.source)))
+        assert not [n for n in nodes if isinstance(n, ast.FunctionDef | ast.ClassDef | ast.Lambda)]
+        assert len(cell.source.splitlines()) <= 25
+
+
+def test_kernel_and_parameters(committed):
+    assert committed.metadata.kernelspec.name == "python3"
+    assert [cell.metadata.get("tags") for cell in code(committed)].count(["parameters"]) == 1
