@@ -4,7 +4,9 @@ import gzip
 import hashlib
 import io
 import json
+import math
 import pickle
+import zlib
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -70,14 +72,19 @@ def load(name, folder=DATA_FOLDER):
         DataSet
 
     Raises:
-        DataError: the files are missing, damaged or hold something else.
+        DataError: the name is unknown, or the files are missing, damaged or hold something else.
     """  # noqa: D205
-    return {"cifar-10": _load_cifar10, "MNIST": _load_mnist, "mnist-5k": _load_mnist_5k}[name](Path(folder))
+    loaders = {"cifar-10": _load_cifar10, "MNIST": _load_mnist, "mnist-5k": _load_mnist_5k}
+    if name not in loaders:
+        raise DataError(f"data set: expected one of {', '.join(loaders)}, received {name!r}")
+    return loaders[name](Path(folder))
 
 
 def _load_cifar10(folder):
     record, files = _verified(folder / "cifar-10-batches-py", "cifar-10")
-    batches = [_cifar_batch(name, files) for name in (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch")]
+    batches = [
+        _cifar_batch(name, files) for name in (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch")
+    ]
     images, labels = (np.concatenate(parts) for parts in zip(*batches, strict=True))
     everything = Split(images, labels)
     return DataSet(
@@ -87,13 +94,16 @@ def _load_cifar10(folder):
 
 
 def _cifar_batch(name, files):
+    content = _member(files, name)
     try:
-        batch = restricted_loads(_member(files, name))
+        batch = restricted_loads(content)
         pixels, labels = batch[b"data"], np.array(batch[b"labels"])
-    except (pickle.UnpicklingError, EOFError, KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+    except (pickle.UnpicklingError, KeyError, TypeError, ValueError, IndexError) as error:
         raise DataError(f"{name}: expected a pickled CIFAR-10 batch, received {error}") from None
     if not (isinstance(pixels, np.ndarray) and pixels.dtype == np.uint8 and pixels.shape == (10_000, 3072)):
-        raise DataError(f"{name}: expected 10000 x 3072 bytes, received {getattr(pixels, 'shape', type(pixels))}")
+        raise DataError(
+            f"{name}: expected 10000 x 3072 bytes, received {getattr(pixels, 'shape', type(pixels))}"
+        )
     images = np.ascontiguousarray(pixels.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
     return images, _labels(name, labels, len(images))
 
@@ -101,25 +111,27 @@ def _cifar_batch(name, files):
 def _load_mnist(folder):
     record, files = _verified(folder / "MNIST", "MNIST")
     parts = []
-    for stem in ("train", "t10k"):
-        images = _idx(files, f"{stem}-images-idx3-ubyte.gz", 3)
-        labels = _idx(files, f"{stem}-labels-idx1-ubyte.gz", 1)
-        parts.append(Split(images[..., None], _labels(stem, labels, len(images))))
+    for stem, count in (("train", 60_000), ("t10k", 10_000)):
+        images = _idx(files, f"{stem}-images-idx3-ubyte.gz", (count, 28, 28))
+        labels = _idx(files, f"{stem}-labels-idx1-ubyte.gz", (count,))
+        parts.append(Split(images[..., None], _labels(stem, labels, count)))
     train, test = parts
     return DataSet("MNIST", record["source_sha256"], record["official"], train[:50_000], train[50_000:], test)
 
 
-def _idx(files, name, dimensions):
+def _idx(files, name, shape):
     """An array of the IDX format: magic number 0x0000080n, n sizes, then the bytes."""
+    content = _member(files, name)
     try:
-        content = gzip.decompress(_member(files, name))
-    except (OSError, EOFError) as error:
+        content = gzip.decompress(content)
+    except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{name}: expected a gzip file, received {error}") from None
-    header = np.frombuffer(content[: 4 * (dimensions + 1)], ">u4")
-    sizes = tuple(int(n) for n in header[1:])
-    if len(header) != dimensions + 1 or header[0] != 0x800 + dimensions or len(content) != 4 * len(header) + np.prod(sizes):
-        raise DataError(f"{name}: expected an IDX file of bytes in {dimensions} dimensions, received something else")
-    return np.frombuffer(content, np.uint8, offset=4 * len(header)).reshape(sizes)
+    header = np.array([0x800 + len(shape), *shape], ">u4").tobytes()
+    if not content.startswith(header) or len(content) != len(header) + math.prod(shape):
+        sizes = " x ".join(map(str, shape))
+        received = f"{len(content)} bytes, {content[:16]!r}..."
+        raise DataError(f"{name}: expected an IDX file of {sizes} bytes, received {received}")
+    return np.frombuffer(content, np.uint8, offset=len(header)).reshape(shape)
 
 
 def _load_mnist_5k(_):
@@ -150,18 +162,25 @@ def _verified(folder, name):
     """The downloader's record and the bytes of every file it lists, their digests checked."""
     command = f"python data/download.py --data_set {name}"
     if not folder.is_dir():
-        raise DataError(f"{name}: expected its files in {folder}, received none; run {command}, {EMBEDDED_HINT}")
+        raise DataError(
+            f"{name}: expected its files in {folder}, received none; run {command}, {EMBEDDED_HINT}"
+        )
     try:
         record = json.loads((folder / "digests.json").read_text())
-        expected, _, _ = record["files"], record["source_sha256"], record["official"]
-    except (OSError, ValueError, KeyError, TypeError):
-        raise DataError(f"{folder}: expected digests.json of a finished download; run {command}") from None
+        expected, _, _ = record["files"].items(), record["source_sha256"], record["official"]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise DataError(
+            f"{folder}: expected digests.json of a finished download, received none or a damaged one; "
+            f"run {command}"
+        ) from None
     files = {}
-    for file_name, digest in expected.items():
+    for file_name, digest in expected:
         path = folder / Path(file_name).name
         content = path.read_bytes() if path.is_file() else b""
         if hashlib.sha256(content).hexdigest() != digest:
-            raise DataError(f"{path}: expected SHA-256 {digest}, received a damaged file; run {command} --force")
+            raise DataError(
+                f"{path}: expected SHA-256 {digest}, received other bytes or none; run {command} --force"
+            )
         files[path.name] = content
     return record, files
 
@@ -173,32 +192,75 @@ def _member(files, name):
 
 
 def _labels(name, labels, count):
-    if labels.shape != (count,) or labels.min() < 0 or labels.max() > 9:
-        raise DataError(f"{name}: expected {count} labels from 0 to 9, received shape {labels.shape}")
+    if labels.shape != (count,) or labels.dtype.kind not in "ui" or labels.min() < 0 or labels.max() > 9:
+        received = f"{labels.dtype} of shape {labels.shape}"
+        raise DataError(f"{name}: expected {count} labels from 0 to 9, received others: {received}")
     return labels.astype(np.uint8)
 
 
-class _ArrayUnpickler(pickle.Unpickler):
-    """An unpickler that can rebuild NumPy arrays and call nothing else."""
+class _PickledType:
+    """What a pickle gets for numpy.dtype: types of plain numbers. NumPy's own would also rebuild arrays of
+    pointers, out of any bytes.
+    """  # noqa: D205
+
+    def __init__(self, code, *_):
+        code = _text(code)
+        if code not in {"b1", "u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", "f2", "f4", "f8"}:
+            raise pickle.UnpicklingError(f"an array of type {code!r}, where plain numbers are expected")
+        self.dtype = np.dtype(code)
+
+    def __setstate__(self, state):
+        self.dtype = self.dtype.newbyteorder(_text(state[1]))
+
+
+class _PickledArray(np.ndarray):
+    """What a pickle gets for the function that makes an empty array; its contents follow as a state."""
+
+    def __new__(cls, *_):
+        return super().__new__(cls, 0, np.uint8)
+
+    def __setstate__(self, state):
+        version, shape, kind, fortran, content = state
+        if not (isinstance(kind, _PickledType) and isinstance(content, bytes)):
+            raise pickle.UnpicklingError("an array that is not made of bytes")
+        super().__setstate__((version, shape, kind.dtype, fortran, content))
+
+
+def _text(value):
+    """Python 2 wrote as bytes what Python 3 writes as text."""
+    return value.decode("ascii") if isinstance(value, bytes) else value
+
+
+class _ArrayUnpickler(pickle._Unpickler):  # the C one gives a file as much memory as it asks for
+    """An unpickler that can rebuild arrays of numbers and call nothing else."""
 
     admitted = {  # noqa: RUF012
-        (f"numpy{core}", name): getattr(np, name, None) or np._core.multiarray._reconstruct
-        for core, name in (
-            (".core.multiarray", "_reconstruct"), ("._core.multiarray", "_reconstruct"), ("", "ndarray"), ("", "dtype"),
-        )
-    }  # fmt: skip
+        ("numpy.core.multiarray", "_reconstruct"): _PickledArray,
+        ("numpy._core.multiarray", "_reconstruct"): _PickledArray,
+        ("numpy", "ndarray"): None,  # only ever an argument of _reconstruct
+        ("numpy", "dtype"): _PickledType,
+    }
 
     def find_class(self, module, name):
         try:
             return self.admitted[module, name]
         except KeyError:
-            raise pickle.UnpicklingError(f"a reference to {module}.{name}, which data have no use for") from None
+            raise pickle.UnpicklingError(
+                f"a reference to {module}.{name}, which data have no use for"
+            ) from None
 
 
 def restricted_loads(content):
-    """Unpickle plain containers, numbers, strings and NumPy arrays; strings of Python 2 become bytes.
+    """Unpickle plain containers, numbers, strings, arrays of numbers; strings of Python 2 become bytes.
 
     Raises:
-        pickle.UnpicklingError: the pickle names anything but NumPy's array reconstruction.
+        pickle.UnpicklingError: the pickle is damaged, or names anything but NumPy's array reconstruction.
     """
-    return _ArrayUnpickler(io.BytesIO(content), encoding="bytes").load()
+    try:
+        return _ArrayUnpickler(io.BytesIO(content), encoding="bytes").load()
+    except pickle.UnpicklingError:
+        raise
+    except (
+        Exception
+    ) as error:  # the pickle module promises no more: bytes that are no pickle may raise anything
+        raise pickle.UnpicklingError(f"{type(error).__name__}: {error}") from error
