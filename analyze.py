@@ -2,7 +2,6 @@
 """Measure a trained network: test accuracy, and the angles and dot products of every quantized layer."""
 
 import argparse
-import sys
 from pathlib import Path
 
 from bnn import backend
@@ -23,17 +22,17 @@ def parse(argv=None):
 def main():
     """Analyse as the command line says."""
     args = parse()
-    from bnn import datasets
-
-    backend.load()
-    from tqdm import tqdm
-
-    from bnn import figures, report, runs
+    from bnn import datasets, runs
 
     run = runs.open_run(args.run)
     data_set = datasets.load(run.training.data_set)
     if not 0 < args.images <= len(data_set.test):
         raise ConfigError(f"--images: expected 1 to the {len(data_set.test)} test images, received {args.images}")
+    backend.load()
+    from tqdm import tqdm
+
+    from bnn import figures, report
+
     model = run.load_model("best")
     output = args.output or args.run
     output.mkdir(parents=True, exist_ok=True)

@@ -37,7 +37,7 @@ def main():
     """Train as the command line says."""
     given, options = parse()
     run, data_set, model = resume(options.resume, given) if options.resume else start(given, options)
-    from bnn import training
+    from bnn import runs, training
 
     print(f"{run.folder}: {run.model.kind} network, {model.count_params():,} parameters, on {data_set.label}, "
           f"{len(data_set.train):,} training images, {run.training.precision}")  # fmt: skip
@@ -46,7 +46,10 @@ def main():
     except training.Interrupted:
         print(f"interrupted; saved {run.checkpoint('last')}; go on with: python train.py --resume {run.folder}")
         return 130
-    best = max(run.log(), key=lambda row: row["val_accuracy"])
+    rows = run.log()
+    if not rows:
+        raise runs.RunError(f"{run.folder}: expected log.csv with a row an epoch, received none")
+    best = max(rows, key=lambda row: row["val_accuracy"])
     print(f"wrote {run.folder}: best validation accuracy {best['val_accuracy']:.4f} in epoch {best['epoch']}; "
           f"next: python analyze.py {run.folder}")  # fmt: skip
     return 0
@@ -69,14 +72,16 @@ def start(given, options):
     folder = options.run_dir or Path("runs") / runs.default_name(model_config, train_config)
     command = [Path(sys.argv[0]).name, *sys.argv[1:]]
     overwrite = options.overwrite or train_config.debug
-    return runs.create(folder, model_config, train_config, data_set, command, overwrite), data_set, model
+    run = runs.create(folder, model_config, train_config, data_set, command, overwrite)
+    if options.init_from:
+        model.optimizer.build(model.trainable_variables)
+        run.save_model(model, "last")  # A run that stops before its first checkpoint goes on from these weights too.
+    return run, data_set, model
 
 
 def resume(folder, given):
     """An interrupted run: (Run, DataSet, compiled model)."""
-    backend.load()
-    from bnn import runs, training
-    from bnn.models import build_model
+    from bnn import runs
 
     run = runs.open_run(folder)
     stored = dataclasses.asdict(run.model) | dataclasses.asdict(run.training)
@@ -86,6 +91,10 @@ def resume(folder, given):
     data_set = load_data(run.training)
     if data_set.digest != run.data["digest"]:
         raise runs.RunError(f"{folder}: expected data of SHA-256 {run.data['digest']}, received {data_set.digest}")
+    backend.load()
+    from bnn import training
+    from bnn.models import build_model
+
     backend.seed_everything(run.training.seed, run.training.deterministic)
     if run.checkpoint("last").is_file():
         return run, data_set, run.load_model("last", compiled=True)

@@ -4,7 +4,7 @@
     log.csv         a row an epoch
     last.keras      the network with its optimizer, for --resume
     best.keras      the network with the best validation accuracy, for everything else
-    partial.npz     what an interrupted epoch had gathered
+    partial-N.npz   what an epoch that was interrupted at step N had gathered
     metrics.json    what analyze.py found
 """
 
@@ -16,18 +16,18 @@ import platform
 import shutil
 import subprocess
 import sys
-import zipfile
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
 import numpy as np
 
-from bnn.config import ConfigError, ModelConfig, TrainConfig, from_json, to_json
+from bnn.config import ConfigError, ModelConfig, TrainConfig, expect, from_json, to_json
 
 LOG_COLUMNS = (
     "epoch", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "flip_ratio", "seconds",
 )  # fmt: skip
+DATA_KEYS = ("name", "digest", "official")
 
 
 class RunError(RuntimeError):
@@ -76,9 +76,10 @@ class Run:
                            f"go on with python train.py --resume {self.folder}")  # fmt: skip
         try:
             return keras.saving.load_model(path, compile=compiled)
-        except (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile) as error:
+        except Exception as error:  # whichever of Keras, h5py, zipfile, zlib and json meets the damage first
+            reason = (str(error).splitlines() or [type(error).__name__])[-1]
             raise RunError(f"{path}: expected a saved network, received one that Keras cannot read "
-                           f"({str(error).splitlines()[-1][:200]})") from None  # fmt: skip
+                           f"({reason[:200]})") from None  # fmt: skip
 
     def copy_weights(self, model):
         """Start another network of the same shape from this run's best weights.
@@ -97,12 +98,15 @@ class Run:
         path = self.folder / "log.csv"
         if not path.is_file():
             return []
-        with path.open(newline="") as file:
-            rows = [row for row in csv.DictReader(file) if None not in row.values() and None not in row]
         try:
+            with path.open(newline="") as file:
+                reader = csv.DictReader(file)
+                rows = [row for row in reader if None not in row.values() and None not in row]
+            if rows and tuple(reader.fieldnames) != LOG_COLUMNS:
+                raise ValueError(f"the columns {', '.join(reader.fieldnames)}")
             return [{k: int(v) if k == "epoch" else float(v) for k, v in row.items()} for row in rows]
-        except ValueError as error:
-            raise RunError(f"{path}: expected numbers, received {error}") from None
+        except (ValueError, csv.Error) as error:
+            raise RunError(f"{path}: expected numbers in the columns {', '.join(LOG_COLUMNS)}, received {error}") from None
 
     def write_log(self, rows):
         """Replace log.csv."""
@@ -139,7 +143,7 @@ def create(folder, model_config, train_config, data_set, command, overwrite=Fals
                            f"go on with --resume {folder}, or give --overwrite or another --run_dir")  # fmt: skip
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    data = {"name": data_set.name, "digest": data_set.digest, "official": data_set.official}
+    data = {name: getattr(data_set, name) for name in DATA_KEYS}
     write_json(folder / "config.json", {
         "model": to_json(model_config), "training": to_json(train_config), "data": data,
         "command": command, "versions": _versions(), "git_commit": _git_commit(),
@@ -161,8 +165,9 @@ def open_run(folder):
     try:
         config = json.loads(path.read_text())
         data = config["data"]
+        expect(set(data) == set(DATA_KEYS), "data", f"an object with {', '.join(DATA_KEYS)}", data)
         model, training = from_json(ModelConfig, config["model"]), from_json(TrainConfig, config["training"])
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         what = str(error) if isinstance(error, ConfigError) else "a damaged or foreign file"
         raise RunError(f"{path}: expected the config of a run, received {what}") from None
     return Run(folder, model, training, data)

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
+from bnn.kernels import Adam
 from bnn.runs import RunError, replace
 
 EVALUATION_BATCH = 500
@@ -31,7 +32,7 @@ def compile_model(model, config):
         "hinge-loss": keras.losses.SquaredHinge(),
         "softmax": keras.losses.CategoricalCrossentropy(from_logits=True),
     }
-    optimizer = keras.optimizers.Adam(config.lr_start, epsilon=1e-8, clipvalue=1.0)
+    optimizer = Adam(config.lr_start, epsilon=1e-8, clipvalue=1.0)
     model.compile(optimizer, losses[config.loss_mode], metrics=["accuracy"])
 
 
@@ -146,12 +147,16 @@ class Journal(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         self.bar.update()
+        # Keras may make them no sooner than in the first step; they are sums, so that order does not matter.
+        for variable, value in zip(self.model.metrics_variables, self.partial.pop("metrics", ()), strict=False):
+            variable.assign_add(value)
         if not math.isfinite(logs["loss"]):
             step = int(self.model.optimizer.iterations)
             raise RunError(f"the loss became {logs['loss']} at step {step}, epoch {(step - 1) // self.steps + 1}, learning rate "
                            f"{float(self.model.optimizer.learning_rate):g}; the last good checkpoint is kept")  # fmt: skip
         if self.signal is not None and self.first_step + batch + 1 < self.steps:
-            self._save_partial(batch + 1, logs)
+            self.bar.close()
+            self._save_partial()
             raise Interrupted
 
     def on_epoch_end(self, epoch, logs=None):
@@ -164,8 +169,7 @@ class Journal(keras.callbacks.Callback):
         if improved:
             self.run.save_model(keras.Model(self.model.inputs, self.model.outputs, name=self.model.name), "best")
         if improved or (epoch + 1) % config.ckpt_n == 0 or epoch + 1 == config.epochs or self.signal is not None:
-            self.run.save_model(self.model, "last")
-            (self.run.folder / "partial.npz").unlink(missing_ok=True)
+            self._save_last()
         self._print(row)
         self.first_step, self.partial = 0, {}
         if self.signal is not None and epoch + 1 < config.epochs:
@@ -177,42 +181,41 @@ class Journal(keras.callbacks.Callback):
         changed = sum(np.count_nonzero(kernels[name] != before) for name, before in self.kernels.items())
         flips = changed / max(1, sum(k.size for k in kernels.values()))
         self.kernels = kernels
-        means = {name: self._whole_mean(name, logs[name], self.steps) for name in ("loss", "accuracy")}
-        validation = {name: logs[name] for name in ("val_loss", "val_accuracy")}
+        means = {name: logs[name] for name in ("loss", "accuracy", "val_loss", "val_accuracy")}
         seconds = time.perf_counter() - self.start + self.partial.get("seconds", 0.0)
         rate = self.run.training.learning_rate(epoch - 1)
-        return {"epoch": epoch, **means, **validation, "learning_rate": rate, "flip_ratio": flips,
+        return {"epoch": epoch, **means, "learning_rate": rate, "flip_ratio": flips,
                 "seconds": round(seconds, 3)}  # fmt: skip
 
-    def _whole_mean(self, name, mean, until):
-        """Mean over the steps 0 to `until` of the epoch from the mean over those since `first_step`."""
-        if not self.first_step:
-            return mean
-        done = self.first_step
-        return (self.partial.get(name, mean) * done + mean * (until - done)) / until
+    def _save_last(self):
+        """Replace the checkpoint; what belonged to earlier ones has then no more use."""
+        self.run.save_model(self.model, "last")
+        for path in set(self.run.folder.glob("partial-*.npz")) - {self._partial_path()}:
+            path.unlink()
 
-    def _save_partial(self, steps_here, logs):
-        done = self.first_step + steps_here
+    def _partial_path(self):
+        # A name for each step: a kill between the two writes of an interruption leaves the old pair whole.
+        return self.run.folder / f"partial-{int(self.model.optimizer.iterations)}.npz"
+
+    def _save_partial(self):
         temporary = self.run.folder / ".partial.npz"
         np.savez_compressed(
             temporary,
-            iterations=int(self.model.optimizer.iterations),
             seconds=time.perf_counter() - self.start + self.partial.get("seconds", 0.0),
-            **{name: self._whole_mean(name, logs[name], done) for name in ("loss", "accuracy")},
+            **{f"metric_{i}": keras.ops.convert_to_numpy(v) for i, v in enumerate(self.model.metrics_variables)},
             **{f"kernel_{name}": kernel for name, kernel in self.kernels.items()},
         )
-        replace(temporary, self.run.folder / "partial.npz")
-        self.run.save_model(self.model, "last")
+        replace(temporary, self._partial_path())
+        self._save_last()
 
     def _load_partial(self):
-        path = self.run.folder / "partial.npz"
-        if not self.first_step or not path.is_file():
+        path = self._partial_path()
+        if not path.is_file():
             return {}
         with np.load(path, allow_pickle=False) as saved:
-            if saved["iterations"] != int(self.model.optimizer.iterations):
-                return {}
             kernels = {k.removeprefix("kernel_"): saved[k] for k in saved.files if k.startswith("kernel_")}
-            return {"kernels": kernels} | {k: float(saved[k]) for k in ("loss", "accuracy", "seconds")}
+            metrics = [saved[f"metric_{i}"] for i in range(len(saved.files) - len(kernels) - 1)]
+            return {"kernels": kernels, "metrics": metrics, "seconds": float(saved["seconds"])}
 
     def _print(self, row):
         print(
