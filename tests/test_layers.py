@@ -85,6 +85,22 @@ def test_conv_in_a_compiled_graph(x_values):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("size", [1, 2, 3, 4])
+@pytest.mark.parametrize("side", [3, 8, 9])
+def test_conv_in_bfloat16_is_exact_on_signs(size, side):
+    """Sums of at most 256 signs are whole numbers that bfloat16 holds."""
+    layer = QuantConv2D(8, size, Sign(), dtype="mixed_bfloat16")
+    reference = keras.layers.Conv2D(8, size, use_bias=False, padding="same")
+    x = geometry.sign(normal(2, side, side, 4))
+    layer.build(x.shape)
+    reference.build(x.shape)
+    reference.kernel.assign(geometry.sign(np.asarray(layer.kernel)))
+    upstream = geometry.sign(normal(2, side, side, 8, seed=1))
+    results = [tf.function(lambda layer=layer: run(layer, x, upstream))() for layer in (layer, reference)]
+    for ours, theirs in zip(*map(tf.nest.flatten, results), strict=True):
+        np.testing.assert_array_equal(tf.cast(ours, tf.float32), theirs)
+
+
 @pytest.mark.parametrize("layer", [QuantDense(3, Sign()), QuantConv2D(3, 2, Sign())])
 def test_latent_weights_stay_within_one(layer):
     x = normal(4, 5, 5, 2)
