@@ -199,9 +199,7 @@ def _labels(name, labels, count):
 
 
 class _PickledType:
-    """What a pickle gets for numpy.dtype: types of plain numbers. NumPy's own would also rebuild arrays of
-    pointers, out of any bytes.
-    """  # noqa: D205
+    """What a pickle gets for numpy.dtype: plain numbers. NumPy's own also takes bytes for object addresses."""
 
     def __init__(self, code, *_):
         code = _text(code)
@@ -260,7 +258,5 @@ def restricted_loads(content):
         return _ArrayUnpickler(io.BytesIO(content), encoding="bytes").load()
     except pickle.UnpicklingError:
         raise
-    except (
-        Exception
-    ) as error:  # the pickle module promises no more: bytes that are no pickle may raise anything
+    except Exception as error:  # bytes that are no pickle may raise anything, says its documentation
         raise pickle.UnpicklingError(f"{type(error).__name__}: {error}") from error
