@@ -132,7 +132,8 @@ PRESETS = {
     "cifar-10": {},
     "MNIST": {
         "input_shape": (28, 28, 1), "input_range": (0.0, 1.0),
-        "conv": (), "max_pool": (), "fc": (1024, 1024, 1024), "epochs": 100, "bn_decay": 0.99,
+        "conv": (), "max_pool": (), "fc": (1024, 1024, 1024),
+        "epochs": 100, "lr_start": 1e-2, "lr_end": 1e-5, "bn_decay": 0.99,
     },
     "mnist-5k": {
         "input_shape": (28, 28, 1), "input_range": (0.0, 1.0),

@@ -122,7 +122,7 @@ class QuantConv2D(_QuantLayer):
 
     def product(self, inputs, kernel):
         """The layer's linear map with the given kernel in place of its own."""
-        return ops.conv(inputs, kernel, padding="same", data_format="channels_last")
+        return kernels.conv2d(inputs, kernel)
 
     def compute_output_shape(self, input_shape):
         """(batch, height, width, filters)."""
@@ -164,10 +164,12 @@ class QuantActivation(keras.Layer):
 class BatchNorm(keras.Layer):
     """Batch norm with offset and no scale (paper, section 2): before a sign, a positive scale changes nothing.
 
-    Moments are float32 whatever the compute dtype. Input and output (..., channels).
+    Moments are float32 whatever the compute dtype. Input and output (..., channels). The averages that inference
+    uses are plain means over the steps so far until these outnumber the memory of the decay, so that the start,
+    0 and 1, weighs nothing, and a network is usable after a few steps.
 
     Args:
-        decay: of the moving averages that inference uses.
+        decay: of the moving averages, in [0, 1).
         epsilon: added to the variance.
     """
 
@@ -179,14 +181,13 @@ class BatchNorm(keras.Layer):
     def build(self, input_shape):
         """Create offset and moving averages."""
 
-        def weight(name, initializer, **kwargs):
-            return self.add_weight(
-                name=name, shape=(input_shape[-1],), initializer=initializer, autocast=False, **kwargs
-            )
+        def weight(name, initializer, shape=(input_shape[-1],), **kwargs):
+            return self.add_weight(name=name, shape=shape, initializer=initializer, autocast=False, **kwargs)
 
         self.offset = weight("offset", "zeros")
         self.moving_mean = weight("moving_mean", "zeros", trainable=False)
         self.moving_variance = weight("moving_variance", "ones", trainable=False)
+        self.steps = weight("steps", "zeros", shape=(), trainable=False)
 
     def call(self, inputs, training=False):
         """Normalize by the batch's moments when training, by the moving averages otherwise."""
@@ -195,8 +196,10 @@ class BatchNorm(keras.Layer):
             shift = self.offset - self.moving_mean * scale
             return ops.cast(ops.cast(inputs, "float32") * scale + shift, self.compute_dtype)
         normalized, mean, variance = kernels.batch_norm(inputs, self.offset, self.epsilon)
+        self.steps.assign_add(1)
+        rate = ops.maximum(1 - self.decay, 1 / self.steps)
         for average, value in ((self.moving_mean, mean), (self.moving_variance, variance)):
-            average.assign(average * self.decay + value * (1 - self.decay))
+            average.assign_add(rate * (value - average))
         return normalized
 
     def compute_output_shape(self, input_shape):

@@ -177,8 +177,8 @@ def test_batch_norm_against_numpy(shape):
     np.testing.assert_allclose(
         trained, (x - mean) / np.sqrt(variance + epsilon) + offset, rtol=1e-4, atol=1e-5
     )
-    np.testing.assert_allclose(layer.moving_mean, (1 - decay) * mean, rtol=1e-4)
-    np.testing.assert_allclose(layer.moving_variance, decay + (1 - decay) * variance, rtol=1e-4)
+    np.testing.assert_allclose(layer.moving_mean, mean, rtol=1e-4)  # The start weighs nothing.
+    np.testing.assert_allclose(layer.moving_variance, variance, rtol=1e-4)
 
     moving_mean, moving_variance = np.asarray(layer.moving_mean), np.asarray(layer.moving_variance)
     inferred = layer(x, training=False)
@@ -188,19 +188,32 @@ def test_batch_norm_against_numpy(shape):
     np.testing.assert_array_equal(layer(x), inferred)
 
 
+def test_batch_norm_averages_all_steps_until_they_outnumber_the_decays_memory():
+    layer = BatchNorm(decay=0.75)
+    batches = normal(8, 20, 3) + 1
+    means = batches.astype(np.float64).mean(axis=1)
+    expected = np.zeros(3)
+    for step, batch in enumerate(batches):
+        layer(batch, training=True)
+        expected += max(0.25, 1 / (step + 1)) * (means[step] - expected)
+        np.testing.assert_allclose(layer.moving_mean, expected, rtol=1e-4, atol=1e-6)
+        if step < 4:
+            np.testing.assert_allclose(expected, means[: step + 1].mean(axis=0))
+
+
 @pytest.mark.parametrize("shape", [(32, 6), (4, 5, 4, 6)])
 @pytest.mark.parametrize("training", [True, False])
 def test_batch_norm_equals_keras(shape, training):
     ours = BatchNorm(0.95, 1e-3)
     theirs = keras.layers.BatchNormalization(momentum=0.95, epsilon=1e-3, scale=False)
-    weights = [normal(6), normal(6, seed=1), np.abs(normal(6, seed=2)) + 0.1]
+    weights = [normal(6), normal(6, seed=1), np.abs(normal(6, seed=2)) + 0.1, np.float32(1000)]
     x, upstream = 3 * normal(*shape, seed=3) - 1, normal(*shape, seed=4)
     results = []
     for layer in (ours, theirs):
         layer.build(shape)
-        for weight, value in zip(layer.weights, weights, strict=True):
+        for weight, value in zip(layer.weights, weights, strict=False):  # Keras counts no steps.
             weight.assign(value)
-        results.append((run(layer, x, upstream, training=training), layer.get_weights()))
+        results.append((run(layer, x, upstream, training=training), layer.get_weights()[:3]))
     for mine, other in zip(*map(tf.nest.flatten, results), strict=True):
         np.testing.assert_allclose(mine, other, rtol=1e-3, atol=1e-4)
 

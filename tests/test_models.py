@@ -64,11 +64,11 @@ def test_the_papers_network_for_cifar_10():
         "dense_2": (1024, 1024),
         "dense_3": (1024, 10),
     }
-    # No bias, no scale: beside the kernels only an offset and two moving averages a channel.
+    # No bias, no scale: beside the kernels only an offset and two moving averages a channel, and a step counter.
     channels = [128, 128, 256, 256, 512, 512, 1024, 1024, 10]
-    assert model.count_params() == sum(map(np.prod, kernels.values())) + 3 * sum(channels)
+    assert model.count_params() == sum(map(np.prod, kernels.values())) + 3 * sum(channels) + len(channels)
     trainable = sum(int(np.prod(w.shape)) for w in model.trainable_weights)
-    assert model.count_params() - trainable == 2 * sum(channels)
+    assert model.count_params() - trainable == 2 * sum(channels) + len(channels)
     assert all(layer.decay == 0.999 for layer in model.layers if isinstance(layer, BatchNorm))
 
 
