@@ -1,0 +1,92 @@
+"""What quantization costs: a trained network with quantizers taken out again, layer by layer (paper, section 3)."""
+
+import keras
+
+from bnn import report
+from bnn.layers import QuantActivation, QuantConv2D, QuantDense
+from bnn.refit import refit_batch_norm
+
+
+def quantized_layers(model):
+    """The names of a network's layers that quantize.
+
+    Returns:
+        (kernels, activations): lists of the names of layers whose kernel is quantized, and of the layers that
+        quantize activations, in the network's order.
+    """
+    kernels = [n.name for n in model.layers if isinstance(n, QuantConv2D | QuantDense) and n.kernel_quantizer]
+    return kernels, [n.name for n in model.layers if isinstance(n, QuantActivation) and n.quantizer]
+
+
+def unbinarized(model, kernels=(), activations=()):
+    """A copy of a network that multiplies by latent kernels, or passes on continuous activations, where asked.
+
+    A kernel becomes the latent one, an activation hard tanh, clip(x, -1, 1). Scales change with them: call
+    `refit_batch_norm` before trusting the copy.
+
+    Args:
+        model: keras.Model with quantized layers.
+        kernels: names of layers whose kernel is no longer quantized.
+        activations: names of layers that no longer quantize activations.
+
+    Returns:
+        keras.Model of the same layer names, its weights copies.
+
+    Raises:
+        ValueError: a name is not among `quantized_layers`.
+    """
+    for argument, given, known in zip(
+        ("kernels", "activations"), (kernels, activations), quantized_layers(model), strict=True
+    ):
+        for name in given:
+            if name not in known:
+                raise ValueError(f"{argument}: expected names among {', '.join(known)}, received {name!r}")
+    removed = dict.fromkeys(kernels, "kernel_quantizer") | dict.fromkeys(activations, "quantizer")
+
+    def copied(layer):
+        config = layer.get_config()
+        if layer.name in removed:
+            config[removed[layer.name]] = None
+        return type(layer).from_config(config)
+
+    copy = keras.models.clone_model(model, clone_function=copied)
+    copy.set_weights(model.get_weights())
+    return copy
+
+
+def variants(model):
+    """The networks to compare: nothing made continuous; kernels one layer at a time, all; the same for activations.
+
+    Returns:
+        dict from (what, layer) to the two arguments (kernels, activations) of `unbinarized`; what is "kernels"
+        or "activations", layer a name, "none" or "all". Without hidden layers, there are no activations.
+    """
+    kernels, activations = quantized_layers(model)
+    sets = {("kernels", layer): ([layer], []) for layer in kernels} | {("kernels", "all"): (kernels, [])}
+    sets |= {("activations", layer): ([], [layer]) for layer in activations}
+    return (
+        {("kernels", "none"): ([], [])}
+        | sets
+        | ({("activations", "all"): ([], activations)} if activations else {})
+    )
+
+
+def accuracies(model, images, split, progress=iter):
+    """The accuracy of each of the `variants`, before and after refitting batch norm.
+
+    Args:
+        model: keras.Model, as trained; it is left as it is.
+        images: (n, height, width, channels) uint8 array of training images, for the refit.
+        split: Split that the accuracy is measured on.
+        progress: wraps the iterable of variants, such as `tqdm`.
+
+    Returns:
+        list of dicts with "what" and "layer" (see `variants`), "stale" and "refitted", accuracies in [0, 1].
+    """
+    rows = []
+    for (what, layer), arguments in progress(variants(model).items()):
+        copy = unbinarized(model, *arguments)
+        stale = report.accuracy(copy, split)
+        refit_batch_norm(copy, images)
+        rows.append({"what": what, "layer": layer, "stale": stale, "refitted": report.accuracy(copy, split)})
+    return rows
