@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from bnn import kernels
+from bnn.layers import WeightClip
 
 tf = pytest.importorskip("tensorflow")
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="fast forms are TensorFlow's")
@@ -48,3 +49,57 @@ def test_fused_batch_norm_is_the_portable_one(shape, dtype):
     np.testing.assert_allclose(y, y_ref, rtol=2 * ULP[dtype], atol=1e-4)
     np.testing.assert_allclose(dx, dx_ref, rtol=2 * ULP[dtype], atol=1e-4)
     np.testing.assert_allclose(d_offset, d_offset_ref, rtol=1e-4, atol=1e-3)
+
+
+@DTYPES
+@pytest.mark.parametrize("size", [1, 2, 3, 5])
+def test_tap_convolution_is_the_portable_one(size, dtype):
+    x = tf.sign(normal(4, 6, 5, 8, dtype=dtype))
+    kernel = tf.sign(normal(size, size, 8, 3, dtype=dtype, seed=1))
+    upstream = normal(4, 6, 5, 3, dtype=dtype, seed=2)
+    (y,), gradients = differentiate(kernels.tap_conv2d, upstream, x, kernel)
+    (y_ref,), gradients_ref = differentiate(kernels.portable_conv2d, upstream, x, kernel)
+    np.testing.assert_array_equal(y, y_ref)
+    for gradient, reference in zip(gradients, gradients_ref, strict=True):
+        np.testing.assert_allclose(gradient, reference, rtol=2 * ULP[dtype], atol=1e-4)
+
+
+def test_convolution_of_small_bfloat16_maps_uses_taps(monkeypatch):
+    used = []
+    for name in ("tap_conv2d", "portable_conv2d"):
+        monkeypatch.setattr(kernels, name, lambda x, kernel, name=name: used.append(name))
+    for shape, dtype in (((1, 8, 8, 4), "bfloat16"), ((1, 8, 8, 4), "float32"), ((1, 16, 16, 4), "bfloat16")):
+        kernels.conv2d(normal(*shape, dtype=dtype), normal(3, 3, 4, 4, dtype=dtype))
+    gpu = bool(tf.config.list_physical_devices("GPU"))
+    assert used == ["portable_conv2d" if gpu else "tap_conv2d", "portable_conv2d", "portable_conv2d"]
+
+
+def fitted(optimizer):
+    """The layer that some steps of the optimizer make, with gradients beyond the clip."""
+    keras.utils.set_random_seed(0)
+    layer = keras.layers.Dense(3, kernel_constraint=WeightClip(0.5))
+    model = keras.Sequential([keras.Input((4,)), layer])
+    model.compile(optimizer, "mse")
+    model.fit(
+        10 * normal(60, 4), 10 * normal(60, 3, seed=1), batch_size=10, epochs=2, shuffle=False, verbose=0
+    )
+    return model
+
+
+def test_adam_is_keras_adam():
+    models = [fitted(cls(0.01, epsilon=1e-8, clipvalue=1.0)) for cls in (kernels.Adam, keras.optimizers.Adam)]
+    ours, theirs = ([*m.get_weights(), *(v.numpy() for v in m.optimizer.variables)] for m in models)
+    for value, reference in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(value, reference, rtol=1e-4, atol=1e-6)
+
+
+def test_adam_goes_on_after_saving(tmp_path):
+    model = fitted(kernels.Adam(0.01, clipvalue=1.0))
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    x, y = normal(10, 4), normal(10, 3)
+    for m in (model, loaded):
+        m.train_on_batch(x, y)
+    assert type(loaded.optimizer) is kernels.Adam
+    for value, reference in zip(loaded.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_array_equal(value, reference)
