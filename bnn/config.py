@@ -13,6 +13,7 @@ LOSS_MODES = ("hinge-loss", "softmax")
 PRECISIONS = ("auto", "float32", "bfloat16")
 MAX_SIZE = 65_536  # of a layer or an image's side: beyond it stands a slip, not a network
 MAX_COUNT = 10**9  # of images in a batch, epochs
+LATER = {"log_geometry"}  # settings that earlier runs do not have: their default
 
 
 class ConfigError(ValueError):
@@ -104,6 +105,9 @@ class TrainConfig:
     )
     loss_mode: str = setting("hinge-loss", "hinge-loss is squared, with targets +-1", choices=LOSS_MODES)
     ckpt_n: int = setting(1, "write a checkpoint every this many epochs, and at each new best")
+    log_geometry: int = setting(
+        0, "every this many epochs, log angle and r of each layer to geometry.csv; 0: never"
+    )
     seed: int = setting(0, "fixes initial weights and shuffles")
     precision: str = setting(
         "auto", "arithmetic of the layers; auto: bfloat16 where hardware has it", choices=PRECISIONS
@@ -118,6 +122,7 @@ class TrainConfig:
         expect(self.precision in PRECISIONS, "precision", f"one of {', '.join(PRECISIONS)}", self.precision)
         for name in ("batch_size", "epochs", "ckpt_n"):
             expect(0 < getattr(self, name) <= MAX_COUNT, name, f"1 to {MAX_COUNT}", getattr(self, name))
+        expect(0 <= self.log_geometry <= MAX_COUNT, "log_geometry", f"0 to {MAX_COUNT}", self.log_geometry)
         expect(0 <= self.seed < 2**32, "seed", "a whole number in [0, 2^32)", self.seed)
         for name in ("lr_start", "lr_end"):
             expect(0 < getattr(self, name) < math.inf, name, "a positive number", getattr(self, name))
@@ -208,7 +213,7 @@ def from_json(kind, values):
     for name, value in values.items():
         expect(name in names, name, f"no such key in {kind.__name__}", value)
     for name in names:
-        expect(name in values, name, f"a value in {kind.__name__}", sorted(values))
+        expect(name in values or name in LATER, name, f"a value in {kind.__name__}", sorted(values))
     return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
 
 

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
+from bnn.geometry_log import GeometryLog
 from bnn.kernels import Adam
 from bnn.runs import RunError, replace
 
@@ -99,6 +100,8 @@ def train(model, run, data_set, tensorboard=False):
     journal = Journal(run, steps, epoch, first_step)
     schedule = keras.callbacks.LearningRateScheduler(lambda epoch, _: config.learning_rate(epoch))
     callbacks = [schedule, *([keras.callbacks.TensorBoard(run.folder / "tensorboard")] if tensorboard else []), journal]
+    if config.log_geometry:
+        callbacks.insert(0, GeometryLog(run.folder, data_set.validation.images, config.log_geometry, epoch))
     with journal:
         while epoch < config.epochs:
             last = epoch + 1 if first_step else config.epochs
