@@ -1,11 +1,11 @@
 """A run directory: everything about one training, written so that a kill at any moment loses nothing.
 
-    config.json     model, training, data set and digest, command, versions, commit
-    log.csv         a row an epoch
-    last.keras      the network with its optimizer, for --resume
-    best.keras      the network with the best validation accuracy, for everything else
-    partial-N.npz   what an epoch that was interrupted at step N had gathered
-    metrics.json    what analyze.py found
+config.json     model, training, data set and digest, command, versions, commit
+log.csv         a row an epoch
+last.keras      the network with its optimizer, for --resume
+best.keras      the network with the best validation accuracy, for everything else
+partial-N.npz   what an epoch that was interrupted at step N had gathered
+metrics.json    what analyze.py found
 """
 
 import csv
@@ -16,6 +16,7 @@ import platform
 import shutil
 import subprocess
 import sys
+import warnings
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -75,7 +76,10 @@ class Run:
             raise RunError(f"{self.folder}: expected a checkpoint {path.name}, received a run that has none yet; "
                            f"go on with python train.py --resume {self.folder}")  # fmt: skip
         try:
-            return keras.saving.load_model(path, compile=compiled)
+            with warnings.catch_warnings():
+                # Keras only warns of weights that it does not find, and leaves them as they began.
+                warnings.simplefilter("error", UserWarning)
+                return keras.saving.load_model(path, compile=compiled)
         except Exception as error:  # whichever of Keras, h5py, zipfile, zlib and json meets the damage first
             reason = (str(error).splitlines() or [type(error).__name__])[-1]
             raise RunError(f"{path}: expected a saved network, received one that Keras cannot read "
@@ -90,7 +94,9 @@ class Run:
         weights = self.load_model().get_weights()
         received, expected = ([w.shape for w in ws] for ws in (weights, model.get_weights()))
         if received != expected:
-            raise RunError(f"{self.folder}: expected weights of the network to be trained, received another network's")
+            raise RunError(
+                f"{self.folder}: expected weights of the network to be trained, received another network's"
+            )
         model.set_weights(weights)
 
     def log(self):
@@ -106,7 +112,9 @@ class Run:
                 raise ValueError(f"the columns {', '.join(reader.fieldnames)}")
             return [{k: int(v) if k == "epoch" else float(v) for k, v in row.items()} for row in rows]
         except (ValueError, csv.Error) as error:
-            raise RunError(f"{path}: expected numbers in the columns {', '.join(LOG_COLUMNS)}, received {error}") from None
+            raise RunError(
+                f"{path}: expected numbers in the columns {', '.join(LOG_COLUMNS)}, received {error}"
+            ) from None
 
     def write_log(self, rows):
         """Replace log.csv."""
@@ -175,7 +183,11 @@ def open_run(folder):
 
 def default_name(model, training):
     """A readable name: mnist-5k-binary-conv32-32-64-64-fc256-30epochs-seed0."""
-    sizes = [f"{name}{'-'.join(map(str, values))}" for name, values in (("conv", model.conv), ("fc", model.fc)) if values]
+    sizes = [
+        f"{name}{'-'.join(map(str, values))}"
+        for name, values in (("conv", model.conv), ("fc", model.fc))
+        if values
+    ]
     kind = f"{model.kind}{model.threshold}" if model.levels == 3 else model.kind
     parts = [training.data_set, kind, *sizes, f"{training.epochs}epochs", f"seed{training.seed}"]
     return "-".join(parts + ["debug"] * training.debug)
@@ -213,7 +225,11 @@ def _versions():
 
     backend = keras.backend.backend()
     packages = {name: metadata.version(name) for name in ("keras", "numpy", backend)}
-    return {"python": platform.python_version(), "machine": f"{sys.platform} {platform.machine()}", **packages}
+    return {
+        "python": platform.python_version(),
+        "machine": f"{sys.platform} {platform.machine()}",
+        **packages,
+    }
 
 
 def _git_commit():
