@@ -2,6 +2,7 @@
 """Measure a trained network: test accuracy, and the angles and dot products of every quantized layer."""
 
 import argparse
+import functools
 from pathlib import Path
 
 from bnn import backend
@@ -15,7 +16,7 @@ def parse(argv=None):
     parser.add_argument("run", type=Path, metavar="RUN", help="run directory that train.py made")
     parser.add_argument("--images", type=int, default=500, metavar="N",
                         help="test images that the statistics are over (default: the paper's %(default)s)")  # fmt: skip
-    parser.add_argument("--output", type=Path, metavar="DIR", help="where metrics.json and the figures go (default: RUN)")
+    parser.add_argument("--output", type=Path, metavar="DIR", help="for metrics.json and figures (default: RUN)")
     return parser.parse_args(argv)
 
 
@@ -41,8 +42,9 @@ def main():
     accuracy = report.accuracy(model, data_set.test)
     print(f"test accuracy {accuracy:.4f} ({len(data_set.test):,} images)")
     images = data_set.test.images[: args.images]
-    show = lambda batches: tqdm(batches, total=-(-len(images) // report.BATCH), unit="batch", leave=False, disable=None)  # noqa: E731
-    layers = report.analyze(model, images, progress=show)
+    batches = -(-len(images) // report.BATCH)
+    bar = functools.partial(tqdm, total=batches, unit="batch", leave=False, disable=None)
+    layers = report.analyze(model, images, progress=bar)
     rows = [layer.statistics() for layer in layers]
     print(f"\ngeometry over the first {len(images)} test images (angles in degrees)\n{report.table(rows)}\n")
     metrics = {

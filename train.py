@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from bnn import backend
-from bnn.config import ConfigError, add_flags, settings_for
+from bnn.config import SETTINGS, ConfigError, add_flags, settings_for
 from bnn.console import run_program
 
 
@@ -18,19 +18,24 @@ def parse(argv=None):
     """The command line: (dict of settings given by hand, namespace of the other flags)."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_flags(parser)
-    where = parser.add_argument_group("run directory")
-    names = [
-        where.add_argument("--run_dir", type=Path, metavar="DIR", help="where the run is kept (default: runs/ and a name from the settings)"),
-        where.add_argument("--overwrite", action="store_true", help="replace a run that is there (--debug implies it)"),
-        where.add_argument("--resume", type=Path, metavar="RUN", help="go on with an interrupted run, with its own settings"),
-        where.add_argument("--init_from", type=Path, metavar="RUN", help="start from the weights of another run of the same network"),
-        where.add_argument("--tensorboard", action="store_true", help="write TensorBoard events to the run directory"),
-    ]  # fmt: skip
-    args = parser.parse_args(argv)
-    other = argparse.Namespace(**{action.dest: args.__dict__.pop(action.dest) for action in names})
-    if other.resume and (other.run_dir or other.overwrite or other.init_from):
-        parser.error("--resume goes on with a run as it is: expected no --run_dir, --overwrite or --init_from beside it")
-    return {k: tuple(v) if isinstance(v, list) else v for k, v in vars(args).items()}, other
+    flag = parser.add_argument_group("run directory").add_argument
+    flag(
+        "--run_dir",
+        type=Path,
+        metavar="DIR",
+        help="where the run is kept (default: runs/ and a name from the settings)",
+    )
+    flag("--overwrite", action="store_true", help="replace a run that is there (--debug implies it)")
+    flag("--resume", type=Path, metavar="RUN", help="go on with an interrupted run, with its own settings")
+    flag("--init_from", type=Path, metavar="RUN", help="start from the weights of a run of the same network")
+    flag("--tensorboard", action="store_true", help="write TensorBoard events to the run directory")
+    options = parser.parse_args(argv)
+    given = {name: vars(options).pop(name) for name in SETTINGS if name in options}
+    if options.resume and (options.run_dir or options.overwrite or options.init_from):
+        parser.error(
+            "--resume goes on with a run as it is: expected no --run_dir, --overwrite or --init_from beside it"
+        )
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in given.items()}, options
 
 
 def main():
@@ -111,7 +116,8 @@ def load_data(config):
     if config.debug:
         data_set = dataclasses.replace(data_set, train=data_set.train[:500], validation=data_set.validation[:100])
     if config.batch_size > len(data_set.train):
-        raise ConfigError(f"--batch_size: expected at most the {len(data_set.train)} training images, received {config.batch_size}")
+        most = f"at most the {len(data_set.train)} training images"
+        raise ConfigError(f"--batch_size: expected {most}, received {config.batch_size}")
     return data_set
 
 

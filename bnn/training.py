@@ -155,8 +155,9 @@ class Journal(keras.callbacks.Callback):
             variable.assign_add(value)
         if not math.isfinite(logs["loss"]):
             step = int(self.model.optimizer.iterations)
-            raise RunError(f"the loss became {logs['loss']} at step {step}, epoch {(step - 1) // self.steps + 1}, learning rate "
-                           f"{float(self.model.optimizer.learning_rate):g}; the last good checkpoint is kept")  # fmt: skip
+            epoch, rate = (step - 1) // self.steps + 1, float(self.model.optimizer.learning_rate)
+            raise RunError(f"expected a finite loss, received {logs['loss']} at step {step}, epoch {epoch}, "
+                           f"learning rate {rate:g}; the last good checkpoint is kept")  # fmt: skip
         if self.signal is not None and self.first_step + batch + 1 < self.steps:
             self.bar.close()
             self._save_partial()
