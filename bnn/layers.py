@@ -46,8 +46,9 @@ class _QuantLayer(keras.Layer):
 
     def quantized_kernel(self):
         """The kernel w_b that the layer multiplies by, in the layer's compute dtype."""
-        kernel = self.kernel if self.kernel_quantizer is None else self.kernel_quantizer(self.kernel)
-        return ops.cast(kernel, self.compute_dtype)
+        if self.kernel_quantizer is None:
+            return ops.cast(self.kernel, self.compute_dtype)
+        return kernels.quantize(self.kernel_quantizer, self.kernel, self.compute_dtype)
 
     def call(self, inputs):
         """The product of the input with the quantized kernel."""
@@ -148,7 +149,9 @@ class QuantActivation(keras.Layer):
 
     def call(self, inputs):
         """The quantized activations."""
-        return ops.clip(inputs, -1, 1) if self.quantizer is None else self.quantizer(inputs)
+        if self.quantizer is None:
+            return ops.clip(inputs, -1, 1)
+        return kernels.quantize(self.quantizer, inputs, inputs.dtype)
 
     def compute_output_shape(self, input_shape):
         """The input's shape."""

@@ -6,6 +6,7 @@ import pytest
 
 from bnn import kernels
 from bnn.layers import WeightClip
+from bnn.quantize import Sign, Ternary
 
 tf = pytest.importorskip("tensorflow")
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="fast forms are TensorFlow's")
@@ -103,3 +104,34 @@ def test_adam_goes_on_after_saving(tmp_path):
     assert type(loaded.optimizer) is kernels.Adam
     for value, reference in zip(loaded.get_weights(), model.get_weights(), strict=True):
         np.testing.assert_array_equal(value, reference)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "to"), [("float32", "float32"), ("float32", "bfloat16"), ("bfloat16", "bfloat16")]
+)
+def test_direct_sign_is_the_portable_one(dtype, to):
+    edges = [
+        0.0,
+        -0.0,
+        1.0,
+        -1.0,
+        1.0078125,
+        -1.0078125,
+        1e-30,
+        -1e-30,
+        np.nextafter(np.float32(1), 2),
+        np.inf,
+    ]
+    x = tf.cast(tf.concat([normal(1000), tf.constant(edges, "float32")], 0), dtype)
+    upstream = normal(len(x), dtype=to, seed=1)
+    results = [
+        differentiate(f, upstream, x)
+        for f in (lambda x: kernels.direct_sign(x, to), lambda x: kernels.portable_quantize(Sign(), x, to))
+    ]
+    tf.nest.map_structure(np.testing.assert_array_equal, *results)
+
+
+def test_only_sign_is_direct():
+    x = tf.constant([-0.5, 0.25, 0.75])
+    np.testing.assert_array_equal(kernels.quantize(Ternary(0.5), x, "float32"), [0, 0, 1])
+    np.testing.assert_array_equal(kernels.quantize(Sign(), x, "bfloat16").numpy().astype(float), [-1, 1, 1])
