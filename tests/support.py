@@ -1,0 +1,90 @@
+"""What several test files share: a small data set, small runs, and the programs as processes."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from bnn.config import ModelConfig, TrainConfig
+from bnn.datasets import DataSet, Split
+
+ROOT = Path(__file__).resolve().parent.parent
+# 400 steps an epoch, about half a second: time enough for a signal to meet an epoch half-way.
+TINY = (
+    "--data_set", "mnist-5k", "--conv", "8", "8", "--max_pool", "1", "1", "--fc", "16",
+    "--batch_size", "10", "--epochs", "3", "--deterministic",
+)  # fmt: skip
+KINDS = {"binary": {}, "ternary": {"levels": 3, "threshold": 0.1}, "continuous": {"continuous": True}}
+
+
+def command(program, *args):
+    """The command line of one of the repository's programs."""
+    return [sys.executable, str(ROOT / program), *map(str, args)]
+
+
+def call(program, *args, **kwargs):
+    """Run a program to its end; `returncode`, `stdout` and `stderr` say how it went."""
+    return subprocess.run(command(program, *args), capture_output=True, text=True, timeout=300, **kwargs)
+
+
+def begin(program, *args):
+    """Start a program whose standard output can be read line by line."""
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command(program, *args), stdout=pipe, stderr=pipe, text=True, bufsize=1)
+
+
+def wait_for_line(process, pattern):
+    """Read a process's output up to a line that holds the pattern, and return that line."""
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if re.search(pattern, line):
+            return line
+    raise AssertionError(f"no line with {pattern!r} in {''.join(lines)!r}, stderr {process.stderr.read()!r}")
+
+
+def assert_refused(process, *words):
+    """A refusal: exit code 1 and one line on standard error, which holds all the words."""
+    assert process.returncode == 1, process.stderr
+    assert len(process.stderr.splitlines()) == 1, process.stderr
+    assert all(word in process.stderr for word in words), process.stderr
+
+
+def same_but_for_seconds(log, other):
+    """Whether two logs, as `Run.log` gives them, agree in everything but the time taken."""
+    return [row | {"seconds": 0} for row in log] == [row | {"seconds": 0} for row in other]
+
+
+def small_data(n=200):
+    """Images of 8 x 8 random pixels, in which the place of a white one tells the class."""
+    rng = np.random.default_rng(0)
+
+    def split(n):
+        labels = rng.integers(10, size=n).astype(np.uint8)
+        images = rng.integers(0, 200, (n, 8, 8, 1), dtype=np.uint8)
+        images[np.arange(n), labels % 8, labels // 8] = 255
+        return Split(images, labels)
+
+    return DataSet("mnist-5k", "0" * 64, True, split(n), split(n // 4), split(n // 4))
+
+
+def small_settings(kind="binary", **training):
+    """(ModelConfig, TrainConfig) of a network that trains within two seconds."""
+    model = ModelConfig(input_shape=(8, 8, 1), conv=(4,), max_pool=(1,), fc=(8,), bn_decay=0.9, **KINDS[kind])
+    defaults = {"data_set": "mnist-5k", "epochs": 3, "batch_size": 20, "lr_start": 0.03, "lr_end": 0.003}
+    return model, TrainConfig(**defaults | {"precision": "float32"} | training)
+
+
+def start(folder, data, kind="binary", **training):
+    """A new small run: (compiled network, Run)."""
+    from bnn import backend, runs
+    from bnn.models import build_model
+    from bnn.training import compile_model
+
+    model_config, train_config = small_settings(kind, **training)
+    backend.seed_everything(train_config.seed)
+    model = build_model(model_config)
+    compile_model(model, train_config)
+    return model, runs.create(folder, model_config, train_config, data, ["train.py"])

@@ -1,0 +1,295 @@
+"""train.py and analyze.py from outside: what they print, write and refuse, and how they survive being killed."""
+
+import concurrent.futures
+import functools
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from support import ROOT, TINY, assert_refused, begin, call, same_but_for_seconds, wait_for_line
+
+from bnn import runs
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory):
+    """A tiny run, from the command line: (its folder, what the program said)."""
+    folder = tmp_path_factory.mktemp("programs") / "tiny"
+    process = call("train.py", *TINY, "--run_dir", folder)
+    assert process.returncode == 0, process.stderr
+    return folder, process
+
+
+@pytest.fixture(scope="session")
+def analysed(trained):
+    """(analyze.py's output folder for the tiny run, what the program said)"""
+    before = {path.name: path.read_bytes() for path in trained[0].iterdir()}
+    output = trained[0].parent / "analysis" / "of tiny"
+    process = call("analyze.py", trained[0], "--images", 60, "--output", output)
+    assert process.returncode == 0, process.stderr
+    assert {path.name: path.read_bytes() for path in trained[0].iterdir()} == before
+    return output, process
+
+
+@pytest.fixture
+def copy(trained, tmp_path):
+    """A copy of the tiny run to be damaged."""
+    return shutil.copytree(trained[0], tmp_path / "copy")
+
+
+# train.py
+
+
+def test_train_says_what_it_did_and_what_comes_next(trained):
+    folder, process = trained
+    first, *epochs, last = process.stdout.splitlines()
+    assert first.startswith(f"{folder}: binary network, 7,2")
+    assert first.endswith(" parameters, on mnist-5k, 4,000 training images, float32")
+    assert [line.split()[1] for line in epochs] == ["1/3", "2/3", "3/3"]
+    assert last.startswith(f"wrote {folder}: best validation accuracy 0.")
+    assert last.endswith(f"next: python analyze.py {folder}")
+    assert process.stderr == ""
+    assert {path.name for path in folder.iterdir()} >= {"config.json", "log.csv", "last.keras", "best.keras"}
+
+
+def test_the_command_is_kept(trained):
+    config = json.loads((trained[0] / "config.json").read_text())
+    assert config["command"] == ["train.py", *TINY, "--run_dir", str(trained[0])]
+
+
+def test_a_network_loads_in_a_fresh_process_by_plain_keras(trained):
+    code = (
+        "import sys, keras, bnn.layers\n"
+        "for name in ('last', 'best'):\n"
+        "    print(keras.saving.load_model(f'{sys.argv[1]}/{name}.keras').count_params())"
+    )
+    process = subprocess.run(
+        [sys.executable, "-c", code, trained[0]], cwd=ROOT, capture_output=True, text=True, timeout=300
+    )
+    assert process.returncode == 0, process.stderr
+    last, best = process.stdout.split()
+    assert last == best
+    assert f" {int(last):,} parameters" in trained[1].stdout
+
+
+def stop(number, code, epoch, *args):
+    """Send a signal when an epoch's line is out, so that it meets the next epoch."""
+    process = begin("train.py", *args)
+    wait_for_line(process, f"epoch {epoch} ")
+    process.send_signal(number)
+    stdout, stderr = process.communicate(timeout=300)
+    assert (process.returncode, stderr) == (code, "")
+    if number != signal.SIGKILL:
+        run = args[-1]
+        assert stdout.splitlines()[-1] == (
+            f"interrupted; saved {run / 'last.keras'}; go on with: python train.py --resume {run}"
+        )
+
+
+def test_stopped_and_killed_trainings_end_as_undisturbed_ones(trained, tmp_path):
+    ternary = (*TINY, "--levels", 3, "--threshold", 0.1)
+
+    def undisturbed_ternary():
+        assert call("train.py", *ternary, "--run_dir", tmp_path / "whole").returncode == 0
+
+    def disturbed_ternary():
+        run = tmp_path / "ternary"
+        stop(signal.SIGTERM, 130, "1/3", *ternary, "--run_dir", run)
+        assert call("train.py", "--resume", run, *ternary).returncode == 0
+
+    def disturbed_binary():
+        run = tmp_path / "binary"
+        stop(signal.SIGKILL, -signal.SIGKILL, "1/3", *TINY, "--run_dir", run)
+        stop(signal.SIGINT, 130, "2/3", "--resume", run)
+        assert call("train.py", "--resume", run).returncode == 0
+
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        for job in [pool.submit(f) for f in (undisturbed_ternary, disturbed_binary, disturbed_ternary)]:
+            job.result()
+    assert_same(tmp_path / "binary", trained[0])
+    assert_same(tmp_path / "ternary", tmp_path / "whole")
+
+
+def assert_same(folder, other):
+    run, whole = runs.open_run(folder), runs.open_run(other)
+    assert same_but_for_seconds(run.log(), whole.log())
+    for name in ("last", "best"):
+        pairs = zip(*(r.load_model(name).get_weights() for r in (run, whole)), strict=True)
+        assert all(np.array_equal(a, b) for a, b in pairs), name
+
+
+def test_a_file_size_limit_ends_in_one_line_and_keeps_what_was_there(copy):
+    """As a full disk would: the system refuses to write more than 60 kB, and a checkpoint takes more."""
+    before = {path.name: path.read_bytes() for path in copy.iterdir()}
+    limit = functools.partial(resource.setrlimit, resource.RLIMIT_FSIZE, (60_000, 60_000))
+    other = copy.parent / "new"
+    assert_refused(
+        call("train.py", *TINY, "--init_from", copy, "--run_dir", other, preexec_fn=limit),
+        "train.py: error: File too large",
+    )
+    assert {path.name: path.read_bytes() for path in copy.iterdir()} == before
+    assert not (other / "last.keras").exists()
+
+
+# train.py refuses, all but the last before TensorFlow loads
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (
+            "--conv 8 8 --max_pool 1",
+            ("max_pool: expected one entry for each of the 2 in conv, received [1]",),
+        ),
+        (
+            "--conv 8 8 8 8 8 --max_pool 1 1 1 1 1",
+            ("max_pool: expected at most 4 poolings for images of 28x28",),
+        ),
+        ("--levels 3 --threshold 1", ("threshold: expected a value in [0, 1), received 1.0",)),
+        ("--levels 3 --threshold -0.1", ("threshold: expected a value in [0, 1), received -0.1",)),
+        ("--levels 3 --threshold nan", ("threshold: expected", "received nan")),
+        ("--batch_size 4001", ("--batch_size: expected at most the 4000 training images, received 4001",)),
+        ("--debug --batch_size 501", ("expected at most the 500 training images",)),
+        ("--epochs 0", ("epochs: expected", "received 0")),
+        (
+            "--resume nowhere",
+            ("nowhere: expected a run directory with config.json, received no such folder",),
+        ),
+        (
+            "--resume tests",
+            ("tests: expected a run directory with config.json, received a folder without one",),
+        ),
+    ],
+)
+def test_bad_settings_are_refused_in_one_line(args, words):
+    args = args.split()
+    data = () if "--resume" in args else ("--data_set", "mnist-5k")
+    assert_refused(call("train.py", *data, *args, cwd=ROOT), "train.py: error: ", *words)
+
+
+def test_an_unknown_data_set_is_refused():
+    process = call("train.py", "--data_set", "imagenet")
+    assert process.returncode == 2
+    last = process.stderr.splitlines()[-1]
+    assert all(word in last for word in ("--data_set", "'imagenet'", "cifar-10", "MNIST", "mnist-5k"))
+
+
+@pytest.mark.parametrize("name", ["cifar-10", "MNIST"])
+def test_data_that_are_not_there_are_refused_with_the_command_that_gets_them(tmp_path, name):
+    """In a copy of the code, beside which no data can lie."""
+    shutil.copytree(ROOT / "bnn", tmp_path / "bnn", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "train.py", tmp_path)
+    process = subprocess.run(
+        [sys.executable, "train.py", "--data_set", name],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert_refused(process, f"{name}: expected", f"python data/download.py --data_set {name}", "mnist-5k")
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("flag", "expected", "received"),
+    [
+        (["--epochs", "4"], "3", "4"),
+        (["--conv", "8", "9"], "(8, 8)", "(8, 9)"),
+        (["--seed", "1"], "0", "1"),
+        (["--levels", "3"], "2", "3"),
+    ],
+)
+def test_flags_that_contradict_the_run_are_refused(trained, flag, expected, received):
+    process = call("train.py", "--resume", trained[0], *flag)
+    assert_refused(
+        process, f"{flag[0]}: expected {expected}, with which {trained[0]} was begun, received {received}"
+    )
+
+
+def test_resume_takes_no_other_folder(trained):
+    process = call("train.py", "--resume", trained[0], "--run_dir", "elsewhere")
+    assert process.returncode == 2
+    assert "expected no --run_dir" in process.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize("program", ["train.py --resume", "analyze.py"])
+@pytest.mark.parametrize("content", [b"", b'{"model": {"conv": [8', b'{"name": "left-pad"}'])
+def test_half_written_and_foreign_runs_are_refused(copy, program, content):
+    (copy / "config.json").write_bytes(content)
+    process = call(*program.split(), copy)
+    assert_refused(process, "config.json: expected the config of a run, received a damaged or foreign file")
+
+
+def test_other_data_than_the_runs_are_refused(copy):
+    config = json.loads((copy / "config.json").read_text())
+    config["data"]["digest"] = "f" * 64
+    (copy / "config.json").write_text(json.dumps(config))
+    assert_refused(
+        call("train.py", "--resume", copy), "expected data of SHA-256 " + "f" * 64, "received 846f6cad"
+    )
+
+
+# analyze.py
+
+
+def test_analyze_prints_accuracy_and_table(trained, analysed):
+    (run, _), (folder, process) = trained, analysed
+    lines = process.stdout.splitlines()
+    assert lines[0] == f"{run}: binary network on mnist-5k"
+    accuracy = json.loads((folder / "metrics.json").read_text())["test_accuracy"]
+    assert lines[1] == f"test accuracy {accuracy:.4f} (500 images)"
+    head = next(i for i, line in enumerate(lines) if line.split()[:1] == ["layer"])
+    assert [line.split()[0] for line in lines[head + 1 : head + 5]] == [
+        "conv_1",
+        "conv_2",
+        "dense_1",
+        "dense_2",
+    ]
+    assert process.stderr == ""
+
+
+def test_metrics_hold_what_is_promised(analysed):
+    metrics = json.loads((analysed[0] / "metrics.json").read_text(), parse_constant=pytest.fail)
+    assert {"test_accuracy", "data_set", "layers"} <= set(metrics)
+    assert metrics["data_set"] == "mnist-5k"
+    assert 0.2 < metrics["test_accuracy"] <= 1
+    assert [row["d"] for row in metrics["layers"]] == [9, 72, 392, 16]
+    assert [row["units"] for row in metrics["layers"]] == [8, 8, 16, 10]
+    for row in metrics["layers"]:
+        assert tuple(row) == (
+            "layer", "d", "units", "angle_mean_deg", "angle_std_deg", "angle_theory_deg", "r_weights", "slope",
+            "sign_flips", "r_permuted", "r_predicted", "r_activations", "latent_std", "zeros",
+        )  # fmt: skip
+        assert (row["r_activations"] is None) == (row["layer"] == "conv_1")
+        assert 20 < row["angle_mean_deg"] < 45
+
+
+def test_figures_are_real_png_and_pdf_files(analysed):
+    folder, process = analysed
+    figures = {path.stem for path in folder.glob("*.png")}
+    assert figures == {path.stem for path in folder.glob("*.pdf")}
+    assert all(name in process.stdout.splitlines()[-1] for name in figures)
+    assert len(figures) >= 5
+    for name in figures:
+        png, pdf = ((folder / f"{name}.{suffix}").read_bytes() for suffix in ("png", "pdf"))
+        assert png.startswith(b"\x89PNG") and len(png) > 10_000
+        assert pdf.startswith(b"%PDF") and len(pdf) > 5_000
+
+
+@pytest.mark.parametrize("images", [0, -1, 501])
+def test_images_are_counted_against_the_test_set(trained, images):
+    process = call("analyze.py", trained[0], "--images", images)
+    assert_refused(process, f"--images: expected 1 to the 500 test images, received {images}")
+
+
+@pytest.mark.parametrize("program", ["train.py", "analyze.py"])
+def test_help_answers_without_tensorflow(program):
+    process = call(program, "--help", env=os.environ | {"KERAS_BACKEND": "none such"})
+    assert process.returncode == 0
+    assert "--" in process.stdout

@@ -1,0 +1,281 @@
+"""Run directories: what they hold, what they refuse, and what stays when a write fails."""
+
+import errno
+import json
+import math
+import pathlib
+import shutil
+
+import keras
+import numpy as np
+import pytest
+from support import KINDS, small_data, small_settings, start
+
+from bnn import runs
+from bnn.config import PRESETS, ModelConfig, TrainConfig
+from bnn.runs import RunError
+
+ROW = dict.fromkeys(runs.LOG_COLUMNS, 0.25) | {"epoch": 1}
+
+
+@pytest.fixture(scope="module")
+def data():
+    return small_data()
+
+
+@pytest.fixture
+def run(tmp_path, data):
+    return runs.create(tmp_path / "run", *small_settings("ternary"), data, ["train.py", "--levels", "3"])
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, data):
+    """A run directory with checkpoints, though of an untrained network, and that network."""
+    model, run = start(tmp_path_factory.mktemp("trained") / "run", data)
+    model.optimizer.build(model.trainable_variables)
+    for name in ("last", "best"):
+        run.save_model(model, name)
+    return run, model
+
+
+@pytest.fixture
+def copy(trained, tmp_path):
+    """A copy of `trained` to be damaged."""
+    return runs.open_run(shutil.copytree(trained[0].folder, tmp_path / "copy"))
+
+
+# what a run holds
+
+
+def test_config_says_how_the_run_came_about(run, data):
+    config = json.loads((run.folder / "config.json").read_text())
+    _, training = small_settings("ternary")
+    assert set(config) == {"model", "training", "data", "command", "versions", "git_commit"}
+    assert (config["model"]["levels"], config["model"]["threshold"], config["model"]["conv"]) == (3, 0.1, [4])
+    assert (config["training"]["seed"], config["training"]["epochs"]) == (training.seed, training.epochs)
+    assert config["data"] == {"name": "mnist-5k", "digest": data.digest, "official": True}
+    assert config["command"] == ["train.py", "--levels", "3"]
+    assert config["versions"]["keras"] == keras.__version__
+    assert config["versions"]["numpy"] == np.__version__
+    assert {"python", "machine", keras.backend.backend()} < set(config["versions"])
+    commit = config["git_commit"]
+    assert commit is None or len(commit.removesuffix("+changes")) == 40
+
+
+def test_no_git_is_no_obstacle(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    assert runs._git_commit() is None
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_open_run_gives_back_what_create_was_given(tmp_path, data, kind):
+    created = runs.create(tmp_path / "a" / "b", *small_settings(kind, seed=7), data, [])
+    assert runs.open_run(tmp_path / "a" / "b") == created
+
+
+def test_default_names_are_readable_and_differ():
+    model, training = (
+        ModelConfig(**{k: PRESETS["mnist-5k"][k] for k in ("conv", "max_pool", "fc")}),
+        TrainConfig(),
+    )
+    assert runs.default_name(model, training) == "cifar-10-binary-conv32-32-64-64-fc256-500epochs-seed0"
+    dense = ModelConfig(conv=(), max_pool=(), fc=(8,), levels=3, threshold=0.02)
+    training = TrainConfig(data_set="MNIST", seed=3, epochs=2, debug=True)
+    assert runs.default_name(dense, training) == "MNIST-ternary0.02-fc8-2epochs-seed3-debug"
+    bare = ModelConfig(conv=(), max_pool=(), fc=(), continuous=True)
+    assert runs.default_name(bare, TrainConfig(epochs=1)) == "cifar-10-continuous-1epochs-seed0"
+
+
+def test_nan_becomes_null(tmp_path):
+    runs.write_json(tmp_path / "x.json", {"a": [math.nan, 1.5, {"b": math.inf}], "c": None})
+    assert json.loads((tmp_path / "x.json").read_text()) == {"a": [None, 1.5, {"b": None}], "c": None}
+
+
+# what create refuses
+
+
+def test_create_takes_an_empty_folder(tmp_path, data):
+    (tmp_path / "empty").mkdir()
+    assert runs.create(tmp_path / "empty", *small_settings(), data, []).log() == []
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_create_never_touches_a_foreign_folder(tmp_path, data, overwrite):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(
+        RunError, match="expected a new or empty run directory, received one with other files"
+    ):
+        runs.create(tmp_path, *small_settings(), data, [], overwrite)
+    with pytest.raises(RunError, match="expected a new or empty run directory"):
+        runs.create(tmp_path / "thesis.tex", *small_settings(), data, [], overwrite)
+    assert (tmp_path / "thesis.tex").read_text() == "years of work"
+
+
+def test_create_replaces_a_run_only_when_told(run, data):
+    run.write_log([ROW])
+    with pytest.raises(RunError, match=f"--resume {run.folder}, or give --overwrite or another --run_dir"):
+        runs.create(run.folder, *small_settings(), data, [])
+    assert run.log() == [ROW]
+    replaced = runs.create(run.folder, *small_settings(), data, [], overwrite=True)
+    assert (replaced.log(), replaced.model.kind) == ([], "binary")
+
+
+# what open_run and the checkpoints refuse
+
+
+def test_open_run_wants_a_run(tmp_path):
+    with pytest.raises(
+        RunError, match=r"expected a run directory with config\.json, received no such folder"
+    ):
+        runs.open_run(tmp_path / "none")
+    with pytest.raises(RunError, match="received a folder without one"):
+        runs.open_run(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\xff\xfe", b'{"model"', b"[]", b"3", b"{}", b'{"name": "a npm package"}', b"[" * 100_000],
+    ids=["empty", "binary", "half", "list", "number", "no keys", "foreign", "deep"],
+)
+def test_a_damaged_config_is_refused(run, content):
+    (run.folder / "config.json").write_bytes(content)
+    with pytest.raises(RunError, match=r"config\.json: expected the config of a run, received a damaged"):
+        runs.open_run(run.folder)
+
+
+@pytest.mark.parametrize(
+    ("part", "name", "value"),
+    [
+        ("model", "threshold", 2.0),
+        ("model", "conv", [4, -1]),
+        ("model", "conv", "12"),
+        ("model", "fc", [[8]]),
+        ("model", "surprise", 1),
+        ("training", "epochs", 0),
+        ("training", "seed", 0.5),
+        ("training", "data_set", "../../etc"),
+        ("data", "surprise", 1),
+    ],
+)
+def test_a_config_with_impossible_values_is_refused_by_field(run, part, name, value):
+    config = json.loads((run.folder / "config.json").read_text())
+    config[part][name] = value
+    (run.folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(RunError, match=rf"config\.json: expected the config of a run, .*{name}") as caught:
+        runs.open_run(run.folder)
+    assert "damaged" not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [None, [], "name", {}, {"name": "mnist-5k"}])
+def test_a_config_without_its_data_is_refused(run, value):
+    config = json.loads((run.folder / "config.json").read_text())
+    (run.folder / "config.json").write_text(json.dumps(config | {"data": value}))
+    with pytest.raises(RunError, match=r"config\.json: expected the config of a run"):
+        runs.open_run(run.folder)
+
+
+def test_a_checkpoint_that_is_not_there_yet_is_told_how_to_get(run):
+    message = (
+        rf"expected a checkpoint best\.keras, received a run that has none yet; .* --resume {run.folder}$"
+    )
+    with pytest.raises(RunError, match=message):
+        run.load_model("best")
+
+
+def test_damaged_checkpoints_are_refused_and_never_loaded_wrong(copy, trained):
+    """Cut short, or with one bit flipped anywhere: one line, or the very same weights."""
+    path = copy.checkpoint("last")
+    content, rng = path.read_bytes(), np.random.default_rng(0)
+    damaged = [content[:n] for n in (0, 1, 100, len(content) // 2, len(content) - 1)] + [b"<html>" * 50]
+    for place in rng.integers(len(content), size=25):
+        damaged.append(
+            content[:place] + bytes([content[place] ^ 1 << rng.integers(8)]) + content[place + 1 :]
+        )
+    refused = 0
+    for wrong in damaged:
+        path.write_bytes(wrong)
+        try:
+            weights = copy.load_model("last").get_weights()
+        except RunError as error:
+            assert "expected a saved network, received one that Keras cannot read (" in str(error)
+            assert "\n" not in str(error)
+            refused += 1
+        else:
+            assert all(np.array_equal(a, b) for a, b in zip(weights, trained[1].get_weights(), strict=True))
+    assert refused >= 15
+
+
+def test_weights_are_copied_between_equal_networks_only(trained, tmp_path, data):
+    run, model = trained
+    other, _ = start(tmp_path / "other", data, seed=9)
+    assert not np.array_equal(other.get_weights()[0], model.get_weights()[0])
+    run.copy_weights(other)
+    assert all(np.array_equal(a, b) for a, b in zip(other.get_weights(), model.get_weights(), strict=True))
+    with pytest.raises(RunError, match="expected weights of the network to be trained, received another"):
+        run.copy_weights(keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]))
+
+
+# the log
+
+
+def test_the_log_comes_back_to_the_last_bit(run):
+    rows = [ROW | {"epoch": i, "loss": math.pi / i, "val_loss": 1e-300} for i in (1, 2)]
+    run.write_log(rows)
+    assert run.log() == rows
+    assert isinstance(run.log()[0]["epoch"], int)
+
+
+def test_a_torn_row_does_not_count(run):
+    run.write_log([ROW, ROW | {"epoch": 2}])
+    path = run.folder / "log.csv"
+    path.write_text(path.read_text()[:-20])
+    assert run.log() == [ROW]
+    path.write_text(path.read_text()[:30])
+    assert run.log() == []
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"a,b\n1,2\n",
+        b"\xff\xfe\x00",
+        b"epoch,loss\n1,0.5\n",
+        ",".join(runs.LOG_COLUMNS).encode() + b"\n1" + b",x" * 7,
+    ],
+    ids=["foreign", "binary", "other columns", "words"],
+)
+def test_a_foreign_log_is_refused(run, content):
+    (run.folder / "log.csv").write_bytes(content)
+    with pytest.raises(RunError, match=r"log\.csv: expected numbers in the columns epoch, loss"):
+        run.log()
+
+
+# writes that fail
+
+
+@pytest.mark.parametrize("call", ["write_bytes", "replace"])
+def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch, call):
+    path = tmp_path / "metrics.json"
+    runs.write_json(path, {"good": 1})
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(pathlib.Path, call, full)
+    with pytest.raises(OSError, match="No space left"):
+        runs.write_json(path, {"good": 2})
+    assert json.loads(path.read_text()) == {"good": 1}
+
+
+def test_a_failed_save_leaves_the_old_checkpoint(copy, trained, monkeypatch):
+    _, model = trained
+
+    def full(self, path, *_):
+        path.write_bytes(b"PK half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(keras.Model, "save", full)
+    with pytest.raises(OSError, match="No space left"):
+        copy.save_model(model, "last")
+    loaded = copy.load_model("last").get_weights()
+    assert all(np.array_equal(a, b) for a, b in zip(loaded, model.get_weights(), strict=True))
