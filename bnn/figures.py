@@ -92,7 +92,8 @@ def dot_products(layers, kind):
     figure, grid = _panels(len(shown))
     for layer, axes in zip(shown, grid, strict=False):
         _dot_product_panel(axes, layer.histograms[kind], getattr(layer, kind))
-        axes.set_title(f"{layer.name}, r = {getattr(layer, kind).r:.3f}")
+        statistics = getattr(layer, kind)
+        axes.set_title(f"{layer.name}: r = {statistics.r:.3f}\nslope {statistics.slope:.3g}")
     horizontal, vertical = {
         "weights": ("a · w$_b$, quantized weights", "a · w$_c$, latent weights"),
         "permuted": ("a · w$_b$, a permuted", "a · w$_c$, a permuted"),

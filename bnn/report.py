@@ -65,7 +65,9 @@ class LayerReport:
         getattr(self, name).update(x, y)
         if name not in self.histograms:
             lattice = 2.0 if self.product.before is not None else 0.0  # the step of a sum of +-1
-            self.histograms[name] = Histogram2D(even_edges(x.std(), BINS, step=lattice), even_edges(y.std(), BINS))
+            self.histograms[name] = Histogram2D(
+                even_edges(x.std(), BINS, step=lattice), even_edges(y.std(), BINS)
+            )
         # An odd step visits all units in turn where their number is a power of two.
         step = math.ceil(x.size / HISTOGRAM_PAIRS) | 1
         self.histograms[name].update(x.reshape(-1)[::step], y.reshape(-1)[::step])
@@ -77,9 +79,14 @@ class LayerReport:
             return capture.patches(inputs, self.product.layer.kernel_size, here)
         return inputs[here[:, 0]]
 
+    @property
+    def patches(self):
+        """(m, d) float32 array: a sample of the vectors that the kernels are multiplied with, m <= PATCHES."""
+        return np.concatenate(self._patches)
+
     def predicted_r(self):
         """The correlation of a.w_b and a.w_c that the second moments of a sample of input patches predict."""
-        rows = np.concatenate(self._patches)
+        rows = self.patches
         moments = SecondMoments(rows.shape[1])
         moments.update(rows)
         return geometry.predicted_correlation(*self.kernels, moments.second_moment, moments.mean)
@@ -166,7 +173,9 @@ def table(rows):
     lines = [list(columns)]
     lines += [[_cell(row[key], decimals.get(head, 3)) for head, key in columns.items()] for row in rows]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in lines)
+    return "\n".join(
+        "  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in lines
+    )
 
 
 def _cell(value, decimals):

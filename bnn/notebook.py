@@ -1,0 +1,96 @@
+"""What a notebook needs around its figures: the run it is about, and tables."""
+
+import html
+from pathlib import Path
+
+from bnn import datasets, runs
+from bnn.config import ConfigError
+
+HEADS = {
+    "layer": "layer", "d": "d", "units": "units", "angle_mean_deg": "angle (°)", "angle_std_deg": "± (°)",
+    "angle_theory_deg": "Gaussian (°)", "r_weights": "r", "paper_r_weights": "paper", "slope": "slope",
+    "sign_flips": "sign flips", "r_permuted": "r permuted", "paper_r_permuted": "paper", "r_predicted": "r predicted",
+    "r_activations": "r activations", "paper_r_activations": "paper", "latent_std": "σ of weights", "zeros": "zeros",
+}  # fmt: skip
+DECIMALS = {"angle_mean_deg": 2, "angle_std_deg": 2, "angle_theory_deg": 2, "slope": 4, "latent_std": 4}
+
+
+class NotebookError(runs.RunError):
+    """Something that the reader can mend; a notebook shows its one sentence and no traceback."""
+
+    def _render_traceback_(self):  # IPython's hook
+        return [f"error: {self}"]
+
+
+def open_run(folder=None):
+    """A run with its data and its best network.
+
+    Args:
+        folder: a run directory, or None for `best_run()`.
+
+    Returns:
+        (Run, DataSet, keras.Model)
+
+    Raises:
+        NotebookError: there is no such run, it has no network yet, it is a continuous one, or its data are missing.
+    """
+    try:
+        run = runs.open_run(folder) if folder is not None else best_run()
+        if run.model.continuous:
+            raise NotebookError(f"{run.folder}: expected a binary or ternary network, received a continuous one")
+        return run, datasets.load(run.training.data_set), run.load_model("best")
+    except (runs.RunError, datasets.DataError, ConfigError) as error:
+        raise NotebookError(str(error)) from None
+
+
+def best_run(folder="runs"):
+    """Of the binary and ternary runs in a folder the one of best validation accuracy, of equals the newest.
+
+    Raises:
+        NotebookError: there is none.
+    """
+    found = []
+    for path in Path(folder).glob("*/best.keras"):
+        try:
+            run = runs.open_run(path.parent)
+            best = max(row["val_accuracy"] for row in run.log())
+        except (runs.RunError, ValueError):
+            continue  # damaged or just begun: not what a default should pick
+        if not run.model.continuous and not run.training.debug:
+            found.append((best, path.stat().st_mtime, run))
+    if not found:
+        raise NotebookError(f"{folder}/: expected a run of a binary or ternary network, received none; "
+                            f"make one with make demo, or name another with RUN")  # fmt: skip
+    return max(found, key=lambda entry: entry[:2])[2]
+
+
+def table(rows, columns, caption):
+    """Show rows of statistics as a table; a wide one scrolls by itself and leaves the page alone.
+
+    Args:
+        rows: list of dicts, such as `LayerReport.statistics` and `paper.beside` give.
+        columns: list of their keys.
+        caption: str, what the table is about.
+    """
+    from IPython.display import display
+
+    heads = [HEADS.get(key, key) for key in columns]
+    cells = [[cell(row[key], DECIMALS.get(key, 3)) for key in columns] for row in rows]
+    lines = [_row(heads, "th"), *(_row(line, "td") for line in cells)]
+    page = (f'<div style="overflow-x: auto; max-width: 100%"><table><caption>{html.escape(caption)}</caption>'
+            f"{''.join(lines)}</table></div>")  # fmt: skip
+    widths = [max(map(len, column)) for column in zip(heads, *cells, strict=True)]
+    text = ["  ".join(c.rjust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in (heads, *cells)]
+    display({"text/html": page, "text/plain": "\n".join([caption, *text])}, raw=True)
+
+
+def cell(value, decimals=3):
+    """A value of a table as text; a dash for None."""
+    if value is None:
+        return "-"
+    return f"{value:.{decimals}f}" if isinstance(value, float) else str(value)
+
+
+def _row(texts, tag):
+    style = 'style="white-space: nowrap"'
+    return f"<tr>{''.join(f'<{tag} {style}>{html.escape(text)}</{tag}>' for text in texts)}</tr>"

@@ -1,0 +1,174 @@
+#!/usr/bin/env python3
+"""Execute the notebooks in clean kernels, failing on any error or warning; or turn them into static pages.
+
+    python tools/notebooks.py check --run runs/demo    execute, keep nothing
+    python tools/notebooks.py write --run runs/demo    execute, and write the outputs into the notebooks
+    python tools/notebooks.py html --output report     one self-contained page each, which opens offline
+
+All work on the notebooks of this repository, or on those named.
+"""
+
+import argparse
+import html
+import re
+import sys
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+
+ROOT = Path(__file__).resolve().parent.parent
+NOTEBOOKS = (ROOT / "hd_figures.ipynb", ROOT / "gen_plots.ipynb")
+# As Python's own filters have it, what is deprecated is the business of those who wrote it; all else is an error.
+STRICT = """import warnings
+warnings.simplefilter("error")
+warnings.simplefilter("ignore", DeprecationWarning)
+warnings.simplefilter("ignore", PendingDeprecationWarning)
+warnings.filterwarnings("error", category=DeprecationWarning, module="bnn|__main__")"""
+STYLE = """<style>
+body { max-width: 62rem; margin: 0 auto; padding: 0 1rem; }
+img { max-width: 100%; height: auto; }
+caption { text-align: left; white-space: normal; }
+math[display="block"] { overflow-x: auto; overflow-y: hidden; padding: .3rem 0; }
+.jp-Cell, .jp-InputArea-editor, .jp-OutputArea-output { min-width: 0; }
+pre { white-space: pre-wrap !important; overflow-wrap: anywhere; }
+.jp-Cell-inputWrapper .jp-InputArea-editor pre { white-space: pre !important; overflow-x: auto; }
+.highlight { overflow-x: auto; }
+@media (max-width: 50rem) { .jp-InputPrompt, .jp-OutputPrompt { display: none !important; }
+ body.jp-Notebook, .jp-Notebook { padding: 0 .4rem !important; } }
+</style>"""
+
+
+class NotebookFailure(RuntimeError):
+    """A notebook that fails or warns; the message names cell and cause."""
+
+
+def parse(argv=None):
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("action", choices=("check", "write", "html"))
+    parser.add_argument("notebooks", nargs="*", type=Path, default=NOTEBOOKS, metavar="NOTEBOOK")
+    parser.add_argument("--run", metavar="RUN", help="run directory for a notebook that takes one")
+    parser.add_argument("--figures", metavar="DIR", help="also write every figure there, as PDF, SVG and PNG")
+    parser.add_argument("--output", type=Path, default=ROOT / "report", metavar="DIR",
+                        help="where the pages go (default: report/)")  # fmt: skip
+    return parser.parse_args(argv)
+
+
+def main():
+    """Do as the command line says; a failure is a line and exit code 1."""
+    args = parse()
+    for path in args.notebooks:
+        notebook = nbformat.read(path, as_version=4)
+        try:
+            if args.action == "html":
+                page = write_page(notebook, args.output / f"{path.stem}.html")
+                print(f"wrote {page} ({page.stat().st_size / 1e6:.1f} MB)")
+                continue
+            execute(notebook, args.run, **({"FIGURES": args.figures} if args.figures else {}))
+        except NotebookFailure as failure:
+            print(f"{path.name}: {failure}", file=sys.stderr)
+            return 1
+        print(
+            f"{path.name}: {sum(c.cell_type == 'code' for c in notebook.cells)} cells ran without a warning",
+            flush=True,
+        )
+        if args.action == "write":
+            nbformat.write(notebook, path)
+    return 0
+
+
+def execute(notebook, run=None, timeout=1800, **parameters):
+    """Execute a notebook in place, in a clean kernel started in the repository.
+
+    Args:
+        notebook: as nbformat reads it.
+        run: run directory, for a notebook whose `parameters` cell has RUN.
+        timeout: seconds a cell may take.
+        **parameters: further ones.
+
+    Raises:
+        NotebookFailure: a cell raised, warned or wrote to standard error.
+    """
+    parameters_at = [i for i, c in enumerate(notebook.cells) if "parameters" in c.metadata.get("tags", [])]
+    if run is not None and parameters_at and "RUN" in notebook.cells[parameters_at[0]].source:
+        parameters["RUN"] = str(run)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+    added = [nbformat.v4.new_code_cell(STRICT)]
+    notebook.cells.insert(0, added[0])
+    if parameters:
+        source = "\n".join(f"{name} = {value!r}" for name, value in parameters.items())
+        added.append(nbformat.v4.new_code_cell(source))
+        notebook.cells.insert(parameters_at[0] + 2, added[1])
+    try:
+        NotebookClient(notebook, timeout=timeout, resources={"metadata": {"path": str(ROOT)}}).execute()
+    except CellExecutionError as error:
+        raise NotebookFailure(_last_line(error)) from None
+    for cell in added:
+        notebook.cells.remove(cell)
+    for number, cell in enumerate((c for c in notebook.cells if c.cell_type == "code"), 1):
+        cell.metadata.pop("execution", None)
+        cell.execution_count = number
+        for output in cell.outputs:
+            if output.get("name") == "stderr":
+                raise NotebookFailure(f"cell {number} wrote to standard error: {output.text.strip()}")
+            if "execution_count" in output:
+                output.execution_count = number
+
+
+def _last_line(error):
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).strip().splitlines()
+    return lines[-1]
+
+
+def write_page(notebook, path):
+    """Write an executed notebook as one HTML file that needs nothing else: images and formulas are in it.
+
+    Args:
+        notebook: as nbformat reads it.
+        path: Path; its folder is made if need be.
+
+    Returns:
+        path.
+    """
+    from nbconvert import HTMLExporter
+
+    notebook = nbformat.from_dict(notebook)
+    formulas = []
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.source = _formulas_out(cell.source, formulas)
+    exporter = HTMLExporter(exclude_input_prompt=True, exclude_output_prompt=True, mathjax_url="", require_js_url="")
+    page, _ = exporter.from_notebook_node(notebook, {"metadata": {"name": _title(notebook)}})
+    page = re.sub(r"@@(\d+)@@", lambda match: formulas[int(match[1])], page)
+    page = re.sub(r'<script[^>]*src="[^"]*"[^>]*>\s*</script>', "", page)
+    page = re.sub(r'<script type="text/x-mathjax-config">.*?</script>', "", page, flags=re.DOTALL)
+    page = page.replace("</head>", f"{STYLE}</head>", 1)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(page, encoding="utf-8")
+    return path
+
+
+def _formulas_out(source, formulas):
+    """Replace $...$ and $$...$$ by placeholders, and append their MathML, which browsers draw by themselves."""
+    from latex2mathml.converter import convert
+
+    def placeholder(match):
+        display = "block" if match[1] is not None else "inline"
+        latex = (match[1] or match[2]).replace(r"\,", r"\thinspace ").replace(r"\!", "")
+        formulas.append(convert(latex, display=display))
+        return f"@@{len(formulas) - 1}@@"
+
+    return re.sub(r"\$\$(.+?)\$\$|\$([^$]+?)\$", placeholder, source, flags=re.DOTALL)
+
+
+def _title(notebook):
+    first = notebook.cells[0].source.splitlines()[0]
+    return html.escape(first.lstrip("# "))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
