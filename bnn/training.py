@@ -216,10 +216,14 @@ class Journal(keras.callbacks.Callback):
         path = self._partial_path()
         if not path.is_file():
             return {}
-        with np.load(path, allow_pickle=False) as saved:
-            kernels = {k.removeprefix("kernel_"): saved[k] for k in saved.files if k.startswith("kernel_")}
-            metrics = [saved[f"metric_{i}"] for i in range(len(saved.files) - len(kernels) - 1)]
-            return {"kernels": kernels, "metrics": metrics, "seconds": float(saved["seconds"])}
+        try:
+            with np.load(path, allow_pickle=False) as saved:
+                kernels = {k.removeprefix("kernel_"): saved[k] for k in saved.files if k.startswith("kernel_")}
+                metrics = [saved[f"metric_{i}"] for i in range(len(saved.files) - len(kernels) - 1)]
+                return {"kernels": kernels, "metrics": metrics, "seconds": float(saved["seconds"])}
+        except Exception:  # whichever of NumPy, zipfile and zlib meets the damage first
+            raise RunError(f"{path}: expected what an interrupted epoch had gathered, received a damaged file; "
+                           "delete it to go on, with a log row of the epoch's rest only") from None  # fmt: skip
 
     def _print(self, row):
         print(
