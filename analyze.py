@@ -16,7 +16,9 @@ def parse(argv=None):
     parser.add_argument("run", type=Path, metavar="RUN", help="run directory that train.py made")
     parser.add_argument("--images", type=int, default=500, metavar="N",
                         help="test images that the statistics are over (default: the paper's %(default)s)")  # fmt: skip
-    parser.add_argument("--output", type=Path, metavar="DIR", help="for metrics.json and figures (default: RUN)")
+    parser.add_argument(
+        "--output", type=Path, metavar="DIR", help="for metrics.json and figures (default: RUN)"
+    )
     return parser.parse_args(argv)
 
 
@@ -28,7 +30,9 @@ def main():
     run = runs.open_run(args.run)
     data_set = datasets.load(run.training.data_set)
     if not 0 < args.images <= len(data_set.test):
-        raise ConfigError(f"--images: expected 1 to the {len(data_set.test)} test images, received {args.images}")
+        raise ConfigError(
+            f"--images: expected 1 to the {len(data_set.test)} test images, received {args.images}"
+        )
     backend.load()
     from tqdm import tqdm
 

@@ -16,7 +16,9 @@ from bnn.console import run_program
 
 def parse(argv=None):
     """The command line: (dict of settings given by hand, namespace of the other flags)."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     add_flags(parser)
     flag = parser.add_argument_group("run directory").add_argument
     flag(
@@ -25,7 +27,11 @@ def parse(argv=None):
         metavar="DIR",
         help="where the run is kept (default: runs/ and a name from the settings)",
     )
-    flag("--overwrite", action="store_true", help="replace a run that is there (--debug implies it)")
+    flag(
+        "--overwrite",
+        action="store_true",
+        help="replace a run that is there (implied by --debug without --run_dir)",
+    )
     flag("--resume", type=Path, metavar="RUN", help="go on with an interrupted run, with its own settings")
     flag("--init_from", type=Path, metavar="RUN", help="start from the weights of a run of the same network")
     flag("--tensorboard", action="store_true", help="write TensorBoard events to the run directory")
@@ -49,7 +55,9 @@ def main():
     try:
         training.train(model, run, data_set, options.tensorboard)
     except training.Interrupted:
-        print(f"interrupted; saved {run.checkpoint('last')}; go on with: python train.py --resume {run.folder}")
+        print(
+            f"interrupted; saved {run.checkpoint('last')}; go on with: python train.py --resume {run.folder}"
+        )
         return 130
     rows = run.log()
     if not rows:
@@ -68,7 +76,9 @@ def start(given, options):
     from bnn import runs, training
     from bnn.models import build_model
 
-    train_config = dataclasses.replace(train_config, precision=backend.resolve_precision(train_config.precision))
+    train_config = dataclasses.replace(
+        train_config, precision=backend.resolve_precision(train_config.precision)
+    )
     backend.seed_everything(train_config.seed, train_config.deterministic)
     model = build_model(model_config, train_config.precision)
     training.compile_model(model, train_config)
@@ -76,11 +86,13 @@ def start(given, options):
         runs.open_run(options.init_from).copy_weights(model)
     folder = options.run_dir or Path("runs") / runs.default_name(model_config, train_config)
     command = [Path(sys.argv[0]).name, *sys.argv[1:]]
-    overwrite = options.overwrite or train_config.debug
+    overwrite = options.overwrite or (train_config.debug and not options.run_dir)
     run = runs.create(folder, model_config, train_config, data_set, command, overwrite)
     if options.init_from:
         model.optimizer.build(model.trainable_variables)
-        run.save_model(model, "last")  # A run that stops before its first checkpoint goes on from these weights too.
+        run.save_model(
+            model, "last"
+        )  # A run that stops before its first checkpoint goes on from these weights too.
     return run, data_set, model
 
 
@@ -92,10 +104,14 @@ def resume(folder, given):
     stored = dataclasses.asdict(run.model) | dataclasses.asdict(run.training)
     for name, value in given.items():
         if value != stored[name] and (name, value) != ("precision", "auto"):
-            raise ConfigError(f"--{name}: expected {stored[name]!r}, with which {folder} was begun, received {value!r}")
+            raise ConfigError(
+                f"--{name}: expected {stored[name]!r}, with which {folder} was begun, received {value!r}"
+            )
     data_set = load_data(run.training)
     if data_set.digest != run.data["digest"]:
-        raise runs.RunError(f"{folder}: expected data of SHA-256 {run.data['digest']}, received {data_set.digest}")
+        raise runs.RunError(
+            f"{folder}: expected data of SHA-256 {run.data['digest']}, received {data_set.digest}"
+        )
     backend.load()
     from bnn import training
     from bnn.models import build_model
@@ -114,7 +130,9 @@ def load_data(config):
 
     data_set = datasets.load(config.data_set)
     if config.debug:
-        data_set = dataclasses.replace(data_set, train=data_set.train[:500], validation=data_set.validation[:100])
+        data_set = dataclasses.replace(
+            data_set, train=data_set.train[:500], validation=data_set.validation[:100]
+        )
     if config.batch_size > len(data_set.train):
         most = f"at most the {len(data_set.train)} training images"
         raise ConfigError(f"--batch_size: expected {most}, received {config.batch_size}")

@@ -45,9 +45,13 @@ class ModelConfig:
     conv: tuple[int, ...] = setting(
         (128, 128, 256, 256, 512, 512), "channels of each convolution; none given: dense net"
     )
-    max_pool: tuple[int, ...] = setting((0, 1, 0, 1, 0, 1), "1 where 2x2 max-pooling follows the convolution, else 0")
+    max_pool: tuple[int, ...] = setting(
+        (0, 1, 0, 1, 0, 1), "1 where 2x2 max-pooling follows the convolution, else 0"
+    )
     filter_size: int = setting(3, "side of the convolution kernels")
-    fc: tuple[int, ...] = setting((1024, 1024), "units of each hidden dense layer; none given: no hidden dense layer")
+    fc: tuple[int, ...] = setting(
+        (1024, 1024), "units of each hidden dense layer; none given: no hidden dense layer"
+    )
     levels: int = setting(2, "2: binary weights and activations; 3: ternary", choices=(2, 3))
     threshold: float = setting(0.0, "ternary: values of at most this size become 0; in [0, 1)")
     continuous: bool = setting(False, "train the real-valued twin: no quantizer, hard tanh for sign")
@@ -90,14 +94,20 @@ class TrainConfig:
         ConfigError: a value is out of range.
     """
 
-    data_set: str = setting("cifar-10", "data set; mnist-5k is embedded and needs no download", choices=DATA_SETS)
+    data_set: str = setting(
+        "cifar-10", "data set; mnist-5k is embedded and needs no download", choices=DATA_SETS
+    )
     batch_size: int = setting(50, "images in a training batch")
     epochs: int = setting(500, "passes over the training images")
     lr_start: float = setting(1e-3, "Adam's learning rate in the first epoch")
-    lr_end: float = setting(3e-7, "rate that the exponential schedule, a factor an epoch, reaches after the last epoch")
+    lr_end: float = setting(
+        3e-7, "rate that the exponential schedule, a factor an epoch, reaches after the last epoch"
+    )
     loss_mode: str = setting("hinge-loss", "hinge-loss is squared, with targets +-1", choices=LOSS_MODES)
     ckpt_n: int = setting(1, "write a checkpoint every this many epochs, and at each new best")
-    log_geometry: int = setting(0, "every this many epochs, log angle and r of each layer to geometry.csv; 0: never")
+    log_geometry: int = setting(
+        0, "every this many epochs, log angle and r of each layer to geometry.csv; 0: never"
+    )
     seed: int = setting(0, "fixes initial weights and shuffles")
     precision: str = setting(
         "auto", "arithmetic of the layers; auto: bfloat16 where hardware has it", choices=PRECISIONS

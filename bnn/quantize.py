@@ -13,7 +13,8 @@ from keras import ops
 
 def sign(x):
     """Binarize: +1 where x >= 0, else -1. The sign of 0 is +1, for a binary network has no third level.
-    (TensorFlow takes numbers below 1e-38 for 0, so that the sign of a negative one of these is +1 there.)
+
+    TensorFlow takes numbers below 1e-38 for 0, so that the sign of a negative one of these is +1 there.
 
     Args:
         x: float tensor of any shape.

@@ -99,7 +99,11 @@ def train(model, run, data_set, tensorboard=False):
     validation = (data_set.validation.images, one_hot(data_set.validation.labels))
     journal = Journal(run, steps, epoch, first_step)
     schedule = keras.callbacks.LearningRateScheduler(lambda epoch, _: config.learning_rate(epoch))
-    callbacks = [schedule, *([keras.callbacks.TensorBoard(run.folder / "tensorboard")] if tensorboard else []), journal]
+    callbacks = [
+        schedule,
+        *([keras.callbacks.TensorBoard(run.folder / "tensorboard")] if tensorboard else []),
+        journal,
+    ]
     if config.log_geometry:
         callbacks.insert(0, GeometryLog(run.folder, data_set.validation.images, config.log_geometry, epoch))
     with journal:
@@ -151,7 +155,9 @@ class Journal(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         self.bar.update()
         # Keras may make them no sooner than in the first step; they are sums, so that order does not matter.
-        for variable, value in zip(self.model.metrics_variables, self.partial.pop("metrics", ()), strict=False):
+        for variable, value in zip(
+            self.model.metrics_variables, self.partial.pop("metrics", ()), strict=False
+        ):
             variable.assign_add(value)
         if not math.isfinite(logs["loss"]):
             step = int(self.model.optimizer.iterations)
@@ -171,8 +177,15 @@ class Journal(keras.callbacks.Callback):
         self.run.write_log(self.rows)
         config = self.run.training
         if improved:
-            self.run.save_model(keras.Model(self.model.inputs, self.model.outputs, name=self.model.name), "best")
-        if improved or (epoch + 1) % config.ckpt_n == 0 or epoch + 1 == config.epochs or self.signal is not None:
+            self.run.save_model(
+                keras.Model(self.model.inputs, self.model.outputs, name=self.model.name), "best"
+            )
+        if (
+            improved
+            or (epoch + 1) % config.ckpt_n == 0
+            or epoch + 1 == config.epochs
+            or self.signal is not None
+        ):
             self._save_last()
         self._print(row)
         self.first_step, self.partial = 0, {}
@@ -206,7 +219,10 @@ class Journal(keras.callbacks.Callback):
         np.savez_compressed(
             temporary,
             seconds=time.perf_counter() - self.start + self.partial.get("seconds", 0.0),
-            **{f"metric_{i}": keras.ops.convert_to_numpy(v) for i, v in enumerate(self.model.metrics_variables)},
+            **{
+                f"metric_{i}": keras.ops.convert_to_numpy(v)
+                for i, v in enumerate(self.model.metrics_variables)
+            },
             **{f"kernel_{name}": kernel for name, kernel in self.kernels.items()},
         )
         replace(temporary, self._partial_path())
@@ -218,7 +234,9 @@ class Journal(keras.callbacks.Callback):
             return {}
         try:
             with np.load(path, allow_pickle=False) as saved:
-                kernels = {k.removeprefix("kernel_"): saved[k] for k in saved.files if k.startswith("kernel_")}
+                kernels = {
+                    k.removeprefix("kernel_"): saved[k] for k in saved.files if k.startswith("kernel_")
+                }
                 metrics = [saved[f"metric_{i}"] for i in range(len(saved.files) - len(kernels) - 1)]
                 return {"kernels": kernels, "metrics": metrics, "seconds": float(saved["seconds"])}
         except Exception:  # whichever of NumPy, zipfile and zlib meets the damage first
