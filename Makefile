@@ -1,12 +1,14 @@
-# make demo    train a binary network on real digits, analyse it, draw its figures (runs/demo)
-# make test    run the test suite
-# make lint    check style
+# make demo        train a binary network on real digits, analyse it, draw its figures (runs/demo)
+# make test        run the test suite
+# make lint        check style
+# make notebooks   execute both notebooks in clean kernels, on runs/demo; any error or warning fails
+# make report      write both notebooks, as they were last executed, as pages that open offline (report/)
 # Each target first makes .venv and installs the pinned requirements, if that has not been done.
 
 PYTHON ?= python3
 PY := .venv/bin/python
 
-.PHONY: demo test lint setup clean
+.PHONY: demo test lint notebooks report setup clean
 
 setup: .venv/.installed
 
@@ -19,7 +21,7 @@ setup: .venv/.installed
 
 demo: setup
 	rm -rf runs/demo
-	$(PY) train.py --data_set mnist-5k --run_dir runs/demo
+	$(PY) train.py --data_set mnist-5k --run_dir runs/demo --log_geometry 1
 	$(PY) analyze.py runs/demo
 
 test: setup
@@ -29,5 +31,14 @@ lint: setup
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 
+runs/demo/metrics.json:
+	$(MAKE) demo
+
+notebooks: setup runs/demo/metrics.json
+	$(PY) tools/notebooks.py check --run runs/demo
+
+report: setup
+	$(PY) tools/notebooks.py html
+
 clean:
-	rm -rf .venv runs/demo .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv runs/demo report .pytest_cache .ruff_cache .hypothesis

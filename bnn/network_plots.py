@@ -30,9 +30,13 @@ def angles(layers):
         grid, density = _density(values)
         whole.plot(grid, density, color=colour)
         base = len(layers) - 1 - row
-        zoomed.fill_between(grid, base, base + 0.8 * density / max(density.max(), 1e-9), color=colour, alpha=0.8, lw=0)
+        zoomed.fill_between(
+            grid, base, base + 0.8 * density / max(density.max(), 1e-9), color=colour, alpha=0.8, lw=0
+        )
         zoomed.plot(values, np.full_like(values, base - 0.1), "|", color=colour, markersize=4, alpha=0.6)
-        zoomed.plot([theory] * 2, [base - 0.15, base + 0.85], color=ORANGE, label="" if row else "Gaussian weights")
+        zoomed.plot(
+            [theory] * 2, [base - 0.15, base + 0.85], color=ORANGE, label="" if row else "Gaussian weights"
+        )
     whole.axvline(np.degrees(np.median([layer.theory_angle() for layer in layers])), color=ORANGE, zorder=0)
     whole.set(
         xlim=(0, 90),
@@ -138,7 +142,9 @@ def patch_variance(fractions, published=None):
     fig, ax = plots.figure(width=7, height=3.4)
     shown = min(len(fractions), 30)
     count = np.arange(1, shown + 1)
-    ax.plot(count, np.cumsum(fractions)[:shown], "o-", color=BLUE, markersize=5, label="this network's inputs")
+    ax.plot(
+        count, np.cumsum(fractions)[:shown], "o-", color=BLUE, markersize=5, label="this network's inputs"
+    )
     ax.plot(count, count / len(fractions), color=GREY, linestyle=":", label="if no direction stood out")
     if published:
         form = {"color": ORANGE, "markerfacecolor": "white", "markeredgewidth": 2, "zorder": 3}
@@ -207,12 +213,23 @@ def predicted_correlations(layers):
     low = 1.0
     for layer, colour in zip(layers, plots.sequence(len(layers)), strict=True):
         patches = layer.patches.astype(np.float64)
-        permuted = geometry.predicted_correlation_permuted(*layer.kernels, np.mean(patches**2), patches.mean())
+        permuted = geometry.predicted_correlation_permuted(
+            *layer.kernels, np.mean(patches**2), patches.mean()
+        )
         pairs = (layer.predicted_r(), layer.weights.r), (permuted, layer.permuted.r)
         ax.plot(*pairs[0], "o", color=colour, markersize=9, label=layer.name)
         ax.plot(*pairs[1], "s", color=colour, markersize=8, markerfacecolor="white", markeredgewidth=2)
         low = np.nanmin([low, *np.ravel(pairs)])
-    ax.plot([], [], "s", color=GREY, markersize=8, markerfacecolor="white", markeredgewidth=2, label="inputs permuted")
+    ax.plot(
+        [],
+        [],
+        "s",
+        color=GREY,
+        markersize=8,
+        markerfacecolor="white",
+        markeredgewidth=2,
+        label="inputs permuted",
+    )
     ax.set(xlim=(low - 0.04, 1.02), ylim=(low - 0.04, 1.02), aspect="equal")
     ax.set(xlabel="r predicted", ylabel="r measured")
     ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
@@ -240,7 +257,9 @@ def unbinarizing(rows, images):
             [np.sqrt(r["refitted"] * (1 - r["refitted"]) / images) for r in shown],
         )
         ax.barh(place + 0.2, [r["refitted"] for r in shown], 0.38, color=BLUE, label="refitted")
-        ax.errorbar([r["refitted"] for r in shown], place + 0.2, xerr=error, fmt="none", ecolor=BLACK, capsize=3)
+        ax.errorbar(
+            [r["refitted"] for r in shown], place + 0.2, xerr=error, fmt="none", ecolor=BLACK, capsize=3
+        )
         ax.barh(
             place - 0.2,
             [r["stale"] for r in shown],

@@ -26,6 +26,7 @@ warnings.simplefilter("error")
 warnings.simplefilter("ignore", DeprecationWarning)
 warnings.simplefilter("ignore", PendingDeprecationWarning)
 warnings.filterwarnings("error", category=DeprecationWarning, module="bnn|__main__")"""
+NO_ALT = 'alt="No description has been provided for this image"'
 STYLE = """<style>
 body { max-width: 62rem; margin: 0 auto; padding: 0 1rem; }
 img { max-width: 100%; height: auto; }
@@ -36,6 +37,7 @@ pre { white-space: pre-wrap !important; overflow-wrap: anywhere; }
 .jp-Cell-inputWrapper .jp-InputArea-editor pre { white-space: pre !important; overflow-x: auto; }
 .highlight { overflow-x: auto; }
 @media (max-width: 50rem) { .jp-InputPrompt, .jp-OutputPrompt { display: none !important; }
+ .jp-RenderedImage { overflow-x: auto; } .jp-RenderedImage img { max-width: none; width: 44rem; }
  body.jp-Notebook, .jp-Notebook { padding: 0 .4rem !important; } }
 </style>"""
 
@@ -46,7 +48,9 @@ class NotebookFailure(RuntimeError):
 
 def parse(argv=None):
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("action", choices=("check", "write", "html"))
     parser.add_argument("notebooks", nargs="*", type=Path, default=NOTEBOOKS, metavar="NOTEBOOK")
     parser.add_argument("--run", metavar="RUN", help="run directory for a notebook that takes one")
@@ -141,15 +145,26 @@ def write_page(notebook, path):
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             cell.source = _formulas_out(cell.source, formulas)
-    exporter = HTMLExporter(exclude_input_prompt=True, exclude_output_prompt=True, mathjax_url="", require_js_url="")
+    exporter = HTMLExporter(
+        exclude_input_prompt=True, exclude_output_prompt=True, mathjax_url="", require_js_url=""
+    )
     page, _ = exporter.from_notebook_node(notebook, {"metadata": {"name": _title(notebook)}})
     page = re.sub(r"@@(\d+)@@", lambda match: formulas[int(match[1])], page)
     page = re.sub(r'<script[^>]*src="[^"]*"[^>]*>\s*</script>', "", page)
     page = re.sub(r'<script type="text/x-mathjax-config">.*?</script>', "", page, flags=re.DOTALL)
+    for alt in _alternative_texts(notebook):
+        page = page.replace(NO_ALT, f'alt="{html.escape(alt)}"', 1)
     page = page.replace("</head>", f"{STYLE}</head>", 1)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(page, encoding="utf-8")
     return path
+
+
+def _alternative_texts(notebook):
+    """Those of the images, in order: the page's template knows of none."""
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
+    images = [output for output in outputs if "image/png" in output.get("data", {})]
+    return [image.metadata.get("image/png", {}).get("alt", "") for image in images]
 
 
 def _formulas_out(source, formulas):

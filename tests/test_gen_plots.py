@@ -1,0 +1,185 @@
+"""The notebook of a trained network: as it is committed, and executed on other runs."""
+
+import ast
+import re
+
+import nbformat
+import numpy as np
+import pytest
+from support import ROOT, call, small_data, start
+
+from bnn import notebook, paper, runs
+from tools import notebooks
+
+PATHS = [ROOT / "gen_plots.ipynb", ROOT / "hd_figures.ipynb"]
+TINY = {"IMAGES": 20, "REFIT_IMAGES": 100, "TEST_IMAGES": 50}
+RUNS = {
+    "binary": ("--conv", "4", "4", "--max_pool", "1", "1", "--fc", "8", "--log_geometry", "1"),
+    "ternary": ("--conv", "--fc", "12", "8", "--levels", "3", "--threshold", "0.02"),
+}
+
+
+@pytest.fixture(scope="module", params=PATHS, ids=lambda path: path.stem)
+def committed(request):
+    return nbformat.read(request.param, as_version=4)
+
+
+def code(book):
+    return [cell for cell in book.cells if cell.cell_type == "code"]
+
+
+def images(book):
+    outputs = [output for cell in code(book) for output in cell.outputs]
+    return [output for output in outputs if "image/png" in output.get("data", {})]
+
+
+def texts(book):
+    return "".join(output.get("text", "") for cell in code(book) for output in cell.outputs)
+
+
+def test_cells_are_short_and_define_nothing(committed):
+    for cell in code(committed):
+        nodes = list(ast.walk(ast.parse(cell.source)))
+        assert not [n for n in nodes if isinstance(n, ast.FunctionDef | ast.ClassDef | ast.Lambda)]
+        assert len(cell.source.splitlines()) <= 25
+
+
+def test_every_cell_is_executed_and_what_it_shows_is_there(committed):
+    cells = code(committed)
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+    for cell in cells:
+        shows = re.search(r"\b(print|plots\.show|notebook\.table)\(", cell.source)
+        assert bool(cell.outputs) == bool(shows), cell.source
+        for output in cell.outputs:
+            assert output.output_type in ("display_data", "stream")
+            assert output.get("name") != "stderr"
+            assert all(map(str.strip, output.get("data", {}).values())) or output.text.strip()
+
+
+def test_every_figure_has_an_alternative_text(committed):
+    assert images(committed)
+    assert all(len(image.metadata["image/png"]["alt"]) > 60 for image in images(committed))
+
+
+def test_no_statistic_is_typed_in():
+    cells = code(nbformat.read(PATHS[0], as_version=4))
+    numbers = [
+        n.value for cell in cells for n in ast.walk(ast.parse(cell.source)) if isinstance(n, ast.Constant)
+    ]
+    assert not [n for n in numbers if isinstance(n, float)]
+
+
+def test_the_run_is_a_parameter():
+    (cell,) = [
+        c for c in code(nbformat.read(PATHS[0], as_version=4)) if "parameters" in c.metadata.get("tags", ())
+    ]
+    assert ast.parse(cell.source).body[0].targets[0].id == "RUN"
+    assert cell.source.startswith("RUN = None")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", RUNS)
+def test_executes_on_a_run(kind, tmp_path):
+    training = ("--data_set", "mnist-5k", *RUNS[kind], "--epochs", "2", "--run_dir", tmp_path / "run")
+    assert call("train.py", *training).returncode == 0
+    book = nbformat.read(PATHS[0], as_version=4)
+    notebooks.execute(book, tmp_path / "run", FIGURES=str(tmp_path / "figures"), **TINY)
+    assert len(images(book)) == {"binary": 14, "ternary": 13}[kind]
+    assert len(list((tmp_path / "figures").iterdir())) == 3 * len(images(book))
+    assert f"a {kind} network" in texts(book)
+    assert ("logged no geometry" in texts(book)) == (kind == "ternary")
+
+
+@pytest.mark.slow
+def test_a_missing_run_is_one_sentence():
+    book = nbformat.read(PATHS[0], as_version=4)
+    with pytest.raises(notebooks.NotebookFailure) as failure:
+        notebooks.execute(book, "runs/none")
+    assert str(failure.value) == (
+        "error: runs/none: expected a run directory with config.json, received no such folder"
+    )
+
+
+def test_what_a_reader_can_mend_has_no_traceback(tmp_path):
+    with pytest.raises(notebook.NotebookError, match="received no such folder") as error:
+        notebook.open_run(tmp_path / "none")
+    assert error.value._render_traceback_() == [f"error: {error.value}"]
+
+
+@pytest.fixture
+def several(tmp_path):
+    """A folder of runs, from name to (kind, validation accuracies)."""
+    data = small_data()
+    made = {
+        "poor": ("binary", 0.5),
+        "best": ("ternary", 0.8),
+        "real": ("continuous", 0.9),
+        "damaged": ("binary", 0.95),
+    }
+    for name, (kind, accuracy) in made.items():
+        model, run = start(tmp_path / name, data, kind)
+        row = dict.fromkeys(runs.LOG_COLUMNS, 0.5) | {"epoch": 1, "val_accuracy": accuracy}
+        run.write_log([row])
+        run.save_model(model, "best")
+    (tmp_path / "damaged" / "config.json").write_text("{")
+    (tmp_path / "begun").mkdir()
+    return tmp_path
+
+
+def test_the_best_quantized_run_is_picked(several):
+    assert notebook.best_run(several).folder == several / "best"
+
+
+def test_no_run_at_all_is_said(tmp_path):
+    with pytest.raises(
+        notebook.NotebookError, match="expected a run of a binary or ternary network, received none"
+    ):
+        notebook.best_run(tmp_path)
+
+
+def test_a_continuous_run_is_refused(several):
+    with pytest.raises(
+        notebook.NotebookError, match="expected a binary or ternary network, received a continuous"
+    ):
+        notebook.open_run(several / "real")
+
+
+def test_missing_data_are_said(tmp_path, monkeypatch):
+    data = small_data()
+    _, run = start(tmp_path / "run", data)
+    monkeypatch.setattr("bnn.datasets.load", _no_data)
+    with pytest.raises(notebook.NotebookError, match="no files; download them"):
+        notebook.open_run(run.folder)
+
+
+def _no_data(name):
+    raise notebook.datasets.DataError("no files; download them")
+
+
+def test_paper_values_stand_beside_layers_of_the_same_name():
+    keys = dict.fromkeys(("r_weights", "r_permuted", "r_activations"), 0.5)
+    rows = paper.beside([{"layer": "conv_1", **keys}, {"layer": "dense_1", **keys}])
+    assert (rows[0]["paper_r_weights"], rows[0]["paper_r_permuted"], rows[0]["paper_r_activations"]) == (
+        0.56,
+        0.81,
+        None,
+    )
+    assert rows[1]["paper_r_weights"] is None
+
+
+def test_tables_show_every_row(capsys):
+    pytest.importorskip("IPython")
+    notebook.table(
+        [{"layer": "conv_<1>", "d": 9, "zeros": 0.25, "r_activations": None}], ["layer", "d", "zeros"], "One"
+    )
+    assert notebook.cell(None) == "-"
+    assert notebook.cell(np.pi) == "3.142"
+    assert notebook.cell(27) == "27"
+
+
+def test_pages_open_offline(tmp_path):
+    page = notebooks.write_page(nbformat.read(PATHS[1], as_version=4), tmp_path / "page.html").read_text()
+    assert not re.search(r'<(script|link|img)[^>]*(src|href)="(?!data:)', page)
+    assert "<math" in page
+    assert "@@" not in page
+    assert notebooks.NO_ALT not in page
