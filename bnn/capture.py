@@ -40,7 +40,9 @@ class Product:
         Returns:
             (n, ..., units) float32 NumPy array.
         """
-        return ops.convert_to_numpy(self.layer.product(ops.convert_to_tensor(inputs), ops.convert_to_tensor(kernel)))
+        return ops.convert_to_numpy(
+            self.layer.product(ops.convert_to_tensor(inputs), ops.convert_to_tensor(kernel))
+        )
 
 
 def products(model):

@@ -207,7 +207,9 @@ def test_data_that_are_not_there_are_refused_with_the_command_that_gets_them(tmp
 )
 def test_flags_that_contradict_the_run_are_refused(trained, flag, expected, received):
     process = call("train.py", "--resume", trained[0], *flag)
-    assert_refused(process, f"{flag[0]}: expected {expected}, with which {trained[0]} was begun, received {received}")
+    assert_refused(
+        process, f"{flag[0]}: expected {expected}, with which {trained[0]} was begun, received {received}"
+    )
 
 
 def test_resume_takes_no_other_folder(trained):
@@ -228,7 +230,9 @@ def test_other_data_than_the_runs_are_refused(copy):
     config = json.loads((copy / "config.json").read_text())
     config["data"]["digest"] = "f" * 64
     (copy / "config.json").write_text(json.dumps(config))
-    assert_refused(call("train.py", "--resume", copy), "expected data of SHA-256 " + "f" * 64, "received 846f6cad")
+    assert_refused(
+        call("train.py", "--resume", copy), "expected data of SHA-256 " + "f" * 64, "received 846f6cad"
+    )
 
 
 # analyze.py

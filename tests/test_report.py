@@ -66,7 +66,9 @@ def product(x, kernel):
 
 def forward(model, images, kind):
     """For every quantized layer (its input, the values before the quantizer or None, its latent kernel)."""
-    weights = {(layer.name, w.name): w.numpy().astype(np.float64) for layer in model.layers for w in layer.weights}
+    weights = {
+        (layer.name, w.name): w.numpy().astype(np.float64) for layer in model.layers for w in layer.weights
+    }
     x, before = images / 127.5 - 1, None
     for name in ("conv_1", "conv_2", "dense_1", "dense_2"):
         if name == "dense_1":
@@ -76,7 +78,9 @@ def forward(model, images, kind):
         z = product(x, latent if kind == "continuous" else quantized(latent, kind))
         if name == "conv_2":
             z = z[:, :6, :6].reshape(len(z), 3, 2, 3, 2, -1).max(axis=(2, 4))
-        offset, mean, variance = (weights[f"{name}_norm", w] for w in ("offset", "moving_mean", "moving_variance"))
+        offset, mean, variance = (
+            weights[f"{name}_norm", w] for w in ("offset", "moving_mean", "moving_variance")
+        )
         before = (z - mean) / np.sqrt(variance + 1e-3) + offset
         x = activation(before, kind)
 
@@ -137,7 +141,9 @@ def test_r_predicted_is_r_weights_where_it_has_seen_every_patch(analysed):
     """Pooled over positions and units, second moments say all there is to say."""
     _, _, images, layers = analysed
     for layer in layers:
-        assert sum(map(len, layer._patches)) == len(images) * np.prod(layer.product.source.shape[1:-1], dtype=int)
+        assert sum(map(len, layer._patches)) == len(images) * np.prod(
+            layer.product.source.shape[1:-1], dtype=int
+        )
         assert layer.predicted_r() == pytest.approx(layer.weights.r, abs=1e-4)
 
 
@@ -200,7 +206,10 @@ def test_an_all_zero_unit_has_no_angle_and_spoils_no_other():
     row = report.analyze(model, images)[1].statistics()
     assert row["zeros"] == 1
     assert row["sign_flips"] == 0
-    assert all(np.isnan(row[name]) for name in ("angle_mean_deg", "angle_std_deg", "r_weights", "slope", "r_permuted"))
+    assert all(
+        np.isnan(row[name])
+        for name in ("angle_mean_deg", "angle_std_deg", "r_weights", "slope", "r_permuted")
+    )
 
 
 def test_constant_images_are_undefined_not_wrong():

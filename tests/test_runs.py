@@ -102,7 +102,9 @@ def test_create_takes_an_empty_folder(tmp_path, data):
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_create_never_touches_a_foreign_folder(tmp_path, data, overwrite):
     (tmp_path / "thesis.tex").write_text("years of work")
-    with pytest.raises(RunError, match="expected a new or empty run directory, received one with other files"):
+    with pytest.raises(
+        RunError, match="expected a new or empty run directory, received one with other files"
+    ):
         runs.create(tmp_path, *small_settings(), data, [], overwrite)
     with pytest.raises(RunError, match="expected a new or empty run directory"):
         runs.create(tmp_path / "thesis.tex", *small_settings(), data, [], overwrite)
@@ -122,7 +124,9 @@ def test_create_replaces_a_run_only_when_told(run, data):
 
 
 def test_open_run_wants_a_run(tmp_path):
-    with pytest.raises(RunError, match=r"expected a run directory with config\.json, received no such folder"):
+    with pytest.raises(
+        RunError, match=r"expected a run directory with config\.json, received no such folder"
+    ):
         runs.open_run(tmp_path / "none")
     with pytest.raises(RunError, match="received a folder without one"):
         runs.open_run(tmp_path)
@@ -171,7 +175,9 @@ def test_a_config_without_its_data_is_refused(run, value):
 
 
 def test_a_checkpoint_that_is_not_there_yet_is_told_how_to_get(run):
-    message = rf"expected a checkpoint best\.keras, received a run that has none yet; .* --resume {run.folder}$"
+    message = (
+        rf"expected a checkpoint best\.keras, received a run that has none yet; .* --resume {run.folder}$"
+    )
     with pytest.raises(RunError, match=message):
         run.load_model("best")
 
@@ -182,7 +188,9 @@ def test_damaged_checkpoints_are_refused_and_never_loaded_wrong(copy, trained):
     content, rng = path.read_bytes(), np.random.default_rng(0)
     damaged = [content[:n] for n in (0, 1, 100, len(content) // 2, len(content) - 1)] + [b"<html>" * 50]
     for place in rng.integers(len(content), size=25):
-        damaged.append(content[:place] + bytes([content[place] ^ 1 << rng.integers(8)]) + content[place + 1 :])
+        damaged.append(
+            content[:place] + bytes([content[place] ^ 1 << rng.integers(8)]) + content[place + 1 :]
+        )
     refused = 0
     for wrong in damaged:
         path.write_bytes(wrong)

@@ -97,7 +97,9 @@ def test_order_depends_on_seed_and_epoch_alone(data):
 def test_an_epoch_shows_every_image_once(data):
     batches = Batches(data.train, 20, seed=0)
     assert len(batches) == STEPS
-    assert sorted(np.concatenate([batches.order[i * 20 : i * 20 + 20] for i in range(STEPS)])) == list(range(200))
+    assert sorted(np.concatenate([batches.order[i * 20 : i * 20 + 20] for i in range(STEPS)])) == list(
+        range(200)
+    )
     images, targets = batches[3]
     index = batches.order[60:80]
     assert images.dtype == np.uint8
@@ -185,7 +187,9 @@ def test_ckpt_n_spares_checkpoints_that_are_not_best(tmp_path, data, monkeypatch
     monkeypatch.setattr(runs.Run, "save_model", lambda self, _, name: saved.append((name, epoch())))
     training.train(model, run, data)
     log = run.log()
-    improved = [r["epoch"] for i, r in enumerate(log) if all(r["val_accuracy"] > s["val_accuracy"] for s in log[:i])]
+    improved = [
+        r["epoch"] for i, r in enumerate(log) if all(r["val_accuracy"] > s["val_accuracy"] for s in log[:i])
+    ]
     assert [e for name, e in saved if name == "best"] == improved
     assert [e for name, e in saved if name == "last"] == sorted({*improved, 3, 5})
 
@@ -269,7 +273,9 @@ def test_a_kill_at_any_write_loses_nothing(tmp_path, data, whole, monkeypatch, n
 
 
 @pytest.mark.parametrize("name", ["partial-16.npz", "last.keras"])
-def test_a_kill_while_an_interruption_is_saved_leaves_the_one_before(tmp_path, data, whole, monkeypatch, name):
+def test_a_kill_while_an_interruption_is_saved_leaves_the_one_before(
+    tmp_path, data, whole, monkeypatch, name
+):
     model, run = start(tmp_path / "run", data)
     interrupt(monkeypatch, 13, signal.SIGINT, lambda: training.train(model, run, data))
     with monkeypatch.context() as patch:
@@ -332,7 +338,9 @@ def test_a_damaged_record_of_an_interruption_is_refused(whole, tmp_path):
     (run.folder / f"partial-{3 * STEPS}.npz").write_bytes(b"PK\x03\x04 half")
     journal = Journal(run, STEPS, 3, 0)
     journal.set_model(run.load_model("last", compiled=True))
-    with pytest.raises(runs.RunError, match=rf"partial-{3 * STEPS}\.npz: expected .*, received a damaged file"):
+    with pytest.raises(
+        runs.RunError, match=rf"partial-{3 * STEPS}\.npz: expected .*, received a damaged file"
+    ):
         journal.on_train_begin()
 
 
