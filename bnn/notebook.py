@@ -37,7 +37,9 @@ def open_run(folder=None):
     try:
         run = runs.open_run(folder) if folder is not None else best_run()
         if run.model.continuous:
-            raise NotebookError(f"{run.folder}: expected a binary or ternary network, received a continuous one")
+            raise NotebookError(
+                f"{run.folder}: expected a binary or ternary network, received a continuous one"
+            )
         return run, datasets.load(run.training.data_set), run.load_model("best")
     except (runs.RunError, datasets.DataError, ConfigError) as error:
         raise NotebookError(str(error)) from None
@@ -80,7 +82,9 @@ def table(rows, columns, caption):
     page = (f'<div style="overflow-x: auto; max-width: 100%"><table><caption>{html.escape(caption)}</caption>'
             f"{''.join(lines)}</table></div>")  # fmt: skip
     widths = [max(map(len, column)) for column in zip(heads, *cells, strict=True)]
-    text = ["  ".join(c.rjust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in (heads, *cells)]
+    text = [
+        "  ".join(c.rjust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in (heads, *cells)
+    ]
     display({"text/html": page, "text/plain": "\n".join([caption, *text])}, raw=True)
 
 
