@@ -94,13 +94,14 @@ class LayerReport:
     def theory_angle(self):
         """The angle, in radians, that Gaussian latent weights of this number and spread would have.
 
-        Exact for sign; the limit of many weights for ternary; 0 without a quantizer.
+        Exact for sign; the limit of many weights for ternary, NaN if they are all alike; 0 without a quantizer.
         """
         if self.threshold is None:
             return 0.0
         if self.product.layer.kernel_quantizer.levels == 2:
             return float(np.arccos(geometry.expected_cos_sign(len(self.kernels[0]))))
-        return float(np.arccos(geometry.ternary_cos(self.threshold / self.kernels[1].std(dtype=np.float64))))
+        sigma = self.kernels[1].std(dtype=np.float64)
+        return float(np.arccos(geometry.ternary_cos(self.threshold / sigma))) if sigma else math.nan
 
     def statistics(self):
         """The layer's row of metrics.json, a dict of numbers; r_activations is None where it has no meaning."""
