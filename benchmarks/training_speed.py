@@ -9,8 +9,8 @@ with TensorFlow 2.21 and Keras 3.15; the ratios are to Larq 0.14 in the same pre
     float32      128       109   111    0.98            0.98
     bfloat16     128       189   180    1.05            1.70
 
-There bfloat16 multiplies only twice as fast as float32, and the convolutions alone, timed one by one, take 222 of a
-step's 300 ms in bfloat16 at batch 50 (195 with the matrix products of bnn/kernels.py): 1.35 x Larq is out of reach.
+There bfloat16 multiplies only twice as fast as float32. The convolutions alone, timed one by one, take about 210 of a
+bfloat16 step's 300 ms at batch 50 (222 with TensorFlow's own kernel gradients), so that little is left to save.
 
     python benchmarks/training_speed.py --larq LARQ_ENVIRONMENT/bin/python
 
