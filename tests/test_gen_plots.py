@@ -183,3 +183,27 @@ def test_pages_open_offline(tmp_path):
     assert "<math" in page
     assert "@@" not in page
     assert notebooks.NO_ALT not in page
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("import warnings; warnings.warn('odd', stacklevel=1)", "UserWarning: odd"),
+        ("import sys; print('odd', file=sys.stderr)", "cell 2 wrote to standard error: odd"),
+        ("1 / RUN", "ZeroDivisionError: division by zero"),
+    ],
+)
+def test_warnings_and_errors_fail_a_notebook(source, said):
+    first = nbformat.v4.new_code_cell("RUN = 1", metadata={"tags": ["parameters"]})
+    book = nbformat.v4.new_notebook(cells=[first, nbformat.v4.new_code_cell(source)])
+    with pytest.raises(notebooks.NotebookFailure, match=said):
+        notebooks.execute(book, RUN=0)
+
+
+def test_execution_leaves_only_the_notebooks_own_cells():
+    first = nbformat.v4.new_code_cell("RUN = 1", metadata={"tags": ["parameters"]})
+    book = nbformat.v4.new_notebook(cells=[first, nbformat.v4.new_code_cell("print(RUN)")])
+    notebooks.execute(book, "runs/x")
+    assert [cell.source for cell in book.cells] == ["RUN = 1", "print(RUN)"]
+    assert [cell.execution_count for cell in book.cells] == [1, 2]
+    assert texts(book) == "runs/x\n"
