@@ -1,4 +1,6 @@
-"""Set-up of all tests: Keras loads without TensorFlow's notes; failures of hypothesis repeat."""
+"""Set-up of all tests: Keras loads without TensorFlow's notes; failures of hypothesis repeat; Ctrl-C reaches programs."""
+
+import signal
 
 from hypothesis import settings
 
@@ -7,3 +9,5 @@ from bnn import backend
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")
 backend.load()
+# A shell's background jobs ignore the signal, and so would every program that they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
