@@ -3,12 +3,13 @@
 # make lint        check style
 # make notebooks   execute both notebooks in clean kernels, on runs/demo; any error or warning fails
 # make report      write both notebooks, as they were last executed, as pages that open offline (report/)
+# make bench       measure the training speed; LARQ=PYTHON: beside Larq's, installed in that interpreter's environment
 # Each target first makes .venv and installs the pinned requirements, if that has not been done.
 
 PYTHON ?= python3
 PY := .venv/bin/python
 
-.PHONY: demo test lint notebooks report setup clean
+.PHONY: demo test lint notebooks report bench setup clean
 
 setup: .venv/.installed
 
@@ -39,6 +40,9 @@ notebooks: setup runs/demo/metrics.json
 
 report: setup
 	$(PY) tools/notebooks.py html
+
+bench: setup
+	$(PY) benchmarks/training_speed.py $(if $(LARQ),--larq $(LARQ))
 
 clean:
 	rm -rf .venv runs/demo report .pytest_cache .ruff_cache .hypothesis
