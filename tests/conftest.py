@@ -1,4 +1,4 @@
-"""Set-up of all tests: Keras loads without TensorFlow's notes; failures of hypothesis repeat; Ctrl-C reaches programs."""
+"""Set-up of all tests: a quiet Keras, repeatable hypothesis, programs that Ctrl-C reaches."""
 
 import signal
 
