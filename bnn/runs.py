@@ -57,10 +57,19 @@ class Run:
         return self.folder / f"{name}.keras"
 
     def save_model(self, model, name):
-        """Replace a checkpoint in one step."""
+        """Replace a checkpoint in one step.
+
+        Raises:
+            RunError: the disk is full or the folder cannot be written; an earlier checkpoint stays as it was.
+        """
         temporary = self.folder / f".{name}.keras"
-        model.save(temporary)
-        replace(temporary, self.checkpoint(name))
+        try:
+            model.save(temporary)
+            replace(temporary, self.checkpoint(name))
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            raise RunError(f"{self.checkpoint(name)}: expected to write it, received "
+                           f"{error.strerror or error}; what was there before is kept") from None  # fmt: skip
 
     def load_model(self, name="best", compiled=False):
         """The network of a checkpoint.

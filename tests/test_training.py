@@ -354,6 +354,6 @@ def test_a_full_disk_keeps_the_checkpoint_before(tmp_path, data, monkeypatch):
         original(self, path, *args, **kwargs)
 
     monkeypatch.setattr(keras.Model, "save", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(runs.RunError, match="No space left"):
         training.train(model, run, data)
     assert int(run.load_model("last", compiled=True).optimizer.iterations) == STEPS
