@@ -1,11 +1,9 @@
 """The figures of a trained network: reports and logs to matplotlib figures, in the manner of the paper's."""
 
 import numpy as np
-from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
-from scipy.stats import gaussian_kde
 
-from bnn import plots
+from bnn import network_plots, plots
 
 PANEL = (2.6, 2.5)  # inches
 
@@ -23,7 +21,7 @@ def save_all(layers, log, folder):
     """
     with plots.style():
         drawn = {
-            "angles": angles(layers),
+            "angles": network_plots.angles(layers),
             "latent_weights": latent_weights(layers),
             "dot_products": dot_products(layers, "weights"),
             "permuted": dot_products(layers, "permuted"),
@@ -34,27 +32,6 @@ def save_all(layers, log, folder):
             for suffix in ("png", "pdf"):
                 figure.savefig(folder / f"{name}.{suffix}", dpi=160)
     return list(drawn)
-
-
-def angles(layers):
-    """Densities of the angle between quantized and latent kernel, a curve a layer (paper, Fig 2b)."""
-    figure = Figure(figsize=(6, 3.4), layout="constrained")
-    axes = figure.subplots()
-    for layer, colour in zip(layers, plots.sequence(len(layers)), strict=True):
-        values = np.degrees(layer.angles[~np.isnan(layer.angles)])
-        if len(values) > 1 and np.ptp(values) > 0:
-            grid = np.linspace(values.min() - 3, values.max() + 3, 400)
-            axes.plot(
-                grid,
-                gaussian_kde(values)(grid),
-                color=colour,
-                label=f"{layer.name}, d = {len(layer.kernels[0])}",
-            )
-    limit = np.degrees(layers[-1].theory_angle())
-    axes.axvline(limit, color="black", linestyle="--", linewidth=1, label=f"Gaussian weights, {limit:.1f}°")
-    axes.set(xlabel="angle between quantized and latent kernel (degrees)", ylabel="density", ylim=(0, None))
-    axes.legend()
-    return figure
 
 
 def latent_weights(layers):
@@ -91,8 +68,11 @@ def dot_products(layers, kind):
     shown = [layer for layer in layers if kind in layer.histograms]
     figure, grid = _panels(len(shown))
     for layer, axes in zip(shown, grid, strict=False):
-        _dot_product_panel(axes, layer.histograms[kind], getattr(layer, kind))
-        statistics = getattr(layer, kind)
+        histogram, statistics = layer.histograms[kind], getattr(layer, kind)
+        plots.dot_products(axes, histogram)
+        x_mean, y_mean = statistics.mean
+        line = y_mean + statistics.slope * (histogram.x_edges - x_mean)
+        axes.plot(histogram.x_edges, line, color=plots.ORANGE, linewidth=1)
         axes.set_title(f"{layer.name}: r = {statistics.r:.3f}\nslope {statistics.slope:.3g}")
     horizontal, vertical = {
         "weights": ("a · w$_b$, quantized weights", "a · w$_c$, latent weights"),
@@ -102,18 +82,6 @@ def dot_products(layers, kind):
     figure.supxlabel(horizontal)
     figure.supylabel(vertical)
     return figure
-
-
-def _dot_product_panel(axes, histogram, statistics):
-    x, y = histogram.x_edges, histogram.y_edges
-    axes.pcolormesh(
-        x, y, np.ma.masked_equal(histogram.counts.T, 0), norm=LogNorm(), cmap="viridis", rasterized=True
-    )
-    for corner_x, corner_y in ((x[0], y[-1]), (x[-1], y[0])):
-        axes.fill_between([corner_x, 0], corner_y, 0, color="0.5", alpha=0.18, linewidth=0)
-    centre = statistics.mean
-    axes.plot(x, centre[1] + statistics.slope * (x - centre[0]), color=plots.COLOURS[1], linewidth=1)
-    axes.set(xlim=(x[0], x[-1]), ylim=(y[0], y[-1]))
 
 
 def history(log):
