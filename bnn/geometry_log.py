@@ -1,14 +1,13 @@
 """How a network's geometry evolves as it trains: `train.py --log_geometry K` and its geometry.csv."""
 
 import csv
-import io
 
 import keras
 import numpy as np
 from keras import ops
 
 from bnn import capture, geometry
-from bnn.runs import RunError, write_atomic
+from bnn.runs import RunError, write_csv
 from bnn.streaming import CorrelationStatistics
 
 IMAGES = 50  # the first ones of the validation set: the statistics are over images and positions
@@ -70,11 +69,7 @@ class GeometryLog(keras.callbacks.Callback):
 
     def _log(self, epoch):
         self.rows += [{"epoch": epoch, **row} for row in measure(self.model, self.images)]
-        text = io.StringIO()
-        writer = csv.DictWriter(text, list(COLUMNS), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(self.rows)
-        write_atomic(self.folder / "geometry.csv", text.getvalue().encode())
+        write_csv(self.folder / "geometry.csv", COLUMNS, self.rows)
 
 
 def read(folder):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from bnn import datasets, runs
 from bnn.config import ConfigError
+from bnn.tables import aligned, cell
 
 HEADS = {
     "layer": "layer", "d": "d", "units": "units", "angle_mean_deg": "angle (°)", "angle_std_deg": "± (°)",
@@ -81,18 +82,7 @@ def table(rows, columns, caption):
     lines = [_row(heads, "th"), *(_row(line, "td") for line in cells)]
     page = (f'<div style="overflow-x: auto; max-width: 100%"><table><caption>{html.escape(caption)}</caption>'
             f"{''.join(lines)}</table></div>")  # fmt: skip
-    widths = [max(map(len, column)) for column in zip(heads, *cells, strict=True)]
-    text = [
-        "  ".join(c.rjust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in (heads, *cells)
-    ]
-    display({"text/html": page, "text/plain": "\n".join([caption, *text])}, raw=True)
-
-
-def cell(value, decimals=3):
-    """A value of a table as text; a dash for None."""
-    if value is None:
-        return "-"
-    return f"{value:.{decimals}f}" if isinstance(value, float) else str(value)
+    display({"text/html": page, "text/plain": f"{caption}\n{aligned([heads, *cells])}"}, raw=True)
 
 
 def _row(texts, tag):

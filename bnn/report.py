@@ -7,6 +7,7 @@ import numpy as np
 from bnn import capture, geometry
 from bnn.layers import QuantConv2D
 from bnn.streaming import CorrelationStatistics, Histogram2D, SecondMoments, even_edges
+from bnn.tables import aligned, cell
 
 PATCHES = 2000  # input patches whose second moments predict r: its error is then below 0.01
 HISTOGRAM_PAIRS = 1 << 18  # of a batch, per histogram
@@ -172,14 +173,5 @@ def table(rows):
     }  # fmt: skip
     decimals = {"angle": 2, "+-": 2, "theory": 2, "slope": 4, "sigma": 4}
     lines = [list(columns)]
-    lines += [[_cell(row[key], decimals.get(head, 3)) for head, key in columns.items()] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join(
-        "  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in lines
-    )
-
-
-def _cell(value, decimals):
-    if value is None:
-        return "-"
-    return f"{value:.{decimals}f}" if isinstance(value, float) else str(value)
+    lines += [[cell(row[key], decimals.get(head, 3)) for head, key in columns.items()] for row in rows]
+    return aligned(lines)

@@ -128,11 +128,7 @@ class Run:
 
     def write_log(self, rows):
         """Replace log.csv."""
-        text = io.StringIO()
-        writer = csv.DictWriter(text, LOG_COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        write_atomic(self.folder / "log.csv", text.getvalue().encode())
+        write_csv(self.folder / "log.csv", LOG_COLUMNS, rows)
 
 
 def create(folder, model_config, train_config, data_set, command, overwrite=False):
@@ -206,6 +202,15 @@ def default_name(model, training):
 def write_json(path, value):
     """Write JSON atomically; NaN becomes null, for JSON has no NaN."""
     write_atomic(path, (json.dumps(_without_nan(value), indent=1, allow_nan=False) + "\n").encode())
+
+
+def write_csv(path, columns, rows):
+    """Write rows, dicts from column to value, under a header, atomically."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_atomic(path, text.getvalue().encode())
 
 
 def write_atomic(path, content):

@@ -15,6 +15,16 @@ ROWS = 1 << 12  # rows at a time: enough to keep a matrix product busy, and a bo
 QUIET = np.errstate(invalid="ignore", over="ignore")  # not finite is what NaN says
 
 
+def _chunks(x, y):
+    """Arrays of equal shape, flat, in cache-sized pieces of both."""
+    x, y = np.asarray(x), np.asarray(y)
+    if x.shape != y.shape:
+        raise ValueError(f"x, y: expected equal shapes, received {x.shape} and {y.shape}")
+    x, y = x.reshape(-1), y.reshape(-1)
+    for start in range(0, x.size, CHUNK):
+        yield x[start : start + CHUNK], y[start : start + CHUNK]
+
+
 class CorrelationStatistics:
     """Pearson correlation, regression slope and sign flips of a stream of pairs (paper, Figs 3-5).
 
@@ -40,13 +50,8 @@ class CorrelationStatistics:
         Raises:
             ValueError: the shapes differ.
         """
-        x, y = np.asarray(x), np.asarray(y)
-        if x.shape != y.shape:
-            raise ValueError(f"x, y: expected equal shapes, received {x.shape} and {y.shape}")
-        x, y = x.reshape(-1), y.reshape(-1)
-        block = np.empty((2, min(CHUNK, x.size)))
-        for start in range(0, x.size, CHUNK):
-            pair = x[start : start + CHUNK], y[start : start + CHUNK]
+        block = np.empty((2, min(CHUNK, np.size(x))))
+        for pair in _chunks(x, y):
             self._update_chunk(*pair, block[:, : pair[0].size])
         return self
 
@@ -220,12 +225,8 @@ class Histogram2D:
         Raises:
             ValueError: the shapes differ.
         """
-        x, y = np.asarray(x), np.asarray(y)
-        if x.shape != y.shape:
-            raise ValueError(f"x, y: expected equal shapes, received {x.shape} and {y.shape}")
-        x, y = x.reshape(-1), y.reshape(-1)
-        for start in range(0, x.size, CHUNK):
-            self._update_chunk(x[start : start + CHUNK], y[start : start + CHUNK])
+        for pair in _chunks(x, y):
+            self._update_chunk(*pair)
         return self
 
     def _update_chunk(self, x, y):
