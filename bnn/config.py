@@ -11,9 +11,13 @@ from dataclasses import dataclass, field
 DATA_SETS = ("cifar-10", "MNIST", "mnist-5k")
 LOSS_MODES = ("hinge-loss", "softmax")
 PRECISIONS = ("auto", "float32", "bfloat16")
+SCHEDULES = ("exponential", "cosine")
+AUGMENTATIONS = ("none", "crops", "flips-and-crops")
+FIRST_LAYERS = ("quantized", "real", "rotated")
 MAX_SIZE = 65_536  # of a layer or an image's side: beyond it stands a slip, not a network
 MAX_COUNT = 10**9  # of images in a batch, epochs
-LATER = {"log_geometry"}  # settings that earlier runs do not have: their default
+# Settings that earlier runs do not have: their default.
+LATER = {"log_geometry", "first_layer", "clip", "schedule", "warmup", "augment"}
 
 
 class ConfigError(ValueError):
@@ -55,6 +59,12 @@ class ModelConfig:
     levels: int = setting(2, "2: binary weights and activations; 3: ternary", choices=(2, 3))
     threshold: float = setting(0.0, "ternary: values of at most this size become 0; in [0, 1)")
     continuous: bool = setting(False, "train the real-valued twin: no quantizer, hard tanh for sign")
+    first_layer: str = setting(
+        "quantized",
+        "real: its kernel is not quantized; rotated: it is, behind a fixed random rotation of its input patches",
+        choices=FIRST_LAYERS,
+    )
+    clip: float = setting(1.0, "latent weights are clipped to this size after every step")
     bn_decay: float = setting(0.999, "decay of batch norm's moving averages; in [0, 1)")
 
     def __post_init__(self):
@@ -78,6 +88,11 @@ class ModelConfig:
         expect(0 <= self.threshold < 1, "threshold", "a value in [0, 1)", self.threshold)
         expect(self.threshold == 0 or self.levels == 3, "threshold", "0 unless levels is 3", self.threshold)
         expect(not (self.continuous and self.levels == 3), "levels", "2 in a continuous net", self.levels)
+        first = f"one of {', '.join(FIRST_LAYERS)}"
+        expect(self.first_layer in FIRST_LAYERS, "first_layer", first, self.first_layer)
+        expect(self.first_layer == "quantized" or not self.continuous, "first_layer",
+               "quantized, the default, in a continuous net, which has no quantizer", self.first_layer)  # fmt: skip
+        expect(self.clip > 0, "clip", "a positive number", self.clip)
         expect(0 <= self.bn_decay < 1, "bn_decay", "a value in [0, 1)", self.bn_decay)
 
     @property
@@ -99,9 +114,20 @@ class TrainConfig:
     )
     batch_size: int = setting(50, "images in a training batch")
     epochs: int = setting(500, "passes over the training images")
-    lr_start: float = setting(1e-3, "Adam's learning rate in the first epoch")
-    lr_end: float = setting(
-        3e-7, "rate that the exponential schedule, a factor an epoch, reaches after the last epoch"
+    lr_start: float = setting(
+        1e-3, "Adam's learning rate at its highest: in the first epoch after the warm-up"
+    )
+    lr_end: float = setting(3e-7, "rate that the schedule reaches after the last epoch")
+    schedule: str = setting(
+        "exponential",
+        "how the rate falls: by a factor an epoch, or along half a cosine, step by step",
+        choices=SCHEDULES,
+    )
+    warmup: int = setting(0, "epochs over which the rate rises from 0 to lr_start, step by step")
+    augment: str = setting(
+        "none",
+        "crops: shift training images by up to 4 pixels; flips, for photographs, not digits: mirror half of them",
+        choices=AUGMENTATIONS,
     )
     loss_mode: str = setting("hinge-loss", "hinge-loss is squared, with targets +-1", choices=LOSS_MODES)
     ckpt_n: int = setting(1, "write a checkpoint every this many epochs, and at each new best")
@@ -120,16 +146,32 @@ class TrainConfig:
         expect(self.data_set in DATA_SETS, "data_set", f"one of {', '.join(DATA_SETS)}", self.data_set)
         expect(self.loss_mode in LOSS_MODES, "loss_mode", f"one of {', '.join(LOSS_MODES)}", self.loss_mode)
         expect(self.precision in PRECISIONS, "precision", f"one of {', '.join(PRECISIONS)}", self.precision)
+        for name, values in (("schedule", SCHEDULES), ("augment", AUGMENTATIONS)):
+            expect(getattr(self, name) in values, name, f"one of {', '.join(values)}", getattr(self, name))
         for name in ("batch_size", "epochs", "ckpt_n"):
             expect(0 < getattr(self, name) <= MAX_COUNT, name, f"1 to {MAX_COUNT}", getattr(self, name))
+        expect(0 <= self.warmup < self.epochs, "warmup", f"0 to {self.epochs - 1}, less than the epochs",
+               self.warmup)  # fmt: skip
         expect(0 <= self.log_geometry <= MAX_COUNT, "log_geometry", f"0 to {MAX_COUNT}", self.log_geometry)
         expect(0 <= self.seed < 2**32, "seed", "a whole number in [0, 2^32)", self.seed)
         for name in ("lr_start", "lr_end"):
             expect(0 < getattr(self, name) < math.inf, name, "a positive number", getattr(self, name))
 
-    def learning_rate(self, epoch):
-        """The rate of epoch 0, 1, ...: exponential from `lr_start` to `lr_end` after the last epoch."""
-        return self.lr_start * (self.lr_end / self.lr_start) ** (epoch / self.epochs)
+    def learning_rate(self, epoch, part=1.0):
+        """The rate of a step: linear up to `lr_start`, then down to `lr_end` by the schedule.
+
+        Args:
+            epoch: int, 0 for the first.
+            part: float in (0, 1], the part of the epoch's steps that are done with this one; 1: the last step.
+        """
+        done = epoch + part
+        if done <= self.warmup:
+            return self.lr_start * done / self.warmup
+        rest = self.epochs - self.warmup
+        if self.schedule == "cosine":
+            height = (1 + math.cos(math.pi * (done - self.warmup) / rest)) / 2
+            return self.lr_end + (self.lr_start - self.lr_end) * height
+        return self.lr_start * (self.lr_end / self.lr_start) ** ((epoch - self.warmup) / rest)
 
 
 # Names of all fields that have a flag.

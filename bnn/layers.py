@@ -17,9 +17,14 @@ class WeightClip(keras.constraints.Constraint):
     """Clip latent weights to [-limit, limit] after every optimizer step (paper, section 2).
 
     Beyond 1 the straight-through gradient is 0, so an unclipped weight could never come back.
+
+    Raises:
+        ValueError: the limit is not positive.
     """
 
     def __init__(self, limit=1.0):
+        if not limit > 0:
+            raise ValueError(f"limit: expected a positive number, received {limit!r}")
         self.limit = limit
 
     def __call__(self, weights):
@@ -34,15 +39,18 @@ class WeightClip(keras.constraints.Constraint):
 class _QuantLayer(keras.Layer):
     """A layer that multiplies its input by a quantized kernel; the latent kernel is real and stays float32."""
 
-    def __init__(self, kernel_quantizer, **kwargs):
+    def __init__(self, kernel_quantizer, kernel_initializer="glorot_uniform", clip=1.0, **kwargs):
         super().__init__(**kwargs)
         self.kernel_quantizer = quantize.get(kernel_quantizer)
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.kernel_clip = WeightClip(clip)
 
     def _add_kernel(self, shape):
         # No autocast: rounded to bfloat16 first, a weight just above the threshold would fall on it.
         self.kernel = self.add_weight(
-            shape=shape, initializer="glorot_uniform", constraint=WeightClip(), autocast=False, name="kernel"
-        )
+            name="kernel", shape=shape, initializer=self.kernel_initializer, constraint=self.kernel_clip,
+            autocast=False,
+        )  # fmt: skip
 
     def quantized_kernel(self):
         """The kernel w_b that the layer multiplies by, in the layer's compute dtype."""
@@ -58,7 +66,11 @@ class _QuantLayer(keras.Layer):
         """Arguments of the constructor."""
         quantizer = self.kernel_quantizer
         saved = None if quantizer is None else keras.saving.serialize_keras_object(quantizer)
-        return super().get_config() | {"kernel_quantizer": saved}
+        return super().get_config() | {
+            "kernel_quantizer": saved,
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+            "clip": self.kernel_clip.limit,
+        }
 
 
 @keras.saving.register_keras_serializable("bnn")
@@ -70,9 +82,11 @@ class QuantDense(_QuantLayer):
     Args:
         units: output features.
         kernel_quantizer: maps the latent kernel to the one that is multiplied; None: the latent kernel itself.
+        kernel_initializer: keyword; of the latent kernel, anything that `keras.initializers.get` takes.
+        clip: keyword; positive limit of the latent weights' size, see `WeightClip`.
 
     Raises:
-        ValueError: units is no positive whole number, or the quantizer is neither None nor callable.
+        ValueError: units is no positive whole number, clip not positive, or the quantizer neither None nor callable.
     """
 
     def __init__(self, units, kernel_quantizer=None, **kwargs):
@@ -107,9 +121,11 @@ class QuantConv2D(_QuantLayer):
         filters: output channels.
         kernel_size: side of the square kernel.
         kernel_quantizer: maps the latent kernel to the one that is multiplied; None: the latent kernel itself.
+        kernel_initializer: keyword; of the latent kernel, anything that `keras.initializers.get` takes.
+        clip: keyword; positive limit of the latent weights' size, see `WeightClip`.
 
     Raises:
-        ValueError: a size is no positive whole number, or the quantizer is neither None nor callable.
+        ValueError: a size is no positive whole number, clip not positive, or the quantizer neither None nor callable.
     """
 
     def __init__(self, filters, kernel_size, kernel_quantizer=None, **kwargs):
@@ -132,6 +148,57 @@ class QuantConv2D(_QuantLayer):
     def get_config(self):
         """Arguments of the constructor."""
         return super().get_config() | {"filters": self.filters, "kernel_size": self.kernel_size}
+
+
+@keras.saving.register_keras_serializable("bnn")
+class Rotation(keras.Layer):
+    """A fixed random rotation of the vectors that the next layer multiplies: x -> R x, R orthogonal, not trained.
+
+    Before a layer with the quantizer theta it makes the generalized binarization transformation (paper, section 3).
+    With a latent kernel v there and a patch x of the input here, the product is
+
+        theta(v) . R x  =  R' theta(R w) . x  =  theta_R(w) . x,  where w = R' v:
+
+    the kernel is quantized in a random basis, so that the angle to w is that of random vectors whatever the
+    principal components of x, and the straight-through estimator acts in that basis too.
+
+    Input (batch, height, width, channels) gives (batch, height, width, kernel_size^2 channels): at every place the
+    patch that a SAME convolution multiplies there, rotated; the convolution that follows has kernel size 1.
+    Input (batch, features) is rotated as it is.
+
+    Args:
+        kernel_size: side of the square patches; 1 for vectors.
+
+    Raises:
+        ValueError: kernel_size is no positive whole number.
+    """
+
+    def __init__(self, kernel_size=1, **kwargs):
+        super().__init__(**kwargs)
+        self.kernel_size = _positive("kernel_size", kernel_size)
+
+    def build(self, input_shape):
+        """Draw the rotation, uniform among the orthogonal matrices; column i holds row i of R."""
+        d = self.compute_output_shape(input_shape)[-1]
+        orthogonal = keras.initializers.Orthogonal()
+        self.rotation = self.add_weight(
+            name="rotation", shape=(d, d), initializer=orthogonal, trainable=False
+        )
+
+    def call(self, inputs):
+        """The rotated patches, or vectors."""
+        if len(inputs.shape) == 2:
+            return ops.matmul(inputs, self.rotation)
+        size = self.kernel_size
+        return kernels.conv2d(inputs, ops.reshape(self.rotation, (size, size, inputs.shape[-1], -1)))
+
+    def compute_output_shape(self, input_shape):
+        """(..., kernel_size^2 channels)."""
+        return (*input_shape[:-1], self.kernel_size**2 * input_shape[-1])
+
+    def get_config(self):
+        """Arguments of the constructor."""
+        return super().get_config() | {"kernel_size": self.kernel_size}
 
 
 @keras.saving.register_keras_serializable("bnn")

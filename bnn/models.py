@@ -1,8 +1,10 @@
 """The paper's networks, built from a `ModelConfig`."""
 
+import math
+
 import keras
 
-from bnn.layers import BatchNorm, QuantActivation, QuantConv2D, QuantDense
+from bnn.layers import BatchNorm, QuantActivation, QuantConv2D, QuantDense, Rotation
 from bnn.quantize import Sign, Ternary
 
 
@@ -11,6 +13,7 @@ def build_model(config, precision="float32"):
 
     Layers are named conv_1, conv_2, ... and dense_1, ...; what follows one bears its name and a suffix
     (conv_2_pool, conv_2_norm, conv_2_activation). The last dense layer and its batch norm give the real outputs.
+    A rotated first layer stands behind a `Rotation`, conv_1_rotation or dense_1_rotation.
 
     Args:
         config: ModelConfig.
@@ -26,16 +29,16 @@ def build_model(config, precision="float32"):
     x = keras.layers.Rescaling((high - low) / 255, low, dtype="float32", name="scale")(inputs)
     for i, (filters, pool) in enumerate(zip(config.conv, config.max_pool, strict=True), 1):
         name = f"conv_{i}"
-        x = QuantConv2D(filters, config.filter_size, quantizer(config), name=name, dtype=dtype)(x)
+        x = _convolution(x, filters, config, name, dtype)
         if pool:
             x = keras.layers.MaxPooling2D(name=f"{name}_pool", dtype=dtype)(x)
         x = _norm_and_quantize(x, config, name, dtype)
     x = keras.layers.Flatten(name="flatten", dtype=dtype)(x)
     for i, units in enumerate(config.fc, 1):
-        x = QuantDense(units, quantizer(config), name=f"dense_{i}", dtype=dtype)(x)
+        x = _dense(x, units, config, f"dense_{i}", dtype)
         x = _norm_and_quantize(x, config, f"dense_{i}", dtype)
     name = f"dense_{len(config.fc) + 1}"
-    x = QuantDense(config.classes, quantizer(config), name=name, dtype=dtype)(x)
+    x = _dense(x, config.classes, config, name, dtype)
     scores = BatchNorm(config.bn_decay, name=f"{name}_norm", dtype="float32")(x)
     return keras.Model(inputs, scores, name=config.kind)
 
@@ -45,6 +48,33 @@ def quantizer(config):
     if config.continuous:
         return None
     return Sign() if config.levels == 2 else Ternary(config.threshold)
+
+
+def _convolution(x, filters, config, name, dtype):
+    size, options = config.filter_size, _options(config, name, dtype)
+    if _first(config, name) == "rotated":
+        # The kernel begins as large as without the rotation: in a 1x1 convolution Glorot counts fewer outputs.
+        limit = math.sqrt(6 / (size**2 * (x.shape[-1] + filters)))
+        options["kernel_initializer"] = keras.initializers.RandomUniform(-limit, limit)
+        x, size = Rotation(size, name=f"{name}_rotation", dtype="float32")(x), 1
+    return QuantConv2D(filters, size, **options)(x)
+
+
+def _dense(x, units, config, name, dtype):
+    if _first(config, name) == "rotated":
+        x = Rotation(name=f"{name}_rotation", dtype="float32")(x)
+    return QuantDense(units, **_options(config, name, dtype))(x)
+
+
+def _options(config, name, dtype):
+    """Arguments that the network's quantized layers share."""
+    kernel_quantizer = None if _first(config, name) == "real" else quantizer(config)
+    return {"kernel_quantizer": kernel_quantizer, "clip": config.clip, "name": name, "dtype": dtype}
+
+
+def _first(config, name):
+    """What `config` wants of its first layer; None for any other layer."""
+    return config.first_layer if name == ("conv_1" if config.conv else "dense_1") else None
 
 
 def _norm_and_quantize(x, config, name, dtype):

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
+from bnn.augmentation import augment
 from bnn.geometry_log import GeometryLog
 from bnn.kernels import Adam
 from bnn.runs import RunError, replace
@@ -40,13 +41,22 @@ def compile_model(model, config):
 class Batches(keras.utils.PyDataset):
     """The batches of an epoch, in an order that depends on seed and epoch alone.
 
-    Images that do not fill a last batch are left out; each epoch leaves out others.
+    Images that do not fill a last batch are left out; each epoch leaves out others. How a batch is augmented
+    depends on seed, epoch and step alone.
+
+    Args:
+        split: Split.
+        batch_size: int.
+        seed: int.
+        epoch: int, 0 for the first.
+        first_step: int, steps of this first epoch to leave out.
+        augmentation: "none", "crops" or "flips-and-crops".
     """
 
-    def __init__(self, split, batch_size, seed, epoch=0, first_step=0):
+    def __init__(self, split, batch_size, seed, epoch=0, first_step=0, augmentation="none"):
         super().__init__()
         self.split, self.batch_size, self.seed = split, batch_size, seed
-        self.first_step = first_step
+        self.first_step, self.augmentation = first_step, augmentation
         self.targets = one_hot(split.labels)
         self._shuffle(epoch)
 
@@ -58,9 +68,14 @@ class Batches(keras.utils.PyDataset):
         return len(self.split) // self.batch_size - self.first_step
 
     def __getitem__(self, step):
-        start = (self.first_step + step) * self.batch_size
-        index = self.order[start : start + self.batch_size]
-        return self.split.images[index], self.targets[index]
+        step += self.first_step
+        index = self.order[step * self.batch_size : (step + 1) * self.batch_size]
+        images = self.split.images[index]
+        if self.augmentation != "none":
+            # The order's random numbers come from the same seed and epoch without a key.
+            numbers = np.random.SeedSequence([self.seed, self.epoch], spawn_key=[step])
+            images = augment(images, np.random.default_rng(numbers), "flips" in self.augmentation)
+        return images, self.targets[index]
 
     def on_epoch_end(self):
         self._shuffle(self.epoch + 1)
@@ -98,9 +113,8 @@ def train(model, run, data_set, tensorboard=False):
     epoch, first_step = divmod(int(model.optimizer.iterations), steps)
     validation = (data_set.validation.images, one_hot(data_set.validation.labels))
     journal = Journal(run, steps, epoch, first_step)
-    schedule = keras.callbacks.LearningRateScheduler(lambda epoch, _: config.learning_rate(epoch))
     callbacks = [
-        schedule,
+        RateSchedule(config, steps),
         *([keras.callbacks.TensorBoard(run.folder / "tensorboard")] if tensorboard else []),
         journal,
     ]
@@ -109,10 +123,25 @@ def train(model, run, data_set, tensorboard=False):
     with journal:
         while epoch < config.epochs:
             last = epoch + 1 if first_step else config.epochs
-            batches = Batches(data_set.train, config.batch_size, config.seed, epoch, first_step)
+            batches = Batches(
+                data_set.train, config.batch_size, config.seed, epoch, first_step, config.augment
+            )
             model.fit(batches, validation_data=validation, validation_batch_size=EVALUATION_BATCH, epochs=last,
                       initial_epoch=epoch, callbacks=callbacks, shuffle=False, verbose=0)  # fmt: skip
             epoch, first_step = last, 0
+
+
+class RateSchedule(keras.callbacks.Callback):
+    """Gives every step its learning rate."""
+
+    def __init__(self, config, steps):
+        super().__init__()
+        self.config, self.steps = config, steps
+
+    def on_train_batch_begin(self, batch, logs=None):
+        optimizer = self.model.optimizer
+        epoch, step = divmod(int(optimizer.iterations), self.steps)
+        optimizer.learning_rate = self.config.learning_rate(epoch, (step + 1) / self.steps)
 
 
 class Journal(keras.callbacks.Callback):

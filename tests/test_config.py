@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import itertools
 import json
 import math
 import subprocess
@@ -31,6 +32,8 @@ def test_the_defaults_are_the_papers_for_cifar_10():
     assert (model.kind, model.bn_decay) == ("binary", 0.999)
     assert (training.data_set, training.batch_size, training.epochs) == ("cifar-10", 50, 500)
     assert (training.lr_start, training.lr_end, training.loss_mode) == (1e-3, 3e-7, "hinge-loss")
+    assert (training.schedule, training.warmup, training.augment) == ("exponential", 0, "none")
+    assert (model.first_layer, model.clip) == ("quantized", 1)
 
 
 def test_mnist_is_a_dense_net():
@@ -75,6 +78,41 @@ def test_the_schedule_is_exponential():
     training = TrainConfig(lr_start=1e-2, lr_end=1e-4, epochs=4)
     rates = [training.learning_rate(epoch) for epoch in range(5)]
     assert rates == pytest.approx([1e-2, 10**-2.5, 1e-3, 10**-3.5, 1e-4])
+    assert [training.learning_rate(1, part) for part in (0.1, 0.5, 1)] == [rates[1]] * 3
+
+
+def test_cosine_falls_along_half_a_wave():
+    training = TrainConfig(lr_start=1.0, lr_end=0.2, epochs=4, schedule="cosine")
+    halves = [training.learning_rate(epoch, part) for epoch in range(4) for part in (0.5, 1)]
+    assert halves == pytest.approx([0.6 + 0.4 * math.cos(math.pi * k / 8) for k in range(1, 9)])
+    assert halves[-1] == pytest.approx(0.2)
+
+
+@given(
+    st.sampled_from(config.SCHEDULES),
+    st.integers(0, 5),
+    st.integers(1, 20),
+    st.integers(1, 50),
+    st.floats(1e-6, 1),
+    st.floats(1e-6, 1),
+)
+def test_every_schedule_rises_through_the_warmup_and_then_falls(schedule, warmup, rest, steps, one, other):
+    lr_end, lr_start = sorted([one, other])
+    training = TrainConfig(
+        schedule=schedule, warmup=warmup, epochs=warmup + rest, lr_start=lr_start, lr_end=lr_end
+    )
+    rates = [training.learning_rate(e, (s + 1) / steps) for e in range(warmup + rest) for s in range(steps)]
+    rise = warmup * steps
+    assert rates[:rise] == pytest.approx([lr_start * (i + 1) / rise for i in range(rise)])
+    assert all(a >= b * (1 - 1e-12) for a, b in itertools.pairwise(rates[rise:]))
+    assert all(lr_end * (1 - 1e-12) <= rate <= lr_start for rate in rates[rise:])
+    if schedule == "exponential":
+        assert rates[rise] == lr_start
+        per_epoch = rates[rise::steps]
+        ratios = [b / a for a, b in itertools.pairwise(per_epoch)]
+        assert ratios == pytest.approx([(lr_end / lr_start) ** (1 / rest)] * (rest - 1))
+    else:
+        assert rates[-1] == pytest.approx(lr_end)
 
 
 # ---- flags ----
@@ -168,6 +206,10 @@ BAD_MODELS = [
     ({"threshold": 0.02}, "threshold", "0.02"),
     ({"levels": 3, "continuous": True}, "levels", "3"),
     ({"continuous": 1}, "continuous", "1"),
+    ({"first_layer": "float"}, "first_layer", "'float'"),
+    ({"first_layer": "real", "continuous": True}, "first_layer", "'real'"),
+    ({"clip": 0.0}, "clip", "0.0"),
+    ({"clip": math.inf}, "clip", "inf"),
     ({"bn_decay": 1.0}, "bn_decay", "1.0"),
     ({"bn_decay": HUGE}, "bn_decay", "1000"),
     ({"bn_decay": None}, "bn_decay", "None"),
@@ -189,6 +231,11 @@ BAD_TRAININGS = [
     ({"lr_end": -1e-3}, "lr_end", "-0.001"),
     ({"lr_end": math.nan}, "lr_end", "nan"),
     ({"lr_end": "fast"}, "lr_end", "'fast'"),
+    ({"schedule": "linear"}, "schedule", "'linear'"),
+    ({"warmup": -1}, "warmup", "-1"),
+    ({"warmup": 0.5}, "warmup", "0.5"),
+    ({"warmup": 4, "epochs": 4}, "warmup", "4"),
+    ({"augment": "flips"}, "augment", "'flips'"),
     ({"loss_mode": "l2"}, "loss_mode", "'l2'"),
     ({"seed": -1}, "seed", "-1"),
     ({"seed": 2**32}, "seed", "4294967296"),
@@ -292,6 +339,12 @@ def test_unknown_and_missing_keys_are_named(kind):
     name, _ = values.popitem()
     with pytest.raises(ConfigError, match=f"{name}: expected a value in {kind.__name__}, received"):
         from_json(kind, values)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_settings_that_came_later_may_be_missing(kind):
+    values = {name: value for name, value in to_json(kind()).items() if name not in config.LATER}
+    assert from_json(kind, values) == kind()
 
 
 def test_json_with_nan_is_refused():

@@ -6,7 +6,8 @@ import pytest
 import tensorflow as tf
 
 from bnn import geometry
-from bnn.layers import BatchNorm, QuantActivation, QuantConv2D, QuantDense, WeightClip
+from bnn.capture import patches
+from bnn.layers import BatchNorm, QuantActivation, QuantConv2D, QuantDense, Rotation, WeightClip
 from bnn.quantize import Sign, Ternary
 
 THRESHOLD = 0.3
@@ -101,17 +102,19 @@ def test_conv_in_bfloat16_is_exact_on_signs(size, side):
         np.testing.assert_array_equal(tf.cast(ours, tf.float32), theirs)
 
 
-@pytest.mark.parametrize("layer", [QuantDense(3, Sign()), QuantConv2D(3, 2, Sign())])
-def test_latent_weights_stay_within_one(layer):
+@pytest.mark.parametrize("clip", [1.0, 0.25])
+@pytest.mark.parametrize("layer", [QuantDense, lambda units, *args, **kw: QuantConv2D(units, 2, *args, **kw)])
+def test_latent_weights_stay_within_the_clip(layer, clip):
+    layer = layer(3, Sign(), clip=clip)
     x = normal(4, 5, 5, 2)
     model = keras.Sequential([layer])
     model.compile(keras.optimizers.SGD(10.0), "mse")
     model.build(x.shape)
-    layer.kernel.assign(geometry.sign(normal(*layer.kernel.shape)) * 0.9)
+    layer.kernel.assign(geometry.sign(normal(*layer.kernel.shape)) * 0.9 * clip)
     before = np.asarray(layer.kernel)
     model.train_on_batch(x, 10 * normal(*layer.compute_output_shape(x.shape)))
     after = np.asarray(layer.kernel)
-    assert np.abs(after).max() == 1
+    assert np.abs(after).max() == clip
     assert not np.array_equal(after, before)
 
 
@@ -159,6 +162,84 @@ def test_activation_is_the_quantizer_or_hard_tanh(dtype):
         assert y.dtype == (tf.float32 if dtype == "float32" else tf.bfloat16)
         np.testing.assert_array_equal(tf.cast(y, tf.float32), expected[kind])
         np.testing.assert_array_equal(gradient, np.where(np.abs(x) <= 1, upstream, 0))
+
+
+def test_the_initializer_makes_the_latent_kernel():
+    layer = QuantDense(2000, Sign(), kernel_initializer=keras.initializers.RandomUniform(-0.3, 0.3))
+    layer.build((1, 5))
+    kernel = np.asarray(layer.kernel)
+    assert 0.299 < np.abs(kernel).max() <= 0.3
+    assert kernel.std() == pytest.approx(0.3 / np.sqrt(3), rel=0.02)
+
+
+# ---- rotation ----
+
+
+def built_rotation(size, shape, seed=0):
+    keras.utils.set_random_seed(seed)
+    layer = Rotation(size)
+    layer.build(shape)
+    return layer, np.asarray(layer.rotation, np.float64).T  # R, a row each component
+
+
+@pytest.mark.parametrize(("size", "shape"), [(3, (2, 6, 5, 3)), (2, (2, 4, 4, 1)), (1, (2, 30))])
+def test_rotation_is_orthogonal_fixed_and_seeded(size, shape):
+    layer, r = built_rotation(size, shape)
+    np.testing.assert_allclose(r @ r.T, np.eye(len(r)), atol=1e-5)
+    assert len(r) == layer.compute_output_shape(shape)[-1] == size**2 * shape[-1]
+    assert layer.trainable_weights == []
+    np.testing.assert_array_equal(built_rotation(size, shape)[1], r)
+    assert not np.allclose(built_rotation(size, shape, seed=1)[1], r, atol=0.1)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_rotation_turns_the_patches_that_a_convolution_multiplies(size):
+    x = normal(2, 5, 4, 3)
+    layer, r = built_rotation(size, x.shape)
+    places = np.stack(np.unravel_index(np.arange(2 * 5 * 4), (2, 5, 4)), axis=1)
+    turned = np.asarray(layer(x)).reshape(len(places), -1)
+    np.testing.assert_allclose(turned, patches(x, size, places) @ r.T, rtol=1e-4, atol=1e-5)
+
+
+def test_rotation_of_vectors_keeps_their_lengths_and_angles():
+    x = normal(6, 40)
+    layer, r = built_rotation(1, x.shape)
+    turned = np.asarray(layer(x))
+    np.testing.assert_allclose(turned, x @ r.T, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(turned @ turned.T, x @ x.T, rtol=1e-4, atol=1e-4)
+
+
+def test_a_convolution_behind_a_rotation_is_one_by_the_generalized_binarization():
+    """theta_R(w) = R' theta(R w) (paper, section 3), forward and backward."""
+    x, w = normal(2, 5, 4, 3), normal(27, 8, seed=1)
+    rotation, r = built_rotation(3, x.shape)
+    behind = QuantConv2D(8, 1, Sign())
+    behind.build((2, 5, 4, 27))
+    behind.kernel.assign((r @ w).reshape(1, 1, 27, 8))
+    binarized = r.T @ geometry.sign(r @ w)
+    reference = keras.layers.Conv2D(8, 3, use_bias=False, padding="same")
+    reference.build(x.shape)
+    reference.kernel.assign(binarized.reshape(3, 3, 3, 8))
+    upstream = normal(2, 5, 4, 8, seed=2)
+    y, (_, gradient) = run(behind, rotation(x), upstream)
+    expected, (_, reference_gradient) = run(reference, x, upstream)
+    np.testing.assert_allclose(y, expected, rtol=1e-3, atol=1e-4)
+    turned = r @ np.reshape(reference_gradient, (27, 8))
+    passed = np.where(np.abs(r @ w) <= 1, turned, 0)
+    np.testing.assert_allclose(np.reshape(gradient, (27, 8)), passed, rtol=1e-3, atol=1e-3)
+
+
+def test_the_generalized_binarization_restores_the_angle_of_random_vectors():
+    """Kernels with most of their length in few components: 37 degrees in a random basis, far more in their own."""
+    d, units = 27, 4000
+    w = np.exp(-np.arange(d))[:, None] * normal(d, units)
+    _, r = built_rotation(3, (1, 5, 5, 3))
+    own = geometry.angle(geometry.sign(w), w, axis=0)
+    rotated = geometry.angle(r.T @ geometry.sign(r @ w), w, axis=0)
+    theory = np.arccos(geometry.expected_cos_sign(d))
+    assert np.degrees(own.mean()) > 60
+    # One rotation is one sample for the leading components, so the mean need not be the theory's exactly.
+    assert np.degrees(rotated.mean()) == pytest.approx(np.degrees(theory), abs=4)
 
 
 # ---- batch norm ----
@@ -248,7 +329,8 @@ def test_batch_norm_of_constant_channels_gives_the_offset(shape):
     [
         QuantDense(3, name="a"),
         QuantDense(3, Sign()),
-        QuantConv2D(4, 5, Ternary(0.1)),
+        QuantConv2D(4, 5, Ternary(0.1), kernel_initializer="he_normal", clip=2.5),
+        Rotation(3),
         QuantActivation(),
         QuantActivation(Ternary(0.2)),
         BatchNorm(0.5, 1e-5),
@@ -274,6 +356,8 @@ def test_weight_clip_comes_back_from_its_config():
         (lambda: QuantDense(0), "units: expected a positive whole number, received 0"),
         (lambda: QuantDense(2.5), "units: expected a positive whole number, received 2.5"),
         (lambda: QuantConv2D(-1, 3), "filters: expected a positive whole number, received -1"),
+        (lambda: Rotation(0), "kernel_size: expected a positive whole number, received 0"),
+        (lambda: QuantDense(2, clip=0), "limit: expected a positive number, received 0"),
         (lambda: QuantConv2D(1, 0), "kernel_size: expected a positive whole number, received 0"),
         (lambda: QuantConv2D(1, (3, 3)), r"kernel_size: expected a positive whole number, received \(3, 3\)"),
         (lambda: QuantDense(2, "sign"), "quantizer: expected None or a callable, received 'sign'"),

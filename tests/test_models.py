@@ -1,6 +1,7 @@
 """Networks built from a config: names, order, shapes, counts, values, and files that load anywhere."""
 
 import dataclasses
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -9,9 +10,11 @@ import keras
 import numpy as np
 import pytest
 
+from bnn import report
 from bnn.config import ModelConfig, settings_for
-from bnn.layers import BatchNorm, QuantActivation, QuantConv2D, QuantDense
+from bnn.layers import BatchNorm, QuantActivation, QuantConv2D, QuantDense, Rotation
 from bnn.models import build_model
+from bnn.quantize import Sign
 
 ROOT = Path(__file__).resolve().parent.parent
 SMALL = ModelConfig(
@@ -19,6 +22,9 @@ SMALL = ModelConfig(
 )  # fmt: skip
 TERNARY = dataclasses.replace(SMALL, levels=3, threshold=0.1)
 CONTINUOUS = dataclasses.replace(SMALL, continuous=True)
+REAL_FIRST = dataclasses.replace(SMALL, first_layer="real", clip=0.5)
+ROTATED = dataclasses.replace(TERNARY, first_layer="rotated")
+DENSE = {"conv": (), "max_pool": ()}
 EVERY_KIND = pytest.mark.parametrize("config", [SMALL, TERNARY, CONTINUOUS], ids=lambda config: config.kind)
 
 
@@ -134,6 +140,52 @@ def test_activations_of_the_continuous_twin_are_real_and_bounded():
         assert len(np.unique(y)) > 3
 
 
+@pytest.mark.parametrize("shape", [{}, DENSE], ids=["conv", "dense"])
+def test_a_real_first_layer_leaves_its_kernel_latent_and_nothing_else(shape):
+    first, *others = quantized_layers(build_model(dataclasses.replace(REAL_FIRST, **shape)))
+    assert first.kernel_quantizer is None
+    np.testing.assert_array_equal(first.quantized_kernel(), first.kernel)
+    assert all(isinstance(layer.kernel_quantizer, Sign) for layer in others)
+    assert {layer.kernel.constraint.limit for layer in (first, *others)} == {0.5}
+
+
+@pytest.mark.parametrize(("shape", "name", "d"), [({}, "conv_1", 27), (DENSE, "dense_1", 192)])
+def test_a_rotated_first_layer_stands_behind_a_rotation(shape, name, d):
+    model = build_model(dataclasses.replace(ROTATED, **shape))
+    rotations = [layer for layer in model.layers if isinstance(layer, Rotation)]
+    assert [layer.name for layer in rotations] == [f"{name}_rotation"]
+    first = quantized_layers(model)[0]
+    assert first.input is rotations[0].output
+    assert math.prod(first.kernel.shape[:-1]) == d == rotations[0].rotation.shape[0]
+    assert model.count_params() == build_model(dataclasses.replace(SMALL, **shape)).count_params() + d**2
+
+
+def test_a_rotated_first_kernel_begins_as_large_as_any():
+    largest = []
+    for first in ("quantized", "rotated"):
+        model = build_model(dataclasses.replace(SMALL, conv=(2000, 5), first_layer=first))
+        largest.append(np.abs(model.get_layer("conv_1").kernel).max())
+    assert largest == pytest.approx([math.sqrt(6 / (27 + 9 * 2000))] * 2, rel=1e-3)
+
+
+def test_a_rotated_first_layer_has_its_angle_and_r_in_the_report():
+    """The statistics are those of the rotated patches and kernels, which are theta_R's."""
+    x = images(SMALL, 30)
+    model = build_model(dataclasses.replace(SMALL, first_layer="rotated"))
+    row = report.analyze(model, x)[0].statistics()
+    layer, inputs = model.get_layer("conv_1"), keras.Model(model.input, model.get_layer("conv_1").input)(x)
+    w, a = np.asarray(layer.kernel).reshape(27, -1), np.asarray(inputs).reshape(-1, 27)
+    r = np.asarray(model.get_layer("conv_1_rotation").rotation).T
+    w_c, w_b = r.T @ w, r.T @ np.sign(w)
+    cosines = np.sum(w_c * w_b, axis=0) / np.linalg.norm(w_c, axis=0) / np.linalg.norm(w_b, axis=0)
+    assert row["angle_mean_deg"] == pytest.approx(np.degrees(np.arccos(cosines)).mean(), abs=1e-3)
+    patches = a @ r
+    assert row["r_weights"] == pytest.approx(
+        np.corrcoef((patches @ w_b).ravel(), (patches @ w_c).ravel())[0, 1], abs=1e-5
+    )
+    assert row["r_predicted"] == pytest.approx(row["r_weights"], abs=0.03)
+
+
 @pytest.mark.parametrize("input_range", [(-1.0, 1.0), (0.0, 1.0)])
 def test_bytes_are_scaled_to_the_input_range(input_range):
     model = build_model(dataclasses.replace(SMALL, input_range=input_range))
@@ -184,6 +236,7 @@ def test_files_load_in_a_fresh_process_with_the_same_predictions(tmp_path):
     np.save(tmp_path / "images.npy", x)
     models = {config.kind: build_model(config) for config in (SMALL, TERNARY, CONTINUOUS)}
     models["bfloat16"] = build_model(TERNARY, "bfloat16")
+    models |= {config.first_layer: build_model(config) for config in (REAL_FIRST, ROTATED)}
     for kind, model in models.items():
         scramble(model)
         model.save(tmp_path / f"{kind}.keras")

@@ -93,7 +93,8 @@ def stop(number, code, epoch, *args):
 
 
 def test_stopped_and_killed_trainings_end_as_undisturbed_ones(trained, tmp_path):
-    ternary = (*TINY, "--levels", 3, "--threshold", 0.1)
+    ternary = (*TINY, "--levels", 3, "--threshold", 0.1, "--first_layer", "rotated", "--clip", 0.5)
+    ternary += ("--schedule", "cosine", "--warmup", 1, "--augment", "crops")
 
     def undisturbed_ternary():
         assert call("train.py", *ternary, "--run_dir", tmp_path / "whole").returncode == 0

@@ -120,6 +120,32 @@ def test_a_later_first_step_skips_the_first_batches(data):
         np.testing.assert_array_equal(rest[step][0], whole[7 + step][0])
 
 
+def test_augmented_batches_depend_on_seed_epoch_and_step_alone(data):
+    def batches(**changes):
+        return Batches(data.train, 20, **{"seed": 5, "epoch": 2, "augmentation": "flips-and-crops"} | changes)
+
+    images, targets = batches()[7]
+    np.testing.assert_array_equal(targets, batches(augmentation="none")[7][1])
+    np.testing.assert_array_equal(images, batches()[7][0])
+    np.testing.assert_array_equal(images, batches(first_step=4)[3][0])
+    np.testing.assert_array_equal(images, Batches(data.train, 20, 5, 2, 0, "flips-and-crops")[7][0])
+    for other in (batches(epoch=3), batches(seed=6), batches(augmentation="crops")):
+        assert not np.array_equal(images, other[7][0])
+    assert not np.array_equal(images[0], batches(augmentation="none")[7][0][0])
+
+
+def test_no_two_steps_and_no_order_share_random_numbers(data, monkeypatch):
+    """Were a step's numbers the order's, or another step's, shifts would follow from places."""
+    drawn = []
+    monkeypatch.setattr(training, "augment", lambda images, rng, flips: drawn.append(rng.random()) or images)
+    for seed in (0, 1):
+        for epoch in (0, 1):
+            batches = Batches(data.train, 20, seed, epoch, augmentation="crops")
+            assert len([batches[step] for step in range(STEPS)]) == STEPS
+            drawn.append(np.random.default_rng([seed, epoch]).random())
+    assert len(set(drawn)) == len(drawn) == 2 * 2 * (STEPS + 1)
+
+
 # what a training leaves
 
 
@@ -128,6 +154,17 @@ def test_learning_rate_is_exponential_and_constant_within_an_epoch(whole):
     expected = [0.03 * (0.003 / 0.03) ** (epoch / 3) for epoch in range(3)]
     np.testing.assert_allclose(seen["rates"], np.repeat(expected, STEPS), rtol=1e-6)
     np.testing.assert_allclose([row["learning_rate"] for row in run.log()], expected, rtol=1e-12)
+
+
+def test_warmup_and_cosine_give_each_step_its_rate(tmp_path, data, monkeypatch):
+    rates = []
+    model, run = start(tmp_path / "run", data, epochs=2, schedule="cosine", warmup=1)
+    spy(monkeypatch, "on_train_batch_end", lambda j: rates.append(float(j.model.optimizer.learning_rate)))
+    training.train(model, run, data)
+    steps = np.arange(1, STEPS + 1) / STEPS
+    fall = 0.003 + (0.03 - 0.003) * (1 + np.cos(np.pi * steps)) / 2
+    np.testing.assert_allclose(rates, [*(0.03 * steps), *fall], rtol=1e-5)
+    np.testing.assert_allclose([row["learning_rate"] for row in run.log()], [0.03, 0.003], rtol=1e-12)
 
 
 def test_log_has_a_row_an_epoch_under_its_columns(whole):
@@ -228,6 +265,16 @@ def test_other_kinds_go_on_exactly_too(tmp_path, data, monkeypatch, kind):
     go_on(run, data)
     assert_same_run(run, undisturbed)
     assert (run.log()[0]["flip_ratio"] == 0) == (kind == "continuous")
+
+
+def test_every_option_goes_on_exactly_too(tmp_path, data, monkeypatch):
+    options = {"epochs": 2, "schedule": "cosine", "warmup": 1, "augment": "flips-and-crops"}
+    model, undisturbed = start(tmp_path / "whole", data, **options)
+    training.train(model, undisturbed, data)
+    model, run = start(tmp_path / "run", data, **options)
+    interrupt(monkeypatch, 13, signal.SIGINT, lambda: training.train(model, run, data))
+    go_on(run, data)
+    assert_same_run(run, undisturbed)
 
 
 @pytest.mark.parametrize("moment", ["last step", "end"])
