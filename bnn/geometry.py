@@ -49,8 +49,8 @@ def ternary(x, threshold):
 def angle(u, v, axis=-1):
     r"""Angle between vectors, accurate to a few float64 roundings for parallel ones too.
 
-    2 atan2(|u - v|, |u + v|) with u and v scaled to length 1 [2]_; arccos of the cosine would lose half the
-    digits near 0 and pi.
+    arccos of the cosine, but near 0 and pi, where that would lose half the digits, and for vectors whose squares
+    overflow: there 2 atan2(|u - v|, |u + v|) with u and v scaled to length 1 [2]_, which takes ten times as long.
 
     Args:
         u: (..., d, ...) array_like, the vectors along `axis`.
@@ -60,15 +60,24 @@ def angle(u, v, axis=-1):
     Returns:
         Float64 array without `axis`, radians in [0, pi]; NaN where a vector is zero or not finite.
     """
-    with np.errstate(invalid="ignore"):
-        u, v = _unit(u, axis), _unit(v, axis)
-        return 2 * np.arctan2(np.linalg.norm(u - v, axis=axis), np.linalg.norm(u + v, axis=axis))
+    u, v = np.broadcast_arrays(*(np.moveaxis(np.asarray(x, np.float64), axis, -1) for x in (u, v)))
+    with np.errstate(all="ignore"):
+        lengths = np.sqrt([np.vecdot(u, u), np.vecdot(v, v)])
+        cos = np.vecdot(u, v) / (lengths[0] * lengths[1])
+        theta = np.arccos(cos, out=np.empty(cos.shape))
+        simple = (np.abs(cos) < 0.9) & ((lengths > 1e-100) & (lengths < 1e100)).all(axis=0)
+        theta[~simple] = _angle_of_any(u[~simple], v[~simple])
+    return theta[()]
 
 
-def _unit(x, axis):
-    x = np.asarray(x, np.float64)
-    x = x / np.max(np.abs(x), axis=axis, keepdims=True)  # else the squares of large or small vectors overflow
-    return x / np.linalg.norm(x, axis=axis, keepdims=True)
+def _angle_of_any(u, v):
+    u, v = _unit(u), _unit(v)
+    return 2 * np.arctan2(np.linalg.norm(u - v, axis=-1), np.linalg.norm(u + v, axis=-1))
+
+
+def _unit(x):
+    x = x / np.max(np.abs(x), axis=-1, keepdims=True)  # else the squares of large or small vectors overflow
+    return x / np.linalg.norm(x, axis=-1, keepdims=True)
 
 
 def expected_cos_sign(d):

@@ -1,0 +1,137 @@
+"""Time and memory of the statistics on the paper's CIFAR-10 network: ours, the products alone, the authors' way.
+
+    python benchmarks/analysis_speed.py
+
+ours        `report.analyze`: streamed, whatever the number of images
+products    nothing but the forward pass and the products that the statistics are over, computed and thrown away
+authors     as the paper's code does it: a layer's inputs for all images at once, every product in memory, SciPy's
+            `pearsonr`, one permutation of the whole activation tensor. No slopes, flips, histograms or predictions.
+
+The network is untrained, its batch norm fitted to the images, which are random; neither time nor memory depends on it.
+Every case runs in a process of its own; memory is the process's peak, TensorFlow's own 0.6 GB included.
+"""
+
+import argparse
+import resource
+import statistics
+import sys
+import time
+
+from measuring import ROOT, in_turns, machine, spread
+
+BATCH = 50
+
+
+def network_and_images(n):
+    """The paper's network in float32 and n random images."""
+    import numpy as np
+
+    from bnn.config import ModelConfig
+    from bnn.models import build_model
+    from bnn.refit import refit_batch_norm
+
+    images = np.random.default_rng(0).integers(256, size=(n, 32, 32, 3), dtype=np.uint8)
+    model = build_model(ModelConfig())
+    refit_batch_norm(model, images[:BATCH])
+    return model, images
+
+
+def ours(model, images):
+    """What analyze.py computes."""
+    from bnn import report
+
+    for layer in report.analyze(model, images, batch_size=BATCH):
+        layer.statistics()
+
+
+def taps(model):
+    """Each quantized layer with its two kernels and the symbolic tensors before and after its input's quantizer."""
+    from keras import ops
+
+    for layer in model.layers:
+        if hasattr(layer, "kernel_quantizer"):
+            kernels = [ops.convert_to_tensor(k) for k in (layer.quantized_kernel(), layer.kernel)]
+            quantizer = layer.input._keras_history.operation
+            while not (hasattr(quantizer, "quantizer") or quantizer.name == "scale"):
+                quantizer = quantizer.input._keras_history.operation  # flatten
+            before = None if quantizer.name == "scale" else quantizer.input
+            yield kernels, layer.input, before
+
+
+def multiply(inputs, kernel):
+    """The product of a batch with a kernel."""
+    from keras import ops
+
+    return ops.conv(inputs, kernel, padding="same") if len(kernel.shape) == 4 else ops.matmul(inputs, kernel)
+
+
+def products(model, images):
+    """Inputs and permuted inputs by both kernels, continuous inputs by the quantized one."""
+    import keras
+    from keras import ops
+
+    found = list(taps(model))
+    tap = keras.Function(model.inputs, [t for _, *ts in found for t in ts if t is not None])
+    for start in range(0, len(images), BATCH):
+        values = iter(tap([images[start : start + BATCH]]))
+        for kernels, _, before in found:
+            inputs, both = next(values), ops.concatenate(kernels, axis=-1)
+            multiply(inputs, both)
+            multiply(inputs, both)  # stands for the permuted ones
+            if before is not None:
+                multiply(ops.reshape(next(values), inputs.shape), kernels[0])
+
+
+def authors(model, images):
+    """Pearson's r of the three figures, every array whole."""
+    import keras
+    import numpy as np
+    from scipy.stats import pearsonr
+
+    rng = np.random.default_rng(0)
+    for (binary, latent), source, before in taps(model):
+        wanted = [t for t in (source, before) if t is not None]
+        values = keras.Model(model.inputs, wanted).predict(images, batch_size=BATCH, verbose=0)
+        inputs = values[0]
+        pearsonr(*(np.ravel(multiply(inputs, kernel)) for kernel in (binary, latent)))
+        permuted = rng.permutation(inputs.reshape(-1)).reshape(inputs.shape)
+        pearsonr(*(np.ravel(multiply(permuted, kernel)) for kernel in (binary, latent)))
+        if before is not None:
+            real = values[1].reshape(inputs.shape)
+            pearsonr(*(np.ravel(multiply(x, binary)) for x in (inputs, real)))
+
+
+def measure(way, n):
+    """Print the seconds and the peak memory in MB of one way over n images."""
+    sys.path.insert(0, str(ROOT))
+    model, images = network_and_images(n)
+    start = time.perf_counter()
+    {"ours": ours, "products": products, "authors": authors}[way](model, images)
+    seconds = time.perf_counter() - start
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere
+    print(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6)
+
+
+def main():
+    """Measure all cases in turns and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--images", type=int, default=10_000, metavar="N", help="of the long case (default: 10000)")
+    parser.add_argument("--repeats", type=int, default=3, metavar="N", help="turns (default: 3)")
+    args = parser.parse_args()
+    cases = [("ours", 500), ("products", 500), ("authors", 500), ("ours", args.images), ("products", args.images)]
+    programs = {case: [sys.executable, __file__, "--measure", *case] for case in dict.fromkeys(cases)}
+    figures = in_turns(programs, args.repeats)
+    print(f"{machine('tensorflow', 'keras')}; medians of {args.repeats}, batches of {BATCH}")
+    print("     way  images  seconds        range  x products  peak MB")
+    for (way, n), values in figures.items():
+        seconds, peak = zip(*values, strict=True)
+        ratio = statistics.median(s / p for s, (p, _) in zip(seconds, figures["products", n], strict=True))
+        print(f"{way:>8}  {n:6}  {statistics.median(seconds):7.1f}  {spread(seconds, 1):>11}  {ratio:10.2f}"
+              f"  {statistics.median(peak):7.0f}")  # fmt: skip
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--measure"]:
+        measure(sys.argv[2], int(sys.argv[3]))
+    else:
+        main()
