@@ -90,15 +90,14 @@ def authors(model, images):
 
     rng = np.random.default_rng(0)
     for (binary, latent), source, before in taps(model):
-        wanted = [t for t in (source, before) if t is not None]
-        values = keras.Model(model.inputs, wanted).predict(images, batch_size=BATCH, verbose=0)
-        inputs = values[0]
+        tap = keras.Function(model.inputs, [t for t in (source, before) if t is not None])
+        batches = [tap([images[start : start + BATCH]]) for start in range(0, len(images), BATCH)]
+        inputs, *real = (np.concatenate(parts) for parts in zip(*batches, strict=True))
         pearsonr(*(np.ravel(multiply(inputs, kernel)) for kernel in (binary, latent)))
         permuted = rng.permutation(inputs.reshape(-1)).reshape(inputs.shape)
         pearsonr(*(np.ravel(multiply(permuted, kernel)) for kernel in (binary, latent)))
-        if before is not None:
-            real = values[1].reshape(inputs.shape)
-            pearsonr(*(np.ravel(multiply(x, binary)) for x in (inputs, real)))
+        for continuous in real:
+            pearsonr(*(np.ravel(multiply(x, binary)) for x in (inputs, continuous.reshape(inputs.shape))))
 
 
 def measure(way, n):
@@ -115,10 +114,18 @@ def measure(way, n):
 def main():
     """Measure all cases in turns and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--images", type=int, default=10_000, metavar="N", help="of the long case (default: 10000)")
+    parser.add_argument(
+        "--images", type=int, default=10_000, metavar="N", help="of the long case (default: 10000)"
+    )
     parser.add_argument("--repeats", type=int, default=3, metavar="N", help="turns (default: 3)")
     args = parser.parse_args()
-    cases = [("ours", 500), ("products", 500), ("authors", 500), ("ours", args.images), ("products", args.images)]
+    cases = [
+        ("ours", 500),
+        ("products", 500),
+        ("authors", 500),
+        ("ours", args.images),
+        ("products", args.images),
+    ]
     programs = {case: [sys.executable, __file__, "--measure", *case] for case in dict.fromkeys(cases)}
     figures = in_turns(programs, args.repeats)
     print(f"{machine('tensorflow', 'keras')}; medians of {args.repeats}, batches of {BATCH}")

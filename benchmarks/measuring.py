@@ -13,7 +13,9 @@ ROOT = Path(__file__).resolve().parent.parent
 def machine(*packages):
     """Processor, cores, Python and the versions of packages, as the line above a table."""
     versions = [f"{name} {metadata.version(name)}" for name in packages]
-    return ", ".join([_processor(), f"{os.cpu_count()} cores", f"Python {platform.python_version()}", *versions])
+    return ", ".join(
+        [_processor(), f"{os.cpu_count()} cores", f"Python {platform.python_version()}", *versions]
+    )
 
 
 def _processor():

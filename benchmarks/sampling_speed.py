@@ -22,7 +22,7 @@ ANGLES = 10_000
 
 
 def one_by_one(d, n):
-    """n angles, a vector at a time."""
+    """N angles, a vector at a time."""
     random = np.random.RandomState(0)
     return np.array([_angle(random.randn(d)) for _ in range(n)])
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from bnn import capture, geometry
 from bnn.layers import QuantConv2D
-from bnn.streaming import CorrelationStatistics, Histogram2D, SecondMoments, even_edges
+from bnn.streaming import CorrelationStatistics, Histogram2D, even_edges
 from bnn.tables import aligned, cell
 
 PATCHES = 2000  # input patches whose second moments predict r: its error is then below 0.01
@@ -86,11 +86,13 @@ class LayerReport:
         return np.concatenate(self._patches)
 
     def predicted_r(self):
-        """The correlation of a.w_b and a.w_c that the second moments of a sample of input patches predict."""
-        rows = self.patches
-        moments = SecondMoments(rows.shape[1])
-        moments.update(rows)
-        return geometry.predicted_correlation(*self.kernels, moments.second_moment, moments.mean)
+        """The correlation of a.w_b and a.w_c that the second moments of a sample of input patches predict.
+
+        `geometry.predicted_correlation` of the patches' moments, without their (d, d) matrix: the covariance
+        w_b^T S w_c is that of the patches' own products.
+        """
+        quantized, latent = (self.patches @ kernel for kernel in self.kernels)
+        return CorrelationStatistics().update(quantized, latent).r
 
     def theory_angle(self):
         """The angle, in radians, that Gaussian latent weights of this number and spread would have.

@@ -1,0 +1,72 @@
+"""Test accuracy after training in float32 and in bfloat16, from the same seeds: does the faster arithmetic cost any?
+
+    python benchmarks/precision_accuracy.py
+
+MNIST: the preset's dense network, 5 epochs. CIFAR-10: 10,000 training images, convolutions 32-32-64-64-128-128,
+dense 256, batch 50, 15 epochs, the paper's other settings. Evaluated on all 10,000 test images of either, which
+`data/download.py` fetches.
+"""
+
+import argparse
+import dataclasses
+import statistics
+import sys
+import tempfile
+from pathlib import Path
+
+from measuring import ROOT, in_turns, machine
+
+CASES = {
+    "MNIST": ({"epochs": 5}, None),
+    "cifar-10": ({"conv": (32, 32, 64, 64, 128, 128), "fc": (256,), "epochs": 15, "bn_decay": 0.99}, 10_000),
+}
+PRECISIONS = ("float32", "bfloat16")
+
+
+def measure(data_set, precision, seed):
+    """Train one network and print its test accuracy."""
+    sys.path.insert(0, str(ROOT))
+    from bnn import backend, datasets, report, runs, training
+    from bnn.config import settings_for
+    from bnn.models import build_model
+
+    settings, images = CASES[data_set]
+    given = settings | {"data_set": data_set, "precision": precision, "seed": seed}
+    model_config, train_config = settings_for(given)
+    data = datasets.load(data_set)
+    backend.seed_everything(seed)
+    model = build_model(model_config, precision)
+    training.compile_model(model, train_config)
+    small = data.__class__(
+        data.name, data.digest, data.official, data.train[:images], data.validation, data.test
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        run = runs.create(Path(folder) / "run", model_config, train_config, small, sys.argv)
+        training.train(model, run, small)
+    print(report.accuracy(model, data.test))
+
+
+def main():
+    """Train all cases in turns and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", type=int, default=3, metavar="N", help="seeds 0 to N - 1 (default: 3)")
+    args = parser.parse_args()
+    here = [sys.executable, __file__, "--measure"]
+    programs = {(d, p, s): [*here, d, p, s] for d in CASES for s in range(args.seeds) for p in PRECISIONS}
+    accuracy = {case: values[0][0] for case, values in in_turns(programs, 1).items()}
+    print(f"{machine('tensorflow', 'keras')}; test accuracy after training, {args.seeds} seeds")
+    print("data set  precision    mean  std dev  seeds")
+    for data_set in CASES:
+        for precision in PRECISIONS:
+            values = [accuracy[data_set, precision, seed] for seed in range(args.seeds)]
+            each = " ".join(f"{value:.4f}" for value in values)
+            print(
+                f"{data_set:8}  {precision:9}  {statistics.mean(values):.4f}   {statistics.stdev(values):.4f}  {each}"
+            )
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--measure"]:
+        measure(sys.argv[2], sys.argv[3], int(sys.argv[4]))
+    else:
+        main()
