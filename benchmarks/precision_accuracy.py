@@ -37,9 +37,7 @@ def measure(data_set, precision, seed):
     backend.seed_everything(seed)
     model = build_model(model_config, precision)
     training.compile_model(model, train_config)
-    small = data.__class__(
-        data.name, data.digest, data.official, data.train[:images], data.validation, data.test
-    )
+    small = dataclasses.replace(data, train=data.train[:images])
     with tempfile.TemporaryDirectory() as folder:
         run = runs.create(Path(folder) / "run", model_config, train_config, small, sys.argv)
         training.train(model, run, small)
