@@ -3,21 +3,37 @@
 # make lint        check style
 # make notebooks   execute both notebooks in clean kernels, on runs/demo; any error or warning fails
 # make report      write both notebooks, as they were last executed, as pages that open offline (report/)
+# make lock        pin what requirements-dev.txt needs, with hashes (requirements.lock); keeps the pins that still fit
+# make audit       look for known vulnerabilities in the pinned packages; asks PyPI
 # make bench       measure the training speed; LARQ=PYTHON: beside Larq's, installed in that interpreter's environment
-# Each target first makes .venv and installs the pinned requirements, if that has not been done.
+# Each target but lock and audit first makes .venv and installs requirements.lock, if that has not been done.
 
 PYTHON ?= python3
 PY := .venv/bin/python
+# Wheels alone: to build a package would run code that no hash covers.
+PIP_FLAGS := --quiet --disable-pip-version-check --only-binary :all:
 
-.PHONY: demo test lint notebooks report bench setup clean
+.PHONY: demo test lint notebooks report bench setup lock audit clean
 
 setup: .venv/.installed
 
-.venv/.installed: requirements.txt requirements-dev.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "expected Python 3.11 or newer, received $$($(PYTHON) --version 2>&1): try make PYTHON=python3.12"; exit 1; }
+.venv/.installed: requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
+	  { echo "expected Python 3.11, 3.12 or 3.13, received $$($(PYTHON) --version 2>&1): try make PYTHON=python3.12"; exit 1; }
 	$(PYTHON) -m venv .venv
-	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	$(PY) -m pip install $(PIP_FLAGS) --require-hashes -r $<
+	touch $@
+
+lock: .tools/.installed
+	.tools/bin/uv pip compile requirements-dev.txt --quiet --universal --python-version 3.11 --generate-hashes \
+	  --no-annotate --custom-compile-command "make lock" --output-file requirements.lock
+
+audit: .tools/.installed
+	.tools/bin/pip-audit --strict --requirement requirements.lock --disable-pip
+
+.tools/.installed: Makefile
+	$(PYTHON) -m venv .tools
+	.tools/bin/python -m pip install $(PIP_FLAGS) uv==0.13.9 pip-audit==2.10.1
 	touch $@
 
 demo: setup
@@ -45,4 +61,4 @@ bench: setup
 	$(PY) benchmarks/training_speed.py $(if $(LARQ),--larq $(LARQ))
 
 clean:
-	rm -rf .venv runs/demo report .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .tools runs/demo report .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,46 @@
+"""The lock file that make installs from: every package pinned and hashed, and in step with requirements*.txt."""
+
+import re
+import shutil
+import subprocess
+
+from packaging.requirements import Requirement
+from support import ROOT
+
+COMMENT = re.compile(r"\s#.*|^#.*", re.MULTILINE)
+
+
+def pins(name):
+    """The requirements of a file, a list of (Requirement, number of hashes)."""
+    text = COMMENT.sub("", (ROOT / name).read_text()).replace("\\\n", " ")
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("-r ")]
+    return [(Requirement(line.split("--hash")[0]), len(re.findall("--hash=sha256:[0-9a-f]{64}", line)))
+            for line in lines]  # fmt: skip
+
+
+def test_every_package_is_pinned_exactly_and_has_hashes():
+    locked = pins("requirements.lock")
+    assert len(locked) > 100
+    for requirement, hashes in locked:
+        assert re.fullmatch(r"==[^*,]+", str(requirement.specifier)), requirement
+        assert hashes, requirement
+
+
+def test_the_lock_holds_what_the_people_asked_for():
+    locked = {requirement.name: requirement for requirement, _ in pins("requirements.lock")}
+    for name in ("requirements.txt", "requirements-dev.txt"):
+        assert pins(name)
+        for requirement, _ in pins(name):
+            assert locked[requirement.name].specifier == requirement.specifier, (
+                f"{requirement}: run make lock"
+            )
+            assert locked[requirement.name].marker is None
+
+
+def test_make_installs_nothing_without_a_hash_and_builds_nothing(tmp_path):
+    for name in ("Makefile", "requirements.lock"):
+        shutil.copy(ROOT / name, tmp_path)
+    said = subprocess.run(["make", "-n", "setup"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    (install,) = (line for line in said.stdout.splitlines() if "pip install" in line)
+    assert "--require-hashes -r requirements.lock" in install
+    assert "--only-binary :all:" in install
