@@ -1,10 +1,18 @@
-"""Set-up of all tests: a quiet Keras, repeatable hypothesis, programs that Ctrl-C reaches."""
+"""Set-up of all tests: no network, a quiet Keras, repeatable hypothesis, programs that Ctrl-C reaches."""
 
+import os
 import signal
+from pathlib import Path
 
+import network_guard  # noqa: F401, first of all: what follows is guarded too
 from hypothesis import settings
 
 from bnn import backend
+
+GUARD = str(Path(__file__).parent / "guard")
+for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
+    del os.environ[name]  # a proxy on this machine would be a way out of it
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [GUARD, os.environ.get("PYTHONPATH")]))
 
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")
