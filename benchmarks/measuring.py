@@ -40,6 +40,7 @@ def in_turns(programs, repeats):
     for _ in range(repeats):
         for name, command in programs.items():
             figures[name].append(_figures(command))
+            print(name, *figures[name][-1], file=sys.stderr)
     return figures
 
 

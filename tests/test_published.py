@@ -1,0 +1,89 @@
+"""tools/publish.py and tools/results.py: from a run to a folder of results/ and its tables."""
+
+import csv
+import json
+import shutil
+
+import pytest
+
+from bnn import datasets, report, runs
+from tests.support import assert_refused, call
+
+SMALL = ("--data_set", "mnist-5k", "--conv", "8", "--max_pool", "1", "--fc", "16", "--debug", "--seed")
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory):
+    """A results folder with one group of one run, its network shipped."""
+    folder = tmp_path_factory.mktemp("published")
+    assert call("train.py", *SMALL, 0, "--run_dir", folder / "run").returncode == 0
+    target = folder / "results" / "small" / "seed0"
+    process = call(
+        "tools/publish.py", folder / "run", target, "--network", "--images", 40, "--ablation_images", 60
+    )
+    assert process.returncode == 0, process.stderr
+    assert process.stdout.splitlines()[-1].startswith(f"wrote {target}: test accuracy 0.")
+    return folder / "results"
+
+
+def test_a_published_run_is_a_run_that_gives_its_own_figures(published):
+    run = runs.open_run(published / "small" / "seed0")
+    metrics = json.loads((run.folder / "metrics.json").read_text())
+    model, data = run.load_model(), datasets.load("mnist-5k")
+    assert metrics["test_accuracy"] == report.accuracy(model, data.test)
+    rows = [layer.statistics() for layer in report.analyze(model, data.test.images[:40])]
+    assert metrics["layers"] == json.loads(json.dumps(rows))
+    assert 0 < metrics["patch_variance"]["1"] < metrics["patch_variance"]["4"] <= 1
+    assert f"| test accuracy | {metrics['test_accuracy']:.4f} |" in (run.folder / "README.md").read_text()
+
+
+def test_a_published_run_says_nothing_of_the_machine_s_folders(published):
+    source = published.parent / "run"
+    for path in (published / "small" / "seed0").iterdir():
+        if path.suffix != ".keras" and path.name != "README.md":
+            assert str(source) not in path.read_text(), path
+    command = json.loads((published / "small" / "seed0" / "config.json").read_text())["command"]
+    assert command[-2:] == ["--run_dir", "runs/run"]
+
+
+def test_tables_are_what_the_folders_say(published):
+    readme = published / "README.md"
+    names = ("list_of_runs", "correlations", "angles", "unbinarized")
+    readme.write_text(
+        "".join(f"before\n<!-- table: {name} small -->\n<!-- end -->\nafter\n" for name in names)
+    )
+    assert call("tools/results.py", "write", "--folder", published).stdout == f"wrote {readme}: 4 tables\n"
+    text = readme.read_text()
+    assert text.count("before\n") == text.count("after\n") == 4
+    metrics = json.loads((published / "small" / "seed0" / "metrics.json").read_text())
+    first = metrics["layers"][0]
+    assert f"| 0.56 | {first['r_weights']:.3f} | 0.81 | {first['r_permuted']:.3f} |" in text
+    assert f"| conv_1 | 9 | {first['angle_mean_deg']:.2f} | {first['angle_std_deg']:.2f} |" in text
+    assert f"| {metrics['test_accuracy']:.4f} |" in text
+    with (published / "small" / "seed0" / "unbinarized.csv").open(newline="") as file:
+        for row in csv.DictReader(file):
+            assert f"| {row['what']} | {row['layer']} | {100 * float(row['refitted']):.3f} |" in text
+    assert call("tools/results.py", "check", "--folder", published).returncode == 0
+    readme.write_text(text.replace("| 0.56 |", "| 0.57 |"))
+    assert_refused(
+        call("tools/results.py", "check", "--folder", published), str(readme), "tools/results.py write"
+    )
+
+
+def test_seeds_are_shown_by_mean_and_deviation(published, tmp_path):
+    for seed, accuracy in enumerate((0.5, 0.7, 0.9)):
+        folder = shutil.copytree(published / "small" / "seed0", tmp_path / "group" / f"seed{seed}")
+        metrics = json.loads((folder / "metrics.json").read_text())
+        for row in metrics["layers"]:
+            row["angle_mean_deg"] = 10 * accuracy
+        runs.write_json(folder / "metrics.json", metrics)
+    (tmp_path / "README.md").write_text("<!-- table: angles group -->\n<!-- end -->\n")
+    assert call("tools/results.py", "write", "--folder", tmp_path).returncode == 0
+    assert "| conv_1 | 9 | 7.00 ± 2.00 |" in (tmp_path / "README.md").read_text()
+
+
+@pytest.mark.parametrize(("table", "word"), [("nonsense small", "nonsense"), ("angles missing", "missing")])
+def test_an_unknown_table_or_group_is_refused(published, tmp_path, table, word):
+    shutil.copytree(published / "small", tmp_path / "small")
+    (tmp_path / "README.md").write_text(f"<!-- table: {table} -->\n<!-- end -->\n")
+    assert_refused(call("tools/results.py", "write", "--folder", tmp_path), word)

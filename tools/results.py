@@ -1,0 +1,210 @@
+#!/usr/bin/env python3
+"""Fill the tables of results/README.md from the folders beside it, which tools/publish.py made.
+
+    python tools/results.py write    # replace every table by what the folders say now
+    python tools/results.py check    # exit code 1 if one is out of step
+
+A table stands between `<!-- table: NAME GROUP ... -->` and `<!-- end -->`. NAME is a function below; a GROUP is a
+folder whose subfolders are runs that differ in their seed alone: shown are mean and standard deviation.
+"""
+
+import argparse
+import csv
+import json
+import math
+import re
+import statistics
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from bnn import paper, runs
+from bnn.console import run_program
+
+TABLE = re.compile(r"(<!-- table: (.+?) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+class Published:
+    """A published run: its settings, log, statistics and ablation."""
+
+    def __init__(self, folder):
+        self.folder, self.run = folder, runs.open_run(folder)
+        self.log = self.run.log()
+        self.config = json.loads((folder / "config.json").read_text())
+        self.metrics = json.loads((folder / "metrics.json").read_text())
+        self.layers = {row["layer"]: row for row in self.metrics["layers"]}
+        self.unbinarized = _ablation(folder / "unbinarized.csv")
+
+
+def _ablation(path):
+    if not path.is_file():
+        return {}
+    with path.open(newline="") as file:
+        return {(row["what"], row["layer"]): float(row["refitted"]) for row in csv.DictReader(file)}
+
+
+def group(folder):
+    """The published runs of a group, in the order of their folders' names."""
+    folders = sorted(path.parent for path in folder.glob("*/metrics.json"))
+    if not folders:
+        raise runs.RunError(f"{folder}: expected a folder of published runs, received none")
+    return [Published(folder) for folder in folders]
+
+
+def mean(values, decimals=3):
+    """Mean and standard deviation over seeds as text; a dash where a value is missing."""
+    values = list(values)
+    if any(value is None for value in values):
+        return "-"
+    text = f"{statistics.mean(values):.{decimals}f}"
+    return text if len(values) == 1 else f"{text} ± {statistics.stdev(values):.{decimals}f}"
+
+
+def markdown(heads, rows):
+    """A Markdown table."""
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def list_of_runs(*groups):
+    """Every run with what it took."""
+    heads = ["run", "epochs", "batch", "precision", "test accuracy", "hours", "commit", "command"]
+    rows = []
+    for published in (p for folder in groups for p in group(folder)):
+        training, config = published.run.training, published.config
+        done = f"{len(published.log)} of {training.epochs}"
+        hours = sum(row["seconds"] for row in published.log) / 3600
+        command = " ".join(word for word in config["command"] if word)
+        rows.append([
+            _link(published.folder), done,
+            str(training.batch_size), training.precision, f"{published.metrics['test_accuracy']:.4f}", f"{hours:.1f}",
+            config["git_commit"][:7], f"`{command}`",
+        ])  # fmt: skip
+    return markdown(heads, rows)
+
+
+def _link(folder):
+    name = f"{folder.parent.name}/{folder.name}"
+    return f"[{name}]({name})"
+
+
+def correlations(folder):
+    """The paper's correlations beside ours, a row a layer."""
+    seeds = group(folder)
+    kinds = {
+        "r_weights": paper.R_WEIGHTS,
+        "r_permuted": paper.R_PERMUTED,
+        "r_activations": paper.R_ACTIVATIONS,
+    }
+    heads = [
+        "layer",
+        "Fig 3: paper",
+        "ours",
+        "Fig 4 right: paper",
+        "ours",
+        "Fig 5: paper",
+        "ours",
+        "predicted",
+        "flips",
+    ]
+    rows = []
+    for layer in seeds[0].layers:
+        cells = [layer]
+        for key, published in kinds.items():
+            cells += [
+                f"{published[layer]:.2f}" if layer in published else "-",
+                mean(p.layers[layer][key] for p in seeds),
+            ]
+        rows.append(
+            cells + [mean(p.layers[layer][key] for p in seeds) for key in ("r_predicted", "sign_flips")]
+        )
+    return markdown(heads, rows)
+
+
+def angles(folder):
+    """Angles, their spread and what Gaussian weights would show, a row a layer."""
+    seeds = group(folder)
+    columns = {"angle": "angle_mean_deg", "spread": "angle_std_deg", "Gaussian": "angle_theory_deg",
+               "σ of the weights": "latent_std", "zeros": "zeros"}  # fmt: skip
+    rows = [
+        [layer, str(row["d"])]
+        + [
+            mean((p.layers[layer][key] for p in seeds), 3 if key in ("latent_std", "zeros") else 2)
+            for key in columns.values()
+        ]
+        for layer, row in seeds[0].layers.items()
+    ]
+    return markdown(["layer", "d", *columns], rows)
+
+
+def unbinarized(folder):
+    """Accuracy, in %, with quantizers taken out and batch norm refitted, a row a network."""
+    seeds = group(folder)
+    rows = [
+        [what, layer, mean(100 * p.unbinarized[what, layer] for p in seeds)]
+        for what, layer in seeds[0].unbinarized
+    ]
+    return markdown(["continuous", "layer", "accuracy, %"], rows)
+
+
+def summary(folder):
+    """What the paper says in single numbers, beside ours."""
+    seeds = group(folder)
+    lost = [100 * (p.unbinarized["kernels", "none"] - p.unbinarized["kernels", "all"]) for p in seeds]
+    rows = [
+        [f"variance in {n} components of the first layer's patches", f"{100 * share:.1f} %",
+         mean((100 * p.metrics["patch_variance"][str(n)] for p in seeds), 1) + " %"]
+        for n, share in paper.PATCH_VARIANCE.items()
+    ]  # fmt: skip
+    slopes = [_spread_slope(p.layers.values()) for p in seeds]
+    rows.append(["slope of log spread of the angle against log d (Fig 2c)", "-0.5", mean(slopes, 2)])
+    rows.append(["accuracy lost with continuous kernels, points", f"{100 * paper.CONTINUOUS_KERNELS_COST:.0f}",
+                 mean(lost, 1)])  # fmt: skip
+    return markdown(["", "paper", "ours"], rows)
+
+
+def _spread_slope(layers):
+    """Least squares slope over the convolutions, as in the paper's figure."""
+    convolutions = [row for row in layers if row["layer"].startswith("conv")]
+    d, spread = ([math.log(row[key]) for row in convolutions] for key in ("d", "angle_std_deg"))
+    return statistics.linear_regression(d, spread).slope
+
+
+TABLES = {f.__name__: f for f in (list_of_runs, correlations, angles, unbinarized, summary)}
+
+
+def filled(text, folder):
+    """A Markdown text with every table as the folders of groups have it now."""
+
+    def fill(match):
+        name, *groups = match[2].split()
+        if name not in TABLES:
+            raise runs.RunError(f"expected a table among {', '.join(TABLES)}, received {name!r}")
+        return f"{match[1]}{TABLES[name](*(folder / group for group in groups))}{match[3]}"
+
+    return TABLE.sub(fill, text)
+
+
+def main():
+    """Write or check as the command line says."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("action", choices=("write", "check"))
+    parser.add_argument("--folder", type=Path, default=Path("results"), metavar="DIR",
+                        help="with README.md and the groups (default: %(default)s)")  # fmt: skip
+    args = parser.parse_args()
+    path = args.folder / "README.md"
+    old = path.read_text()
+    new = filled(old, args.folder)
+    if args.action == "write":
+        runs.write_atomic(path, new.encode())
+        print(f"wrote {path}: {len(TABLE.findall(new))} tables")
+    elif new != old:
+        raise runs.RunError(f"{path}: expected the tables that the folders give, received others; "
+                            "run python tools/results.py write")  # fmt: skip
+    return 0
+
+
+if __name__ == "__main__":
+    run_program("results.py", main)
