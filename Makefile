@@ -5,7 +5,9 @@
 # make report      write both notebooks, as they were last executed, as pages that open offline (report/)
 # make lock        pin what requirements-dev.txt needs, with hashes (requirements.lock); keeps the pins that still fit
 # make audit       look for known vulnerabilities in the pinned packages; asks PyPI
-# make bench       measure the training speed; LARQ=PYTHON: beside Larq's, installed in that interpreter's environment
+# make bench       measure training, analysis, sampling and start-up, half an hour on an idle machine;
+#                  LARQ=PYTHON: training beside Larq's, installed in that interpreter's environment
+# make bench-accuracy   train MNIST and part of CIFAR-10 in float32 and bfloat16, three seeds each; needs the data
 # Each target but lock and audit first makes .venv and installs requirements.lock, if that has not been done.
 
 PYTHON ?= python3
@@ -13,7 +15,7 @@ PY := .venv/bin/python
 # Wheels alone: to build a package would run code that no hash covers.
 PIP_FLAGS := --quiet --disable-pip-version-check --only-binary :all:
 
-.PHONY: demo test lint notebooks report bench setup lock audit clean
+.PHONY: demo test lint notebooks report bench bench-accuracy setup lock audit clean
 
 setup: .venv/.installed
 
@@ -59,6 +61,12 @@ report: setup
 
 bench: setup
 	$(PY) benchmarks/training_speed.py $(if $(LARQ),--larq $(LARQ))
+	$(PY) benchmarks/analysis_speed.py
+	$(PY) benchmarks/sampling_speed.py
+	$(PY) benchmarks/startup.py
+
+bench-accuracy: setup
+	$(PY) benchmarks/precision_accuracy.py
 
 clean:
 	rm -rf .venv .tools runs/demo report .pytest_cache .ruff_cache .hypothesis
