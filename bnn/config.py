@@ -14,10 +14,15 @@ PRECISIONS = ("auto", "float32", "bfloat16")
 SCHEDULES = ("exponential", "cosine")
 AUGMENTATIONS = ("none", "crops", "flips-and-crops")
 FIRST_LAYERS = ("quantized", "real", "rotated")
+# Of gradients; "ste" is the straight-through estimator, with the levels and the threshold that are set.
+ESTIMATORS = {
+    "ste": (2, 3), "approx_sign": (2,), "swish_sign": (2,), "identity_sign": (2,), "stochastic_sign": (2,),
+    "magnitude_aware_sign": (2,), "optimal_ternary": (3,),
+}  # fmt: skip
 MAX_SIZE = 65_536  # of a layer or an image's side: beyond it stands a slip, not a network
 MAX_COUNT = 10**9  # of images in a batch, epochs
 # Settings that earlier runs do not have: their default.
-LATER = {"log_geometry", "first_layer", "clip", "schedule", "warmup", "augment"}
+LATER = {"log_geometry", "first_layer", "clip", "schedule", "warmup", "augment", "estimator"}
 
 
 class ConfigError(ValueError):
@@ -58,6 +63,8 @@ class ModelConfig:
     )
     levels: int = setting(2, "2: binary weights and activations; 3: ternary", choices=(2, 3))
     threshold: float = setting(0.0, "ternary: values of at most this size become 0; in [0, 1)")
+    estimator: str = setting("ste", "how gradients pass the quantizers; ste: straight through; README.md: the others",
+                             choices=tuple(ESTIMATORS))  # fmt: skip
     continuous: bool = setting(False, "train the real-valued twin: no quantizer, hard tanh for sign")
     first_layer: str = setting(
         "quantized",
@@ -93,6 +100,13 @@ class ModelConfig:
         expect(self.first_layer == "quantized" or not self.continuous, "first_layer",
                "quantized, the default, in a continuous net, which has no quantizer", self.first_layer)  # fmt: skip
         expect(self.clip > 0, "clip", "a positive number", self.clip)
+        expect(self.estimator in ESTIMATORS, "estimator", f"one of {', '.join(ESTIMATORS)}", self.estimator)
+        expect(self.levels in ESTIMATORS[self.estimator], "levels",
+               f"{ESTIMATORS[self.estimator][0]} with the estimator {self.estimator}", self.levels)  # fmt: skip
+        expect(self.estimator == "ste" or self.threshold == 0, "threshold",
+               f"none with the estimator {self.estimator}, which sets its own", self.threshold)  # fmt: skip
+        expect(self.estimator == "ste" or not self.continuous, "estimator", "ste, the default, in a continuous net",
+               self.estimator)  # fmt: skip
         expect(0 <= self.bn_decay < 1, "bn_decay", "a value in [0, 1)", self.bn_decay)
 
     @property

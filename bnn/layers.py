@@ -36,7 +36,30 @@ class WeightClip(keras.constraints.Constraint):
         return {"limit": self.limit}
 
 
-class _QuantLayer(keras.Layer):
+class _Quantizing(keras.Layer):
+    """A layer whose quantizer may draw random numbers; saved and loaded, it goes on with the numbers that come next.
+
+    Keras keeps the state of a SeedGenerator out of saved files.
+    """
+
+    def _apply(self, quantizer, x, dtype, training):
+        return kernels.quantize(quantize.for_training(quantizer) if training else quantizer, x, dtype)
+
+    def save_own_variables(self, store):
+        """Save the weights, and where the random numbers have got to."""
+        super().save_own_variables(store)
+        if self.seed_generator is not None:
+            store["seed_generator"] = self.seed_generator.state
+
+    def load_own_variables(self, store):
+        """Load what `save_own_variables` saved."""
+        own = {name: store[name] for name in store.keys()}  # noqa: SIM118, it is no whole mapping
+        if self.seed_generator is not None:
+            self.seed_generator.state.assign(own.pop("seed_generator"))
+        super().load_own_variables(own)
+
+
+class _QuantLayer(_Quantizing):
     """A layer that multiplies its input by a quantized kernel; the latent kernel is real and stays float32."""
 
     def __init__(self, kernel_quantizer, kernel_initializer="glorot_uniform", clip=1.0, **kwargs):
@@ -44,6 +67,7 @@ class _QuantLayer(keras.Layer):
         self.kernel_quantizer = quantize.get(kernel_quantizer)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.kernel_clip = WeightClip(clip)
+        self.seed_generator = getattr(self.kernel_quantizer, "seed_generator", None)
 
     def _add_kernel(self, shape):
         # No autocast: rounded to bfloat16 first, a weight just above the threshold would fall on it.
@@ -52,15 +76,15 @@ class _QuantLayer(keras.Layer):
             autocast=False,
         )  # fmt: skip
 
-    def quantized_kernel(self):
+    def quantized_kernel(self, training=False):
         """The kernel w_b that the layer multiplies by, in the layer's compute dtype."""
         if self.kernel_quantizer is None:
             return ops.cast(self.kernel, self.compute_dtype)
-        return kernels.quantize(self.kernel_quantizer, self.kernel, self.compute_dtype)
+        return self._apply(self.kernel_quantizer, self.kernel, self.compute_dtype, training)
 
-    def call(self, inputs):
+    def call(self, inputs, training=False):
         """The product of the input with the quantized kernel."""
-        return self.product(inputs, self.quantized_kernel())
+        return self.product(inputs, self.quantized_kernel(training))
 
     def get_config(self):
         """Arguments of the constructor."""
@@ -202,7 +226,7 @@ class Rotation(keras.Layer):
 
 
 @keras.saving.register_keras_serializable("bnn")
-class QuantActivation(keras.Layer):
+class QuantActivation(_Quantizing):
     """Quantize activations; shape and dtype stay.
 
     Args:
@@ -213,12 +237,13 @@ class QuantActivation(keras.Layer):
     def __init__(self, quantizer=None, **kwargs):
         super().__init__(**kwargs)
         self.quantizer = quantize.get(quantizer)
+        self.seed_generator = getattr(self.quantizer, "seed_generator", None)
 
-    def call(self, inputs):
+    def call(self, inputs, training=False):
         """The quantized activations."""
         if self.quantizer is None:
             return ops.clip(inputs, -1, 1)
-        return kernels.quantize(self.quantizer, inputs, inputs.dtype)
+        return self._apply(self.quantizer, inputs, inputs.dtype, training)
 
     def compute_output_shape(self, input_shape):
         """The input's shape."""

@@ -5,7 +5,23 @@ import math
 import keras
 
 from bnn.layers import BatchNorm, QuantActivation, QuantConv2D, QuantDense, Rotation
-from bnn.quantize import Sign, Ternary
+from bnn.quantize import (
+    BEST_RATIO,
+    ApproxSign,
+    IdentitySign,
+    MagnitudeAwareSign,
+    OptimalTernary,
+    Sign,
+    StochasticSign,
+    SwishSign,
+    Ternary,
+)
+
+# What activations are binarized with, if not by `Sign`.
+SIGNS = {
+    "approx_sign": ApproxSign, "swish_sign": SwishSign, "identity_sign": IdentitySign,
+    "stochastic_sign": StochasticSign,
+}  # fmt: skip
 
 
 def build_model(config, precision="float32"):
@@ -43,11 +59,29 @@ def build_model(config, precision="float32"):
     return keras.Model(inputs, scores, name=config.kind)
 
 
-def quantizer(config):
-    """The quantizer of `config`'s kernels and activations, None for the continuous twin."""
+def kernel_quantizer(config):
+    """A quantizer for one of `config`'s kernels, None for the continuous twin.
+
+    Most estimators are about activations, and leave kernels to the straight-through one: of a latent kernel clipped
+    to [-1, 1], weights that reach 1 could not leave it again by a derivative that is 0 there.
+    """
     if config.continuous:
         return None
-    return Sign() if config.levels == 2 else Ternary(config.threshold)
+    if config.levels == 3:
+        return OptimalTernary() if config.estimator == "optimal_ternary" else Ternary(config.threshold)
+    return MagnitudeAwareSign() if config.estimator == "magnitude_aware_sign" else Sign()
+
+
+def activation_quantizer(config):
+    """A quantizer for one layer of `config`'s activations, None for the continuous twin.
+
+    The best threshold for activations is a constant: batch norm without a scale gives them the deviation 1.
+    """
+    if config.continuous:
+        return None
+    if config.levels == 3:
+        return Ternary(BEST_RATIO if config.estimator == "optimal_ternary" else config.threshold)
+    return SIGNS.get(config.estimator, Sign)()
 
 
 def _convolution(x, filters, config, name, dtype):
@@ -68,8 +102,8 @@ def _dense(x, units, config, name, dtype):
 
 def _options(config, name, dtype):
     """Arguments that the network's quantized layers share."""
-    kernel_quantizer = None if _first(config, name) == "real" else quantizer(config)
-    return {"kernel_quantizer": kernel_quantizer, "clip": config.clip, "name": name, "dtype": dtype}
+    quantizer = None if _first(config, name) == "real" else kernel_quantizer(config)
+    return {"kernel_quantizer": quantizer, "clip": config.clip, "name": name, "dtype": dtype}
 
 
 def _first(config, name):
@@ -79,4 +113,4 @@ def _first(config, name):
 
 def _norm_and_quantize(x, config, name, dtype):
     x = BatchNorm(config.bn_decay, name=f"{name}_norm", dtype=dtype)(x)
-    return QuantActivation(quantizer(config), name=f"{name}_activation", dtype=dtype)(x)
+    return QuantActivation(activation_quantizer(config), name=f"{name}_activation", dtype=dtype)(x)

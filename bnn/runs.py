@@ -194,7 +194,8 @@ def default_name(model, training):
         for name, values in (("conv", model.conv), ("fc", model.fc))
         if values
     ]
-    kind = f"{model.kind}{model.threshold}" if model.levels == 3 else model.kind
+    kind = model.kind if model.estimator == "ste" else model.estimator
+    kind += str(model.threshold) if kind == "ternary" else ""
     parts = [training.data_set, kind, *sizes, f"{training.epochs}epochs", f"seed{training.seed}"]
     return "-".join(parts + ["debug"] * training.debug)
 

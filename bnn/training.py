@@ -87,9 +87,9 @@ def one_hot(labels):
 
 
 def quantized_kernels(model):
-    """Every quantized layer's kernel at its present values, a dict from layer name to an int8 array."""
+    """The signs of every quantized layer's kernel, a dict from layer name to an int8 array of -1, 0 and 1."""
     return {
-        layer.name: keras.ops.convert_to_numpy(layer.kernel_quantizer(layer.kernel)).astype(np.int8)
+        layer.name: np.sign(keras.ops.convert_to_numpy(layer.kernel_quantizer(layer.kernel))).astype(np.int8)
         for layer in model.layers
         if getattr(layer, "kernel_quantizer", None) is not None
     }

@@ -16,7 +16,11 @@ TINY = (
     "--data_set", "mnist-5k", "--conv", "8", "8", "--max_pool", "1", "1", "--fc", "16",
     "--batch_size", "10", "--epochs", "3", "--deterministic",
 )  # fmt: skip
-KINDS = {"binary": {}, "ternary": {"levels": 3, "threshold": 0.1}, "continuous": {"continuous": True}}
+KINDS = {
+    "binary": {}, "ternary": {"levels": 3, "threshold": 0.1}, "continuous": {"continuous": True},
+    "stochastic": {"estimator": "stochastic_sign"}, "magnitude-aware": {"estimator": "magnitude_aware_sign"},
+    "optimal ternary": {"levels": 3, "estimator": "optimal_ternary"},
+}  # fmt: skip
 
 
 def command(program, *args):

@@ -82,6 +82,8 @@ def test_default_names_are_readable_and_differ():
     dense = ModelConfig(conv=(), max_pool=(), fc=(8,), levels=3, threshold=0.02)
     training = TrainConfig(data_set="MNIST", seed=3, epochs=2, debug=True)
     assert runs.default_name(dense, training) == "MNIST-ternary0.02-fc8-2epochs-seed3-debug"
+    other = ModelConfig(conv=(), max_pool=(), fc=(8,), estimator="approx_sign")
+    assert runs.default_name(other, TrainConfig(epochs=1)) == "cifar-10-approx_sign-fc8-1epochs-seed0"
     bare = ModelConfig(conv=(), max_pool=(), fc=(), continuous=True)
     assert runs.default_name(bare, TrainConfig(epochs=1)) == "cifar-10-continuous-1epochs-seed0"
 

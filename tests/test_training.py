@@ -256,7 +256,7 @@ def test_signals_in_mid_epoch_save_and_the_rest_follows_exactly(tmp_path, data, 
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
 
 
-@pytest.mark.parametrize("kind", ["ternary", "continuous"])
+@pytest.mark.parametrize("kind", ["ternary", "continuous", "stochastic", "magnitude-aware"])
 def test_other_kinds_go_on_exactly_too(tmp_path, data, monkeypatch, kind):
     model, undisturbed = start(tmp_path / "whole", data, kind, epochs=1)
     training.train(model, undisturbed, data)
