@@ -35,7 +35,8 @@ def parse(argv=None):
     flag("--resume", type=Path, metavar="RUN", help="go on with an interrupted run, with its own settings")
     flag("--init_from", type=Path, metavar="RUN", help="start from the weights of a run of the same network")
     flag("--tensorboard", action="store_true", help="write TensorBoard events to the run directory")
-    options = parser.parse_args(argv)
+    argv = sys.argv[1:] if argv is None else [*map(str, argv)]
+    options = parser.parse_args(argv, argparse.Namespace(command=["train.py", *argv]))
     given = {name: vars(options).pop(name) for name in SETTINGS if name in options}
     if options.resume and (options.run_dir or options.overwrite or options.init_from):
         parser.error(
@@ -44,9 +45,16 @@ def parse(argv=None):
     return {k: tuple(v) if isinstance(v, list) else v for k, v in given.items()}, options
 
 
-def main():
-    """Train as the command line says."""
-    given, options = parse()
+def main(argv=None):
+    """Train as the command line says.
+
+    Args:
+        argv: list of arguments; None: those of the process.
+
+    Returns:
+        int, the exit code.
+    """
+    given, options = parse(argv)
     run, data_set, model = resume(options.resume, given) if options.resume else start(given, options)
     from bnn import runs, training
 
@@ -85,9 +93,8 @@ def start(given, options):
     if options.init_from:
         runs.open_run(options.init_from).copy_weights(model)
     folder = options.run_dir or Path("runs") / runs.default_name(model_config, train_config)
-    command = [Path(sys.argv[0]).name, *sys.argv[1:]]
     overwrite = options.overwrite or (train_config.debug and not options.run_dir)
-    run = runs.create(folder, model_config, train_config, data_set, command, overwrite)
+    run = runs.create(folder, model_config, train_config, data_set, options.command, overwrite)
     if options.init_from:
         model.optimizer.build(model.trainable_variables)
         run.save_model(

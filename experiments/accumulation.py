@@ -1,0 +1,88 @@
+"""Do the errors of binarization accumulate when all layers are replaced at once?
+
+A reviewer of the paper asked. Trains a binary network and compares it with copies that multiply by the latent weights:
+in one layer, or in all. Batch norm is measured anew in each copy. r is the correlation, at every layer, of what the
+copy and the network itself give there after batch norm; in the last layer these are the scores.
+"""
+
+from bnn.console import run_program
+from experiments import runner
+
+REFIT_IMAGES = 2000
+BATCH = 100
+
+
+def measure(experiment):
+    """Train, replace and compare: (rows, figure)."""
+    from bnn import ablation
+    from bnn.refit import refit_batch_norm
+
+    run, data = experiment.trained("binary"), experiment.data()
+    model = run.load_model("last")
+    names, _ = ablation.quantized_layers(model)
+    original, rows = None, []
+    for replaced, kernels in {"none": [], **{name: [name] for name in names}, "all": names}.items():
+        print(f"replacing the kernels of: {replaced}")
+        copy = ablation.unbinarized(model, kernels)
+        refit_batch_norm(copy, data.train.images[:REFIT_IMAGES])
+        original = original or copy
+        accuracy = float(runner.correct(copy, data.test).mean())
+        compared = compare(original, copy, data.test.images[: experiment.analysed])
+        rows += [{"replaced": replaced, "test_accuracy": accuracy, **row} for row in compared]
+    return rows, draw(rows, names)
+
+
+def compare(model, other, images):
+    """How far two networks agree after each batch norm, a list of dicts with "layer", "r" and "sign_flips"."""
+    import keras
+
+    from bnn.layers import BatchNorm
+    from bnn.streaming import CorrelationStatistics
+
+    norms = [layer.name for layer in model.layers if isinstance(layer, BatchNorm)]
+    taps = [
+        keras.Function(network.inputs, [network.get_layer(name).output for name in norms])
+        for network in (model, other)
+    ]
+    statistics = [CorrelationStatistics() for _ in norms]
+    for start in range(0, len(images), BATCH):
+        batch = images[start : start + BATCH]
+        for pair, ours, theirs in zip(statistics, *(tap([batch]) for tap in taps), strict=True):
+            pair.update(*(keras.ops.convert_to_numpy(keras.ops.cast(x, "float32")) for x in (ours, theirs)))
+    return [
+        {"layer": name.removesuffix("_norm"), "r": float(pair.r), "sign_flips": float(pair.sign_flips)}
+        for name, pair in zip(norms, statistics, strict=True)
+    ]
+
+
+def draw(rows, names):
+    """The agreement layer by layer, and the accuracy of each copy."""
+    from bnn import plots
+
+    r = {(row["replaced"], row["layer"]): row["r"] for row in rows}
+    accuracy = {row["replaced"]: row["test_accuracy"] for row in rows}
+    figure, (left, right) = plots.figure(2, height=4.2)
+    for i, name in enumerate(names[:-1]):
+        later = range(i, len(names))
+        label = "" if i else "one layer, seen in the later ones"
+        left.plot(later, [r[name, names[j]] for j in later], ":", color=plots.GREY, linewidth=1, label=label)
+    left.plot([r[name, name] for name in names], "o-", color=plots.BLUE, label="this layer alone")
+    left.plot([r["all", name] for name in names], "D-", color=plots.ORANGE, label="all layers")
+    left.set(ylabel="r with the binary network", title="with latent kernels in")
+    left.set_xticks(range(len(names)), names, rotation=60)
+    plots.legend_below(figure, left, columns=3)
+    replaced = [*names, "all"]
+    right.plot([accuracy[name] for name in replaced], "o", color=plots.BLUE)
+    plots.reference(right, accuracy["none"], "binary network", axis="y", align="right")
+    right.set(ylabel="test accuracy", title="with latent kernels in")
+    right.set_xticks(range(len(replaced)), replaced, rotation=60)
+    return figure
+
+
+def main(argv=None):
+    """Do the experiment as the command line says."""
+    return runner.perform(runner.begin("accumulation", __doc__, 30, argv), measure)
+
+
+if __name__ == "__main__":
+    run_program("accumulation", main)

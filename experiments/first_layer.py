@@ -1,0 +1,67 @@
+"""Should the first layer be binary, real, or binary behind a fixed random rotation of its input?
+
+The paper advises either of the latter two, without numbers. Trains each kind from several seeds, and measures the test
+accuracy and, in the first layer, the correlation r of dot products with the binarized and with the latent kernel.
+A real kernel is not binarized: its r is 1.
+"""
+
+from bnn.console import run_program
+from experiments import runner
+
+SEEDS = 3
+
+
+def measure(experiment):
+    """Train every kind from every seed, and measure: (rows, figure)."""
+    from bnn import report
+    from bnn.config import FIRST_LAYERS
+
+    data, rows = experiment.data(), []
+    first_seed = experiment.settings["seed"]
+    for seed in range(first_seed, first_seed + (1 if experiment.quick else SEEDS)):
+        for kind in FIRST_LAYERS:
+            run = experiment.trained(f"{kind}-seed{seed}", first_layer=kind, seed=seed)
+            model = run.load_model("last")
+            layer = report.analyze(model, data.test.images[: experiment.analysed])[0].statistics()
+            names = (
+                "layer",
+                "d",
+                "angle_mean_deg",
+                "angle_theory_deg",
+                "r_weights",
+                "r_permuted",
+                "sign_flips",
+            )
+            rows.append(
+                {
+                    "first_layer": kind,
+                    "seed": seed,
+                    "test_accuracy": float(runner.correct(model, data.test).mean()),
+                }
+                | {name: layer[name] for name in names}
+            )
+    return rows, draw(rows)
+
+
+def draw(rows):
+    """Accuracy and r of each kind, a point a seed."""
+    from bnn import plots
+
+    kinds = list(dict.fromkeys(row["first_layer"] for row in rows))
+    figure, axes = plots.figure(2)
+    labels = {"test_accuracy": "test accuracy", "r_weights": "r of the first layer"}
+    for ax, (name, label) in zip(axes, labels.items(), strict=True):
+        for row in rows:
+            plots.points(ax, [kinds.index(row["first_layer"])], [row[name]], colour=plots.BLUE)
+        ax.set(ylabel=label, xlim=(-0.5, len(kinds) - 0.5))
+        ax.set_xticks(range(len(kinds)), kinds)
+    return figure
+
+
+def main(argv=None):
+    """Do the experiment as the command line says."""
+    return runner.perform(runner.begin("first_layer", __doc__, 10, argv), measure)
+
+
+if __name__ == "__main__":
+    run_program("first_layer", main)

@@ -1,0 +1,86 @@
+"""How do the angle and the latent weights depend on the learning rate, and on the clip?
+
+A reviewer of the paper asked. Trains a binary network for each learning rate and each clip of the latent weights,
+all from the same start. Latent weights start uniform, which gives 30 degrees whatever their size; 37 is Gaussian.
+"""
+
+import numpy as np
+
+from bnn.console import run_program
+from experiments import runner
+
+RATES = (1e-4, 1e-3, 1e-2, 1e-1)
+CLIPS = (0.1, 1.0, 10.0)
+FALL = 0.01  # the rate after the last epoch, in parts of the first
+
+
+def measure(experiment):
+    """Train, and measure every layer: (rows, figure)."""
+    rates, clips = (RATES[1:2], CLIPS[:2]) if experiment.quick else (RATES, CLIPS)
+    data, rows, weights = experiment.data(), [], {}
+    for clip in clips:
+        for rate in rates:
+            run = experiment.trained(
+                f"rate{rate:g}-clip{clip:g}", lr_start=rate, lr_end=rate * FALL, clip=clip
+            )
+            found, latent = measured(run, data, experiment.analysed)
+            rows += [{"learning_rate": rate, "clip": clip, **row} for row in found]
+            weights |= {(rate, clip, layer): values for layer, values in latent.items()}
+    return rows, draw(rows, weights, rates, clips)
+
+
+def measured(run, data, images):
+    """What a trained network's layers show: (rows, dict from layer to its latent weights)."""
+    from bnn import report
+
+    model = run.load_model("last")
+    accuracy, rows, latent = float(runner.correct(model, data.test).mean()), [], {}
+    for layer in report.analyze(model, data.test.images[:images]):
+        row = layer.statistics()
+        latent[layer.name] = np.ravel(model.get_layer(layer.name).kernel)
+        size = np.abs(latent[layer.name])
+        names = ("layer", "d", "angle_mean_deg", "angle_theory_deg", "r_weights", "sign_flips", "latent_std")
+        rows.append(
+            {"test_accuracy": accuracy}
+            | {name: row[name] for name in names}
+            | {
+                "at_clip": float(np.mean(size >= 0.999 * run.model.clip)),
+                "beyond_one": float(np.mean(size > 1)),
+            }
+        )
+    return rows, latent
+
+
+def draw(rows, weights, rates, clips):
+    """A row of panels a clip: the angle of each layer against the rate, and one layer's latent weights."""
+    from bnn import plots
+
+    layers = list(dict.fromkeys(row["layer"] for row in rows))
+    shown = layers[len(layers) // 2]
+    figure, axes = plots.figure(2, len(clips), squeeze=False)
+    for (left, right), clip in zip(axes, clips, strict=True):
+        for layer, colour in zip(layers, plots.sequence(len(layers)), strict=True):
+            angles = [row["angle_mean_deg"] for row in rows if (row["layer"], row["clip"]) == (layer, clip)]
+            left.plot(rates, angles, "o-", color=colour, label=layer)
+        plots.reference(left, 37.07, "Gaussian", axis="y", align="right")
+        plots.reference(left, 30, "uniform", axis="y", align="right")
+        left.set(xscale="log", xlabel="learning rate", ylabel="angle (degrees)", title=f"clip {clip:g}")
+        for rate, colour in zip(rates, plots.sequence(len(rates)), strict=True):
+            values = weights[rate, clip, shown]
+            scaled = values / values.std()
+            right.hist(
+                scaled, np.linspace(-4, 4, 81), density=True, histtype="step", color=colour, label=f"{rate:g}"
+            )
+        right.set(yscale="log", xlabel=f"latent weights of {shown}, in standard deviations", ylabel="density")
+        right.legend(title="learning rate", loc="upper left", bbox_to_anchor=(1, 1))
+    plots.legend_below(figure, axes[0, 0], columns=4)
+    return figure
+
+
+def main(argv=None):
+    """Do the experiment as the command line says."""
+    return runner.perform(runner.begin("learning_rate", __doc__, 8, argv), measure)
+
+
+if __name__ == "__main__":
+    run_program("learning_rate", main)

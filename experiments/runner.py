@@ -1,0 +1,181 @@
+"""What the experiments share: flags, a small network, trainings that go on where they stopped, tables and figures."""
+
+import argparse
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+import train
+from bnn import backend, datasets, runs
+from bnn.config import settings_for
+from bnn.runs import RunError
+
+ROOT = Path(__file__).resolve().parent.parent
+DATA_SETS = ("cifar-10", "MNIST", "mnist-5k")
+# The paper's network, narrow enough for a hundred epochs of CIFAR-10 in about an hour on two cores.
+NARROW = {"conv": (32, 32, 64, 64, 128, 128), "fc": (256,)}
+SMOKE = {"data_set": "mnist-5k", "conv": (4, 4), "max_pool": (1, 1), "fc": (8,), "epochs": 2, "debug": True}
+
+
+class Interrupted(Exception):
+    """A training was asked to stop, and has saved."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """An experiment as its command line wants it.
+
+    Attributes:
+        name: str.
+        settings: dict from train.py's flags to values, for all its trainings.
+        quick: whether this is a smoke test.
+        runs: Path of the folder with a run directory for each training.
+        results: Path of the folder for table and figure.
+        analysed: int, test images that statistics are over.
+    """
+
+    name: str
+    settings: dict
+    quick: bool
+    runs: Path
+    results: Path
+    analysed: int
+
+    def data(self):
+        """The DataSet of the trainings."""
+        return datasets.load(self.settings["data_set"])
+
+    def trained(self, name, **changes):
+        """The run of a training, which is begun, or gone on with, or left as it is if it is finished.
+
+        Args:
+            name: str, of the run directory.
+            **changes: settings beside or instead of the experiment's.
+
+        Returns:
+            Run
+
+        Raises:
+            Interrupted: SIGINT or SIGTERM came; the training has saved.
+            RunError: the run directory holds a run of other settings.
+        """
+        import keras
+
+        given, folder = self.settings | changes, self.runs / name
+        arguments = [*flags(given), "--run_dir", folder]
+        if (folder / "config.json").is_file():
+            run = runs.open_run(folder)
+            expect_settings(run, given)
+            if run.log() and run.log()[-1]["epoch"] == run.training.epochs:
+                print(f"{folder}: is finished")
+                return run
+            arguments = ["--resume", folder]
+        keras.utils.clear_session()
+        if train.main(arguments):
+            raise Interrupted
+        return runs.open_run(folder)
+
+    def write(self, rows, figure):
+        """Write the table, rows with the same keys, and the figure, and say where."""
+        self.results.mkdir(parents=True, exist_ok=True)
+        table, picture = (self.results / f"{self.name}.{suffix}" for suffix in ("csv", "png"))
+        runs.write_csv(table, list(rows[0]), [{k: rounded(v) for k, v in row.items()} for row in rows])
+        figure.savefig(picture)
+        print(f"wrote {table} and {picture}")
+
+
+def begin(name, description, epochs, argv=None):
+    """The Experiment of a command line.
+
+    Args:
+        name: str.
+        description: str, for --help: the script's docstring.
+        epochs: int, of each training unless --epochs says otherwise.
+        argv: list of arguments; None: those of the process.
+    """
+    parser = argparse.ArgumentParser(
+        prog=f"python -m experiments.{name}",
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    here = "cifar-10" if (datasets.DATA_FOLDER / "cifar-10-batches-py").is_dir() else "mnist-5k"
+    flag = parser.add_argument
+    flag("--data_set", choices=DATA_SETS, default=here, help="default: cifar-10 if downloaded, else mnist-5k")
+    flag("--epochs", type=int, default=epochs, metavar="N", help="of each training (default: %(default)s)")
+    flag("--seed", type=int, default=0, metavar="N", help="of the first training (default: %(default)s)")
+    flag("--paper_network", action="store_true",
+         help="cifar-10: the paper's widths, a step of which takes many times longer")  # fmt: skip
+    flag("--runs", type=Path, metavar="DIR", help=f"run directories (default: runs/experiments/{name})")
+    flag("--results", type=Path, metavar="DIR", help="table and figure (default: results/experiments)")
+    flag("--quick", action="store_true",
+         help="smoke test: tiny networks, 500 digits, in runs/experiments/quick; the results mean nothing")  # fmt: skip
+    options = parser.parse_args(argv)
+    if options.quick:
+        settings, place = SMOKE, ROOT / "runs" / "experiments" / "quick"
+        folders = (place / name, place)
+    else:
+        narrow = options.data_set == "cifar-10" and not options.paper_network
+        settings = (NARROW if narrow else {}) | {"data_set": options.data_set, "epochs": options.epochs}
+        folders = (ROOT / "runs" / "experiments" / name, ROOT / "results" / "experiments")
+    return Experiment(
+        name, settings | {"seed": options.seed}, options.quick,
+        options.runs or folders[0], options.results or folders[1], 50 if options.quick else 500,
+    )  # fmt: skip
+
+
+def perform(experiment, measure):
+    """Do an experiment and write what it gave; an interruption loses nothing.
+
+    Args:
+        experiment: Experiment.
+        measure: function from it to (rows of the table, figure).
+
+    Returns:
+        int, the exit code.
+    """
+    backend.load()
+    from bnn import plots
+
+    try:
+        with plots.style():
+            experiment.write(*measure(experiment))
+    except (Interrupted, KeyboardInterrupt):
+        print("interrupted; the same command goes on")
+        return 128 + signal.SIGINT
+    return 0
+
+
+def correct(model, split, batch_size=200):
+    """Which images of a Split a network names right, (n,) bool array; for networks that are used once or twice."""
+    import keras
+
+    # Not `predict`, which compiles a function for each network.
+    parts = np.array_split(split.images, -(-len(split) // batch_size))
+    scores = np.concatenate([keras.ops.convert_to_numpy(model(part, training=False)) for part in parts])
+    return scores.argmax(axis=1) == split.labels
+
+
+def flags(given):
+    """Settings as train.py's arguments."""
+    arguments = []
+    for name, value in given.items():
+        values = value if isinstance(value, tuple) else () if value is True else (value,)
+        arguments += [f"--{name}", *map(str, values)]
+    return arguments
+
+
+def expect_settings(run, given):
+    """Raise a RunError unless a run was begun with the given settings."""
+    for expected, received in zip(settings_for(given), (run.model, run.training), strict=True):
+        for name, value in vars(expected).items():
+            found = getattr(received, name)
+            if found != value and (name, value) != ("precision", "auto"):
+                raise RunError(f"{run.folder}: expected a run with {name} {value}, received one with {found}; "
+                               "delete it, or give another --runs")  # fmt: skip
+
+
+def rounded(value):
+    """A number to as many digits as are worth keeping."""
+    return float(f"{value:.6g}") if isinstance(value, float) else value

@@ -1,0 +1,171 @@
+"""The experiments, at their smallest: what they train, measure, write, and how they go on after an interruption."""
+
+import csv
+import importlib
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from support import ROOT
+
+from bnn import datasets, runs
+from bnn.runs import RunError
+from bnn.training import Journal
+from experiments import accumulation, first_layer, improved, learning_rate, runner
+
+NAMES = sorted(
+    path.stem for path in (ROOT / "experiments").glob("*.py") if path.stem not in ("__init__", "runner")
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("experiments")
+
+
+def quick(module, folder):
+    """Do an experiment's smoke test; its table, with numbers as floats."""
+    name = module.__name__.rpartition(".")[2]
+    assert module.main(["--quick", "--runs", str(folder / name), "--results", str(folder)]) == 0
+    assert (folder / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    with (folder / f"{name}.csv").open(newline="") as file:
+        return [{key: number(value) for key, value in row.items()} for row in csv.DictReader(file)]
+
+
+def number(text):
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def test_learning_rate_and_clip(folder):
+    rows = quick(learning_rate, folder)
+    assert len(rows) == 2 * 4
+    for clip in (0.1, 1.0):
+        run = runs.open_run(folder / "learning_rate" / f"rate0.001-clip{clip:g}")
+        assert (run.training.lr_start, run.training.lr_end, run.model.clip) == (1e-3, 1e-5, clip)
+        model = run.load_model("last")
+        for row in rows:
+            if (row["clip"], row["learning_rate"]) == (clip, 1e-3):
+                w = np.ravel(model.get_layer(row["layer"]).kernel)
+                assert np.abs(w).max() <= clip
+                assert row["latent_std"] == pytest.approx(w.std(), rel=1e-4)
+                assert row["at_clip"] == pytest.approx(np.mean(np.abs(w) > 0.999 * clip), rel=1e-4)
+    assert any(row["at_clip"] > 0.1 for row in rows)
+
+
+def test_accumulation(folder):
+    rows = quick(accumulation, folder)
+    layers = ["conv_1", "conv_2", "dense_1", "dense_2"]
+    table = {(row["replaced"], row["layer"]): row for row in rows}
+    assert list(table) == [(replaced, layer) for replaced in ("none", *layers, "all") for layer in layers]
+    for i, replaced in enumerate(layers):
+        for j, layer in enumerate(layers):
+            r = table[replaced, layer]["r"]
+            assert r == 1 if j < i else 0 < r < 1
+    assert table["all", "conv_1"]["r"] == table["conv_1", "conv_1"]["r"]
+    assert all(row["r"] == 1 and row["sign_flips"] == 0 for row in rows if row["replaced"] == "none")
+
+
+@pytest.fixture(scope="module")
+def first_layers(folder):
+    """(table, folder) of the experiment on the first layer."""
+    return quick(first_layer, folder), folder
+
+
+def test_first_layer(first_layers):
+    rows, folder = first_layers
+    kinds = {row["first_layer"]: row for row in rows}
+    assert set(kinds) == {"quantized", "real", "rotated"}
+    assert (kinds["real"]["r_weights"], kinds["real"]["angle_mean_deg"]) == (1, 0)
+    assert {row["d"] for row in kinds.values()} == {9}
+    for kind in kinds:
+        assert runs.open_run(folder / "first_layer" / f"{kind}-seed0").model.first_layer == kind
+
+
+def test_improved(folder):
+    rows = quick(improved, folder)
+    assert [row["added"] for row in rows] == list(improved.DIGITS)
+    assert (rows[0]["gain"], rows[0]["gain_error"]) == (0, 0)
+    for row in rows:
+        assert row["gain"] == pytest.approx(100 * (row["test_accuracy"] - rows[0]["test_accuracy"]))
+    last = runs.open_run(folder / "improved" / "crops")
+    assert (last.training.schedule, last.training.warmup, last.training.augment) == ("cosine", 1, "crops")
+    assert last.model.first_layer == "real"
+
+
+def test_gains_have_the_standard_error_of_a_paired_difference():
+    right, paper = np.array([1, 1, 1, 0, 1, 0, 0, 1], bool), np.array([1, 0, 0, 0, 1, 1, 0, 1], bool)
+    row = improved.row("x", right, paper)
+    assert (row["test_accuracy"], row["gain"]) == (5 / 8, 12.5)
+    difference = np.array([0, 1, 1, 0, 0, -1, 0, 0])
+    assert row["gain_error"] == pytest.approx(100 * difference.std() / np.sqrt(8))
+
+
+# what they share
+
+
+def test_an_interrupted_experiment_goes_on(tmp_path, monkeypatch, capsys):
+    epochs = []
+    original = Journal.on_epoch_end
+
+    def counted(journal, epoch, logs=None):
+        epochs.append(epoch)
+        if len(epochs) == 1:
+            signal.raise_signal(signal.SIGINT)
+        return original(journal, epoch, logs)
+
+    monkeypatch.setattr(Journal, "on_epoch_end", counted)
+    arguments = ["--quick", "--runs", str(tmp_path / "runs"), "--results", str(tmp_path)]
+    assert accumulation.main(arguments) == 128 + signal.SIGINT
+    assert "interrupted; the same command goes on" in capsys.readouterr().out
+    assert not (tmp_path / "accumulation.csv").exists()
+    assert accumulation.main(arguments) == 0
+    assert epochs == [0, 1]
+    assert (tmp_path / "accumulation.csv").exists()
+
+
+def test_finished_trainings_are_left_alone_and_other_settings_refused(first_layers):
+    _, folder = first_layers
+    experiment = runner.Experiment("x", runner.SMOKE | {"seed": 0}, True, folder / "first_layer", folder, 20)
+    before = (folder / "first_layer" / "real-seed0" / "last.keras").stat().st_mtime_ns
+    run = experiment.trained("real-seed0", first_layer="real")
+    assert run.checkpoint("last").stat().st_mtime_ns == before
+    with pytest.raises(RunError, match="expected a run with first_layer real, received one with quantized"):
+        experiment.trained("quantized-seed0", first_layer="real")
+
+
+def test_correct_is_the_highest_score(first_layers):
+    model = runs.open_run(first_layers[1] / "first_layer" / "real-seed0").load_model("last")
+    test = datasets.load("mnist-5k").test[:70]
+    expected = model.predict(test.images, verbose=0).argmax(axis=1) == test.labels
+    np.testing.assert_array_equal(runner.correct(model, test, batch_size=30), expected)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_help_tells_the_question_and_loads_no_deep_learning(name):
+    command = [sys.executable, "-m", f"experiments.{name}", "--help"]
+    environment = os.environ | {"KERAS_BACKEND": "none such"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    question = importlib.import_module(f"experiments.{name}").__doc__.splitlines()[0]
+    assert question.endswith("?") and question in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "settings"),
+    [
+        (["--data_set", "cifar-10"], {"conv": (32, 32, 64, 64, 128, 128), "fc": (256,), "epochs": 8}),
+        (["--data_set", "cifar-10", "--paper_network", "--epochs", "3"], {"epochs": 3}),
+        (["--data_set", "mnist-5k", "--seed", "4"], {"seed": 4, "epochs": 8}),
+    ],
+)
+def test_flags_become_settings(arguments, settings):
+    made = runner.begin("learning_rate", learning_rate.__doc__, 8, arguments)
+    assert made.settings == {"data_set": arguments[1], "seed": 0} | settings
+    assert made.runs == ROOT / "runs" / "experiments" / "learning_rate"
+    assert made.results == ROOT / "results" / "experiments"
