@@ -34,7 +34,7 @@ class LayerReport:
         self.product, self.name = product, product.layer.name
         self.kernels = tuple(k.reshape(-1, k.shape[-1]) for k in (quantized, latent))
         quantizer = product.layer.kernel_quantizer
-        self.threshold = None if quantizer is None else quantizer.threshold
+        self.threshold = None if quantizer is None else quantizer.threshold_of(latent)
         self.angles = geometry.angle(*self.kernels, axis=0)
         self.weights, self.permuted, self.activations = (CorrelationStatistics() for _ in range(3))
         self.histograms = {}
@@ -65,7 +65,8 @@ class LayerReport:
     def _take(self, name, x, y):
         getattr(self, name).update(x, y)
         if name not in self.histograms:
-            lattice = 2.0 if self.product.before is not None else 0.0  # the step of a sum of +-1
+            signs = self.product.before is not None and np.isin(self.kernels[0], (-1, 0, 1)).all()
+            lattice = 2.0 if signs else 0.0  # the step of a sum of +-1
             self.histograms[name] = Histogram2D(
                 even_edges(x.std(), BINS, step=lattice), even_edges(y.std(), BINS)
             )

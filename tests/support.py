@@ -16,8 +16,8 @@ TINY = (
     "--data_set", "mnist-5k", "--conv", "8", "8", "--max_pool", "1", "1", "--fc", "16",
     "--batch_size", "10", "--epochs", "3", "--deterministic",
 )  # fmt: skip
-KINDS = {
-    "binary": {}, "ternary": {"levels": 3, "threshold": 0.1}, "continuous": {"continuous": True},
+KINDS = {"binary": {}, "ternary": {"levels": 3, "threshold": 0.1}, "continuous": {"continuous": True}}
+OTHER_ESTIMATORS = {
     "stochastic": {"estimator": "stochastic_sign"}, "magnitude-aware": {"estimator": "magnitude_aware_sign"},
     "optimal ternary": {"levels": 3, "estimator": "optimal_ternary"},
 }  # fmt: skip
@@ -76,7 +76,14 @@ def small_data(n=200):
 
 def small_settings(kind="binary", **training):
     """(ModelConfig, TrainConfig) of a network that trains within two seconds."""
-    model = ModelConfig(input_shape=(8, 8, 1), conv=(4,), max_pool=(1,), fc=(8,), bn_decay=0.9, **KINDS[kind])
+    model = ModelConfig(
+        input_shape=(8, 8, 1),
+        conv=(4,),
+        max_pool=(1,),
+        fc=(8,),
+        bn_decay=0.9,
+        **(KINDS | OTHER_ESTIMATORS)[kind],
+    )
     defaults = {"data_set": "mnist-5k", "epochs": 3, "batch_size": 20, "lr_start": 0.03, "lr_end": 0.003}
     return model, TrainConfig(**defaults | {"precision": "float32"} | training)
 

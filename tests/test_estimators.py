@@ -8,7 +8,7 @@ import pytest
 from keras import ops
 from support import small_data, small_settings
 
-from bnn import geometry, levels, quantize
+from bnn import geometry, levels, quantize, report
 from bnn.config import ESTIMATORS
 from bnn.gradients import pointwise_gradient
 from bnn.layers import QuantActivation, QuantConv2D, QuantDense
@@ -234,6 +234,34 @@ def test_random_numbers_go_on_after_saving(make, tmp_path):
 
 
 # networks
+
+
+def test_the_report_knows_the_threshold_that_was_used():
+    layer = QuantDense(4000, quantize.OptimalTernary())
+    model = keras.Sequential([keras.Input((50,)), layer])
+    layer.kernel.assign(0.1 * np.random.default_rng(0).standard_normal((50, 4000)))
+    (row,) = (one.statistics() for one in report.analyze(model, np.ones((2, 50), np.float32)))
+    assert row["angle_theory_deg"] == pytest.approx(25.85, abs=0.05)
+    assert row["angle_mean_deg"] == pytest.approx(25.85, abs=0.5)
+
+
+def test_the_report_sees_scaled_signs_as_signs():
+    """But for the slope, and for histograms of which a lattice of whole numbers is no use."""
+    reports = []
+    for quantizer in (quantize.Sign(), quantize.MagnitudeAwareSign()):
+        keras.utils.set_random_seed(0)
+        model = keras.Sequential(
+            [keras.Input((51,)), QuantActivation(quantize.Sign()), QuantDense(40, quantizer)]
+        )
+        x = np.random.default_rng(0).standard_normal((100, 51)).astype(np.float32)
+        (one,) = report.analyze(model, x)
+        reports.append(one)
+    rows = [one.statistics() for one in reports]
+    for name in ("angle_mean_deg", "angle_theory_deg", "sign_flips", "zeros"):
+        assert rows[1][name] == pytest.approx(rows[0][name], abs=1e-3)
+    assert rows[1]["r_weights"] == pytest.approx(rows[0]["r_weights"], abs=0.02)
+    used = [np.count_nonzero(one.histograms["weights"].counts.sum(axis=1)) for one in reports]
+    assert used[1] > used[0] > 10
 
 
 def settings(estimator):
