@@ -16,6 +16,9 @@ KINDS = {
     "real first layer": {"first_layer": "real"},
     "rotated first layer": {"first_layer": "rotated"},
     "continuous": {"continuous": True},
+    "stochastic sign": {"estimator": "stochastic_sign"},
+    "magnitude-aware sign": {"estimator": "magnitude_aware_sign"},
+    "optimal ternary": {"levels": 3, "estimator": "optimal_ternary"},
 }
 
 
