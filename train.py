@@ -34,6 +34,11 @@ def parse(argv=None):
     )
     flag("--resume", type=Path, metavar="RUN", help="go on with an interrupted run, with its own settings")
     flag("--init_from", type=Path, metavar="RUN", help="start from the weights of a run of the same network")
+    flag(
+        "--summary",
+        action="store_true",
+        help="print parameters, bytes and multiply-accumulates; train nothing",
+    )
     flag("--tensorboard", action="store_true", help="write TensorBoard events to the run directory")
     argv = sys.argv[1:] if argv is None else [*map(str, argv)]
     options = parser.parse_args(argv, argparse.Namespace(command=["train.py", *argv]))
@@ -55,6 +60,9 @@ def main(argv=None):
         int, the exit code.
     """
     given, options = parse(argv)
+    if options.summary:
+        print_summary(given, options.resume)
+        return 0
     run, data_set, model = resume(options.resume, given) if options.resume else start(given, options)
     from bnn import runs, training
 
@@ -74,6 +82,18 @@ def main(argv=None):
     print(f"wrote {run.folder}: best validation accuracy {best['val_accuracy']:.4f} in epoch {best['epoch']}; "
           f"next: python analyze.py {run.folder}")  # fmt: skip
     return 0
+
+
+def print_summary(given, folder):
+    """Say how small the network of the flags is, or of a run."""
+    from bnn import runs
+
+    model_config = runs.open_run(folder).model if folder else settings_for(given)[0]
+    backend.load()
+    from bnn.models import build_model
+    from bnn.summary import summary
+
+    print(summary(build_model(model_config)))
 
 
 def start(given, options):

@@ -7,6 +7,7 @@ import numpy as np
 from bnn import capture, geometry
 from bnn.layers import QuantConv2D
 from bnn.streaming import CorrelationStatistics, Histogram2D, even_edges
+from bnn.summary import summary  # noqa: F401, one place for what is said of a model
 from bnn.tables import aligned, cell
 
 PATCHES = 2000  # input patches whose second moments predict r: its error is then below 0.01
