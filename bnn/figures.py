@@ -46,7 +46,7 @@ def latent_weights(layers):
         normal = np.exp(-((x / sigma) ** 2) / 2) / (sigma * np.sqrt(2 * np.pi))
         axes.plot(x, normal, color="black", linewidth=1)
         axes.set(title=f"{layer.name}, σ = {sigma:.3f}", ylim=(bottom, None))
-        for edge in (-layer.threshold, layer.threshold) if layer.threshold else ():
+        for edge in filter(None, layer.thresholds()):
             axes.axvline(edge, color=plots.COLOURS[1], linewidth=1)
     figure.supxlabel("latent weight (line: normal density of the same spread)")
     figure.supylabel("density")

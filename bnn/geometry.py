@@ -10,6 +10,8 @@ References:
        section 12.
     .. [3] F. Mezzadri, "How to generate random matrices from the classical compact groups", Notices of the
        AMS 54, 2007.
+    .. [4] P. Gao et al., "A theory of multineuronal dimensionality, dynamics and measurement", bioRxiv 214262, 2017.
+    .. [5] Y. Chikuse, "Statistics on Special Manifolds", Springer 2003, theorem 2.2.1.
 """
 
 import numpy as np
@@ -265,6 +267,56 @@ def random_rotation(d, rng):
     q *= np.copysign(1.0, np.diag(r))  # without it the distribution is QR's convention, not uniform
     q[:, 0] *= np.linalg.slogdet(q)[0]
     return q
+
+
+def randomly_rotated(vectors, rng):
+    r"""Vectors W after one random rotation, drawn uniformly by Haar measure; for few vectors without forming it.
+
+    W = P (W^T W)^(1/2) with orthonormal columns P. A rotation makes P uniform on the Stiefel manifold, and so is
+    G (G^T G)^(-1/2) for a Gaussian G [5]_: d k^2 operations instead of d^3.
+
+    Args:
+        vectors: (d, k) array_like.
+        rng: numpy.random.Generator.
+
+    Returns:
+        (d, k) float64 array; lengths and angles between the columns are those of `vectors`.
+    """
+    vectors = np.asarray(vectors, np.float64)
+    d, k = vectors.shape
+    if k >= d:
+        return random_rotation(d, rng) @ vectors
+    gaussian = rng.standard_normal((d, k))
+    return gaussian @ (_power(gaussian.T @ gaussian, -0.5) @ _power(vectors.T @ vectors, 0.5))
+
+
+def _power(matrix, exponent):
+    """A power of a symmetric matrix without negative eigenvalues."""
+    values, basis = np.linalg.eigh(matrix)
+    return basis * np.maximum(values, 0) ** exponent @ basis.T
+
+
+def participation_ratio(rows, others):
+    r"""Effective dimension (tr S)^2 / tr(S^2) of vectors of covariance S [4]_: d if S is a multiple of I, 1 for a line.
+
+    One sample of n vectors would give at most n - 1, however large the truth. Two independent ones do not
+    overlook dimensions: numerator and denominator of tr(S_1) tr(S_2) / tr(S_1 S_2) are unbiased.
+
+    Args:
+        rows: (n, d) array_like.
+        others: (m, d) array_like, independent of `rows`.
+
+    Returns:
+        Float, >= 1 up to the samples' noise; NaN for fewer than two vectors in a sample, or if they do not vary.
+    """
+    if min(len(rows), len(others)) < 2:
+        return float("nan")
+    first, second = (np.asarray(x) - np.mean(x, axis=0, dtype=np.float64) for x in (rows, others))
+    scale = np.sum(first**2) * np.sum(second**2)
+    kept = np.result_type(rows, others, np.float32)  # float32 is exact enough, and twice as fast
+    with np.errstate(invalid="ignore", divide="ignore"):
+        overlap = np.sum((first.astype(kept) @ second.T.astype(kept)) ** 2, dtype=np.float64)
+        return float(scale / overlap)
 
 
 def predicted_correlation(quantized, latent, second_moment, mean):

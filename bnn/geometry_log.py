@@ -27,14 +27,14 @@ def measure(model, images):
     found = capture.products(model)
     ((_, values),) = capture.stream(model, found, images, len(images))
     rows = []
-    for product, (inputs, _) in zip(found, values, strict=True):
-        quantized, latent = product.kernels
+    for product, calls in zip(found, values, strict=True):
         statistics = CorrelationStatistics()
-        statistics.update(product.multiply(inputs, quantized), product.multiply(inputs, latent))
-        angles = geometry.angle(*(k.reshape(-1, k.shape[-1]) for k in (quantized, latent)), axis=0)
+        for inputs, _ in calls:
+            statistics.update(*(product.multiply(inputs, kernel) for kernel in product.kernels))
+        angles = geometry.angle(*product.kernels, axis=0)
         angles = angles[~np.isnan(angles)]
         mean = float(np.degrees(angles.mean())) if len(angles) else float("nan")
-        rows.append({"layer": product.layer.name, "angle_mean_deg": mean, "r_weights": float(statistics.r)})
+        rows.append({"layer": product.name, "angle_mean_deg": mean, "r_weights": float(statistics.r)})
     return rows
 
 

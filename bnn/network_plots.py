@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, PercentFormatter
 from scipy.stats import gaussian_kde
 
-from bnn import components, geometry, levels, plots
+from bnn import components, geometry, plots
 from bnn.plots import BLACK, BLUE, GREY, ORANGE
 
 KERNELS = 32  # shown of a first layer
@@ -65,7 +65,7 @@ def angle_spread(layers):
     products = []
     for layer, colour in zip(layers, plots.sequence(len(layers)), strict=True):
         values, d = np.degrees(layer.angles[np.isfinite(layer.angles)]), len(layer.kernels[0])
-        theory = _theory_spread(layer)
+        theory = np.degrees(layer.theory_spread())
         products.append(theory * np.sqrt(d))
         ax.plot(d, theory, "x", color=ORANGE, markeredgewidth=2, markersize=9, zorder=4)
         if len(values) > 1 and values.std() > 0:
@@ -83,12 +83,6 @@ def angle_spread(layers):
         axis.set_minor_formatter(NullFormatter())
     ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
     return fig
-
-
-def _theory_spread(layer):
-    t = (layer.threshold or 0) / max(layer.kernels[1].std(dtype=np.float64), 1e-12)
-    thresholds, values = ([0], [-1, 1]) if t == 0 else ([-t, t], [-1, 0, 1])
-    return np.degrees(levels.quantizer_angle_std(thresholds, values, len(layer.kernels[0])))
 
 
 def _density(values):

@@ -1,164 +1,190 @@
-"""The geometry of a trained network: a model and images to a table of statistics, a row a quantized layer."""
+"""The geometry of a model: a model and images, or arrays, to statistics, a row for each kernel."""
 
-import math
-
+import keras
 import numpy as np
 
-from bnn import capture, geometry
-from bnn.layers import QuantConv2D
-from bnn.streaming import CorrelationStatistics, Histogram2D, even_edges
+from bnn import capture, scalar_quantizers
+from bnn.layer_report import LayerReport, UnanalysableError
+from bnn.linear_maps import Dense
+from bnn.streaming import CoordinateMoments
 from bnn.summary import summary  # noqa: F401, one place for what is said of a model
 from bnn.tables import aligned, cell
 
-PATCHES = 2000  # input patches whose second moments predict r: its error is then below 0.01
-HISTOGRAM_PAIRS = 1 << 18  # of a batch, per histogram
-BINS = 100
 BATCH = 50
+ROWS = 4096  # of arrays at a time
 
 
-class LayerReport:
-    """One quantized layer's angles, dot-product statistics and histograms.
+class ReportError(ValueError):
+    """A model or arrays that cannot be analysed; the message says what was expected and what was received."""
+
+
+class Report(list):
+    """The LayerReports of a model, in the order of its layers.
 
     Attributes:
-        name: the layer's.
-        kernels: (quantized, latent), each (d, units) float32: the two halves of every statistic.
-        threshold: of the kernel quantizer; 0 for sign, None for no quantizer.
-        angles: (units,) float64, radians between quantized and latent kernel; NaN for an all-zero kernel.
-        weights: CorrelationStatistics of the pairs (a.w_b, a.w_c) over images, positions and units.
-        permuted: the same after permuting each image's activations over positions and channels.
-        activations: of the pairs (a_b.w_b, a_c.w_b); without data for a layer with a real input.
-        histograms: dict from "weights", "permuted" and "activations" to a Histogram2D of such pairs.
+        unanalysed: dict from the name of each layer that has a kernel and no LayerReport to the reason.
     """
 
-    def __init__(self, product, n_images, rng):
-        quantized, latent = product.kernels
-        self.product, self.name = product, product.layer.name
-        self.kernels = tuple(k.reshape(-1, k.shape[-1]) for k in (quantized, latent))
-        quantizer = product.layer.kernel_quantizer
-        self.threshold = None if quantizer is None else quantizer.threshold_of(latent)
-        self.angles = geometry.angle(*self.kernels, axis=0)
-        self.weights, self.permuted, self.activations = (CorrelationStatistics() for _ in range(3))
-        self.histograms = {}
-        self._both = np.concatenate([quantized, latent], axis=-1)
-        self._rng = rng
-        self._places = _sample_places(product, n_images, rng)
-        self._patches = []
-
-    def update(self, start, inputs, before):
-        """Take in a batch.
-
-        Args:
-            start: index of its first image.
-            inputs: (n, ...) float32, what the layer multiplies.
-            before: the same shape, values before the activation quantizer, or None.
-        """
-        units = self.kernels[0].shape[1]
-        both = self.product.multiply(inputs, self._both)
-        self._take("weights", both[..., :units], both[..., units:])
-        if before is not None:
-            real = self.product.multiply(before, self._both[..., :units])
-            self._take("activations", both[..., :units], real)
-        shuffled = self._rng.permuted(inputs.reshape(len(inputs), -1), axis=1).reshape(inputs.shape)
-        both = self.product.multiply(shuffled, self._both)
-        self._take("permuted", both[..., :units], both[..., units:])
-        self._patches.append(self._sampled(start, inputs))
-
-    def _take(self, name, x, y):
-        getattr(self, name).update(x, y)
-        if name not in self.histograms:
-            signs = self.product.before is not None and np.isin(self.kernels[0], (-1, 0, 1)).all()
-            lattice = 2.0 if signs else 0.0  # the step of a sum of +-1
-            self.histograms[name] = Histogram2D(
-                even_edges(x.std(), BINS, step=lattice), even_edges(y.std(), BINS)
-            )
-        # An odd step visits all units in turn where their number is a power of two.
-        step = math.ceil(x.size / HISTOGRAM_PAIRS) | 1
-        self.histograms[name].update(x.reshape(-1)[::step], y.reshape(-1)[::step])
-
-    def _sampled(self, start, inputs):
-        here = self._places[(self._places[:, 0] >= start) & (self._places[:, 0] < start + len(inputs))]
-        here = here - [start, 0, 0]
-        if isinstance(self.product.layer, QuantConv2D):
-            return capture.patches(inputs, self.product.layer.kernel_size, here)
-        return inputs[here[:, 0]]
-
-    @property
-    def patches(self):
-        """(m, d) float32 array: a sample of the vectors that the kernels are multiplied with, m <= PATCHES."""
-        return np.concatenate(self._patches)
-
-    def predicted_r(self):
-        """The correlation of a.w_b and a.w_c that the second moments of a sample of input patches predict.
-
-        `geometry.predicted_correlation` of the patches' moments, without their (d, d) matrix: the covariance
-        w_b^T S w_c is that of the patches' own products.
-        """
-        quantized, latent = (self.patches @ kernel for kernel in self.kernels)
-        return CorrelationStatistics().update(quantized, latent).r
-
-    def theory_angle(self):
-        """The angle, in radians, that Gaussian latent weights of this number and spread would have.
-
-        Exact for sign; the limit of many weights for ternary, NaN if they are all alike; 0 without a quantizer.
-        """
-        if self.threshold is None:
-            return 0.0
-        if self.product.layer.kernel_quantizer.levels == 2:
-            return float(np.arccos(geometry.expected_cos_sign(len(self.kernels[0]))))
-        sigma = self.kernels[1].std(dtype=np.float64)
-        return float(np.arccos(geometry.ternary_cos(self.threshold / sigma))) if sigma else math.nan
-
-    def statistics(self):
-        """The layer's row of metrics.json, a dict of numbers; r_activations is None where it has no meaning."""
-        quantized, latent = self.kernels
-        defined = self.angles[~np.isnan(self.angles)]
-        mean, std = (defined.mean(), defined.std()) if len(defined) else (math.nan, math.nan)
-        return {
-            "layer": self.name,
-            "d": len(quantized),
-            "units": quantized.shape[1],
-            "angle_mean_deg": float(np.degrees(mean)),
-            "angle_std_deg": float(np.degrees(std)),
-            "angle_theory_deg": math.degrees(self.theory_angle()),
-            "r_weights": float(self.weights.r),
-            "slope": float(self.weights.slope),
-            "sign_flips": float(self.weights.sign_flips),
-            "r_permuted": float(self.permuted.r),
-            "r_predicted": float(self.predicted_r()),
-            "r_activations": float(self.activations.r) if self.product.before is not None else None,
-            "latent_std": float(latent.std(dtype=np.float64)),
-            "zeros": float(np.mean(quantized == 0)),
-        }
+    def __init__(self, layers, unanalysed):
+        super().__init__(layers)
+        self.unanalysed = unanalysed
 
 
-def analyze(model, images, batch_size=BATCH, seed=0, progress=lambda batches: batches):
-    """The geometry of every quantized layer of a model, in one pass over the images.
+def analyze(model, images, *, quantizer=None, activations=None, batch_size=BATCH, seed=0, progress=iter):
+    """The geometry of every dense and convolution layer of a model, in one pass over the images.
+
+    Sees what each layer multiplies, in every call of a shared layer, in nested models and in models that are no
+    graph. Biases and activation functions are no part of the dot products. A separable convolution counts as two
+    layers. Layers of this package keep the quantizers that they have.
 
     Args:
-        model: keras.Model with QuantConv2D or QuantDense layers.
-        images: (n, height, width, channels) uint8 array.
+        model: keras.Model.
+        images: (n, ...) array, or a list or dict of these: what the model takes.
+        quantizer: what quantizes kernels that have no quantizer of their own: one of `scalar_quantizers.named`'s
+            names, or a function from a (d, units) float32 array to another. None: sign for Keras's layers; the
+            kernels of this package's continuous networks stay as they are.
+        activations: the same for real inputs of layers, each channel first standardized over all images and
+            positions, as a batch norm would; that takes a second pass. None: only inputs that a quantizer has
+            made count as quantized.
         batch_size: images at a time. Memory depends on it alone, and no statistic does.
-        seed: of the permutations and of the sampled patches.
+        seed: of the permutations, the sampled patches and the rotations.
         progress: wraps the iterable of batches, such as `tqdm`.
 
     Returns:
-        list of LayerReport, in the order of the layers.
+        Report
+
+    Raises:
+        QuantizerError: a quantizer's name is unknown.
+        ReportError: no layer can be analysed, none takes the quantizer, or a weight is not finite.
     """
-    found = capture.products(model)
+    quantizer, activations = _quantizer(quantizer), _quantizer(activations)
+    found, unanalysed = _products(model, quantizer)
+    n_images = len(keras.tree.flatten(images)[0])
+
+    def stream(of=found):
+        for start, batch in progress(capture.stream(model, of, images, batch_size)):
+            yield start, min(batch_size, n_images - start), batch
+
+    standards = _standards(stream(), found, activations) if activations else [None] * len(found)
     generators = np.random.default_rng(seed).spawn(len(found))
-    reports = [LayerReport(product, len(images), rng) for product, rng in zip(found, generators, strict=True)]
-    for start, batch in progress(capture.stream(model, found, images, batch_size)):
-        for report, (inputs, before) in zip(reports, batch, strict=True):
-            report.update(start, inputs, before)
-    return reports
+    layers = [
+        LayerReport(p, n_images, rng, s) for p, rng, s in zip(found, generators, standards, strict=True)
+    ]
+    for start, count, batch in stream():
+        for layer, calls in zip(layers, batch, strict=True):
+            if layer.name not in unanalysed:
+                _update(layer, start, count, calls, unanalysed)
+    analysed = [layer for layer in layers if layer.name not in unanalysed]
+    if not analysed:
+        raise _nothing(model, unanalysed)
+    return Report(analysed, unanalysed)
 
 
-def _sample_places(product, n_images, rng):
-    """At most `PATCHES` of all (image, row, column) that the layer multiplies at, each as likely, in order."""
-    height, width = product.source.shape[1:3] if isinstance(product.layer, QuantConv2D) else (1, 1)
-    total = n_images * height * width
-    chosen = np.sort(rng.choice(total, size=min(PATCHES, total), replace=False))
-    return np.stack(np.unravel_index(chosen, (n_images, height, width)), axis=1)
+def _quantizer(choice):
+    return scalar_quantizers.named(choice) if isinstance(choice, str) else choice
+
+
+def _products(model, quantizer):
+    """What can be analysed, and a dict of what cannot."""
+    for weight in model.weights:
+        values = keras.ops.convert_to_numpy(keras.ops.cast(weight, "float32"))
+        if not np.isfinite(values).all():
+            raise ReportError(f"{weight.path}: expected finite weights, received {_first_bad(values)}")
+    found, refused = capture.products(model, quantizer), capture.refused(model)
+    if not found:
+        raise _nothing(model, refused)
+    if quantizer is not None and all(product.quantizer is not quantizer for product in found):
+        raise ReportError(
+            f"{model.name}: expected kernels without a quantizer of their own, for the one given, received none"
+        )
+    return found, refused
+
+
+def _nothing(model, unanalysed):
+    reasons = "; ".join(f"{name} ({reason})" for name, reason in unanalysed.items()) or "none with a kernel"
+    return ReportError(f"{model.name}: expected dense or convolution layers, received {reasons}")
+
+
+def _first_bad(values):
+    return values[~np.isfinite(values)].flat[0]
+
+
+def _update(layer, start, count, calls, unanalysed):
+    """Give a layer its batch, or note why it cannot take it."""
+    if calls is None:
+        unanalysed[layer.name] = "it is called in a compiled function, where values cannot be seen"
+    elif not calls:
+        unanalysed[layer.name] = "the model does not call it"
+    else:
+        try:
+            layer.update(start, count, calls)
+        except UnanalysableError as error:
+            unanalysed[layer.name] = str(error)
+
+
+def _standards(batches, found, quantizer):
+    """For each product a function from its real inputs to (quantized, standardized) ones; None without inputs."""
+    moments = [None] * len(found)
+    for _, _, batch in batches:
+        for i, calls in enumerate(batch):
+            for inputs, _ in calls or ():
+                channels = inputs.shape[-1]
+                moments[i] = moments[i] or CoordinateMoments(channels)
+                moments[i].update(inputs.reshape(-1, channels))
+    return [None if m is None else _standard(m.mean, m.std, quantizer) for m in moments]
+
+
+def _standard(mean, std, quantizer):
+    scale = np.where(std > 0, std, 1).astype(np.float32)
+    mean = mean.astype(np.float32)
+
+    def standard(inputs):
+        values = (inputs - mean) / scale
+        return np.asarray(quantizer(values), np.float32), values
+
+    return standard
+
+
+def from_arrays(kernel, inputs, *, quantizer="sign", before=None, name="kernel", seed=0):
+    """The geometry of one kernel, from whatever library.
+
+    Args:
+        kernel: (d, units) array_like, latent weights.
+        inputs: (n, d) array_like, what the kernel is multiplied with, as the layer gets it: quantized, if it is.
+        quantizer: as for `analyze`.
+        before: (n, d) array_like, the values of quantized inputs before their quantizer; None if they are real.
+        name: str.
+        seed: of the permutations, the sampled patches and the rotation.
+
+    Returns:
+        LayerReport. Each row of `inputs` counts as an image: permutations stay within it.
+
+    Raises:
+        QuantizerError: the quantizer's name is unknown.
+        ReportError: shapes do not fit, or a value is not finite.
+    """
+    kernel = _matrix("kernel", kernel)
+    inputs = _matrix("inputs", inputs, len(kernel))
+    before = None if before is None else _matrix("before", before, len(kernel))
+    if before is not None and len(before) != len(inputs):
+        raise ReportError(f"before: expected {len(inputs)} rows, as inputs has, received {len(before)}")
+    product = capture.product_of_arrays(name, Dense(), kernel[:, None], _quantizer(quantizer))
+    layer = LayerReport(product, len(inputs), np.random.default_rng(seed))
+    for start in range(0, len(inputs), ROWS):
+        rows = slice(start, start + ROWS)
+        part = inputs[rows]
+        layer.update(start, len(part), [(part, None if before is None else before[rows])])
+    return layer
+
+
+def _matrix(name, values, columns=None):
+    values = np.asarray(values, np.float32)
+    shape = "(d, units)" if columns is None else f"(n, {columns})"
+    if values.ndim != 2 or not values.size or columns not in (None, values.shape[1]):
+        raise ReportError(f"{name}: expected shape {shape}, received {values.shape}")
+    if not np.isfinite(values).all():
+        raise ReportError(f"{name}: expected finite values, received {_first_bad(values)}")
+    return values
 
 
 def accuracy(model, split, batch_size=500):
@@ -171,11 +197,11 @@ def table(rows):
     """Rows of `LayerReport.statistics` as text, a line each, under their headings."""
     columns = {
         "layer": "layer", "d": "d", "units": "units", "angle": "angle_mean_deg", "+-": "angle_std_deg",
-        "theory": "angle_theory_deg", "r": "r_weights", "slope": "slope", "flips": "sign_flips",
-        "permuted": "r_permuted", "predicted": "r_predicted", "r_act": "r_activations", "sigma": "latent_std",
-        "zeros": "zeros",
+        "theory": "angle_theory_deg", "rotated": "angle_rotated_deg", "r": "r_weights", "slope": "slope",
+        "flips": "sign_flips", "permuted": "r_permuted", "predicted": "r_predicted", "r_act": "r_activations",
+        "dim": "input_dimension", "sigma": "latent_std", "zeros": "zeros",
     }  # fmt: skip
-    decimals = {"angle": 2, "+-": 2, "theory": 2, "slope": 4, "sigma": 4}
+    decimals = {"angle": 2, "+-": 2, "theory": 2, "rotated": 2, "slope": 4, "dim": 1, "sigma": 4}
     lines = [list(columns)]
     lines += [[cell(row[key], decimals.get(head, 3)) for head, key in columns.items()] for row in rows]
     return aligned(lines)

@@ -190,6 +190,42 @@ class SecondMoments:
         return self.covariance + np.outer(self.mean, self.mean)
 
 
+class CoordinateMoments:
+    """Mean and standard deviation of each coordinate of a stream of vectors.
+
+    Args:
+        d: int, >= 1, the length of a vector.
+    """
+
+    def __init__(self, d):
+        self.count = 0
+        self._mean, self._scatter = np.zeros((2, d))
+
+    def update(self, rows):
+        """Take in vectors, an (n, d) array_like of real numbers, n >= 1.
+
+        Returns:
+            self.
+        """
+        rows = np.asarray(rows, np.float64)
+        shift = rows.mean(axis=0)
+        self.count += len(rows)
+        delta, part = shift - self._mean, len(rows) / self.count
+        self._mean = self._mean + delta * part
+        self._scatter += ((rows - shift) ** 2).sum(axis=0) + delta**2 * (len(rows) * (1 - part))
+        return self
+
+    @property
+    def mean(self):
+        """(d,) float64 array."""
+        return self._mean.copy()
+
+    @property
+    def std(self):
+        """(d,) float64 array, the (population) standard deviations."""
+        return np.sqrt(self._scatter / max(1, self.count))
+
+
 class Histogram2D:
     """Counts of a stream of pairs on a grid of equal cells (paper, Figs 3 and 5).
 

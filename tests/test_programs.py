@@ -265,8 +265,9 @@ def test_metrics_hold_what_is_promised(analysed):
     assert [row["units"] for row in metrics["layers"]] == [8, 8, 16, 10]
     for row in metrics["layers"]:
         assert tuple(row) == (
-            "layer", "d", "units", "angle_mean_deg", "angle_std_deg", "angle_theory_deg", "r_weights", "slope",
-            "sign_flips", "r_permuted", "r_predicted", "r_activations", "latent_std", "zeros",
+            "layer", "d", "units", "angle_mean_deg", "angle_std_deg", "angle_theory_deg", "angle_rotated_deg",
+            "r_weights", "slope", "sign_flips", "r_permuted", "r_predicted", "r_activations", "input_dimension",
+            "latent_std", "zeros",
         )  # fmt: skip
         assert (row["r_activations"] is None) == (row["layer"] == "conv_1")
         assert 20 < row["angle_mean_deg"] < 45

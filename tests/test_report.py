@@ -3,16 +3,16 @@
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 from support import KINDS
 
-from bnn import capture, geometry, report
+from bnn import capture, geometry, layer_report, report
 from bnn.config import ModelConfig
 from bnn.models import build_model
 
 KEYS = (
-    "layer", "d", "units", "angle_mean_deg", "angle_std_deg", "angle_theory_deg", "r_weights", "slope",
-    "sign_flips", "r_permuted", "r_predicted", "r_activations", "latent_std", "zeros",
+    "layer", "d", "units", "angle_mean_deg", "angle_std_deg", "angle_theory_deg", "angle_rotated_deg",
+    "r_weights", "slope", "sign_flips", "r_permuted", "r_predicted", "r_activations", "input_dimension",
+    "latent_std", "zeros",
 )  # fmt: skip
 THRESHOLD = KINDS["ternary"]["threshold"]
 
@@ -134,24 +134,24 @@ def test_every_statistic_is_the_direct_one(analysed):
 
 
 def places(layer, rng, n_images):
-    return report._sample_places(layer.product, n_images, rng)
+    total = n_images * sum(layer._positions)
+    return rng.choice(total, size=min(layer_report.PATCHES, total), replace=False)
 
 
 def test_r_predicted_is_r_weights_where_it_has_seen_every_patch(analysed):
     """Pooled over positions and units, second moments say all there is to say."""
     _, _, images, layers = analysed
     for layer in layers:
-        assert sum(map(len, layer._patches)) == len(images) * np.prod(
-            layer.product.source.shape[1:-1], dtype=int
-        )
+        places = 49 if layer.name.startswith("conv") else 1
+        assert len(layer.patches) == len(images) * places
         assert layer.predicted_r() == pytest.approx(layer.weights.r, abs=1e-4)
 
 
 def test_r_predicted_from_a_sample_is_near(analysed, monkeypatch):
     _, model, images, _ = analysed
-    monkeypatch.setattr(report, "PATCHES", 300)
+    monkeypatch.setattr(layer_report, "PATCHES", 300)
     for layer in report.analyze(model, images)[:2]:
-        assert sum(map(len, layer._patches)) == 300
+        assert len(layer.patches) == 300
         assert layer.predicted_r() == pytest.approx(layer.weights.r, abs=0.1)
 
 
@@ -222,33 +222,19 @@ def test_constant_images_are_undefined_not_wrong():
 # capture
 
 
-@pytest.mark.parametrize("size", [1, 2, 3, 5])
-def test_patches_are_those_that_a_same_convolution_multiplies(size):
-    rng = np.random.default_rng(0)
-    x = rng.standard_normal((3, 6, 5, 2)).astype(np.float32)
-    all_places = np.stack(np.unravel_index(np.arange(90), (3, 6, 5)), axis=1)
-    ours = capture.patches(x, size, all_places)
-    theirs = tf.image.extract_patches(x, [1, size, size, 1], [1] * 4, [1] * 4, "SAME").numpy()
-    np.testing.assert_array_equal(ours, theirs.reshape(90, -1))
-    kernel = rng.standard_normal((size, size, 2, 4)).astype(np.float32)
-    convolved = tf.nn.conv2d(x, kernel, 1, "SAME").numpy().reshape(90, 4)
-    np.testing.assert_allclose(ours @ kernel.reshape(-1, 4), convolved, atol=1e-5)
-
-
-def test_no_places_no_patches():
-    assert capture.patches(np.zeros((1, 4, 4, 3)), 3, np.empty((0, 3), int)).shape == (0, 27)
-
-
 def test_stream_gives_the_tensors_that_layers_multiply(analysed):
     kind, model, images, _ = analysed
     found = capture.products(model)
     batches = list(capture.stream(model, found, images, batch_size=10))
     assert [start for start, _ in batches] == [0, 10, 20]
     for i, (a, before, _) in enumerate(forward(model, images, kind)):
-        inputs = np.concatenate([batch[i][0] for _, batch in batches])
+        assert [len(batch[i]) for _, batch in batches] == [1, 1, 1]
+        inputs = np.concatenate([batch[i][0][0] for _, batch in batches])
         np.testing.assert_allclose(inputs, a, atol=1e-4)
-        if before is not None:
-            streamed = np.concatenate([batch[i][1] for _, batch in batches])
+        if before is None:
+            assert all(batch[i][0][1] is None for _, batch in batches)
+        else:
+            streamed = np.concatenate([batch[i][0][1] for _, batch in batches])
             np.testing.assert_allclose(streamed, before, rtol=1e-4, atol=1e-3)
 
 
@@ -256,7 +242,9 @@ def test_bfloat16_networks_are_measured_in_float32():
     config = ModelConfig(input_shape=(7, 7, 2), conv=(4,), max_pool=(0,), fc=())
     model = build_model(config, "bfloat16")
     (_, batch), *_ = capture.stream(model, capture.products(model), np.zeros((2, 7, 7, 2), np.uint8))
-    assert {values.dtype for pair in batch for values in pair if values is not None} == {np.dtype("float32")}
+    assert {values.dtype for calls in batch for values in calls[0] if values is not None} == {
+        np.dtype("float32")
+    }
     product = capture.products(model)[1]
     assert product.multiply(np.ones((1, 196), np.float32), product.kernels[0]).dtype == np.float32
 

@@ -8,7 +8,13 @@ from hypothesis.extra.numpy import arrays
 from scipy import stats
 
 from bnn import streaming
-from bnn.streaming import CorrelationStatistics, Histogram2D, SecondMoments, even_edges
+from bnn.streaming import (
+    CoordinateMoments,
+    CorrelationStatistics,
+    Histogram2D,
+    SecondMoments,
+    even_edges,
+)
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -212,3 +218,13 @@ def test_histogram_edges_and_outliers():
 @pytest.mark.parametrize("std", [0.0, float("nan")])
 def test_even_edges_of_a_constant(std):
     np.testing.assert_array_equal(even_edges(std, 4, widths=2), [-2, -1, 0, 1, 2])
+
+
+@given(st.integers(1, 30), st.integers(1, 10))
+def test_coordinate_moments_are_numpys_whatever_the_batches(n, size):
+    rows = np.random.default_rng(n).normal(1e4, [0, 1, 5], (n, 3))
+    moments = CoordinateMoments(3)
+    for start in range(0, n, size):
+        moments.update(rows[start : start + size])
+    np.testing.assert_allclose(moments.mean, rows.mean(axis=0))
+    np.testing.assert_allclose(moments.std, rows.std(axis=0), atol=1e-9)

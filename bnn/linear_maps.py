@@ -1,0 +1,121 @@
+"""What a layer does to its input before bias and activation: linear maps, and the patches that they multiply.
+
+Every kernel has one form here, (d, groups, units): d weights for each output unit, and groups of units that see
+disjoint channels. A dense layer or an ordinary convolution has one group, a depthwise convolution one a channel.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from keras import ops
+
+
+class Dense:
+    """Product of the last axis with a matrix."""
+
+    groups = 1
+
+    def multiply(self, inputs, kernel):
+        """See `Convolution.multiply`; inputs are (n, ..., d)."""
+        return ops.convert_to_numpy(ops.matmul(inputs, kernel.reshape(len(kernel), -1)))[..., None, :]
+
+    def positions(self, shape):
+        """See `Convolution.positions`: every axis between the first and the last."""
+        return tuple(shape[1:-1])
+
+    def patches(self, inputs, places):
+        """See `Convolution.patches`."""
+        inputs = inputs.reshape(len(inputs), math.prod(self.positions(inputs.shape)), -1)
+        return inputs[places[:, 0], places[:, 1]][None]
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """Convolution in one to three dimensions, channels last.
+
+    Attributes:
+        kernel_size: tuple of ints, one for each dimension.
+        strides, dilation: tuples of the same length.
+        padding: "valid", "same" or "causal", as Keras means them.
+        groups: int; the number of input channels makes it depthwise.
+    """
+
+    kernel_size: tuple
+    strides: tuple
+    dilation: tuple
+    padding: str
+    groups: int = 1
+
+    def multiply(self, inputs, kernel):
+        """The products with a kernel at every position.
+
+        Args:
+            inputs: (n, ..., channels) float32 array.
+            kernel: (d, groups, units) float32 array, d = product of kernel_size x channels / groups.
+
+        Returns:
+            (n, ..., groups, units) float32 NumPy array.
+        """
+        padding, x = self.padding, ops.convert_to_tensor(inputs)
+        if padding == "causal":
+            padding, x = "valid", ops.pad(x, self._padding(inputs.shape))
+        options = {"strides": self.strides, "padding": padding, "dilation_rate": self.dilation}
+        options["data_format"] = "channels_last"
+        channels = inputs.shape[-1] // self.groups
+        if channels == 1 < self.groups and len(set(self.strides)) == 1:  # as TensorFlow needs them
+            y = ops.depthwise_conv(x, kernel.reshape(*self.kernel_size, self.groups, -1), **options)
+            return ops.convert_to_numpy(y).reshape(*y.shape[:-1], self.groups, -1)
+        # A convolution for each group: TensorFlow compiles a grouped one anew at every call.
+        parts = []
+        for g in range(self.groups):
+            part = kernel[:, g].reshape(*self.kernel_size, channels, -1)
+            y = ops.conv(x[..., g * channels : (g + 1) * channels], part, **options)
+            parts.append(ops.convert_to_numpy(y)[..., None, :])
+        return parts[0] if self.groups == 1 else np.concatenate(parts, axis=-2)
+
+    def positions(self, shape):
+        """The shape of the output between its first and last axis, for inputs of the given shape."""
+        spans = self._spans() if self.padding == "valid" else (1,) * len(self.kernel_size)
+        return tuple(
+            (size - span) // stride + 1
+            for size, span, stride in zip(shape[1:-1], spans, self.strides, strict=True)
+        )
+
+    def patches(self, inputs, places):
+        """The vectors that kernels are multiplied with at given places.
+
+        Args:
+            inputs: (n, ..., channels) array.
+            places: (m, 2) int array: index of the sample, and of the output position in C order.
+
+        Returns:
+            (groups, m, d) array, d in the order of the kernel's.
+        """
+        padded = np.pad(inputs, self._padding(inputs.shape))
+        corners = np.unravel_index(places[:, 1], self.positions(inputs.shape))
+        cut = np.empty((len(places), *self.kernel_size, inputs.shape[-1]), inputs.dtype)
+        geometry = list(zip(self._spans(), self.strides, self.dilation, strict=True))
+        for row, sample, *corner in zip(cut, places[:, 0], *corners, strict=True):
+            window = [
+                slice(at * stride, at * stride + span, step)
+                for at, (span, stride, step) in zip(corner, geometry, strict=True)
+            ]
+            row[...] = padded[(sample, *window)]
+        taps, channels = math.prod(self.kernel_size), inputs.shape[-1] // self.groups
+        split = cut.reshape(len(places), taps, self.groups, channels).transpose(2, 0, 1, 3)
+        return split.reshape(self.groups, len(places), taps * channels)
+
+    def _spans(self):
+        return tuple((k - 1) * step + 1 for k, step in zip(self.kernel_size, self.dilation, strict=True))
+
+    def _padding(self, shape):
+        """How many zeros `np.pad` shall put before and after each axis."""
+        borders = []
+        for size, out, span, stride in zip(
+            shape[1:-1], self.positions(shape), self._spans(), self.strides, strict=True
+        ):
+            missing = max((out - 1) * stride + span - size, 0)
+            before = {"valid": 0, "same": missing // 2, "causal": span - 1}[self.padding]
+            borders.append((before, missing - before if self.padding == "same" else 0))
+        return [(0, 0), *borders, (0, 0)]
