@@ -14,63 +14,72 @@ bfloat16 step's 300 ms at batch 50 (222 with TensorFlow's own kernel gradients),
 
     python benchmarks/training_speed.py --larq LARQ_ENVIRONMENT/bin/python
 
+With JAX on a GPU train.py runs many steps in a call; beside it stands Keras's own `fit`, a call a step:
+
+    KERAS_BACKEND=jax python benchmarks/training_speed.py --steps 1000
+
 Every case runs in a process of its own, and the cases take turns, so that a busy moment of the machine strikes all.
 Ours goes through `fit` as train.py does it: shuffled batches of uint8 images, loss, metrics, optimizer.
 """
 
 import argparse
+import itertools
 import os
-import platform
 import statistics
 import subprocess
 import sys
 import time
-from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
+from measuring import ROOT, in_turns, machine, spread
+
 PRECISIONS = ("float32", "bfloat16")
+BACKEND = os.environ.get("KERAS_BACKEND", "tensorflow")
+ON_JAX = BACKEND == "jax"
 
 
-def measure(precision, batch, steps):
+def measure(way, precision, batch, steps):
     """Train some steps on random images and print the median speed, the first three steps left out."""
-    sys.path.insert(0, str(HERE.parent))
+    sys.path.insert(0, str(ROOT))
     import keras
     import numpy as np
 
     from bnn.config import ModelConfig, TrainConfig
     from bnn.datasets import Split
     from bnn.models import build_model
-    from bnn.training import Batches, compile_model
+    from bnn.training import Batches, compile_model, jax_epoch
 
     model = build_model(ModelConfig(), precision)
     compile_model(model, TrainConfig())
     rng = np.random.default_rng(0)
     images = rng.integers(256, size=(batch * steps, 32, 32, 3), dtype=np.uint8)
-    labels = rng.integers(10, size=batch * steps, dtype=np.uint8)
-    times = []
-    # The loss in the callback's logs is known, so the step is done.
-    clock = keras.callbacks.LambdaCallback(
-        on_train_batch_end=lambda batch, logs: times.append(time.perf_counter())
+    split = Split(images, rng.integers(10, size=batch * steps, dtype=np.uint8))
+    batches = Batches(split, batch, 0)
+    if jax_epoch is not None and jax_epoch.worthwhile() and way == "ours":
+        batches = jax_epoch.install(model, split, batches.targets, lambda step: 1e-3)(batches)
+
+    class Clock(keras.callbacks.Callback):
+        record = []  # noqa: RUF012
+
+        def on_train_batch_end(self, batch, logs=None):
+            # The loss in `logs` is known, so the steps are done.
+            self.record.append((int(self.model.optimizer.iterations), time.perf_counter()))
+
+    model.fit(batches, callbacks=[Clock()], shuffle=False, verbose=0)
+    done, times = np.array(Clock.record).T
+    print(batch * np.median((np.diff(done) / np.diff(times))[done[:-1] >= 3]))
+
+
+def device():
+    """The GPU or TPU that the backend computes on, in its own words, or "CPU"; from a process of its own."""
+    code = (
+        "import jax; print(jax.devices()[0].device_kind)"
+        if ON_JAX
+        else (
+            "import tensorflow as tf; gpus = tf.config.list_physical_devices('GPU'); "
+            "print(tf.config.experimental.get_device_details(gpus[0])['device_name'] if gpus else 'CPU')"
+        )
     )
-    model.fit(Batches(Split(images, labels), batch, 0), callbacks=[clock], shuffle=False, verbose=0)
-    print(batch / np.median(np.diff(times)[2:]))
-
-
-def speed(program, precision, batch, steps):
-    """Images a second that the program, a list of command words, measures in a process of its own."""
-    command = [*map(str, program), precision, str(batch), str(steps)]
-    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment)
-    if done.returncode:
-        sys.exit(f"{' '.join(command)} failed:\n{done.stderr[-2000:]}")
-    return float(done.stdout.split()[-1])
-
-
-def processor():
-    """The processor's name as Linux gives it."""
-    path = Path("/proc/cpuinfo")
-    names = [line for line in path.read_text().splitlines() if "model name" in line] if path.is_file() else []
-    return names[0].split(":")[1].strip() if names else platform.processor() or "unknown processor"
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.split("\n")[-2]
 
 
 def main():
@@ -87,26 +96,24 @@ def main():
         "--repeats", type=int, default=5, metavar="N", help="measurements of a case (default: 5)"
     )
     args = parser.parse_args()
-    programs = {"ours": [sys.executable, __file__, "--measure"]}
+    ways = {"ours": [sys.executable, __file__, "--measure", "ours"]}
+    if ON_JAX:
+        ways["fit"] = [sys.executable, __file__, "--measure", "fit"]
     if args.larq:
-        programs["larq"] = [args.larq, HERE / "larq_baseline.py"]
-    cases = [
-        (name, precision, batch) for batch in args.batch for precision in PRECISIONS for name in programs
-    ]
-    speeds = {case: [] for case in cases}
-    for _ in range(args.repeats):
-        for name, precision, batch in cases:
-            speeds[name, precision, batch].append(speed(programs[name], precision, batch, args.steps))
+        ways["larq"] = [args.larq, ROOT / "benchmarks" / "larq_baseline.py"]
+    cases = itertools.product(ways, args.batch, PRECISIONS)
+    figures = in_turns({(w, b, p): [*ways[w], p, b, args.steps] for w, b, p in cases}, args.repeats)
+    speeds = {case: [speed for (speed,) in values] for case, values in figures.items()}
     median = {case: statistics.median(values) for case, values in speeds.items()}
-    python = f"Python {platform.python_version()}"
-    print(f"{processor()}, {os.cpu_count()} cores, {python}, {args.repeats} repeats of {args.steps} steps")
-    print("      precision  batch  images/s  range   " + " x Larq  x Larq float32" * bool(args.larq))
-    for (name, precision, batch), values in speeds.items():
-        spread = f"{min(values):.0f}-{max(values):.0f}"
-        line = f"{name}  {precision:9}  {batch:5}  {median[name, precision, batch]:8.0f}  {spread:8}"
-        if args.larq and name == "ours":
+    print(f"{machine('keras', BACKEND)}, {device()}, {args.repeats} repeats of {args.steps} steps")
+    print("      precision  batch  images/s  range       " + " x Larq  x Larq float32" * bool(args.larq))
+    for (way, batch, precision), values in speeds.items():
+        line = (
+            f"{way:4}  {precision:9}  {batch:5}  {median[way, batch, precision]:8.0f}  {spread(values, 0):12}"
+        )
+        if args.larq and way != "larq":
             same, float32 = (
-                median["ours", precision, batch] / median["larq", p, batch] for p in (precision, "float32")
+                median[way, batch, precision] / median["larq", batch, p] for p in (precision, "float32")
             )
             line += f" {same:6.2f}  {float32:14.2f}"
         print(line)
@@ -114,6 +121,7 @@ def main():
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--measure"]:
-        measure(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))
+        way, precision, *numbers = sys.argv[2:]
+        measure(way, precision, *map(int, numbers))
     else:
         main()

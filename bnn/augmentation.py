@@ -5,32 +5,34 @@ import numpy as np
 PAD = 4  # pixels by which a window may leave the image, either way
 
 
-def augment(images, rng, flips=False):
-    """Shift every image at random, and mirror about half of them if asked [1]_.
+def windows(n, height, width, rng, flips=False):
+    """Shift every image at random, and mirror about half of them if asked [1]_: where each new pixel comes from.
 
     A shift cuts a window of the image's size out of the image padded by `PAD` pixels on each side. The border is
     the image reflected, for no shade of its own is neutral to a network that takes signs.
 
     Args:
-        images: (n, height, width, channels) array.
+        n: number of images.
+        height: of an image.
+        width: of an image.
         rng: numpy.random.Generator, which alone decides the shifts and flips.
         flips: mirror left and right, each image with probability 1/2.
 
     Returns:
-        New array of the images' shape and dtype.
+        Rows (n, height, 1) and columns (n, 1, width), arrays of int: the images (n, height, width, channels) become
+        `images[np.arange(n)[:, None, None], rows, columns]`.
 
     References:
         .. [1] He, Zhang, Ren & Sun, "Deep Residual Learning", 2016, arXiv:1512.03385, section 4.2.
     """
-    n, height, width = images.shape[:3]
-    rows, columns = (_windows(side, n, rng) for side in (height, width))
+    rows, columns = (_shifted(side, n, rng) for side in (height, width))
     if flips:
         mirrored = rng.random(n) < 0.5
         columns[mirrored] = columns[mirrored, ::-1]
-    return images[np.arange(n)[:, None, None], rows[:, :, None], columns[:, None, :]]
+    return rows[:, :, None], columns[:, None, :]
 
 
-def _windows(side, n, rng):
-    """(n, side) indices of the rows or columns that n random windows show."""
+def _shifted(side, n, rng):
+    """(n, side) places of the rows or columns that n random windows show."""
     padded = np.pad(np.arange(side), PAD, mode="reflect")
     return padded[rng.integers(2 * PAD + 1, size=(n, 1)) + np.arange(side)]

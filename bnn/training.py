@@ -9,10 +9,15 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
-from bnn.augmentation import augment
+from bnn.augmentation import windows
 from bnn.geometry_log import GeometryLog
 from bnn.kernels import Adam
 from bnn.runs import RunError, replace
+
+if keras.backend.backend() == "jax":
+    from bnn import jax_epoch
+else:
+    jax_epoch = None
 
 EVALUATION_BATCH = 500
 CLASSES = 10
@@ -67,15 +72,20 @@ class Batches(keras.utils.PyDataset):
     def __len__(self):
         return len(self.split) // self.batch_size - self.first_step
 
-    def __getitem__(self, step):
+    def places(self, step):
+        """Where the batch's pixels are: `split.images[places]` are its images, and the first array tells which."""
         step += self.first_step
         index = self.order[step * self.batch_size : (step + 1) * self.batch_size]
-        images = self.split.images[index]
-        if self.augmentation != "none":
-            # The order's random numbers come from the same seed and epoch without a key.
-            numbers = np.random.SeedSequence([self.seed, self.epoch], spawn_key=[step])
-            images = augment(images, np.random.default_rng(numbers), "flips" in self.augmentation)
-        return images, self.targets[index]
+        if self.augmentation == "none":
+            return (index,)
+        # The order's random numbers come from the same seed and epoch without a key.
+        rng = np.random.default_rng(np.random.SeedSequence([self.seed, self.epoch], spawn_key=[step]))
+        size = self.split.images.shape[1:3]
+        return index[:, None, None], *windows(len(index), *size, rng, "flips" in self.augmentation)
+
+    def __getitem__(self, step):
+        places = self.places(step)
+        return self.split.images[places], self.targets[places[0].ravel()]
 
     def on_epoch_end(self):
         self._shuffle(self.epoch + 1)
@@ -113,20 +123,25 @@ def train(model, run, data_set, tensorboard=False):
     epoch, first_step = divmod(int(model.optimizer.iterations), steps)
     validation = (data_set.validation.images, one_hot(data_set.validation.labels))
     journal = Journal(run, steps, epoch, first_step)
+    schedule = RateSchedule(config, steps)
     callbacks = [
-        RateSchedule(config, steps),
+        schedule,
         *([keras.callbacks.TensorBoard(run.folder / "tensorboard")] if tensorboard else []),
         journal,
     ]
     if config.log_geometry:
         callbacks.insert(0, GeometryLog(run.folder, data_set.validation.images, config.log_geometry, epoch))
+    feed = lambda batches: batches  # noqa: E731
+    if jax_epoch is not None and jax_epoch.worthwhile():
+        targets = one_hot(data_set.train.labels)
+        feed = jax_epoch.install(model, data_set.train, targets, schedule.rate, config.deterministic)
     with journal:
         while epoch < config.epochs:
             last = epoch + 1 if first_step else config.epochs
             batches = Batches(
                 data_set.train, config.batch_size, config.seed, epoch, first_step, config.augment
             )
-            model.fit(batches, validation_data=validation, validation_batch_size=EVALUATION_BATCH, epochs=last,
+            model.fit(feed(batches), validation_data=validation, validation_batch_size=EVALUATION_BATCH, epochs=last,
                       initial_epoch=epoch, callbacks=callbacks, shuffle=False, verbose=0)  # fmt: skip
             epoch, first_step = last, 0
 
@@ -138,10 +153,14 @@ class RateSchedule(keras.callbacks.Callback):
         super().__init__()
         self.config, self.steps = config, steps
 
+    def rate(self, step):
+        """The rate of step 0, 1, ... of the training."""
+        epoch, step = divmod(step, self.steps)
+        return self.config.learning_rate(epoch, (step + 1) / self.steps)
+
     def on_train_batch_begin(self, batch, logs=None):
         optimizer = self.model.optimizer
-        epoch, step = divmod(int(optimizer.iterations), self.steps)
-        optimizer.learning_rate = self.config.learning_rate(epoch, (step + 1) / self.steps)
+        optimizer.learning_rate = self.rate(int(optimizer.iterations))
 
 
 class Journal(keras.callbacks.Callback):
@@ -182,18 +201,20 @@ class Journal(keras.callbacks.Callback):
         )  # fmt: skip
 
     def on_train_batch_end(self, batch, logs=None):
-        self.bar.update()
+        # `batch` does not tell: on JAX it may count calls of many steps.
+        step = int(self.model.optimizer.iterations)
+        done = (step - 1) % self.steps + 1
+        self.bar.update(done - self.bar.n)
         # Keras may make them no sooner than in the first step; they are sums, so that order does not matter.
         for variable, value in zip(
             self.model.metrics_variables, self.partial.pop("metrics", ()), strict=False
         ):
             variable.assign_add(value)
         if not math.isfinite(logs["loss"]):
-            step = int(self.model.optimizer.iterations)
             epoch, rate = (step - 1) // self.steps + 1, float(self.model.optimizer.learning_rate)
             raise RunError(f"expected a finite loss, received {logs['loss']} at step {step}, epoch {epoch}, "
                            f"learning rate {rate:g}; the last good checkpoint is kept")  # fmt: skip
-        if self.signal is not None and self.first_step + batch + 1 < self.steps:
+        if self.signal is not None and done < self.steps:
             self.bar.close()
             self._save_partial()
             raise Interrupted

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bnn.augmentation import PAD, augment
+from bnn.augmentation import PAD, windows
 
 SHAPES = st.tuples(st.integers(1, 8), st.integers(1, 12), st.integers(1, 12), st.integers(1, 3))
 SEEDS = st.integers(0, 2**32 - 1)
@@ -15,7 +15,12 @@ def random_images(shape, seed):
     return np.random.default_rng(seed).integers(256, size=shape, dtype=np.uint8)
 
 
-def windows(image):
+def augment(images, rng, flips):
+    n, height, width, _ = images.shape
+    return images[np.arange(n)[:, None, None], *windows(n, height, width, rng, flips)]
+
+
+def windows_of(image):
     """All windows of the reflected image: a dict from (row shift, column shift) to an array."""
     height, width, _ = image.shape
     padded = np.pad(image, ((PAD, PAD), (PAD, PAD), (0, 0)), mode="reflect")
@@ -33,7 +38,7 @@ def test_every_image_is_a_window_of_its_own_original(shape, seed, flips):
         found = any(
             np.array_equal(received, window)
             for original in ([image, image[:, ::-1]] if flips else [image])
-            for window in windows(original).values()
+            for window in windows_of(original).values()
         )
         assert found
 
@@ -52,8 +57,8 @@ def test_shifts_are_uniform_and_half_the_images_mirrored(flips):
     n = 8100
     image = random_images((20, 18, 1), 0)
     augmented = augment(np.broadcast_to(image, (n, *image.shape)), np.random.default_rng(1), flips)
-    named = {window.tobytes(): (*shift, 0) for shift, window in windows(image).items()}
-    named |= {window.tobytes(): (*shift, 1) for shift, window in windows(image[:, ::-1]).items()}
+    named = {window.tobytes(): (*shift, 0) for shift, window in windows_of(image).items()}
+    named |= {window.tobytes(): (*shift, 1) for shift, window in windows_of(image[:, ::-1]).items()}
     shifts = np.array([named[received.tobytes()] for received in augmented])
     for axis in range(2):
         counts = np.bincount(shifts[:, axis] + PAD, minlength=2 * PAD + 1)

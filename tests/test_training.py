@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from support import same_but_for_seconds, small_data, start
 
-from bnn import runs, training
+from bnn import augmentation, runs, training
 from bnn.config import TrainConfig
 from bnn.training import Batches, Journal, one_hot
 
@@ -137,7 +137,8 @@ def test_augmented_batches_depend_on_seed_epoch_and_step_alone(data):
 def test_no_two_steps_and_no_order_share_random_numbers(data, monkeypatch):
     """Were a step's numbers the order's, or another step's, shifts would follow from places."""
     drawn = []
-    monkeypatch.setattr(training, "augment", lambda images, rng, flips: drawn.append(rng.random()) or images)
+    windows = lambda n, *size: drawn.append(size[2].random()) or augmentation.windows(n, *size)  # noqa: E731
+    monkeypatch.setattr(training, "windows", windows)
     for seed in (0, 1):
         for epoch in (0, 1):
             batches = Batches(data.train, 20, seed, epoch, augmentation="crops")
