@@ -60,7 +60,7 @@ def draw(rows):
 
 def main(argv=None):
     """Do the experiment as the command line says."""
-    return runner.perform(runner.begin("first_layer", __doc__, 10, argv), measure)
+    return runner.perform(runner.begin("first_layer", __doc__, 8, argv), measure)
 
 
 if __name__ == "__main__":

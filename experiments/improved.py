@@ -71,7 +71,7 @@ def draw(rows, logs):
 
 def main(argv=None):
     """Do the experiment as the command line says."""
-    return runner.perform(runner.begin("improved", __doc__, 20, argv), measure)
+    return runner.perform(runner.begin("improved", __doc__, 15, argv), measure)
 
 
 if __name__ == "__main__":

@@ -79,7 +79,7 @@ def draw(rows, weights, rates, clips):
 
 def main(argv=None):
     """Do the experiment as the command line says."""
-    return runner.perform(runner.begin("learning_rate", __doc__, 8, argv), measure)
+    return runner.perform(runner.begin("learning_rate", __doc__, 6, argv), measure)
 
 
 if __name__ == "__main__":

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from support import ROOT
 
-from bnn import datasets, runs
+from bnn import ablation, datasets, runs
+from bnn.refit import refit_batch_norm
 from bnn.runs import RunError
 from bnn.training import Journal
-from experiments import accumulation, first_layer, improved, learning_rate, runner
+from experiments import accumulation, first_layer, full_precision, improved, learning_rate, runner
 
 NAMES = sorted(
     path.stem for path in (ROOT / "experiments").glob("*.py") if path.stem not in ("__init__", "runner")
@@ -85,6 +86,40 @@ def test_first_layer(first_layers):
     assert {row["d"] for row in kinds.values()} == {9}
     for kind in kinds:
         assert runs.open_run(folder / "first_layer" / f"{kind}-seed0").model.first_layer == kind
+
+
+@pytest.fixture(scope="module")
+def twins(folder):
+    """(table, dict of the networks) of the experiment on full precision."""
+    rows = quick(full_precision, folder)
+    kinds = ("binary", "continuous")
+    return rows, {k: runs.open_run(folder / "full_precision" / k).load_model("last") for k in kinds}
+
+
+def test_full_precision(twins):
+    rows, networks = twins
+    layers = ["conv_1", "conv_2", "dense_1", "dense_2"]
+    assert [(row["network"], row["layer"]) for row in rows] == [
+        (network, layer) for network in ("binary", "continuous") for layer in layers
+    ]
+    for row in rows[4:]:
+        w = np.reshape(networks["continuous"].get_layer(row["layer"]).kernel, (int(row["d"]), -1))
+        cosines = np.abs(w).sum(axis=0) / np.sqrt(len(w) * np.square(w).sum(axis=0))
+        assert row["angle_mean_deg"] == pytest.approx(np.degrees(np.arccos(cosines)).mean(), rel=1e-4)
+        assert 0.3 < row["r_weights"] < 1
+
+
+def test_a_binarized_copy_has_the_kernels_signs(twins):
+    images = datasets.load("mnist-5k").train.images[:200]
+    for kind, model in twins[1].items():
+        copy, refitted = full_precision.binarized(model, images), ablation.unbinarized(model)
+        refit_batch_norm(refitted, images)
+        for name in ("conv_1", "dense_2"):
+            latent = np.asarray(model.get_layer(name).kernel)
+            np.testing.assert_array_equal(
+                np.asarray(copy.get_layer(name).quantized_kernel()), np.where(latent >= 0, 1, -1)
+            )
+        assert np.array_equal(copy(images), refitted(images)) == (kind == "binary")
 
 
 def test_improved(folder):

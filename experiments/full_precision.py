@@ -1,0 +1,76 @@
+"""Does a network trained in full precision have the geometry of a binary one?
+
+A reviewer of the paper asked. Trains a binary network and its continuous twin (hard tanh for sign, kernels as they are)
+and measures both alike: for the twin, its kernels are binarized after the fact, and dot products are with its own,
+continuous activations. Its accuracy with binarized kernels is taken after measuring batch norm anew.
+"""
+
+from bnn.console import run_program
+from experiments import runner
+
+REFIT_IMAGES = 2000
+
+
+def measure(experiment):
+    """Train both, and measure: (rows, figure)."""
+    from bnn import report
+
+    data, rows = experiment.data(), []
+    for network, changes in {"binary": {}, "continuous": {"continuous": True}}.items():
+        model = experiment.trained(network, **changes).load_model("last")
+        copy = binarized(model, data.train.images[:REFIT_IMAGES])
+        accuracies = {
+            "test_accuracy": float(runner.correct(model, data.test).mean()),
+            "binarized_accuracy": float(runner.correct(copy, data.test).mean()),
+        }
+        quantizer = "sign" if changes else None
+        for layer in report.analyze(model, data.test.images[: experiment.analysed], quantizer=quantizer):
+            rows.append({"network": network} | accuracies | layer.statistics())
+    return rows, draw(rows)
+
+
+def binarized(model, images):
+    """A copy of a network whose kernels are all binarized, batch norm measured anew on the given images."""
+    import keras
+
+    from bnn.quantize import Sign
+    from bnn.refit import refit_batch_norm
+
+    def copied(layer):
+        config = layer.get_config()
+        if "kernel_quantizer" in config:
+            config["kernel_quantizer"] = config["kernel_quantizer"] or Sign()
+        return type(layer).from_config(config)
+
+    copy = keras.models.clone_model(model, clone_function=copied)
+    copy.set_weights(model.get_weights())
+    refit_batch_norm(copy, images)
+    return copy
+
+
+def draw(rows):
+    """Angle and correlations of both networks, layer by layer."""
+    from bnn import plots
+
+    figure, axes = plots.figure(3, height=4)
+    labels = {"angle_mean_deg": "angle (degrees)", "r_weights": "r", "r_permuted": "r, inputs permuted"}
+    for ax, (key, label) in zip(axes, labels.items(), strict=True):
+        for network, form in (("binary", "o-"), ("continuous", "D--")):
+            found = [row for row in rows if row["network"] == network]
+            names = [row["layer"] for row in found]
+            ax.plot(range(len(names)), [row[key] for row in found], form, label=network)
+        ax.set(ylabel=label)
+        ax.set_xticks(range(len(names)), names, rotation=60)
+    theory = [row["angle_theory_deg"] for row in found]
+    axes[0].plot(range(len(names)), theory, ":", color=plots.GREY, label="Gaussian weights")
+    plots.legend_below(figure, axes[0], columns=3)
+    return figure
+
+
+def main(argv=None):
+    """Do the experiment as the command line says."""
+    return runner.perform(runner.begin("full_precision", __doc__, 30, argv), measure)
+
+
+if __name__ == "__main__":
+    run_program("full_precision", main)
