@@ -17,7 +17,7 @@ def measure(experiment):
     from bnn import ablation
     from bnn.refit import refit_batch_norm
 
-    run, data = experiment.trained("binary"), experiment.data()
+    run, data = experiment.trained("binary"), experiment.data
     model = run.load_model("last")
     names, _ = ablation.quantized_layers(model)
     original, rows = None, []

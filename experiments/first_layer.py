@@ -13,16 +13,15 @@ SEEDS = 3
 
 def measure(experiment):
     """Train every kind from every seed, and measure: (rows, figure)."""
-    from bnn import report
     from bnn.config import FIRST_LAYERS
 
-    data, rows = experiment.data(), []
+    data, rows = experiment.data, []
     first_seed = experiment.settings["seed"]
     for seed in range(first_seed, first_seed + (1 if experiment.quick else SEEDS)):
         for kind in FIRST_LAYERS:
             run = experiment.trained(f"{kind}-seed{seed}", first_layer=kind, seed=seed)
             model = run.load_model("last")
-            layer = report.analyze(model, data.test.images[: experiment.analysed])[0].statistics()
+            layer = experiment.layers(model)[0].statistics()
             names = (
                 "layer",
                 "d",

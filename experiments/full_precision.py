@@ -13,9 +13,7 @@ REFIT_IMAGES = 2000
 
 def measure(experiment):
     """Train both, and measure: (rows, figure)."""
-    from bnn import report
-
-    data, rows = experiment.data(), []
+    data, rows = experiment.data, []
     for network, changes in {"binary": {}, "continuous": {"continuous": True}}.items():
         model = experiment.trained(network, **changes).load_model("last")
         copy = binarized(model, data.train.images[:REFIT_IMAGES])
@@ -24,7 +22,7 @@ def measure(experiment):
             "binarized_accuracy": float(runner.correct(copy, data.test).mean()),
         }
         quantizer = "sign" if changes else None
-        for layer in report.analyze(model, data.test.images[: experiment.analysed], quantizer=quantizer):
+        for layer in experiment.layers(model, quantizer=quantizer):
             rows.append({"network": network} | accuracies | layer.statistics())
     return rows, draw(rows)
 

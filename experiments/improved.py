@@ -25,7 +25,7 @@ DIGITS = {name: CHANGES[name] for name in ("paper", "cosine", "real first layer"
 
 def measure(experiment):
     """Train with ever more changes: (rows, figure)."""
-    data, settings, right, logs = experiment.data(), {}, {}, {}
+    data, settings, right, logs = experiment.data, {}, {}, {}
     for name, change in (CHANGES if data.name == "cifar-10" else DIGITS).items():
         settings |= change
         run = experiment.trained(name.replace(", ", "-").replace(" ", "-"), **settings)

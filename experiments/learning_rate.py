@@ -17,25 +17,24 @@ FALL = 0.01  # the rate after the last epoch, in parts of the first
 def measure(experiment):
     """Train, and measure every layer: (rows, figure)."""
     rates, clips = (RATES[1:2], CLIPS[:2]) if experiment.quick else (RATES, CLIPS)
-    data, rows, weights = experiment.data(), [], {}
+    rows, weights = [], {}
     for clip in clips:
         for rate in rates:
             run = experiment.trained(
                 f"rate{rate:g}-clip{clip:g}", lr_start=rate, lr_end=rate * FALL, clip=clip
             )
-            found, latent = measured(run, data, experiment.analysed)
+            found, latent = measured(experiment, run)
             rows += [{"learning_rate": rate, "clip": clip, **row} for row in found]
             weights |= {(rate, clip, layer): values for layer, values in latent.items()}
     return rows, draw(rows, weights, rates, clips)
 
 
-def measured(run, data, images):
+def measured(experiment, run):
     """What a trained network's layers show: (rows, dict from layer to its latent weights)."""
-    from bnn import report
-
     model = run.load_model("last")
-    accuracy, rows, latent = float(runner.correct(model, data.test).mean()), [], {}
-    for layer in report.analyze(model, data.test.images[:images]):
+    accuracy = float(runner.correct(model, experiment.data.test).mean())
+    rows, latent = [], {}
+    for layer in experiment.layers(model):
         row = layer.statistics()
         latent[layer.name] = np.ravel(model.get_layer(layer.name).kernel)
         size = np.abs(latent[layer.name])

@@ -1,11 +1,13 @@
 """What the experiments share: flags, a small network, trainings that go on where they stopped, tables and figures."""
 
 import argparse
+import functools
 import signal
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
 import train
 from bnn import backend, datasets, runs
@@ -43,6 +45,7 @@ class Experiment:
     results: Path
     analysed: int
 
+    @functools.cached_property
     def data(self):
         """The DataSet of the trainings."""
         return datasets.load(self.settings["data_set"])
@@ -76,6 +79,13 @@ class Experiment:
         if train.main(arguments):
             raise Interrupted
         return runs.open_run(folder)
+
+    def layers(self, model, **options):
+        """The LayerReports of a network over the first test images; options are `report.analyze`'s."""
+        from bnn import report
+
+        bar = functools.partial(tqdm, desc="measuring", unit="batch", leave=False, disable=None)
+        return report.analyze(model, self.data.test.images[: self.analysed], progress=bar, **options)
 
     def write(self, rows, figure):
         """Write the table, rows with the same keys, and the figure, and say where."""
@@ -153,7 +163,8 @@ def correct(model, split, batch_size=200):
 
     # Not `predict`, which compiles a function for each network.
     parts = np.array_split(split.images, -(-len(split) // batch_size))
-    scores = np.concatenate([keras.ops.convert_to_numpy(model(part, training=False)) for part in parts])
+    bar = tqdm(parts, desc="testing", unit="batch", leave=False, disable=None)
+    scores = np.concatenate([keras.ops.convert_to_numpy(model(part, training=False)) for part in bar])
     return scores.argmax(axis=1) == split.labels
 
 
