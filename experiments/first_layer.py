@@ -9,36 +9,22 @@ from bnn.console import run_program
 from experiments import runner
 
 SEEDS = 3
+STATISTICS = ("d", "angle_mean_deg", "angle_theory_deg", "r_weights", "r_permuted", "sign_flips")
 
 
 def measure(experiment):
     """Train every kind from every seed, and measure: (rows, figure)."""
     from bnn.config import FIRST_LAYERS
 
-    data, rows = experiment.data, []
-    first_seed = experiment.settings["seed"]
+    rows, first_seed = [], experiment.settings["seed"]
     for seed in range(first_seed, first_seed + (1 if experiment.quick else SEEDS)):
         for kind in FIRST_LAYERS:
             run = experiment.trained(f"{kind}-seed{seed}", first_layer=kind, seed=seed)
             model = run.load_model("last")
             layer = experiment.layers(model)[0].statistics()
-            names = (
-                "layer",
-                "d",
-                "angle_mean_deg",
-                "angle_theory_deg",
-                "r_weights",
-                "r_permuted",
-                "sign_flips",
-            )
-            rows.append(
-                {
-                    "first_layer": kind,
-                    "seed": seed,
-                    "test_accuracy": float(runner.correct(model, data.test).mean()),
-                }
-                | {name: layer[name] for name in names}
-            )
+            accuracy = float(runner.correct(model, experiment.data.test).mean())
+            row = {"first_layer": kind, "seed": seed, "test_accuracy": accuracy}
+            rows.append(row | {name: layer[name] for name in STATISTICS})
     return rows, draw(rows)
 
 

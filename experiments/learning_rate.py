@@ -11,6 +11,7 @@ from experiments import runner
 
 RATES = (1e-4, 1e-3, 1e-2, 1e-1)
 CLIPS = (0.1, 1.0, 10.0)
+STATISTICS = ("layer", "d", "angle_mean_deg", "angle_theory_deg", "r_weights", "sign_flips", "latent_std")
 FALL = 0.01  # the rate after the last epoch, in parts of the first
 
 
@@ -38,14 +39,11 @@ def measured(experiment, run):
         row = layer.statistics()
         latent[layer.name] = np.ravel(model.get_layer(layer.name).kernel)
         size = np.abs(latent[layer.name])
-        names = ("layer", "d", "angle_mean_deg", "angle_theory_deg", "r_weights", "sign_flips", "latent_std")
+        shares = {"at_clip": size >= 0.999 * run.model.clip, "beyond_one": size > 1}
         rows.append(
             {"test_accuracy": accuracy}
-            | {name: row[name] for name in names}
-            | {
-                "at_clip": float(np.mean(size >= 0.999 * run.model.clip)),
-                "beyond_one": float(np.mean(size > 1)),
-            }
+            | {name: row[name] for name in STATISTICS}
+            | {name: float(np.mean(share)) for name, share in shares.items()}
         )
     return rows, latent
 
