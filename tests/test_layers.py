@@ -6,8 +6,8 @@ import pytest
 import tensorflow as tf
 
 from bnn import geometry
-from bnn.capture import patches
 from bnn.layers import BatchNorm, QuantActivation, QuantConv2D, QuantDense, Rotation, WeightClip
+from bnn.linear_maps import Convolution
 from bnn.quantize import Sign, Ternary
 
 THRESHOLD = 0.3
@@ -196,9 +196,10 @@ def test_rotation_is_orthogonal_fixed_and_seeded(size, shape):
 def test_rotation_turns_the_patches_that_a_convolution_multiplies(size):
     x = normal(2, 5, 4, 3)
     layer, r = built_rotation(size, x.shape)
-    places = np.stack(np.unravel_index(np.arange(2 * 5 * 4), (2, 5, 4)), axis=1)
+    places = np.stack(np.unravel_index(np.arange(2 * 20), (2, 20)), axis=1)
+    (patches,) = Convolution((size, size), (1, 1), (1, 1), "same").patches(x, places)
     turned = np.asarray(layer(x)).reshape(len(places), -1)
-    np.testing.assert_allclose(turned, patches(x, size, places) @ r.T, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(turned, patches @ r.T, rtol=1e-4, atol=1e-5)
 
 
 def test_rotation_of_vectors_keeps_their_lengths_and_angles():
