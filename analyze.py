@@ -28,7 +28,8 @@ def main():
     from bnn import datasets, runs
 
     run = runs.open_run(args.run)
-    data_set = datasets.load(run.training.data_set)
+    data_set, log = datasets.load(run.training.data_set), run.log()
+    run.expect_data(data_set)
     if not 0 < args.images <= len(data_set.test):
         raise ConfigError(
             f"--images: expected 1 to the {len(data_set.test)} test images, received {args.images}"
@@ -56,7 +57,7 @@ def main():
         "images": len(images), "layers": rows,
     }  # fmt: skip
     runs.write_json(output / "metrics.json", metrics)
-    drawn = figures.save_all(layers, run.log(), output)
+    drawn = figures.save_all(layers, log, output)
     print(f"wrote {output / 'metrics.json'} and {len(drawn)} figures (PNG and PDF): {', '.join(drawn)}")
     return 0
 

@@ -135,10 +135,7 @@ def resume(folder, given):
                 f"--{name}: expected {stored[name]!r}, with which {folder} was begun, received {value!r}"
             )
     data_set = load_data(run.training)
-    if data_set.digest != run.data["digest"]:
-        raise runs.RunError(
-            f"{folder}: expected data of SHA-256 {run.data['digest']}, received {data_set.digest}"
-        )
+    run.expect_data(data_set)
     backend.load()
     from bnn import training
     from bnn.models import build_model

@@ -21,6 +21,8 @@ ESTIMATORS = {
 }  # fmt: skip
 MAX_SIZE = 65_536  # of a layer or an image's side: beyond it stands a slip, not a network
 MAX_COUNT = 10**9  # of images in a batch, epochs
+MAX_LAYERS = 1000  # convolutions; likewise hidden dense layers
+MAX_WEIGHTS = 2**30  # of all kernels: 4 GiB, and Adam needs three times that
 # Settings that earlier runs do not have: their default.
 LATER = {"log_geometry", "first_layer", "clip", "schedule", "warmup", "augment", "estimator"}
 
@@ -83,6 +85,7 @@ class ModelConfig:
         for name in ("conv", "fc"):
             sizes = getattr(self, name)
             expect(all(0 < n <= MAX_SIZE for n in sizes), name, f"sizes from 1 to {MAX_SIZE}", list(sizes))
+            expect(len(sizes) <= MAX_LAYERS, name, f"at most {MAX_LAYERS} layers", len(sizes))
         expect(len(self.max_pool) == len(self.conv), "max_pool",
                f"one entry for each of the {len(self.conv)} in conv", list(self.max_pool))  # fmt: skip
         expect(set(self.max_pool) <= {0, 1}, "max_pool", "entries 0 or 1", list(self.max_pool))
@@ -91,6 +94,7 @@ class ModelConfig:
         expect(sum(self.max_pool) <= most, "max_pool",
                f"at most {most} poolings for images of {height}x{width}", sum(self.max_pool))  # fmt: skip
         expect(1 <= self.filter_size <= 31, "filter_size", "1 to 31", self.filter_size)
+        expect(self.weights <= MAX_WEIGHTS, "conv, fc", f"at most {MAX_WEIGHTS} weights in all", self.weights)
         expect(self.levels in (2, 3), "levels", "2 or 3", self.levels)
         expect(0 <= self.threshold < 1, "threshold", "a value in [0, 1)", self.threshold)
         expect(self.threshold == 0 or self.levels == 3, "threshold", "0 unless levels is 3", self.threshold)
@@ -108,6 +112,20 @@ class ModelConfig:
         expect(self.estimator == "ste" or not self.continuous, "estimator", "ste, the default, in a continuous net",
                self.estimator)  # fmt: skip
         expect(0 <= self.bn_decay < 1, "bn_decay", "a value in [0, 1)", self.bn_decay)
+
+    @property
+    def weights(self):
+        """The number of latent weights, those of all kernels together."""
+        height, width, features = self.input_shape
+        total = 0
+        for filters, pool in zip(self.conv, self.max_pool, strict=True):
+            total += self.filter_size**2 * features * filters
+            height, width, features = height >> pool, width >> pool, filters
+        features *= height * width
+        for units in (*self.fc, self.classes):
+            total += features * units
+            features = units
+        return total
 
     @property
     def kind(self):

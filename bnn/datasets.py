@@ -14,6 +14,11 @@ from pathlib import Path
 import numpy as np
 
 DATA_FOLDER = Path(__file__).resolve().parent.parent / "data"
+# What data/download.py calls the official data, by their digest.
+OFFICIAL = {
+    "MNIST": "474311efcf1fd213e64768801dc6195673bffb8385179d6c55cd8748b9e2e8ca",
+    "cifar-10": "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce",
+}
 MNIST_5K_SHA256 = "846f6cad587fea3877f6e0fe0a1968dfc68867ce170d3bc9fc2dccdbed17961d"
 EMBEDDED_HINT = "or use --data_set mnist-5k, which needs no download"
 
@@ -88,7 +93,7 @@ def _load_cifar10(folder):
     images, labels = (np.concatenate(parts) for parts in zip(*batches, strict=True))
     everything = Split(images, labels)
     return DataSet(
-        "cifar-10", record["source_sha256"], record["official"],
+        "cifar-10", *_source(record, "cifar-10"),
         everything[:49_500], everything[49_500:50_000], everything[50_000:],
     )  # fmt: skip
 
@@ -116,7 +121,16 @@ def _load_mnist(folder):
         labels = _idx(files, f"{stem}-labels-idx1-ubyte.gz", (count,))
         parts.append(Split(images[..., None], _labels(stem, labels, count)))
     train, test = parts
-    return DataSet("MNIST", record["source_sha256"], record["official"], train[:50_000], train[50_000:], test)
+    return DataSet("MNIST", *_source(record, "MNIST"), train[:50_000], train[50_000:], test)
+
+
+def _source(record, name):
+    """(Digest of the source, whether it is the official one); raises `DataError` if the record contradicts itself."""
+    digest, official = record["source_sha256"], record["official"]
+    if not isinstance(digest, str) or official is not (digest == OFFICIAL[name]):
+        raise DataError(f"{name}: expected SHA-256 {OFFICIAL[name]} and official, or another and not, "
+                        f"received {digest} and official: {official} in digests.json")  # fmt: skip
+    return digest, official
 
 
 def _idx(files, name, shape):
@@ -168,7 +182,7 @@ def _verified(folder, name):
     try:
         record = json.loads((folder / "digests.json").read_text())
         expected, _, _ = record["files"].items(), record["source_sha256"], record["official"]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise DataError(
             f"{folder}: expected digests.json of a finished download, received none or a damaged one; "
             f"run {command}"

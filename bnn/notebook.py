@@ -41,7 +41,9 @@ def open_run(folder=None):
             raise NotebookError(
                 f"{run.folder}: expected a binary or ternary network, received a continuous one"
             )
-        return run, datasets.load(run.training.data_set), run.load_model("best")
+        data_set = datasets.load(run.training.data_set)
+        run.expect_data(data_set)
+        return run, data_set, run.load_model("best")
     except (runs.RunError, datasets.DataError, ConfigError) as error:
         raise NotebookError(str(error)) from None
 

@@ -10,6 +10,7 @@ metrics.json    what analyze.py found
 """
 
 import csv
+import hashlib
 import io
 import json
 import os
@@ -29,7 +30,10 @@ from bnn.config import ConfigError, ModelConfig, TrainConfig, expect, from_json,
 LOG_COLUMNS = (
     "epoch", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "flip_ratio", "seconds",
 )  # fmt: skip
+CLASSES = 10  # of every data set
+FRACTIONS = {"accuracy", "val_accuracy", "flip_ratio"}
 DATA_KEYS = ("name", "digest", "official")
+CONFIG_KEYS = {"model", "training", "data", "settings_sha256", "command", "versions", "git_commit"}
 
 
 class RunError(RuntimeError):
@@ -75,7 +79,7 @@ class Run:
         """The network of a checkpoint.
 
         Raises:
-            RunError: there is no such checkpoint, or it cannot be read.
+            RunError: there is no such checkpoint, it cannot be read, or it is not of the network in config.json.
         """
         import keras
 
@@ -89,11 +93,30 @@ class Run:
             with warnings.catch_warnings():
                 # Keras only warns of weights that it does not find, and leaves them as they began.
                 warnings.simplefilter("error", UserWarning)
-                return keras.saving.load_model(path, compile=compiled)
+                model = keras.saving.load_model(path, compile=compiled)
         except Exception as error:  # whichever of Keras, h5py, zipfile, zlib and json meets the damage first
             reason = (str(error).splitlines() or [type(error).__name__])[-1]
             raise RunError(f"{path}: expected a saved network, received one that Keras cannot read "
                            f"({reason[:200]})") from None  # fmt: skip
+        self._expect_network(model, path)
+        if compiled and not model.compiled:
+            raise RunError(f"{path}: expected a network with its optimizer, received one without")
+        return model
+
+    def _expect_network(self, model, path):
+        from bnn.models import build_model
+
+        expected, received = (
+            {
+                layer.name: (type(layer), layer.get_config(), [w.shape for w in layer.weights])
+                for layer in m.layers
+            }
+            for m in (build_model(self.model, self.training.precision), model)
+        )
+        for name in [*expected, *received]:
+            if expected.get(name) != received.get(name):
+                raise RunError(f"{path}: expected the {self.model.kind} network that config.json describes, "
+                               f"received another one (first difference: layer {name})")  # fmt: skip
 
     def copy_weights(self, model):
         """Start another network of the same shape from this run's best weights.
@@ -109,6 +132,17 @@ class Run:
             )
         model.set_weights(weights)
 
+    def expect_data(self, data_set):
+        """Raise `RunError` unless a DataSet is the one of this training, and fits the network."""
+        if data_set.digest != self.data["digest"]:
+            raise RunError(
+                f"{self.folder}: expected data of SHA-256 {self.data['digest']}, received {data_set.digest}"
+            )
+        shape = data_set.train.images.shape[1:]
+        if (shape, CLASSES) != (self.model.input_shape, self.model.classes):
+            raise RunError(f"{self.folder}: expected a network from images of {shape} to {CLASSES} classes, "
+                           f"received one from {self.model.input_shape} to {self.model.classes}")  # fmt: skip
+
     def log(self):
         """The rows of log.csv, a list of dicts from column to float (the epoch an int)."""
         path = self.folder / "log.csv"
@@ -117,10 +151,7 @@ class Run:
         try:
             with path.open(newline="") as file:
                 reader = csv.DictReader(file)
-                rows = [row for row in reader if None not in row.values() and None not in row]
-            if rows and tuple(reader.fieldnames) != LOG_COLUMNS:
-                raise ValueError(f"the columns {', '.join(reader.fieldnames)}")
-            return [{k: int(v) if k == "epoch" else float(v) for k, v in row.items()} for row in rows]
+                return _log_rows(list(reader), tuple(reader.fieldnames or ()))
         except (ValueError, csv.Error) as error:
             raise RunError(
                 f"{path}: expected numbers in the columns {', '.join(LOG_COLUMNS)}, received {error}"
@@ -160,6 +191,7 @@ def create(folder, model_config, train_config, data_set, command, overwrite=Fals
     data = {name: getattr(data_set, name) for name in DATA_KEYS}
     write_json(folder / "config.json", {
         "model": to_json(model_config), "training": to_json(train_config), "data": data,
+        "settings_sha256": _settings_sha256(to_json(model_config), to_json(train_config)),
         "command": command, "versions": _versions(), "git_commit": _git_commit(),
     })  # fmt: skip
     return Run(folder, model_config, train_config, data)
@@ -178,13 +210,54 @@ def open_run(folder):
         raise RunError(f"{folder}: expected a run directory with config.json, received {found}")
     try:
         config = json.loads(path.read_text())
-        data = config["data"]
-        expect(set(data) == set(DATA_KEYS), "data", f"an object with {', '.join(DATA_KEYS)}", data)
         model, training = from_json(ModelConfig, config["model"]), from_json(TrainConfig, config["training"])
+        _expect_config(config, training)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         what = str(error) if isinstance(error, ConfigError) else "a damaged or foreign file"
         raise RunError(f"{path}: expected the config of a run, received {what}") from None
-    return Run(folder, model, training, data)
+    return Run(folder, model, training, config["data"])
+
+
+def _expect_config(config, training):
+    """Raise a `ConfigError` for anything around the settings, or a change to them after they were written."""
+    for key, value in config.items():
+        expect(key in CONFIG_KEYS, key, "no such key in config.json", value)
+    data = config["data"]
+    expect(set(data) == set(DATA_KEYS), "data", f"an object with {', '.join(DATA_KEYS)}", data)
+    expect(data["name"] == training.data_set, "data.name", repr(training.data_set), data["name"])
+    expect(isinstance(data["digest"], str), "data.digest", "a SHA-256", data["digest"])
+    expect(isinstance(data["official"], bool), "data.official", "true or false", data["official"])
+    expect(
+        training.precision != "auto", "precision", "what auto meant when the run began", training.precision
+    )
+    digest = _settings_sha256(config["model"], config["training"])
+    # Earlier runs have none.
+    expect(config.get("settings_sha256", digest) == digest, "settings_sha256",
+           f"{digest}, of model and training as they stand there", config.get("settings_sha256"))  # fmt: skip
+
+
+def _settings_sha256(model, training):
+    """What tells of a flipped bit in settings, dicts as JSON holds them."""
+    return hashlib.sha256(json.dumps([model, training], sort_keys=True).encode()).hexdigest()
+
+
+def _log_rows(rows, columns):
+    """Rows of text as numbers, but for a torn last one; raises `ValueError` for what no training logs."""
+    whole = [None not in row and None not in row.values() for row in rows]
+    if rows and not whole[-1]:
+        del rows[-1], whole[-1]
+    if rows and columns != LOG_COLUMNS:
+        raise ValueError(f"the columns {', '.join(columns)}")
+    if not all(whole):
+        raise ValueError(f"a row of another length after {whole.index(False)} others")
+    rows = [{k: int(v) if k == "epoch" else float(v) for k, v in row.items()} for row in rows]
+    for before, row in zip([{"epoch": 0}, *rows], rows, strict=False):
+        if row["epoch"] <= before["epoch"]:
+            raise ValueError(f"epoch {row['epoch']} after epoch {before['epoch']}")
+        for name, value in row.items():
+            if not (0 <= value <= 1 if name in FRACTIONS else 0 <= value < np.inf):
+                raise ValueError(f"{name} {value} in epoch {row['epoch']}")
+    return rows
 
 
 def default_name(model, training):

@@ -12,7 +12,7 @@ from tqdm import tqdm
 from bnn.augmentation import windows
 from bnn.geometry_log import GeometryLog
 from bnn.kernels import Adam
-from bnn.runs import RunError, replace
+from bnn.runs import CLASSES, RunError, replace
 
 if keras.backend.backend() == "jax":
     from bnn import jax_epoch
@@ -20,7 +20,6 @@ else:
     jax_epoch = None
 
 EVALUATION_BATCH = 500
-CLASSES = 10
 
 
 class Interrupted(Exception):
@@ -116,7 +115,7 @@ def train(model, run, data_set, tensorboard=False):
 
     Raises:
         Interrupted: SIGINT or SIGTERM came; everything up to the last step is saved.
-        RunError: the loss is no longer finite.
+        RunError: loss, validation loss or weights are no longer finite.
     """
     config = run.training
     steps = len(data_set.train) // config.batch_size
@@ -210,17 +209,30 @@ class Journal(keras.callbacks.Callback):
             self.model.metrics_variables, self.partial.pop("metrics", ()), strict=False
         ):
             variable.assign_add(value)
-        if not math.isfinite(logs["loss"]):
-            epoch, rate = (step - 1) // self.steps + 1, float(self.model.optimizer.learning_rate)
-            raise RunError(f"expected a finite loss, received {logs['loss']} at step {step}, epoch {epoch}, "
-                           f"learning rate {rate:g}; the last good checkpoint is kept")  # fmt: skip
+        self._expect_finite("a finite loss", logs["loss"])
         if self.signal is not None and done < self.steps:
             self.bar.close()
             self._save_partial()
             raise Interrupted
 
+    def _expect_finite(self, what, value):
+        """Stop the training at a NaN or infinity, before it gets into a checkpoint."""
+        if not math.isfinite(value):
+            step = int(self.model.optimizer.iterations)
+            epoch, rate = (step - 1) // self.steps + 1, float(self.model.optimizer.learning_rate)
+            raise RunError(f"expected {what}, received {value} at step {step}, epoch {epoch}, "
+                           f"learning rate {rate:g}; the last good checkpoint is kept")  # fmt: skip
+
+    def _expect_finite_weights(self):
+        # The sign of NaN is -1: a binary network with NaN for weights may still have a finite loss.
+        for weight in self.model.weights:
+            largest = float(keras.ops.max(keras.ops.abs(weight)))
+            self._expect_finite(f"finite weights in {weight.path}", largest)
+
     def on_epoch_end(self, epoch, logs=None):
         self.bar.close()
+        self._expect_finite("a finite validation loss", logs["val_loss"])
+        self._expect_finite_weights()
         row = self._row(epoch + 1, logs)
         improved = row["val_accuracy"] > max((r["val_accuracy"] for r in self.rows), default=-1)
         self.rows.append(row)
@@ -265,6 +277,7 @@ class Journal(keras.callbacks.Callback):
         return self.run.folder / f"partial-{int(self.model.optimizer.iterations)}.npz"
 
     def _save_partial(self):
+        self._expect_finite_weights()
         temporary = self.run.folder / ".partial.npz"
         np.savez_compressed(
             temporary,
@@ -288,10 +301,21 @@ class Journal(keras.callbacks.Callback):
                     k.removeprefix("kernel_"): saved[k] for k in saved.files if k.startswith("kernel_")
                 }
                 metrics = [saved[f"metric_{i}"] for i in range(len(saved.files) - len(kernels) - 1)]
-                return {"kernels": kernels, "metrics": metrics, "seconds": float(saved["seconds"])}
+                partial = {"kernels": kernels, "metrics": metrics, "seconds": float(saved["seconds"])}
+            self._expect_partial(**partial)
+            return partial
         except Exception:  # whichever of NumPy, zipfile and zlib meets the damage first
             raise RunError(f"{path}: expected what an interrupted epoch had gathered, received a damaged file; "
                            "delete it to go on, with a log row of the epoch's rest only") from None  # fmt: skip
+
+    def _expect_partial(self, kernels, metrics, seconds):
+        """Raise a `ValueError` for what another network's epoch had gathered."""
+        received, expected = (
+            {name: (kernel.shape, kernel.dtype) for name, kernel in held.items()}
+            for held in (kernels, quantized_kernels(self.model))
+        )
+        if received != expected or not np.isfinite([*metrics, seconds]).all():
+            raise ValueError
 
     def _print(self, row):
         print(

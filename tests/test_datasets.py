@@ -161,6 +161,22 @@ def test_files_of_another_data_set_are_refused(name, folder, tmp_path):
         datasets.load(name, tmp_path)
 
 
+@pytest.mark.parametrize("name", datasets.OFFICIAL)
+def test_only_the_official_digest_is_official(name):
+    official = datasets.OFFICIAL[name]
+    assert datasets._source({"source_sha256": official, "official": True}, name) == (official, True)
+    assert datasets._source({"source_sha256": "ab" * 32, "official": False}, name) == ("ab" * 32, False)
+    for digest, claim in (
+        (official, False),
+        ("ab" * 32, True),
+        (official, 1),
+        ([official], False),
+        (None, True),
+    ):
+        with pytest.raises(DataError, match=f"{name}: expected SHA-256 {official} and official"):
+            datasets._source({"source_sha256": digest, "official": claim}, name)
+
+
 def test_digests_cannot_lead_out_of_the_folder(tmp_path):
     write_folder(tmp_path / "MNIST", {"../secret": b"secret"})
     assert (tmp_path / "secret").is_file()

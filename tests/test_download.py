@@ -21,6 +21,8 @@ from pathlib import Path
 
 import pytest
 
+from bnn import datasets
+
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPT = ROOT / "data" / "download.py"
 REAL_MNIST = ROOT.parent / "shared" / "data" / "mnist"
@@ -762,6 +764,10 @@ def test_stated_digest_of_mnist_is_that_of_its_listing():
     listing = "".join(f"{digest}  {name}\n" for name, digest in pairs)
     assert download.MNIST.sha256 == sha256(listing.encode())
     assert download.MNIST.downloads.keys() == download.MNIST.contents.keys()
+
+
+def test_readers_call_the_same_data_official():
+    assert {data_set.name: data_set.sha256 for data_set in download.DATA_SETS.values()} == datasets.OFFICIAL
 
 
 def test_public_mirrors_are_folders_over_https():

@@ -50,7 +50,7 @@ def copy(trained, tmp_path):
 def test_config_says_how_the_run_came_about(run, data):
     config = json.loads((run.folder / "config.json").read_text())
     _, training = small_settings("ternary")
-    assert set(config) == {"model", "training", "data", "command", "versions", "git_commit"}
+    assert set(config) == runs.CONFIG_KEYS
     assert (config["model"]["levels"], config["model"]["threshold"], config["model"]["conv"]) == (3, 0.1, [4])
     assert (config["training"]["seed"], config["training"]["epochs"]) == (training.seed, training.epochs)
     assert config["data"] == {"name": "mnist-5k", "digest": data.digest, "official": True}

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = (ROOT / "hd_figures.ipynb", ROOT / "gen_plots.ipynb")
@@ -64,15 +64,16 @@ def main():
     """Do as the command line says; a failure is a line and exit code 1."""
     args = parse()
     for path in args.notebooks:
-        notebook = nbformat.read(path, as_version=4)
         try:
+            notebook = read(path)
             if args.action == "html":
                 page = write_page(notebook, args.output / f"{path.stem}.html")
                 print(f"wrote {page} ({page.stat().st_size / 1e6:.1f} MB)")
                 continue
             execute(notebook, args.run, **({"FIGURES": args.figures} if args.figures else {}))
-        except NotebookFailure as failure:
-            print(f"{path.name}: {failure}", file=sys.stderr)
+        except (NotebookFailure, OSError) as failure:
+            reason = f"{failure.strerror}: {failure.filename}" if isinstance(failure, OSError) else failure
+            print(f"{path.name}: {reason}", file=sys.stderr)
             return 1
         print(
             f"{path.name}: {sum(c.cell_type == 'code' for c in notebook.cells)} cells ran without a warning",
@@ -81,6 +82,22 @@ def main():
         if args.action == "write":
             nbformat.write(notebook, path)
     return 0
+
+
+def read(path):
+    """A notebook, its format checked.
+
+    Raises:
+        NotebookFailure: the file holds something else.
+    """
+    try:
+        notebook = nbformat.read(path, as_version=4)
+        nbformat.validate(notebook)
+    except OSError:
+        raise
+    except Exception as error:  # whichever of json, jsonschema and nbformat meets the damage first
+        raise NotebookFailure(f"expected a notebook, received {str(error).splitlines()[0][:200]}") from None
+    return notebook
 
 
 def execute(notebook, run=None, timeout=1800, **parameters):
@@ -109,7 +126,7 @@ def execute(notebook, run=None, timeout=1800, **parameters):
         notebook.cells.insert(parameters_at[0] + 2, added[1])
     try:
         NotebookClient(notebook, timeout=timeout, resources={"metadata": {"path": str(ROOT)}}).execute()
-    except CellExecutionError as error:
+    except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
         raise NotebookFailure(_last_line(error)) from None
     for cell in added:
         notebook.cells.remove(cell)
@@ -174,15 +191,18 @@ def _formulas_out(source, formulas):
     def placeholder(match):
         display = "block" if match[1] is not None else "inline"
         latex = (match[1] or match[2]).replace(r"\,", r"\thinspace ").replace(r"\!", "")
-        formulas.append(convert(latex, display=display))
+        try:
+            formulas.append(convert(latex, display=display))
+        except Exception as error:  # each fault of a formula has its own class
+            raise NotebookFailure(f"expected a formula in LaTeX, received {latex!r}: {error!r}") from None
         return f"@@{len(formulas) - 1}@@"
 
     return re.sub(r"\$\$(.+?)\$\$|\$([^$]+?)\$", placeholder, source, flags=re.DOTALL)
 
 
 def _title(notebook):
-    first = notebook.cells[0].source.splitlines()[0]
-    return html.escape(first.lstrip("# "))
+    lines = "".join(cell.source for cell in notebook.cells[:1]).splitlines()
+    return html.escape(lines[0].lstrip("# ")) if lines else "Notebook"
 
 
 if __name__ == "__main__":

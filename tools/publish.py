@@ -48,10 +48,7 @@ def main():
 
     run = runs.open_run(args.run)
     data = datasets.load(run.training.data_set)
-    if data.digest != run.data["digest"]:
-        raise runs.RunError(
-            f"{args.run}: expected data of SHA-256 {run.data['digest']}, received {data.digest}"
-        )
+    run.expect_data(data)
     backend.load()
     from bnn import export
 

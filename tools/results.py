@@ -31,9 +31,19 @@ class Published:
         self.folder, self.run = folder, runs.open_run(folder)
         self.log = self.run.log()
         self.config = json.loads((folder / "config.json").read_text())
-        self.metrics = json.loads((folder / "metrics.json").read_text())
-        self.layers = {row["layer"]: row for row in self.metrics["layers"]}
+        self.metrics, self.layers = _metrics(folder / "metrics.json")
         self.unbinarized = _ablation(folder / "unbinarized.csv")
+
+
+def _metrics(path):
+    """What tools/publish.py measured, and in it the row of each layer by its name."""
+    try:
+        metrics = json.loads(path.read_text())
+        return metrics, {row["layer"]: row for row in metrics["layers"]}
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise runs.RunError(
+            f"{path}: expected what tools/publish.py measured, received a damaged file"
+        ) from None
 
 
 def _ablation(path):

@@ -1,0 +1,83 @@
+"""What disks, networks and hands do to files, drawn at random."""
+
+import contextlib
+import signal
+
+
+def corrupted(content, rng):
+    """Bytes with one to three kinds of damage; never the bytes as they were."""
+    damaged = content
+    while damaged == content:
+        for kind in rng.choice(DAMAGES, size=rng.integers(1, 4)):
+            damaged = kind(damaged, rng)
+    return damaged
+
+
+def flip(content, rng):
+    """A bit, anywhere."""
+    place = _place(content, rng)
+    return (
+        content[:place]
+        + bytes(b ^ 1 << rng.integers(8) for b in content[place : place + 1])
+        + content[place + 1 :]
+    )
+
+
+def truncate(content, rng):
+    """The end is gone."""
+    return content[: _place(content, rng)]
+
+
+def swap(content, rng):
+    """Two stretches changed places."""
+    a, b, c, d = sorted(_place(content, rng) for _ in range(4))
+    return content[:a] + content[c:d] + content[b:c] + content[a:b] + content[d:]
+
+
+def blank(content, rng):
+    """A stretch reads as zeros."""
+    start, end = sorted(_place(content, rng) for _ in range(2))
+    return content[:start] + bytes(end - start) + content[end:]
+
+
+def repeat(content, rng):
+    """A stretch stands there twice."""
+    start, end = sorted(_place(content, rng) for _ in range(2))
+    return content[:end] + content[start:]
+
+
+def replace(content, rng):
+    """A byte became another, of those that matter to text formats."""
+    place = _place(content, rng)
+    return (
+        content[:place]
+        + rng.choice(list(b'0159-.eE+,"[]{}:\n\x00\xff nNaI')).tobytes()[:1]
+        + content[place + 1 :]
+    )
+
+
+DAMAGES = [flip, flip, truncate, swap, blank, repeat, replace]
+
+
+def _place(content, rng):
+    return int(rng.integers(len(content) + 1))
+
+
+class Hang(BaseException):
+    """What should have answered at once did not."""
+
+
+@contextlib.contextmanager
+def within(seconds):
+    """Raise `Hang` if the block takes longer."""
+
+    def stop(*_):
+        raise Hang(f"expected an answer within {seconds} s")
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

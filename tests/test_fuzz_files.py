@@ -1,0 +1,273 @@
+"""Corrupted files of every kind that the programs read: one line that names the file, or the very same result.
+
+A few hundred cases run always, thousands with `-m slow`; both draw the same ones every time.
+"""
+
+import functools
+import json
+import math
+import shutil
+
+import nbformat
+import numpy as np
+import pytest
+from corruption import corrupted, within
+from support import small_data, start
+from test_download import CONTENTS, GZIPPED, download, gzip_set, sha256
+
+from bnn import datasets, geometry_log, runs, training
+from tools import notebooks
+
+STEPS = 10
+KINDS = ("binary", "ternary", "continuous")
+
+
+def campaign(short, long):
+    """Parameter `cases`: a slice for every day, and a long campaign."""
+    return pytest.mark.parametrize("cases", [short, pytest.param(long, marks=pytest.mark.slow)])
+
+
+def fuzz(path, cases, read, expected, failure, said=""):
+    """Read a file corrupted in `cases` ways: what was `expected`, or a one-line `failure` that names it.
+
+    Args:
+        path: Path, of a sound file.
+        cases: int.
+        read: function without arguments.
+        expected: function from what `read` returned to whether that is right.
+        failure: exception type.
+        said: what the message holds; by default the file's name.
+
+    Returns:
+        int, how often the reader refused.
+    """
+    content, rng, refused = path.read_bytes(), np.random.default_rng(0), 0
+    for case in range(cases):
+        path.write_bytes(corrupted(content, rng))
+        try:
+            with within(60):
+                received = read()
+        except failure as error:
+            assert (said or path.name) in str(error), case
+            assert len(str(error).splitlines()) == 1, case
+            refused += 1
+        else:
+            assert expected(received), (case, received)
+    path.write_bytes(content)
+    assert expected(read())
+    return refused
+
+
+@pytest.fixture(scope="module")
+def data():
+    return small_data()
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def kind(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, data):
+    """Run directories of each kind, interrupted in their second epoch."""
+    folders = {}
+    for kind in KINDS:
+        folder = folders[kind] = tmp_path_factory.mktemp("fuzz") / kind
+        model, run = start(folder, data, kind, log_geometry=1)
+        with pytest.MonkeyPatch.context() as patch:
+            interrupt_after(patch, STEPS + 3)
+            with pytest.raises(training.Interrupted):
+                training.train(model, run, data)
+    return folders
+
+
+def interrupt_after(patch, step):
+    original = training.Journal.on_train_batch_end
+
+    def on_train_batch_end(self, batch, logs=None):
+        if int(self.model.optimizer.iterations) == step:
+            self.signal = 2
+        original(self, batch, logs)
+
+    patch.setattr(training.Journal, "on_train_batch_end", on_train_batch_end)
+
+
+@pytest.fixture
+def run(trained, tmp_path):
+    return runs.open_run(shutil.copytree(trained["binary"], tmp_path / "run"))
+
+
+def equal_weights(model, weights):
+    return all(np.array_equal(a, b) for a, b in zip(model.get_weights(), weights, strict=True))
+
+
+# a run's files
+
+
+@campaign(300, 20_000)
+def test_config(run, cases):
+    def same(received):
+        return (received.model, received.training) == (run.model, run.training)
+
+    read = functools.partial(runs.open_run, run.folder)
+    assert fuzz(run.folder / "config.json", cases, read, same, runs.RunError) > cases / 2
+
+
+@campaign(300, 20_000)
+def test_log(run, cases):
+    def sound(rows):
+        numbers = all(math.isfinite(value) for row in rows for value in row.values())
+        epochs = [row["epoch"] for row in rows]
+        return (
+            numbers and epochs == sorted(set(epochs)) and all(0 <= row["val_accuracy"] <= 1 for row in rows)
+        )
+
+    fuzz(run.folder / "log.csv", cases, run.log, sound, runs.RunError)
+
+
+@campaign(300, 20_000)
+def test_geometry_log(run, cases):
+    def sound(rows):
+        return all(list(row) == list(geometry_log.COLUMNS) for row in rows)
+
+    read = functools.partial(geometry_log.read, run.folder)
+    fuzz(run.folder / "geometry.csv", cases, read, sound, runs.RunError)
+
+
+@campaign(20, 1500)
+@pytest.mark.parametrize("name", ["best", "last"])
+def test_checkpoints(run, name, cases):
+    read = functools.partial(run.load_model, name, compiled=name == "last")
+    weights = read().get_weights()
+    same = functools.partial(equal_weights, weights=weights)
+    assert fuzz(run.checkpoint(name), cases, read, same, runs.RunError) > cases / 2
+
+
+@campaign(150, 5000)
+def test_partial_epochs(run, cases):
+    journal = training.Journal(run, STEPS, 1, 3)
+    journal.set_model(run.load_model("last", compiled=True))
+
+    def read():
+        journal.on_train_begin()
+        return journal.kernels, journal.partial["metrics"], journal.partial["seconds"]
+
+    kernels, metrics, seconds = read()
+
+    def same(received):
+        return (
+            all(np.array_equal(received[0][name], kernel) for name, kernel in kernels.items())
+            and all(np.array_equal(a, b) for a, b in zip(received[1], metrics, strict=True))
+            and received[2] == seconds
+        )
+
+    assert fuzz(journal._partial_path(), cases, read, same, runs.RunError) > cases / 2
+
+
+# files of another run
+
+
+def test_a_checkpoint_of_another_kind_of_network_is_refused(trained, tmp_path, kind):
+    for other in set(KINDS) - {kind}:
+        folder = shutil.copytree(trained[kind], tmp_path / other)
+        for name in ("best", "last"):
+            shutil.copy(trained[other] / f"{name}.keras", folder)
+            with pytest.raises(
+                runs.RunError, match=rf"{name}\.keras: expected the {kind} network that config\.json"
+            ):
+                runs.open_run(folder).load_model(name, compiled=name == "last")
+
+
+def test_every_kind_loads_its_own(trained, kind):
+    run = runs.open_run(trained[kind])
+    assert run.load_model("best").name == run.load_model("last", compiled=True).name == kind
+
+
+def test_best_in_the_place_of_last_is_refused(run):
+    shutil.copy(run.checkpoint("best"), run.checkpoint("last"))
+    with pytest.raises(runs.RunError, match=r"last\.keras: expected a network with its optimizer"):
+        run.load_model("last", compiled=True)
+
+
+def test_a_config_of_another_run_is_refused(trained, tmp_path):
+    folder = shutil.copytree(trained["binary"], tmp_path / "run")
+    shutil.copy(trained["ternary"] / "config.json", folder)
+    with pytest.raises(runs.RunError, match=r"best\.keras: expected the ternary network that config\.json"):
+        runs.open_run(folder).load_model("best")
+
+
+def test_what_another_network_gathered_in_its_epoch_is_refused(run, tmp_path, data):
+    path = next(run.folder.glob("partial-*.npz"))
+    with np.load(path, allow_pickle=False) as saved:
+        arrays = dict(saved)
+    journal = training.Journal(run, STEPS, 1, 3)
+    journal.set_model(run.load_model("last", compiled=True))
+    name = next(name for name in arrays if name.startswith("kernel_"))
+    for wrong in (
+        {k: v for k, v in arrays.items() if k != name},
+        arrays | {name: arrays[name][..., :1]},
+        arrays | {"kernel_other": arrays[name]},
+        arrays | {"metric_0": np.zeros(3, np.float32)},
+        {k: v for k, v in arrays.items() if k != "metric_0"},
+        arrays | {"seconds": np.float64("nan")},
+        arrays | {name: arrays[name].astype(object)},
+    ):
+        np.savez(path, **wrong)
+        with pytest.raises(
+            runs.RunError, match=r"partial-13\.npz: expected what an interrupted epoch had gathered"
+        ):
+            journal.on_train_begin()
+
+
+# data
+
+
+@pytest.fixture
+def downloaded(tmp_path):
+    """A small data set as the downloader leaves it: (its description, its folder)."""
+    data_set = gzip_set()
+    folder = tmp_path / data_set.folder
+    folder.mkdir()
+    record = {"data_set": data_set.name, "source_sha256": data_set.sha256, "official": True,
+              "files": {name: sha256(content) for name, content in GZIPPED.items()}}  # fmt: skip
+    for name, content in GZIPPED.items():
+        (folder / name).write_bytes(content)
+    (folder / download.DIGESTS).write_text(json.dumps(record))
+    return data_set, folder
+
+
+@campaign(150, 10_000)
+@pytest.mark.parametrize("name", [*CONTENTS, download.DIGESTS])
+def test_downloaded_files(downloaded, name, cases):
+    data_set, folder = downloaded
+    record = json.loads((folder / download.DIGESTS).read_text())
+    read = functools.partial(download.verify, data_set, folder)
+    fuzz(folder / name, cases, read, lambda received: received == record, download.DamagedError, "expected")
+
+    def same(received):
+        return received[1] == GZIPPED
+
+    said = name if name in CONTENTS else str(folder)
+    read = functools.partial(datasets._verified, folder, "MNIST")
+    fuzz(folder / name, cases, read, same, datasets.DataError, said)
+
+
+# notebooks
+
+
+@campaign(100, 3000)
+def test_notebooks(tmp_path, cases):
+    cells = [
+        nbformat.v4.new_markdown_cell("# A title\nand $x^2$", id="first"),
+        nbformat.v4.new_code_cell(
+            "1 + 1", outputs=[nbformat.v4.new_output("stream", text="2")], execution_count=1, id="second"
+        ),
+    ]
+    path = tmp_path / "book.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
+
+    def page():
+        return notebooks.write_page(notebooks.read(path), tmp_path / "page.html").stat().st_size
+
+    fuzz(path, cases, page, lambda size: size > 10_000, notebooks.NotebookFailure, "expected a notebook")
