@@ -193,6 +193,10 @@ BAD_MODELS = [
     ({"conv": (8,) * 6, "max_pool": (1,) * 6}, "max_pool", "6"),
     ({"conv": (8,) * 5, "max_pool": (1,) * 5, "input_shape": (28, 28, 1)}, "max_pool", "5"),
     ({"conv": (8,), "max_pool": (1,), "input_shape": (28, 1, 1)}, "max_pool", "1"),
+    ({"conv": (1,) * 1001, "max_pool": (0,) * 1001}, "conv", "1001"),
+    ({"fc": (1,) * 1001}, "fc", "1001"),
+    ({"fc": (65536, 65536)}, "conv, fc", "4837068160"),
+    ({"conv": (65536, 65536), "max_pool": (1, 1)}, "conv, fc", "42952501248"),
     ({"filter_size": 0}, "filter_size", "0"),
     ({"filter_size": 33}, "filter_size", "33"),
     ({"filter_size": "3"}, "filter_size", "'3'"),
@@ -258,6 +262,11 @@ def test_bad_values_are_named(kind, values, name, received):
     field_name, _, rest = str(error.value).partition(": expected ")
     assert field_name == name
     assert received in rest.partition(", received ")[2]
+
+
+def test_weights_are_counted():
+    assert ModelConfig().weights == 14_022_016
+    assert ModelConfig(input_shape=(28, 28, 1), conv=(), max_pool=(), fc=(1024,) * 3).weights == 2_910_208
 
 
 @pytest.mark.parametrize("data_set", ["svhn", "", None, ("MNIST",), ["MNIST"]])

@@ -1,5 +1,6 @@
 """Run directories: what they hold, what they refuse, and what stays when a write fails."""
 
+import dataclasses
 import errno
 import json
 import math
@@ -13,6 +14,7 @@ from support import KINDS, small_data, small_settings, start
 
 from bnn import runs
 from bnn.config import PRESETS, ModelConfig, TrainConfig
+from bnn.datasets import Split
 from bnn.runs import RunError
 
 ROW = dict.fromkeys(runs.LOG_COLUMNS, 0.25) | {"epoch": 1}
@@ -168,6 +170,53 @@ def test_a_config_with_impossible_values_is_refused_by_field(run, part, name, va
     assert "damaged" not in str(caught.value)
 
 
+def rewrite(run, **changes):
+    """Change entries of config.json, named like data__digest for one within another."""
+    config = json.loads((run.folder / "config.json").read_text())
+    for name, value in changes.items():
+        *outer, last = name.split("__")
+        (config[outer[0]] if outer else config)[last] = value
+    (run.folder / "config.json").write_text(json.dumps(config))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("surprise", [1], r"surprise: expected no such key in config\.json, received \[1\]"),
+        ("data__name", "cifar-10", r"data\.name: expected 'mnist-5k', received 'cifar-10'"),
+        ("data__digest", 7, r"data\.digest: expected a SHA-256, received 7"),
+        ("data__official", "yes", r"data\.official: expected true or false, received 'yes'"),
+        ("training__precision", "auto", r"precision: expected what auto meant when the run began"),
+        ("training__seed", 8, r"settings_sha256: expected [0-9a-f]{64}, of model and training as they stand"),
+        ("model__threshold", 0.2, r"settings_sha256: expected [0-9a-f]{64}, of model and training"),
+        ("settings_sha256", None, r"settings_sha256: expected [0-9a-f]{64}, .*, received None"),
+    ],
+)
+def test_what_else_a_config_says_is_checked_too(run, name, value, said):
+    rewrite(run, **{name: value})
+    with pytest.raises(RunError, match=r"config\.json: expected the config of a run, received " + said):
+        runs.open_run(run.folder)
+
+
+def test_runs_of_before_the_digest_still_open(run):
+    config = json.loads((run.folder / "config.json").read_text())
+    del config["settings_sha256"]
+    (run.folder / "config.json").write_text(json.dumps(config))
+    assert runs.open_run(run.folder) == run
+
+
+def test_a_run_takes_its_own_data_alone(run, data):
+    run.expect_data(data)
+    with pytest.raises(RunError, match=f"expected data of SHA-256 {data.digest}, received {'1' * 64}"):
+        run.expect_data(dataclasses.replace(data, digest="1" * 64))
+    small = Split(data.train.images[:, :7], data.train.labels)
+    with pytest.raises(RunError, match=r"expected a network from images of \(7, 8, 1\) to 10 classes"):
+        run.expect_data(dataclasses.replace(data, train=small))
+    other = dataclasses.replace(run, model=dataclasses.replace(run.model, classes=9))
+    with pytest.raises(RunError, match=r"received one from \(8, 8, 1\) to 9$"):
+        other.expect_data(data)
+
+
 @pytest.mark.parametrize("value", [None, [], "name", {}, {"name": "mnist-5k"}])
 def test_a_config_without_its_data_is_refused(run, value):
     config = json.loads((run.folder / "config.json").read_text())
@@ -250,6 +299,32 @@ def test_a_foreign_log_is_refused(run, content):
     (run.folder / "log.csv").write_bytes(content)
     with pytest.raises(RunError, match=r"log\.csv: expected numbers in the columns epoch, loss"):
         run.log()
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"loss": math.nan}, "loss nan in epoch 2"),
+        ({"val_loss": math.inf}, "val_loss inf in epoch 2"),
+        ({"val_accuracy": 1.5}, "val_accuracy 1.5 in epoch 2"),
+        ({"accuracy": -0.5}, "accuracy -0.5 in epoch 2"),
+        ({"epoch": 1}, "epoch 1 after epoch 1"),
+        ({"epoch": -3}, "epoch -3 after epoch 1"),
+    ],
+)
+def test_what_no_training_logs_is_refused(run, changes, said):
+    run.write_log([ROW, ROW | {"epoch": 2} | changes])
+    with pytest.raises(RunError, match=rf"log\.csv: expected numbers .*, received {said}"):
+        run.log()
+
+
+def test_only_the_last_row_may_be_torn(run):
+    run.write_log([ROW, ROW | {"epoch": 2}, ROW | {"epoch": 3}])
+    lines = (run.folder / "log.csv").read_text().splitlines()
+    for torn in (lines[2][:10], lines[2] + ",1"):
+        (run.folder / "log.csv").write_text("\n".join([*lines[:2], torn, lines[3], ""]))
+        with pytest.raises(RunError, match=r"log\.csv: .* received a row of another length after 1 others"):
+            run.log()
 
 
 # writes that fail

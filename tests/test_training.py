@@ -381,6 +381,41 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_checkpoint(tmp_path,
     assert math.isfinite(run.log()[-1]["loss"])
 
 
+@pytest.mark.parametrize("signalled", [False, True])
+def test_weights_that_are_not_finite_are_never_saved(tmp_path, data, monkeypatch, signalled):
+    """The sign of NaN is -1, so that the loss of a binary network may not show it."""
+    model, run = start(tmp_path / "run", data)
+    layer = model.get_layer("dense_1")
+    step = STEPS + 2 if signalled else 2 * STEPS
+
+    def poison():
+        layer.kernel.assign(np.full(layer.kernel.shape, np.nan, np.float32))
+        if signalled:
+            signal.raise_signal(signal.SIGINT)
+
+    spy(monkeypatch, "on_train_batch_end", at_step(step, poison))
+    message = (
+        rf"finite weights in .*dense_1/kernel, received nan at step {step}, epoch 2, learning rate 0\.01"
+    )
+    with pytest.raises(runs.RunError, match=message):
+        training.train(model, run, data)
+    last = run.load_model("last", compiled=True)
+    assert int(last.optimizer.iterations) == STEPS
+    assert len(run.log()) == 1
+
+
+def test_a_validation_loss_that_is_not_finite_stops(tmp_path, data, monkeypatch):
+    model, run = start(tmp_path / "run", data)
+    poison = lambda: model.layers[-1].moving_mean.assign(np.full(10, np.inf, np.float32))  # noqa: E731
+    spy(monkeypatch, "on_train_batch_end", at_step(2 * STEPS, poison))
+    with pytest.raises(
+        runs.RunError, match=rf"finite validation loss, received .* at step {2 * STEPS}, epoch 2"
+    ):
+        training.train(model, run, data)
+    assert [row["epoch"] for row in run.log()] == [1]
+    assert int(run.load_model("last", compiled=True).optimizer.iterations) == STEPS
+
+
 def test_a_damaged_record_of_an_interruption_is_refused(whole, tmp_path):
     run = runs.open_run(shutil.copytree(whole[0].folder, tmp_path / "copy"))
     (run.folder / f"partial-{3 * STEPS}.npz").write_bytes(b"PK\x03\x04 half")
