@@ -25,7 +25,7 @@ def worthwhile():
 class Chunks(keras.utils.PyDataset):
     """The places of an epoch's batches, some steps at a time: int32 arrays whose first axis are the steps.
 
-    All chunks are equally long, so that they are compiled once; steps of -1 fill up an epoch's last.
+    All chunks are equally long, so that they are compiled once; places of -1 fill up an epoch's last.
 
     Args:
         batches: Batches.
@@ -77,9 +77,9 @@ def install(model, split, targets, rate, deterministic=False):
     names = [variable.name for variable in model.optimizer.variables]
     count, learning_rate = names.index("iteration"), names.index("learning_rate")
 
-    @functools.partial(
-        jax.jit, donate_argnums=0, compiler_options={"xla_gpu_deterministic_ops": deterministic}
-    )
+    options = {"xla_gpu_deterministic_ops": True} if deterministic else {}
+
+    @functools.partial(jax.jit, donate_argnums=0, compiler_options=options)
     def run(state, images, targets, rates, places):
         def step(carry, inputs):
             (weights, others, optimizer, metrics), logs = carry

@@ -256,6 +256,15 @@ class QuantActivation(_Quantizing):
 
 
 @keras.saving.register_keras_serializable("bnn")
+class MaxPool2x2(keras.layers.MaxPooling2D):
+    """Keras's MaxPooling2D of 2x2 windows side by side, with a gradient that suits GPUs on JAX."""
+
+    def call(self, inputs):
+        """The largest value of each window."""
+        return kernels.max_pool2d(inputs)
+
+
+@keras.saving.register_keras_serializable("bnn")
 class BatchNorm(keras.Layer):
     """Batch norm with offset and no scale (paper, section 2): before a sign, a positive scale changes nothing.
 

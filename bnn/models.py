@@ -4,7 +4,7 @@ import math
 
 import keras
 
-from bnn.layers import BatchNorm, QuantActivation, QuantConv2D, QuantDense, Rotation
+from bnn.layers import BatchNorm, MaxPool2x2, QuantActivation, QuantConv2D, QuantDense, Rotation
 from bnn.quantize import (
     BEST_RATIO,
     ApproxSign,
@@ -47,7 +47,7 @@ def build_model(config, precision="float32"):
         name = f"conv_{i}"
         x = _convolution(x, filters, config, name, dtype)
         if pool:
-            x = keras.layers.MaxPooling2D(name=f"{name}_pool", dtype=dtype)(x)
+            x = MaxPool2x2(name=f"{name}_pool", dtype=dtype)(x)
         x = _norm_and_quantize(x, config, name, dtype)
     x = keras.layers.Flatten(name="flatten", dtype=dtype)(x)
     for i, units in enumerate(config.fc, 1):

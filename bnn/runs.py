@@ -108,7 +108,7 @@ class Run:
 
         expected, received = (
             {
-                layer.name: (type(layer), layer.get_config(), [w.shape for w in layer.weights])
+                layer.name: (_kind(layer), layer.get_config(), [w.shape for w in layer.weights])
                 for layer in m.layers
             }
             for m in (build_model(self.model, self.training.precision), model)
@@ -216,6 +216,13 @@ def open_run(folder):
         what = str(error) if isinstance(error, ConfigError) else "a damaged or foreign file"
         raise RunError(f"{path}: expected the config of a run, received {what}") from None
     return Run(folder, model, training, config["data"])
+
+
+def _kind(layer):
+    """The layer's class, but for pooling, which was Keras's own in earlier runs."""
+    import keras
+
+    return keras.layers.MaxPooling2D if isinstance(layer, keras.layers.MaxPooling2D) else type(layer)
 
 
 def _expect_config(config, training):

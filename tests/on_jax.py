@@ -3,12 +3,14 @@
 import math
 import signal
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from support import small_data, small_settings, start
 from test_training import STEPS, assert_same_run, at_step, go_on, spy
 
-from bnn import jax_epoch, runs, training
+from bnn import jax_epoch, kernels, runs, training
 from bnn.training import Batches, RateSchedule, one_hot
 
 CALL = 4  # steps a call: of an epoch's 10 the last two calls have 4 and 2
@@ -41,6 +43,38 @@ def test_chunks_are_the_batches_in_their_order(augmentation, first_step):
 @pytest.mark.parametrize(("steps", "most", "length"), [(10, 4, 4), (10, 3, 3), (200, 60, 50), (5, 250, 5)])
 def test_chunks_share_an_epoch_evenly(steps, most, length):
     assert jax_epoch.Chunks(Batches(DATA.train[:steps], 1, 0), most).steps == length
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("shape", [(5, 8, 8, 16), (3, 5, 7, 4), (20, 12)])
+def test_lean_batch_norm_is_the_portable_one(shape, dtype):
+    rng = np.random.default_rng(0)
+    x, upstream = (jnp.asarray(3 * rng.standard_normal(shape) + 2, dtype) for _ in range(2))
+    offset = jnp.asarray(rng.standard_normal(shape[-1]), "float32")
+    results = []
+    for form in (kernels.lean_batch_norm, kernels.portable_batch_norm):
+        outputs, pull_back = jax.vjp(jax.jit(lambda x, offset, form=form: form(x, offset, 1e-3)), x, offset)
+        results.append((*outputs, *pull_back((upstream, *map(jnp.zeros_like, outputs[1:])))))
+    for lean, portable in zip(*results, strict=True):
+        assert lean.dtype == portable.dtype
+        tolerance = {"float32": 1e-6, "bfloat16": 2.0**-7}[str(lean.dtype)]
+        np.testing.assert_allclose(
+            lean.astype("float32"), portable.astype("float32"), rtol=tolerance, atol=1e-5
+        )
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("shape", [(5, 8, 8, 16), (3, 5, 7, 4)])
+def test_lean_max_pool_is_the_portable_one_for_equal_values_too(shape, dtype):
+    rng = np.random.default_rng(0)
+    x = jnp.asarray(rng.integers(-2, 3, shape), dtype)
+    results = []
+    for form in (kernels.lean_max_pool2d, kernels.portable_max_pool2d):
+        y, pull_back = jax.vjp(jax.jit(form), x)
+        results.append((y, *pull_back(jnp.arange(1, y.size + 1, dtype=dtype).reshape(y.shape))))
+    for lean, portable in zip(*results, strict=True):
+        assert lean.dtype == portable.dtype
+        np.testing.assert_array_equal(lean, portable)
 
 
 @pytest.mark.parametrize(("kind", "options"), [("binary", {}), ("ternary", OPTIONS), ("stochastic", {})])

@@ -357,3 +357,16 @@ def test_a_failed_save_leaves_the_old_checkpoint(copy, trained, monkeypatch):
     assert not (copy.folder / ".last.keras").exists()
     loaded = copy.load_model("last").get_weights()
     assert all(np.array_equal(a, b) for a, b in zip(loaded, model.get_weights(), strict=True))
+
+
+def test_a_run_from_before_pooling_was_ours_loads(tmp_path, monkeypatch):
+    from bnn import models
+
+    monkeypatch.setattr(models, "MaxPool2x2", keras.layers.MaxPooling2D)
+    model, run = start(tmp_path / "run", small_data())
+    run.save_model(model, "best")
+    monkeypatch.undo()
+    loaded = run.load_model("best")
+    assert type(loaded.get_layer("conv_1_pool")) is keras.layers.MaxPooling2D
+    images = small_data().validation.images
+    np.testing.assert_array_equal(loaded.predict(images, verbose=0), model.predict(images, verbose=0))
