@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Measure a trained network: test accuracy, and the angles and dot products of every quantized layer."""
+"""Measure a network: the angles and dot products of every layer, and the test accuracy of a run."""
 
 import argparse
 import functools
@@ -9,54 +9,112 @@ from bnn import backend
 from bnn.config import ConfigError
 from bnn.console import run_program
 
+IMAGES = 500  # of a run, the paper's
+
 
 def parse(argv=None):
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("run", type=Path, metavar="RUN", help="run directory that train.py made")
-    parser.add_argument("--images", type=int, default=500, metavar="N",
-                        help="test images that the statistics are over (default: the paper's %(default)s)")  # fmt: skip
     parser.add_argument(
-        "--output", type=Path, metavar="DIR", help="for metrics.json and figures (default: RUN)"
+        "network",
+        type=Path,
+        metavar="RUN|MODEL.keras",
+        help="run directory that train.py made, or any Keras model",
     )
-    return parser.parse_args(argv)
+    parser.add_argument(
+        "--images", metavar="N|FILE",
+        help=f"of a run: number of test images that the statistics are over (default: the paper's {IMAGES}); "
+        "of a model: .npy file of what it takes, or .npz with an array for each of its inputs",
+    )  # fmt: skip
+    parser.add_argument(
+        "--quantizer", metavar="NAME",
+        help="for kernels that have no quantizer of their own: sign, ternary (best threshold for their spread), "
+        "ternary:THRESHOLD, lloyd-max:LEVELS (default: sign for Keras's layers)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--activations", metavar="NAME",
+        help="the same for real inputs of layers, standardized (default: left real)",
+    )  # fmt: skip
+    parser.add_argument("--batch_size", type=int, default=50, metavar="N",
+                        help="images at a time; memory grows with it (default: %(default)s)")  # fmt: skip
+    parser.add_argument(
+        "--output", type=Path, metavar="DIR",
+        help="for metrics.json and figures (default: RUN, or MODEL-geometry beside the model)",
+    )  # fmt: skip
+    args = parser.parse_args(argv)
+    if args.batch_size < 1:
+        parser.error(f"argument --batch_size: expected at least 1, received {args.batch_size}")
+    return args
 
 
 def main():
     """Analyse as the command line says."""
     args = parse()
+    if args.network.suffix == ".keras" or args.network.is_file():
+        return analyse_model(args)
+    return analyse_run(args)
+
+
+def analyse_run(args):
+    """A run: its accuracy, its geometry on test images, its history."""
     from bnn import datasets, runs
 
-    run = runs.open_run(args.run)
+    run = runs.open_run(args.network)
     data_set, log = datasets.load(run.training.data_set), run.log()
     run.expect_data(data_set)
-    if not 0 < args.images <= len(data_set.test):
-        raise ConfigError(
-            f"--images: expected 1 to the {len(data_set.test)} test images, received {args.images}"
-        )
+    images = data_set.test.images[: _count(args.images, len(data_set.test))]
     backend.load()
-    from tqdm import tqdm
-
-    from bnn import figures, report
+    from bnn import report
 
     model = run.load_model("best")
-    output = args.output or args.run
-    output.mkdir(parents=True, exist_ok=True)
-
-    print(f"{args.run}: {run.model.kind} network on {data_set.label}")
+    print(f"{args.network}: {run.model.kind} network on {data_set.label}")
     accuracy = report.accuracy(model, data_set.test)
     print(f"test accuracy {accuracy:.4f} ({len(data_set.test):,} images)")
-    images = data_set.test.images[: args.images]
-    batches = -(-len(images) // report.BATCH)
-    bar = functools.partial(tqdm, total=batches, unit="batch", leave=False, disable=None)
-    layers = report.analyze(model, images, progress=bar)
+    about = {"test_accuracy": accuracy, "data_set": data_set.name, "data_digest": data_set.digest}
+    return _measure(args, model, images, args.network, about, log)
+
+
+def _count(text, most):
+    if text is None:
+        return min(IMAGES, most)
+    if not text.isdecimal() or not 0 < int(text) <= most:
+        raise ConfigError(f"--images: expected 1 to the {most} test images, received {text}")
+    return int(text)
+
+
+def analyse_model(args):
+    """A model file: its geometry on the images of another file."""
+    if args.images is None:
+        raise ConfigError(f"{args.network}: expected --images FILE with what the model takes, received none")
+    backend.load()
+    from bnn import model_files
+
+    model = model_files.load_model(args.network)
+    images = model_files.load_images(args.images, model)
+    folder = args.network.with_name(f"{args.network.stem}-geometry")
+    return _measure(args, model, images, folder, {"model": str(args.network)}, None)
+
+
+def _measure(args, model, images, folder, about, log):
+    """Print the table, and write metrics.json and the figures."""
+    from tqdm import tqdm
+
+    from bnn import figures, report, runs
+
+    n = report.check_images(model, images)
+    bar = functools.partial(tqdm, total=-(-n // args.batch_size), unit="batch", leave=False, disable=None)
+    layers = report.analyze(
+        model, images, quantizer=args.quantizer, activations=args.activations, batch_size=args.batch_size,
+        progress=bar,
+    )  # fmt: skip
     rows = [layer.statistics() for layer in layers]
-    print(f"\ngeometry over the first {len(images)} test images (angles in degrees)\n{report.table(rows)}\n")
-    metrics = {
-        "test_accuracy": accuracy, "data_set": data_set.name, "data_digest": data_set.digest,
-        "images": len(images), "layers": rows,
-    }  # fmt: skip
-    runs.write_json(output / "metrics.json", metrics)
+    print(f"\ngeometry over {n} images (angles in degrees)\n{report.table(rows)}\n")
+    for name, reason in layers.unanalysed.items():
+        print(f"not analysed: {name}: {reason}")
+    output = args.output or folder
+    output.mkdir(parents=True, exist_ok=True)
+    chosen = {"quantizer": args.quantizer, "activations": args.activations, "unanalysed": layers.unanalysed}
+    runs.write_json(output / "metrics.json", about | chosen | {"images": n, "layers": rows})
     drawn = figures.save_all(layers, log, output)
     print(f"wrote {output / 'metrics.json'} and {len(drawn)} figures (PNG and PDF): {', '.join(drawn)}")
     return 0

@@ -1,192 +1,16 @@
-"""Which kernels a model multiplies its inputs by, and what it multiplies them with, batch by batch.
+"""What a model's kernels are multiplied with, batch by batch.
 
 Keras has no hooks. Here, for as long as a batch runs, a layer's `call` is one that also notes what it was given:
 so every call counts, of shared layers, in nested models and in models that are no graph.
 """
 
 import functools
-from collections.abc import Callable
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import keras
-import numpy as np
-from keras import ops
 
-from bnn.layers import QuantActivation, QuantConv2D, QuantDense, Rotation
-from bnn.linear_maps import Convolution, Dense
-from bnn.scalar_quantizers import SIGN, QuantizerError, ScalarQuantizer, ternary
-
-CONVOLUTIONS = (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)
-DEPTHWISE = (keras.layers.DepthwiseConv1D, keras.layers.DepthwiseConv2D)
-SEPARABLE = (keras.layers.SeparableConv1D, keras.layers.SeparableConv2D)
-KERAS = (keras.layers.Dense, *CONVOLUTIONS, *DEPTHWISE, *SEPARABLE)
-OTHERS = {
-    Rotation: "its matrix is fixed, and nothing quantizes it",
-    keras.layers.EinsumDense: "its equation, not a dense layer's, says what is multiplied",
-    keras.layers.Embedding: "it looks rows up and multiplies nothing",
-    (keras.layers.Conv1DTranspose, keras.layers.Conv2DTranspose, keras.layers.Conv3DTranspose):
-        "a transposed convolution has no fixed fan-in",
-    (keras.layers.LSTMCell, keras.layers.GRUCell, keras.layers.SimpleRNNCell):
-        "a recurrent cell multiplies its own state within its loop",
-}  # fmt: skip
-
-
-@dataclass(frozen=True, eq=False)
-class Product:
-    """A kernel of a model, quantized and latent, and how it meets the input.
-
-    Attributes:
-        name: the layer's, after those of the models and layers around it: "backbone/conv_1".
-        linear: Dense or Convolution.
-        kernels: (quantized, latent), each a (d, groups, units) float32 array.
-        quantizer: what made one of the other; None if nothing did.
-        scalar: ScalarQuantizer with the levels of `quantizer`, for theory; None if they are not known.
-        layer: keras.Layer; None for arrays.
-        arrange: from the layer's input tensor to what the kernel is multiplied with, channels last.
-    """
-
-    name: str
-    linear: Dense | Convolution
-    kernels: tuple
-    quantizer: Callable | None
-    scalar: ScalarQuantizer | None
-    layer: keras.Layer | None = None
-    arrange: Callable = lambda tensor: tensor
-
-    def multiply(self, inputs, kernel):
-        """The linear map in float32, whatever the layer's compute dtype; see `Convolution.multiply`."""
-        return self.linear.multiply(inputs, kernel)
-
-
-def product_of_arrays(name, linear, latent, quantizer, **kwargs):
-    """The Product of a latent kernel, a (d, groups, units) array, quantized as (d, groups units) by `quantizer`."""
-    columns = latent.reshape(len(latent), -1)
-    quantized = np.asarray(quantizer(columns), np.float32)
-    if quantized.shape != columns.shape:
-        raise QuantizerError(
-            f"quantizer: expected to get shape {columns.shape} back, received {quantized.shape}"
-        )
-    quantized = quantized.reshape(latent.shape)
-    scalar = quantizer if isinstance(quantizer, ScalarQuantizer) else None
-    return Product(name, linear, (quantized, latent), quantizer, scalar, **kwargs)
-
-
-def products(model, quantizer=None):
-    """The products of a model in the order of its layers.
-
-    Args:
-        model: keras.Model.
-        quantizer: from a (d, units) float32 array to one of the same shape, for kernels that have no quantizer of
-            their own. None: sign for Keras's layers; the continuous kernels of this package's stay as they are.
-
-    Returns:
-        list of Product.
-    """
-    found = []
-    for name, layer in _walk(model):
-        if _reason(layer) is None and isinstance(layer, QuantConv2D | QuantDense):
-            found.append(_own_product(name, layer, quantizer))
-        elif _reason(layer) is None and isinstance(layer, KERAS):
-            found += _keras_products(name, layer, quantizer or SIGN)
-    return found
-
-
-def refused(model):
-    """The layers that have a kernel but no product, a dict from name to reason."""
-    return {name: reason for name, layer in _walk(model) if (reason := _reason(layer))}
-
-
-def _walk(model):
-    """Every layer within a model, once, with its path."""
-    seen, queue = set(), [("", model)]
-    while queue:
-        name, layer = queue.pop(0)
-        if id(layer) in seen:
-            continue
-        seen.add(id(layer))
-        nested = isinstance(layer, keras.Model)
-        inner = layer.layers if nested else layer._flatten_layers(include_self=False, recursive=False)
-        queue = [(f"{name}/{n.name}" if name else n.name, n) for n in inner] + queue
-        if name:
-            yield name, layer
-
-
-def _reason(layer):
-    """Why a layer with a kernel cannot be analysed; None if it can, or has none."""
-    if isinstance(layer, QuantConv2D | QuantDense):
-        return None if layer.built else "it has no weights yet: call the model once"
-    base = next((cls for cls in KERAS if isinstance(layer, cls)), None)
-    if base is None:
-        known = next((why for cls, why in OTHERS.items() if isinstance(layer, cls)), None)
-        return (
-            (known or f"a {type(layer).__name__} is no dense or convolution layer")
-            if _has_kernel(layer)
-            else None
-        )
-    if not layer.built:
-        return "it has no weights yet: call the model once"
-    if getattr(layer, "quantization_mode", None):
-        return f"Keras has quantized it to {layer.quantization_mode}: its real weights are gone"
-    if type(layer).call is not base.call:
-        return f"{type(layer).__name__} has a call of its own, which may not multiply by the kernel"
-    return None
-
-
-def _has_kernel(layer):
-    """Whether a layer owns, itself, a weight of two axes or more."""
-    inner = {id(w) for n in layer._flatten_layers(include_self=False) for w in n.weights}
-    return any(len(w.shape) >= 2 and id(w) not in inner for w in layer.weights)
-
-
-def _own_product(name, layer, quantizer):
-    latent = _float32(layer.kernel)
-    dense = isinstance(layer, QuantDense)
-    linear = Dense() if dense else Convolution((layer.kernel_size,) * 2, (1, 1), (1, 1), "same")
-    own, form = layer.kernel_quantizer, (-1, 1, latent.shape[-1])
-    if own is None and quantizer is not None:
-        return product_of_arrays(name, linear, latent.reshape(form), quantizer, layer=layer)
-    quantized = latent if own is None else _float32(own(layer.kernel))
-    kernels = quantized.reshape(form), latent.reshape(form)
-    return Product(name, linear, kernels, own, _scalar(own), layer)
-
-
-def _scalar(quantizer):
-    """The levels of one of `bnn.quantize`'s quantizers."""
-    known = {2: lambda: SIGN, 3: lambda: ternary(quantizer.threshold)}
-    return known.get(getattr(quantizer, "levels", None), lambda: None)()
-
-
-def _keras_products(name, layer, quantizer):
-    if isinstance(layer, keras.layers.Dense):
-        latent = _float32(layer.kernel)
-        return [product_of_arrays(name, Dense(), latent[:, None], quantizer, layer=layer)]
-    arrange = _channels_last if layer.data_format == "channels_first" else lambda tensor: tensor
-    window = (layer.kernel_size, layer.strides, layer.dilation_rate, layer.padding)
-    if isinstance(layer, CONVOLUTIONS):
-        linear, kernel = Convolution(*window, layer.groups), _float32(layer.kernel)
-        latent = kernel.reshape(-1, layer.groups, layer.filters // layer.groups)
-        return [product_of_arrays(name, linear, latent, quantizer, layer=layer, arrange=arrange)]
-    kernel = _float32(layer.kernel if isinstance(layer, DEPTHWISE) else layer.depthwise_kernel)
-    linear, latent = Convolution(*window, kernel.shape[-2]), kernel.reshape(-1, *kernel.shape[-2:])
-    if isinstance(layer, DEPTHWISE):
-        return [product_of_arrays(name, linear, latent, quantizer, layer=layer, arrange=arrange)]
-    return _separable_products(name, layer, quantizer, linear, latent, arrange)
-
-
-def _separable_products(name, layer, quantizer, linear, latent, arrange):
-    """Two: the second multiplies what the first, with its latent kernel, gives."""
-    pointwise = _float32(layer.pointwise_kernel)
-    pointwise = pointwise.reshape(pointwise.shape[-2], 1, -1)
-
-    def between(tensor):
-        y = linear.multiply(_float32(arrange(tensor)), latent)
-        return y.reshape(*y.shape[:-2], -1)
-
-    return [
-        product_of_arrays(f"{name}/depthwise", linear, latent, quantizer, layer=layer, arrange=arrange),
-        product_of_arrays(f"{name}/pointwise", Dense(), pointwise, quantizer, layer=layer, arrange=between),
-    ]
+from bnn.layers import QuantActivation
+from bnn.products import float32, walk
 
 
 def stream(model, found, images, batch_size=50):
@@ -194,7 +18,7 @@ def stream(model, found, images, batch_size=50):
 
     Args:
         model: keras.Model.
-        found: list of Product, from `products`.
+        found: list of Product, from `products.find`.
         images: (n, ...) array, or a list or dict of these: what the model takes.
         batch_size: images at a time; memory grows with it and with nothing else.
 
@@ -226,7 +50,7 @@ def _calls(model, found, batch):
             quantized[id(outputs)] = outputs, before
 
     passing = (QuantActivation, keras.layers.Flatten, keras.layers.Reshape)
-    layers = [layer for _, layer in _walk(model) if id(layer) in calls or isinstance(layer, passing)]
+    layers = [layer for _, layer in walk(model) if id(layer) in calls or isinstance(layer, passing)]
     with _overheard(layers, heard):
         model(_as_built(model, batch), training=False)
     return calls
@@ -265,16 +89,8 @@ def _arrays(product, calls):
     taken = []
     for inputs, before in calls:
         try:
-            values = _float32(product.arrange(inputs))
+            values = float32(product.arrange(inputs))
         except (TypeError, NotImplementedError, AttributeError):
             return None
-        taken.append((values, None if before is None else _float32(before).reshape(values.shape)))
+        taken.append((values, None if before is None else float32(before).reshape(values.shape)))
     return taken
-
-
-def _float32(tensor):
-    return ops.convert_to_numpy(ops.cast(tensor, "float32"))
-
-
-def _channels_last(tensor):
-    return ops.moveaxis(tensor, 1, -1)

@@ -9,25 +9,23 @@ PANEL = (2.6, 2.5)  # inches
 
 
 def save_all(layers, log, folder):
-    """Draw every figure of a run and save it as PNG and PDF.
+    """Draw every figure of a network and save it as PNG and PDF.
 
     Args:
         layers: list of LayerReport.
-        log: rows of log.csv, as `Run.log` gives them.
+        log: rows of log.csv, as `Run.log` gives them; None for a network that has none.
         folder: Path.
 
     Returns:
         list of the figures' names.
     """
     with plots.style():
-        drawn = {
-            "angles": network_plots.angles(layers),
-            "latent_weights": latent_weights(layers),
-            "dot_products": dot_products(layers, "weights"),
-            "permuted": dot_products(layers, "permuted"),
-            "activations": dot_products(layers, "activations"),
-            "training": history(log),
-        }
+        drawn = {"angles": network_plots.angles(layers), "latent_weights": latent_weights(layers)}
+        for name, kind in (("dot_products", "weights"), ("permuted",) * 2, ("activations",) * 2):
+            if any(kind in layer.histograms for layer in layers):
+                drawn[name] = dot_products(layers, kind)
+        if log is not None:
+            drawn["training"] = history(log)
         for name, figure in drawn.items():
             for suffix in ("png", "pdf"):
                 figure.savefig(folder / f"{name}.{suffix}", dpi=160)

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from bnn import capture, geometry
+from bnn import capture, geometry, products
 from bnn.runs import RunError, write_csv
 from bnn.streaming import CorrelationStatistics
 
@@ -24,7 +24,7 @@ def measure(model, images):
     Returns:
         list of dicts, one for each layer: "layer", and "angle_mean_deg" and "r_weights" as `LayerReport` has them.
     """
-    found = capture.products(model)
+    found = products.find(model)
     ((_, values),) = capture.stream(model, found, images, len(images))
     rows = []
     for product, calls in zip(found, values, strict=True):

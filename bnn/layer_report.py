@@ -143,13 +143,13 @@ class LayerReport:
         return CorrelationStatistics().update(quantized, latent).r
 
     def input_dimension(self):
-        """The participation ratio of the sampled patches' covariance, in 1 ... d; the mean over groups.
+        """The participation ratio of the sampled patches' covariance, in 1 ... d; the mean over groups that vary.
 
         Its two samples are the even and the odd images; NaN for a single one.
         """
         groups, odd = np.concatenate(self._patches, axis=1), np.concatenate(self._images) % 2 == 1
-        ratios = [geometry.participation_ratio(rows[~odd], rows[odd]) for rows in groups]
-        return float(np.mean(ratios))
+        ratios = np.array([geometry.participation_ratio(rows[~odd], rows[odd]) for rows in groups])
+        return _mean_and_std(ratios)[0]
 
     def theory_angle(self):
         """The angle, in radians, that Gaussian latent weights of this number and spread would have.
@@ -200,7 +200,7 @@ class LayerReport:
         }
 
 
-def _mean_and_std(angles):
+def _mean_and_std(values):
     """Of those that are defined; NaN if none is."""
-    defined = angles[~np.isnan(angles)]
+    defined = values[~np.isnan(values)]
     return (float(defined.mean()), float(defined.std())) if len(defined) else (math.nan, math.nan)

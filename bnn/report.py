@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from bnn import capture, scalar_quantizers
+from bnn import capture, products, scalar_quantizers
 from bnn.layer_report import LayerReport, UnanalysableError
 from bnn.linear_maps import Dense
 from bnn.streaming import CoordinateMoments
@@ -55,11 +55,12 @@ def analyze(model, images, *, quantizer=None, activations=None, batch_size=BATCH
 
     Raises:
         QuantizerError: a quantizer's name is unknown.
-        ReportError: no layer can be analysed, none takes the quantizer, or a weight is not finite.
+        ReportError: no layer can be analysed, none takes the quantizer, a weight is not finite, or the images are
+            not for this model.
     """
     quantizer, activations = _quantizer(quantizer), _quantizer(activations)
+    n_images = check_images(model, images, batch_size)
     found, unanalysed = _products(model, quantizer)
-    n_images = len(keras.tree.flatten(images)[0])
 
     def stream(of=found):
         for start, batch in progress(capture.stream(model, of, images, batch_size)):
@@ -80,6 +81,43 @@ def analyze(model, images, *, quantizer=None, activations=None, batch_size=BATCH
     return Report(analysed, unanalysed)
 
 
+def check_images(model, images, batch_size=BATCH):
+    """The number of images.
+
+    Raises:
+        ReportError: they are not of the shape that the model takes, not numbers, or not finite.
+    """
+    arrays = keras.tree.flatten(images)
+    n = arrays[0].shape[0] if getattr(arrays[0], "shape", ()) else 0
+    wanted = [tuple(tensor.shape[1:]) for tensor in getattr(model, "inputs", None) or ()]
+    if wanted and len(arrays) != len(wanted):
+        raise ReportError(
+            f"images: expected an array for each of {len(wanted)} inputs, received {len(arrays)}"
+        )
+    for array, shape in zip(arrays, wanted or [None] * len(arrays), strict=True):
+        _check_array(array, shape, n, batch_size)
+    return n
+
+
+def _check_array(array, shape, n, batch_size):
+    received = tuple(getattr(array, "shape", ()))
+    wanted = received[1:] if shape is None else shape
+    fits = len(received) == len(wanted) + 1 and all(map(_may_be, wanted, received[1:]))
+    if not fits or received[0] != n or n == 0:
+        expected = ", ".join(["n", *("any" if size is None else str(size) for size in wanted)])
+        raise ReportError(f"images: expected shape ({expected}) with n >= 1, received {received}")
+    for start in range(0, n, batch_size):
+        part = np.asarray(array[start : start + batch_size])
+        if part.dtype.kind not in "biuf":
+            raise ReportError(f"images: expected numbers, received {part.dtype}")
+        if not np.isfinite(part).all():
+            raise ReportError(f"images: expected finite values, received {_first_bad(part)}")
+
+
+def _may_be(wanted, size):
+    return wanted in (None, size)
+
+
 def _quantizer(choice):
     return scalar_quantizers.named(choice) if isinstance(choice, str) else choice
 
@@ -90,7 +128,7 @@ def _products(model, quantizer):
         values = keras.ops.convert_to_numpy(keras.ops.cast(weight, "float32"))
         if not np.isfinite(values).all():
             raise ReportError(f"{weight.path}: expected finite weights, received {_first_bad(values)}")
-    found, refused = capture.products(model, quantizer), capture.refused(model)
+    found, refused = products.find(model, quantizer), products.refused(model)
     if not found:
         raise _nothing(model, refused)
     if quantizer is not None and all(product.quantizer is not quantizer for product in found):
@@ -168,7 +206,7 @@ def from_arrays(kernel, inputs, *, quantizer="sign", before=None, name="kernel",
     before = None if before is None else _matrix("before", before, len(kernel))
     if before is not None and len(before) != len(inputs):
         raise ReportError(f"before: expected {len(inputs)} rows, as inputs has, received {len(before)}")
-    product = capture.product_of_arrays(name, Dense(), kernel[:, None], _quantizer(quantizer))
+    product = products.of_arrays(name, Dense(), kernel[:, None], _quantizer(quantizer))
     layer = LayerReport(product, len(inputs), np.random.default_rng(seed))
     for start in range(0, len(inputs), ROWS):
         rows = slice(start, start + ROWS)

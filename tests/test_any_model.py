@@ -257,7 +257,7 @@ def test_a_continuous_network_takes_a_quantizer_when_one_is_given():
 
 def test_only_batches_are_read():
     class Counted:
-        largest = 0
+        shape, largest = IMAGES.shape, 0
 
         def __len__(self):
             return 12
@@ -378,6 +378,33 @@ def test_quantizers_are_checked():
         report.analyze(own, np.zeros((2, 6, 1, 1), np.uint8), quantizer="sign")
 
 
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (IMAGES[:, :4], r"expected shape \(n, 8, 8, 3\) with n >= 1, received \(12, 4, 8, 3\)"),
+        (IMAGES[0], r"received \(8, 8, 3\)"),
+        (IMAGES[:0], r"received \(0, 8, 8, 3\)"),
+        (IMAGES * np.nan, "expected finite values, received nan"),
+        (IMAGES.astype(str), "expected numbers, received <U"),
+        ([IMAGES, IMAGES], "expected an array for each of 1 inputs, received 2"),
+        (np.float32(1), r"received \(\)"),
+    ],
+)
+def test_images_that_do_not_fit_are_refused(images, message):
+    with pytest.raises(report.ReportError, match=f"images: .*{message}"):
+        report.analyze(nested(), images)
+
+
+class Failing(layers.Layer):
+    def compute_output_shape(self, shape):
+        return shape
+
+    def call(self, inputs):
+        if not isinstance(inputs, keras.KerasTensor):
+            raise RuntimeError("on purpose")
+        return inputs
+
+
 def test_the_model_is_left_as_it_was():
     model = nested()
     before = [weight.numpy() for weight in model.weights]
@@ -386,8 +413,8 @@ def test_the_model_is_left_as_it_was():
         raise ZeroDivisionError
 
     report.analyze(model, IMAGES)
-    with pytest.raises(ValueError, match="incompatible"):
-        report.analyze(model, IMAGES[:, :4])
+    with pytest.raises(RuntimeError, match="on purpose"):
+        report.analyze(keras.Sequential([model, Failing()]), IMAGES)
     with pytest.raises(ZeroDivisionError):
         report.analyze(model, IMAGES, quantizer=broken)
     every = model._flatten_layers()

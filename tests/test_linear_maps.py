@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bnn import capture
+from bnn import capture, products
 from bnn.linear_maps import Convolution, Dense
 
 
@@ -16,7 +16,7 @@ def check(layer, x, atol=1e-4):
     expected = keras.ops.convert_to_numpy(model(x))
     if getattr(layer, "data_format", None) == "channels_first":
         expected = np.moveaxis(expected, 1, -1)
-    (product,) = capture.products(model)
+    (product,) = products.find(model)
     ((_, (((inputs, before),),)),) = capture.stream(model, [product], x, len(x))
     latent = product.kernels[1]
     np.testing.assert_allclose(product.multiply(inputs, latent).reshape(expected.shape), expected, atol=atol)
@@ -26,8 +26,8 @@ def check(layer, x, atol=1e-4):
         np.divmod(np.arange(len(x) * np.prod(positions, dtype=int)), np.prod(positions, dtype=int)), 1
     )
     rows = product.linear.patches(inputs, places)
-    products = np.einsum("gmd,dgu->mgu", rows, latent)
-    np.testing.assert_allclose(products.reshape(expected.shape), expected, atol=atol)
+    from_patches = np.einsum("gmd,dgu->mgu", rows, latent)
+    np.testing.assert_allclose(from_patches.reshape(expected.shape), expected, atol=atol)
     assert before is None
 
 

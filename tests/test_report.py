@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from support import KINDS
 
-from bnn import capture, geometry, layer_report, report
+from bnn import capture, geometry, layer_report, products, report
 from bnn.config import ModelConfig
 from bnn.models import build_model
 
@@ -224,7 +224,7 @@ def test_constant_images_are_undefined_not_wrong():
 
 def test_stream_gives_the_tensors_that_layers_multiply(analysed):
     kind, model, images, _ = analysed
-    found = capture.products(model)
+    found = products.find(model)
     batches = list(capture.stream(model, found, images, batch_size=10))
     assert [start for start, _ in batches] == [0, 10, 20]
     for i, (a, before, _) in enumerate(forward(model, images, kind)):
@@ -241,11 +241,11 @@ def test_stream_gives_the_tensors_that_layers_multiply(analysed):
 def test_bfloat16_networks_are_measured_in_float32():
     config = ModelConfig(input_shape=(7, 7, 2), conv=(4,), max_pool=(0,), fc=())
     model = build_model(config, "bfloat16")
-    (_, batch), *_ = capture.stream(model, capture.products(model), np.zeros((2, 7, 7, 2), np.uint8))
+    (_, batch), *_ = capture.stream(model, products.find(model), np.zeros((2, 7, 7, 2), np.uint8))
     assert {values.dtype for calls in batch for values in calls[0] if values is not None} == {
         np.dtype("float32")
     }
-    product = capture.products(model)[1]
+    product = products.find(model)[1]
     assert product.multiply(np.ones((1, 196), np.float32), product.kernels[0]).dtype == np.float32
 
 
