@@ -62,8 +62,8 @@ def analyze(model, images, *, quantizer=None, activations=None, batch_size=BATCH
     n_images = check_images(model, images, batch_size)
     found, unanalysed = _products(model, quantizer)
 
-    def stream(of=found):
-        for start, batch in progress(capture.stream(model, of, images, batch_size)):
+    def stream():
+        for start, batch in progress(capture.stream(model, found, images, batch_size)):
             yield start, min(batch_size, n_images - start), batch
 
     standards = _standards(stream(), found, activations) if activations else [None] * len(found)
