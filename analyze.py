@@ -61,12 +61,12 @@ def analyse_run(args):
 
     run = runs.open_run(args.network)
     data_set, log = datasets.load(run.training.data_set), run.log()
-    run.expect_data(data_set)
     images = data_set.test.images[: _count(args.images, len(data_set.test))]
     backend.load()
     from bnn import report
 
     model = run.load_model("best")
+    run.expect_data(data_set)
     print(f"{args.network}: {run.model.kind} network on {data_set.label}")
     accuracy = report.accuracy(model, data_set.test)
     print(f"test accuracy {accuracy:.4f} ({len(data_set.test):,} images)")
