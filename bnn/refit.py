@@ -10,7 +10,7 @@ from bnn.layers import BatchNorm
 
 
 def refit_batch_norm(model, images, batch_size=200):
-    """Replace the moving averages of every `BatchNorm` by the moments of training images, in place.
+    """Replace the moving averages of every batch norm, ours or Keras's own, by training images' moments, in place.
 
     A layer's moments depend on all layers before it, so they cannot be read off a network whose earlier
     averages are stale. Here every batch runs in training mode, each layer normalizing by the batch's own
@@ -23,7 +23,7 @@ def refit_batch_norm(model, images, batch_size=200):
     population's in the layers before: with 200 images and more, far less than the difference a refit makes.
 
     Args:
-        model: keras.Model.
+        model: keras.Model, a graph in which every batch norm is called once, over the last axis.
         images: (n, height, width, channels) uint8 array, n >= 2: training images.
         batch_size: int, >= 2, images at a time, at most; batches are as equal as can be.
 
@@ -36,7 +36,9 @@ def refit_batch_norm(model, images, batch_size=200):
     for name, value in (("images", len(images)), ("batch_size", batch_size)):
         if value < 2:
             raise ValueError(f"{name}: expected at least 2, for a variance, received {value}")
-    norms = [layer for layer in model.layers if isinstance(layer, BatchNorm)]
+    norms = [
+        layer for layer in model.layers if isinstance(layer, BatchNorm | keras.layers.BatchNormalization)
+    ]
     moments = keras.Model(model.inputs, [moment for norm in norms for moment in _moments(norm.input)])
     batches = np.array_split(images, math.ceil(len(images) / batch_size))
     measured = [moments([batch], training=True) for batch in batches]

@@ -1,5 +1,6 @@
 """The refit of batch norm against NumPy, and networks with quantizers taken out."""
 
+import keras
 import numpy as np
 import pytest
 from support import KINDS
@@ -53,6 +54,16 @@ def test_refit_is_what_numpy_computes():
         assert mean == pytest.approx(z.mean(axis=(0, 1)), abs=1e-4)
         assert variance == pytest.approx(z.var(axis=(0, 1)), rel=1e-4)  # of all images: no batch is favoured
         x = np.where(z - z.mean(axis=1, keepdims=True) >= 0, 1.0, -1.0)  # each by its own batch's mean
+
+
+def test_keras_s_own_batch_norm_is_refitted_too():
+    inputs = keras.Input((5,))
+    norm = keras.layers.BatchNormalization()
+    model = keras.Model(inputs, norm(keras.layers.ReLU()(inputs)))
+    x = np.random.default_rng(0).standard_normal((90, 5)).astype(np.float32)
+    refit_batch_norm(model, x, batch_size=30)
+    assert norm.moving_mean.numpy() == pytest.approx(np.maximum(x, 0).mean(axis=0), rel=1e-5)
+    assert norm.moving_variance.numpy() == pytest.approx(np.maximum(x, 0).var(axis=0), rel=1e-5)
 
 
 def test_batches_are_weighed_by_their_images_and_order_the_same():

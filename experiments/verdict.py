@@ -1,0 +1,227 @@
+"""Which statistic foretells what binarizing a layer costs?
+
+Trains three networks in full precision, of plain Keras layers: convolutions one after another, a residual network and
+a dense one. Then binarizes the kernel of one layer at a time: its sign, times the slope of the layer's dot products.
+Batch norm is measured anew, and the accuracy lost compared, by Spearman's rank correlation over the layers, with what
+each statistic of the untouched network foretold.
+"""
+
+import numpy as np
+
+from bnn.console import run_program
+from experiments import runner
+
+SEEDS = 2
+TRAINING_IMAGES = 20_000
+REFIT_IMAGES = 2000
+# What each statistic of a layer foretells: the larger, the worse.
+FORETOLD = {
+    "1 - r": lambda row: 1 - row["r_weights"],
+    "sign flips": lambda row: row["sign_flips"],
+    "1 - r predicted": lambda row: 1 - row["r_predicted"],
+    "angle": lambda row: row["angle_mean_deg"],
+    "1 - r permuted": lambda row: 1 - row["r_permuted"],
+    "1 / d": lambda row: 1 / row["d"],
+}
+
+
+def measure(experiment):
+    """Train every network, binarize every layer: (rows, figure)."""
+    rows = []
+    for seed in range(
+        experiment.settings["seed"], experiment.settings["seed"] + (1 if experiment.quick else SEEDS)
+    ):
+        for name in NETWORKS:
+            model = trained(experiment, name, seed)
+            rows += [{"network": name, "seed": seed, **row} for row in binarized(experiment, model)]
+    for name, ranks in rank_correlations(rows).items():
+        print(
+            f"{name:>16}  "
+            + "  ".join(f"{network} {rho:5.2f} ({n} layers)" for network, (rho, n) in ranks.items())
+        )
+    return rows, draw(rows)
+
+
+def trained(experiment, name, seed):
+    """A network of full precision, from its file if it was trained before."""
+    import keras
+
+    path = experiment.runs / f"{name}-seed{seed}.keras"
+    if path.is_file():
+        print(f"{path}: is finished")
+        return keras.saving.load_model(path)
+    data, epochs = experiment.data(), experiment.settings["epochs"]
+    images, labels = data.train.images[:TRAINING_IMAGES], data.train.labels[:TRAINING_IMAGES]
+    keras.utils.clear_session()
+    keras.utils.set_random_seed(seed)
+    inputs = keras.Input(images.shape[1:], dtype="uint8")
+    scaled = keras.layers.Rescaling(1 / 127.5, -1)(inputs)
+    model = keras.Model(inputs, NETWORKS[name](scaled, 4 if experiment.quick else 32), name=name)
+    rate = keras.optimizers.schedules.CosineDecay(2e-3, epochs * (len(images) // 100))
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.Adam(rate), loss, metrics=["accuracy"])
+    model.fit(images, labels, 100, epochs, verbose=2)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}")
+    model.save(temporary)
+    temporary.replace(path)
+    return model
+
+
+def binarized(experiment, model):
+    """Each layer's statistics with the accuracy that binarizing it loses, a list of dicts."""
+    from bnn import report
+    from bnn.refit import refit_batch_norm
+
+    data, rows = experiment.data(), []
+
+    def accuracy(layer=None):
+        copy = with_binary_kernel(model, layer)
+        refit_batch_norm(copy, data.train.images[:REFIT_IMAGES])
+        return float(runner.correct(copy, data.test).mean())
+
+    whole = accuracy()
+    for layer in report.analyze(model, data.test.images[: experiment.analysed], quantizer="sign"):
+        row = layer.statistics()
+        kept = (
+            "layer",
+            "d",
+            "units",
+            "angle_mean_deg",
+            "r_weights",
+            "sign_flips",
+            "r_permuted",
+            "r_predicted",
+        )
+        lost = whole - accuracy(layer)
+        rows.append({name: row[name] for name in kept} | {"accuracy": whole, "lost": lost})
+        print(f"{model.name} {layer.name}: r {row['r_weights']:.3f}, loses {100 * lost:.1f} points")
+    return rows
+
+
+def with_binary_kernel(model, layer=None):
+    """A copy of a model with one layer's kernel binarized, to the scale that its dot products ask for.
+
+    Args:
+        model: keras.Model.
+        layer: LayerReport of the layer; None: all stay as they are.
+    """
+    import keras
+
+    copy = keras.models.clone_model(model)
+    copy.set_weights(model.get_weights())
+    if layer is not None:
+        kernel = copy.get_layer(layer.name).kernel
+        kernel.assign(np.reshape(layer.kernels[0] * layer.weights.slope, kernel.shape))
+    return copy
+
+
+def rank_correlations(rows):
+    """Spearman's correlation of what each statistic foretells with the loss.
+
+    Returns:
+        dict from the statistic's name to a dict from each network, and "all" their layers, to (correlation, layers).
+        Over all layers, foretold and lost are ranked within each network and seed, for networks differ in how much
+        they lose at all.
+    """
+    from scipy.stats import rankdata, spearmanr
+
+    networks = list(dict.fromkeys(row["network"] for row in rows))
+    ranks = {}
+    for name, foretell in FORETOLD.items():
+        pairs = {network: [] for network in networks}
+        for network, seed in dict.fromkeys((row["network"], row["seed"]) for row in rows):
+            group = [row for row in rows if (row["network"], row["seed"]) == (network, seed)]
+            columns = [[foretell(row) for row in group], [row["lost"] for row in group]]
+            pairs[network].append(np.stack([rankdata(column) / len(group) for column in columns]))
+        pairs = {network: np.concatenate(parts, axis=1) for network, parts in pairs.items()}
+        pairs["all"] = np.concatenate(list(pairs.values()), axis=1)
+        ranks[name] = {
+            network: (float(spearmanr(*pair).statistic), pair.shape[1]) for network, pair in pairs.items()
+        }
+    return ranks
+
+
+def draw(rows):
+    """Points lost against 1 - r, a colour a network, and the rank correlation of every statistic."""
+    from bnn import plots
+
+    figure, (left, right) = plots.figure(2, height=4.2)
+    networks = list(dict.fromkeys(row["network"] for row in rows))
+    colours = dict(zip(networks, (plots.BLUE, plots.ORANGE, plots.GREEN), strict=False))
+    for network, colour in colours.items():
+        mine = [row for row in rows if row["network"] == network]
+        lost = [100 * row["lost"] for row in mine]
+        left.plot([FORETOLD["1 - r"](row) for row in mine], lost, "o", color=colour, label=network)
+    left.set(xlabel="1 - r of the layer's dot products", ylabel="points of accuracy lost")
+    left.set_yscale("symlog", linthresh=1)
+    ranks = rank_correlations(rows)
+    for network, colour in ({"all": plots.BLACK} | colours).items():
+        values = [ranks[name][network][0] for name in FORETOLD]
+        right.plot(
+            values, range(len(FORETOLD)), "D" if network == "all" else "o", color=colour, label=network
+        )
+    right.axvline(0, color=plots.GREY, linewidth=1, zorder=0)
+    right.set_yticks(range(len(FORETOLD)), FORETOLD)
+    right.invert_yaxis()
+    right.set(xlabel="rank correlation with the loss", xlim=(-1.05, 1.05))
+    plots.legend_below(figure, right, columns=4)
+    return figure
+
+
+def plain(x, width):
+    """Six convolutions in pairs, pooling after each pair, and two dense layers."""
+    from keras import layers
+
+    for filters in (width, 2 * width, 4 * width):
+        for _ in range(2):
+            x = normalized(layers.Conv2D(filters, 3, padding="same", use_bias=False)(x))
+        x = layers.MaxPooling2D()(x)
+    x = normalized(layers.Dense(4 * width, use_bias=False)(layers.Flatten()(x)))
+    return layers.Dense(10)(x)
+
+
+def residual(x, width):
+    """Six blocks of two convolutions each with a shortcut around them, as in ResNet-14 of He et al. (2016)."""
+    from keras import layers
+
+    x = normalized(layers.Conv2D(width // 2, 3, padding="same", use_bias=False)(x))
+    for filters, strides in ((1, 1), (1, 1), (2, 2), (2, 1), (4, 2), (4, 1)):
+        filters *= width // 2
+        y = normalized(layers.Conv2D(filters, 3, strides, padding="same", use_bias=False)(x))
+        y = layers.BatchNormalization(momentum=0.9)(
+            layers.Conv2D(filters, 3, padding="same", use_bias=False)(y)
+        )
+        if strides > 1:
+            x = layers.BatchNormalization(momentum=0.9)(layers.Conv2D(filters, 1, strides, use_bias=False)(x))
+        x = layers.ReLU()(layers.Add()([x, y]))
+    return layers.Dense(10)(layers.GlobalAveragePooling2D()(x))
+
+
+def dense(x, width):
+    """Five dense layers."""
+    from keras import layers
+
+    x = layers.Flatten()(x)
+    for _ in range(4):
+        x = normalized(layers.Dense(16 * width, use_bias=False)(x))
+    return layers.Dense(10)(x)
+
+
+def normalized(x):
+    """Batch norm and ReLU."""
+    from keras import layers
+
+    return layers.ReLU()(layers.BatchNormalization(momentum=0.9)(x))
+
+
+NETWORKS = {"plain": plain, "residual": residual, "dense": dense}
+
+
+def main(argv=None):
+    """Do the experiment as the command line says."""
+    return runner.perform(runner.begin("verdict", __doc__, 12, argv), measure)
+
+
+if __name__ == "__main__":
+    run_program("verdict", main)
