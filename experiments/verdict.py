@@ -14,6 +14,17 @@ from experiments import runner
 SEEDS = 2
 TRAINING_IMAGES = 20_000
 REFIT_IMAGES = 2000
+KEPT = (
+    "layer",
+    "d",
+    "units",
+    "angle_mean_deg",
+    "r_weights",
+    "sign_flips",
+    "r_permuted",
+    "r_predicted",
+    "input_dimension",
+)
 # What each statistic of a layer foretells: the larger, the worse.
 FORETOLD = {
     "1 - r": lambda row: 1 - row["r_weights"],
@@ -50,17 +61,17 @@ def trained(experiment, name, seed):
     if path.is_file():
         print(f"{path}: is finished")
         return keras.saving.load_model(path)
-    data, epochs = experiment.data(), experiment.settings["epochs"]
-    images, labels = data.train.images[:TRAINING_IMAGES], data.train.labels[:TRAINING_IMAGES]
+    data, epochs = experiment.data, experiment.settings["epochs"]
+    split = data.train[: 500 if experiment.quick else TRAINING_IMAGES]
     keras.utils.clear_session()
     keras.utils.set_random_seed(seed)
-    inputs = keras.Input(images.shape[1:], dtype="uint8")
+    inputs = keras.Input(split.images.shape[1:], dtype="uint8")
     scaled = keras.layers.Rescaling(1 / 127.5, -1)(inputs)
     model = keras.Model(inputs, NETWORKS[name](scaled, 4 if experiment.quick else 32), name=name)
-    rate = keras.optimizers.schedules.CosineDecay(2e-3, epochs * (len(images) // 100))
+    rate = keras.optimizers.schedules.CosineDecay(2e-3, epochs * (len(split) // 100))
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(keras.optimizers.Adam(rate), loss, metrics=["accuracy"])
-    model.fit(images, labels, 100, epochs, verbose=2)
+    model.fit(split.images, split.labels, 100, epochs, verbose=2)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}")
     model.save(temporary)
@@ -70,10 +81,9 @@ def trained(experiment, name, seed):
 
 def binarized(experiment, model):
     """Each layer's statistics with the accuracy that binarizing it loses, a list of dicts."""
-    from bnn import report
     from bnn.refit import refit_batch_norm
 
-    data, rows = experiment.data(), []
+    data, rows = experiment.data, []
 
     def accuracy(layer=None):
         copy = with_binary_kernel(model, layer)
@@ -81,20 +91,10 @@ def binarized(experiment, model):
         return float(runner.correct(copy, data.test).mean())
 
     whole = accuracy()
-    for layer in report.analyze(model, data.test.images[: experiment.analysed], quantizer="sign"):
+    for layer in experiment.layers(model, quantizer="sign"):
         row = layer.statistics()
-        kept = (
-            "layer",
-            "d",
-            "units",
-            "angle_mean_deg",
-            "r_weights",
-            "sign_flips",
-            "r_permuted",
-            "r_predicted",
-        )
         lost = whole - accuracy(layer)
-        rows.append({name: row[name] for name in kept} | {"accuracy": whole, "lost": lost})
+        rows.append({name: row[name] for name in KEPT} | {"accuracy": whole, "lost": lost})
         print(f"{model.name} {layer.name}: r {row['r_weights']:.3f}, loses {100 * lost:.1f} points")
     return rows
 
