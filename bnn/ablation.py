@@ -112,5 +112,5 @@ def lost(rows, what):
 def _accuracy(model, split):
     """As `report.accuracy`, but without compiling a function for a network that is used twice."""
     parts = np.array_split(split.images, -(-len(split) // BATCH))
-    scores = np.concatenate([ops.convert_to_numpy(model([part], training=False)) for part in parts])
+    scores = np.concatenate([ops.convert_to_numpy(model(part, training=False)) for part in parts])
     return float(np.mean(scores.argmax(axis=1) == split.labels))
