@@ -10,6 +10,7 @@ def run_program(name, main):
         name: the program's, for the line.
         main: function without arguments that returns an exit code or None.
     """  # fmt: skip
+    sys.stdout.reconfigure(errors="backslashreplace")  # A folder's name need not be text.
     try:
         code = main()
     except KeyboardInterrupt:

@@ -41,8 +41,9 @@ def latent_weights(layers):
         bottom = axes.get_ylim()[0]
         x = np.linspace(*axes.get_xlim(), 300)
         sigma = latent.std(dtype=np.float64)
-        normal = np.exp(-((x / sigma) ** 2) / 2) / (sigma * np.sqrt(2 * np.pi))
-        axes.plot(x, normal, color="black", linewidth=1)
+        if sigma > 0:
+            normal = np.exp(-((x / sigma) ** 2) / 2) / (sigma * np.sqrt(2 * np.pi))
+            axes.plot(x, normal, color="black", linewidth=1)
         axes.set(title=f"{layer.name}, σ = {sigma:.3f}", ylim=(bottom, None))
         for edge in filter(None, layer.thresholds()):
             axes.axvline(edge, color=plots.COLOURS[1], linewidth=1)

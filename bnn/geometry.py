@@ -95,7 +95,7 @@ def expected_cos_sign(d):
         Float64 of d's shape, from 1 at d = 1 down to `LIMIT_COS`, with a relative error below 1e-10.
     """
     d = np.asarray(d, np.float64)
-    return np.sqrt(d / np.pi) / poch(d / 2, 0.5)
+    return np.minimum(np.sqrt(d / np.pi) / poch(d / 2, 0.5), 1.0)
 
 
 def expected_cos_sign_scaled(scale):
@@ -307,7 +307,8 @@ def participation_ratio(rows, others):
         others: (m, d) array_like, independent of `rows`.
 
     Returns:
-        Float, >= 1 up to the samples' noise; NaN for fewer than two vectors in a sample, or if they do not vary.
+        Float, >= 1 up to the samples' noise; NaN for fewer than two vectors in a sample, or if they do not vary;
+        infinite where the samples have no direction in common.
     """
     if min(len(rows), len(others)) < 2:
         return float("nan")

@@ -177,7 +177,13 @@ class LayerReport:
         return float(self.kernels[1].std(dtype=np.float64))
 
     def statistics(self):
-        """The layer's row of metrics.json, a dict of numbers; r_activations is None where it has no meaning."""
+        """The layer's row of metrics.json, a dict of numbers; r_activations is None where it has no meaning.
+
+        NaN, null in the file, is what is not defined: the angles where every unit's quantized or latent kernel is
+        zero, one that is zero being left out of the means; the theory's angle of a ternary kernel whose weights are
+        all alike; correlations where one of the two is constant, and the slope where the first is; the input's
+        dimension for inputs that do not vary, and where its samples have no direction in common.
+        """
         quantized, _ = self.kernels
         mean, std = _mean_and_std(self.angles)
         return {

@@ -33,6 +33,7 @@ CHUNK = 1 << 18
 ATTEMPTS = 3  # at each mirror, where the failure may pass
 BACKOFF_S = 0.5  # before the second attempt; doubled before the third
 TIMEOUTS_S = (10, 30)  # to connect, between two reads
+SLOWEST = 1000  # bytes a second, on average after the first half minute: below lies a stall that never ends
 MAX_REDIRECTS = 5
 NOT_GZIP = (EOFError, zlib.error, gzip.BadGzipFile)
 
@@ -224,13 +225,26 @@ def http_chunks(url, limit):
             with session.get(url, stream=True, timeout=TIMEOUTS_S, headers=headers) as response:
                 check_status(response.status_code)
                 check_length(response.headers.get("Content-Length", ""), limit)
-                yield from response.raw.stream(CHUNK, decode_content=False)
+                yield from steadily(response.raw)
     except requests.TooManyRedirects:
         raise MirrorError(f"expected at most {MAX_REDIRECTS} redirects, received more") from None
     except (requests.ConnectionError, requests.Timeout, urllib3.exceptions.HTTPError) as error:
         raise TransientError(f"expected a lasting connection, received {root_cause(error)}") from None
     except requests.RequestException as error:
         raise MirrorError(f"expected an answer, received {root_cause(error)}") from None
+
+
+def steadily(raw):
+    """Yield a response's bytes as they come; raise `TransientError` once they only trickle."""
+    start, received = time.monotonic(), 0
+    while chunk := raw.read1(CHUNK, decode_content=False):
+        received += len(chunk)
+        seconds = time.monotonic() - start
+        if received < SLOWEST * (seconds - TIMEOUTS_S[1]):
+            raise TransientError(
+                f"expected {SLOWEST:,} bytes a second, received {received:,} in {seconds:.0f} s"
+            )
+        yield chunk
 
 
 def root_cause(error):

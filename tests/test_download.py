@@ -1,5 +1,6 @@
 """data/download.py from outside: as a program, and against a server that misbehaves on purpose."""
 
+import contextlib
 import dataclasses
 import errno
 import functools
@@ -9,6 +10,7 @@ import importlib.util
 import io
 import json
 import os
+import random
 import resource
 import shutil
 import signal
@@ -19,7 +21,9 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import numpy as np
 import pytest
+from corruption import corrupted, within
 
 from bnn import datasets
 
@@ -119,6 +123,39 @@ def stall(handler, body):
     handler.wfile.flush()
     handler.server.stalled.set()
     handler.server.release.wait(30)
+
+
+def trickle(handler, body):
+    handler.send_response(200)
+    handler.end_headers()
+    with contextlib.suppress(OSError):
+        while not handler.server.release.wait(0.02):
+            handler.wfile.write(b"\x1f")
+            handler.wfile.flush()
+
+
+def dropped_at(part):
+    return lambda handler, body: handler.answer(200, body[: int(part * len(body))], length=len(body))
+
+
+def announced_too_short(handler, body):
+    handler.answer(200, body, length=len(body) // 3)
+
+
+def no_length(handler, body):
+    handler.send_response(200)
+    handler.end_headers()
+    handler.wfile.write(body)
+
+
+def nothing(handler, _):
+    """The connection closes without an answer."""
+    handler.close_connection = True
+
+
+def garbage(handler, _):
+    handler.wfile.write(b"\x00\xff no HTTP at all\r\n\r\n" * 9)
+    handler.close_connection = True
 
 
 @pytest.fixture
@@ -426,6 +463,63 @@ def test_a_stall_is_left(gzip_server, tmp_path, monkeypatch):
     assert gzip_server.requests == ["images.gz", "images.gz", "labels.gz"]
 
 
+def test_a_trickle_is_left(gzip_server, tmp_path, monkeypatch):
+    """Bytes that come often enough for every time-out between two reads, and yet never all."""
+    monkeypatch.setattr(download, "TIMEOUTS_S", (1, 0.2))
+    monkeypatch.setattr(download, "SLOWEST", 10**6)
+    gzip_server.always["labels.gz"] = trickle
+    with pytest.raises(
+        download.DownloadError, match=r"expected 1,000,000 bytes a second, received \d+ in 0 s, 3 times"
+    ):
+        download.ensure(gzip_set(gzip_server.url), tmp_path)
+    assert gzip_server.requests.count("labels.gz") == 3
+
+
+# Good and bad habits by name; the last are those of a server that serves.
+HABITS = {
+    "404": status(404), "500": status(500), "503": status(503), "half": dropped, "circles": in_circles,
+    "too long": announced_too_long, "wrong bytes": wrong_bytes, "web page": web_page, "nothing": nothing,
+    "garbage": garbage, "too short": announced_too_short, "no length": no_length, "whole": whole,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("cases", [60, pytest.param(3000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("make", "files"), [(gzip_set, GZIPPED), (tar_set, {"toy.tar.gz": TAR})], ids=["gzip", "tar"]
+)
+def test_any_sequence_of_misbehaviour_ends_in_verified_data_or_one_line(
+    make, files, cases, servers, tmp_path
+):
+    rng, outcomes = random.Random(0), set()
+    mirrors = [servers(), servers()]
+    data_set = make(*(mirror.url for mirror in mirrors))
+    for case in range(cases):
+        output = tmp_path / str(case)
+        output.mkdir()
+        for mirror in mirrors:
+            mirror.files = files
+            drawn = {
+                name: [rng.choice([*HABITS.values(), dropped_at(rng.random())]) for _ in range(4)]
+                for name in files
+            }
+            mirror.habits, mirror.always = drawn, {name: habits[-1] for name, habits in drawn.items()}
+        try:
+            download.ensure(data_set, output)
+        except download.DownloadError as error:
+            outcomes.add("refused")
+            assert len(str(error).splitlines()) == 1
+            assert list(output.iterdir()) == []
+        else:
+            outcomes.add("verified")
+        for mirror in mirrors:
+            mirror.habits, mirror.always = {}, {}
+        download.ensure(data_set, output)
+        record = download.verify(data_set, output / data_set.folder)
+        assert record["official"]
+        assert names_in(output) == [data_set.folder]
+    assert outcomes == {"refused", "verified"}
+
+
 def test_an_encoding_label_on_a_gzip_file_changes_nothing(gzip_server, tmp_path):
     gzip_server.always = dict.fromkeys(GZIPPED, labelled_encoded)
     download.ensure(gzip_set(gzip_server.url), tmp_path)
@@ -579,6 +673,31 @@ def test_broken_archive_is_refused(data, reason, server, tmp_path):
     with pytest.raises(download.DownloadError, match=reason):
         download.ensure(tar_set(server.url, official=data), tmp_path)
     assert names_in(tmp_path) == []
+
+
+@pytest.mark.parametrize("cases", [150, pytest.param(10_000, marks=pytest.mark.slow)])
+def test_any_damage_to_an_archive_writes_its_members_or_nothing(cases, tmp_path):
+    """As in a variant whose digest the user accepted; the damage is below the compression, so that it arrives."""
+    content, rng, outcomes = gzip.decompress(TAR), np.random.default_rng(0), set()
+    data_set = tar_set()
+    for case in range(cases):
+        stage = tmp_path / str(case) / "stage"
+        stage.mkdir(parents=True)
+        archive = stage / "toy.tar.gz"
+        archive.write_bytes(gzip.compress(corrupted(content, rng), 1))
+        try:
+            with within(30):
+                download.unpack(data_set, archive)
+        except download.DownloadError as error:
+            assert len(str(error).splitlines()) == 1
+            assert names_in(stage) == ["toy.tar.gz"]
+            outcomes.add("refused")
+        else:
+            assert names_in(stage) == ["one", "toy.tar.gz", "two"]
+            assert all((stage / name).stat().st_size <= limit for name, limit in data_set.members.items())
+            outcomes.add("unpacked")
+        assert names_in(stage.parent) == ["stage"]
+    assert outcomes == {"refused", "unpacked"}
 
 
 # ---- as a program ----

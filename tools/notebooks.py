@@ -73,7 +73,7 @@ def main():
             execute(notebook, args.run, **({"FIGURES": args.figures} if args.figures else {}))
         except (NotebookFailure, OSError) as failure:
             reason = f"{failure.strerror}: {failure.filename}" if isinstance(failure, OSError) else failure
-            print(f"{path.name}: {reason}", file=sys.stderr)
+            print(" ".join(f"{path.name}: {reason}".split()), file=sys.stderr)
             return 1
         print(
             f"{path.name}: {sum(c.cell_type == 'code' for c in notebook.cells)} cells ran without a warning",
