@@ -1,5 +1,6 @@
 # make demo        train a binary network on real digits, analyse it, draw its figures (runs/demo)
 # make test        run the test suite
+# make test-long   run the long campaigns too: trainings killed again and again, whole data sets
 # make lint        check style
 # make notebooks   execute both notebooks in clean kernels, on runs/demo; any error or warning fails
 # make report      write both notebooks, as they were last executed, as pages that open offline (report/)
@@ -15,7 +16,7 @@ PY := .venv/bin/python
 # Wheels alone: to build a package would run code that no hash covers.
 PIP_FLAGS := --quiet --disable-pip-version-check --only-binary :all:
 
-.PHONY: demo test lint notebooks report bench bench-accuracy setup lock audit clean
+.PHONY: demo test test-long lint notebooks report bench bench-accuracy setup lock audit clean
 
 setup: .venv/.installed
 
@@ -45,6 +46,9 @@ demo: setup
 
 test: setup
 	$(PY) -m pytest
+
+test-long: setup
+	$(PY) -m pytest -m slow
 
 lint: setup
 	$(PY) -m ruff check .
