@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from support import assert_refused, call, small_data, start
 
-from bnn import runs
+from bnn import runs, training
 
 
 @pytest.fixture(scope="module")
@@ -186,3 +186,32 @@ def test_nothing_is_unpacked_outside(run, tmp_path):
     with pytest.raises(runs.RunError, match=r"best\.keras: expected a saved network"):
         run.load_model("best")
     assert sorted(tmp_path.rglob("*")) == before
+
+
+# npz files may hold pickles
+
+
+class Exploit:
+    """Unpickling it creates a file."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (str(self.path), "w")
+
+
+def test_an_interrupted_epoch_is_no_way_in(run, marker, tmp_path):
+    model, _ = start(tmp_path / "other", small_data())
+    path = run.folder / "partial-0.npz"
+    np.savez(path, seconds=1.0, kernel_conv_1=np.array([Exploit(marker)], object))
+    journal = training.Journal(run, 10, 0, 0)
+    journal.set_model(model)
+    with pytest.raises(
+        runs.RunError, match=r"partial-0\.npz: expected what an interrupted epoch had gathered"
+    ):
+        journal.on_train_begin()
+    assert not marker.exists()
+    with np.load(path, allow_pickle=True) as opened:
+        opened["kernel_conv_1"][0].close()
+    assert marker.exists()
