@@ -254,7 +254,7 @@ def _log_rows(rows, columns):
     if rows and not whole[-1]:
         del rows[-1], whole[-1]
     if rows and columns != LOG_COLUMNS:
-        raise ValueError(f"the columns {', '.join(columns)}")
+        raise ValueError(f"the columns {list(columns)}")
     if not all(whole):
         raise ValueError(f"a row of another length after {whole.index(False)} others")
     rows = [{k: int(v) if k == "epoch" else float(v) for k, v in row.items()} for row in rows]

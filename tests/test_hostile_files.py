@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from support import assert_refused, call, small_data, start
 
-from bnn import runs, training
+from bnn import config, datasets, runs, training
+from bnn.models import build_model
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +128,11 @@ def test_the_lambda_is_real(run, marker):
     assert marker.exists()
 
 
-def test_analyze_refuses_an_exploit_in_one_line(run, marker):
+def test_analyze_refuses_an_exploit_in_one_line(tmp_path, marker):
+    given = {"data_set": "mnist-5k", "conv": (2,), "max_pool": (1,), "fc": ()}
+    model_config, train_config = config.settings_for(given)
+    run = runs.create(tmp_path / "run", model_config, train_config, datasets.load("mnist-5k"), ["train.py"])
+    run.save_model(build_model(model_config), "best")
     tamper(run, config=as_layer(python_lambda(marker)))
     assert_refused(call("analyze.py", run.folder), "best.keras: expected a saved network", "Lambda")
     assert not marker.exists()
