@@ -29,6 +29,7 @@ from urllib.request import url2pathname
 
 DATA = Path(__file__).resolve().parent
 DIGESTS = "digests.json"
+RECORD_KEYS = {"data_set", "source_sha256", "official", "files"}  # of that file
 CHUNK = 1 << 18
 ATTEMPTS = 3  # at each mirror, where the failure may pass
 BACKOFF_S = 0.5  # before the second attempt; doubled before the third
@@ -191,7 +192,7 @@ def verify(data_set, folder):
         record = json.loads((folder / DIGESTS).read_text())
         files, official = record["files"], record["source_sha256"] == data_set.sha256
         sound = record["data_set"] == data_set.name and record["official"] is official
-        sound = sound and files.keys() == set(data_set.stored)
+        sound = sound and files.keys() == set(data_set.stored) and record.keys() == RECORD_KEYS
     except FileNotFoundError:
         raise DamagedError(f"expected {DIGESTS} of a finished download, received none") from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
