@@ -157,15 +157,19 @@ def perform(experiment, measure):
     return 0
 
 
-def correct(model, split, batch_size=200):
-    """Which images of a Split a network names right, (n,) bool array; for networks that are used once or twice."""
+def scores(model, images, batch_size=200):
+    """What a network that is used once or twice says to images, (n, classes) array."""
     import keras
 
     # Not `predict`, which compiles a function for each network.
-    parts = np.array_split(split.images, -(-len(split) // batch_size))
+    parts = np.array_split(images, -(-len(images) // batch_size))
     bar = tqdm(parts, desc="testing", unit="batch", leave=False, disable=None)
-    scores = np.concatenate([keras.ops.convert_to_numpy(model(part, training=False)) for part in bar])
-    return scores.argmax(axis=1) == split.labels
+    return np.concatenate([keras.ops.convert_to_numpy(model(part, training=False)) for part in bar])
+
+
+def correct(model, split):
+    """Which images of a Split a network names right, (n,) bool array."""
+    return scores(model, split.images).argmax(axis=1) == split.labels
 
 
 def flags(given):

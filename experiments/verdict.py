@@ -2,11 +2,13 @@
 
 Trains three networks in full precision, of plain Keras layers: convolutions one after another, a residual network and
 a dense one. Then binarizes the kernel of one layer at a time: its sign, times the slope of the layer's dot products.
-Batch norm is measured anew, and the accuracy lost compared, by Spearman's rank correlation over the layers, with what
-each statistic of the untouched network foretold.
+Batch norm is measured anew, and the accuracy lost and the cross-entropy gained on the test images are compared, by
+Spearman's rank correlation over the layers, with what each statistic of the untouched network foretold.
 """
 
 import numpy as np
+from scipy.special import logsumexp
+from scipy.stats import rankdata, spearmanr
 
 from bnn.console import run_program
 from experiments import runner
@@ -25,6 +27,7 @@ KEPT = (
     "r_predicted",
     "input_dimension",
 )
+COSTS = ("accuracy lost", "cross-entropy gained")
 # What each statistic of a layer foretells: the larger, the worse.
 FORETOLD = {
     "1 - r": lambda row: 1 - row["r_weights"],
@@ -38,18 +41,19 @@ FORETOLD = {
 
 def measure(experiment):
     """Train every network, binarize every layer: (rows, figure)."""
-    rows = []
-    for seed in range(
-        experiment.settings["seed"], experiment.settings["seed"] + (1 if experiment.quick else SEEDS)
-    ):
+    rows, first = [], experiment.settings["seed"]
+    for seed in range(first, first + (1 if experiment.quick else SEEDS)):
         for name in NETWORKS:
             model = trained(experiment, name, seed)
             rows += [{"network": name, "seed": seed, **row} for row in binarized(experiment, model)]
-    for name, ranks in rank_correlations(rows).items():
-        print(
-            f"{name:>16}  "
-            + "  ".join(f"{network} {rho:5.2f} ({n} layers)" for network, (rho, n) in ranks.items())
-        )
+    for cost in COSTS:
+        print(f"\nrank correlation with {cost}, over so many layers")
+        for name, ranks in rank_correlations(rows, cost).items():
+            print(
+                f"{name:>16}",
+                *(f"{network} {rho:5.2f} ({n})" for network, (rho, n) in ranks.items()),
+                sep="  ",
+            )
     return rows, draw(rows)
 
 
@@ -80,23 +84,36 @@ def trained(experiment, name, seed):
 
 
 def binarized(experiment, model):
-    """Each layer's statistics with the accuracy that binarizing it loses, a list of dicts."""
+    """Each layer's statistics with what binarizing it costs, a list of dicts."""
     from bnn.refit import refit_batch_norm
 
     data, rows = experiment.data, []
 
-    def accuracy(layer=None):
+    def judged(layer=None):
         copy = with_binary_kernel(model, layer)
         refit_batch_norm(copy, data.train.images[:REFIT_IMAGES])
-        return float(runner.correct(copy, data.test).mean())
+        return judge(runner.scores(copy, data.test.images), data.test.labels)
 
-    whole = accuracy()
+    accuracy, cross_entropy = judged()
     for layer in experiment.layers(model, quantizer="sign"):
         row = layer.statistics()
-        lost = whole - accuracy(layer)
-        rows.append({name: row[name] for name in KEPT} | {"accuracy": whole, "lost": lost})
-        print(f"{model.name} {layer.name}: r {row['r_weights']:.3f}, loses {100 * lost:.1f} points")
+        with_layer = judged(layer)
+        costs = {
+            "accuracy lost": accuracy - with_layer[0],
+            "cross-entropy gained": with_layer[1] - cross_entropy,
+        }
+        rows.append({name: row[name] for name in KEPT} | {"accuracy": accuracy} | costs)
+        print(
+            f"{model.name} {layer.name}: r {row['r_weights']:.3f}, "
+            + ", ".join(f"{k} {v:.3f}" for k, v in costs.items())
+        )
     return rows
+
+
+def judge(scores, labels):
+    """Accuracy, and the mean cross-entropy in nats, of (n, classes) scores."""
+    right = scores[np.arange(len(labels)), labels].astype(np.float64)
+    return float(np.mean(scores.argmax(axis=1) == labels)), float(np.mean(logsumexp(scores, axis=1) - right))
 
 
 def with_binary_kernel(model, layer=None):
@@ -116,23 +133,21 @@ def with_binary_kernel(model, layer=None):
     return copy
 
 
-def rank_correlations(rows):
-    """Spearman's correlation of what each statistic foretells with the loss.
+def rank_correlations(rows, cost):
+    """Spearman's correlation of what each statistic foretells with a cost, one of `COSTS`.
 
     Returns:
         dict from the statistic's name to a dict from each network, and "all" their layers, to (correlation, layers).
-        Over all layers, foretold and lost are ranked within each network and seed, for networks differ in how much
+        Over all layers, foretold and found are ranked within each network and seed, for networks differ in how much
         they lose at all.
     """
-    from scipy.stats import rankdata, spearmanr
-
     networks = list(dict.fromkeys(row["network"] for row in rows))
     ranks = {}
     for name, foretell in FORETOLD.items():
         pairs = {network: [] for network in networks}
         for network, seed in dict.fromkeys((row["network"], row["seed"]) for row in rows):
             group = [row for row in rows if (row["network"], row["seed"]) == (network, seed)]
-            columns = [[foretell(row) for row in group], [row["lost"] for row in group]]
+            columns = [[foretell(row) for row in group], [row[cost] for row in group]]
             pairs[network].append(np.stack([rankdata(column) / len(group) for column in columns]))
         pairs = {network: np.concatenate(parts, axis=1) for network, parts in pairs.items()}
         pairs["all"] = np.concatenate(list(pairs.values()), axis=1)
@@ -143,29 +158,28 @@ def rank_correlations(rows):
 
 
 def draw(rows):
-    """Points lost against 1 - r, a colour a network, and the rank correlation of every statistic."""
+    """What each layer costs against 1 - r, a colour a network; the rank correlations of every statistic."""
     from bnn import plots
 
-    figure, (left, right) = plots.figure(2, height=4.2)
+    figure, (left, *others) = plots.figure(3, width=12, height=4.2)
     networks = list(dict.fromkeys(row["network"] for row in rows))
     colours = dict(zip(networks, (plots.BLUE, plots.ORANGE, plots.GREEN), strict=False))
     for network, colour in colours.items():
         mine = [row for row in rows if row["network"] == network]
-        lost = [100 * row["lost"] for row in mine]
-        left.plot([FORETOLD["1 - r"](row) for row in mine], lost, "o", color=colour, label=network)
+        points = [100 * row["accuracy lost"] for row in mine]
+        left.plot([FORETOLD["1 - r"](row) for row in mine], points, "o", color=colour, label=network)
     left.set(xlabel="1 - r of the layer's dot products", ylabel="points of accuracy lost")
-    left.set_yscale("symlog", linthresh=1)
-    ranks = rank_correlations(rows)
-    for network, colour in ({"all": plots.BLACK} | colours).items():
-        values = [ranks[name][network][0] for name in FORETOLD]
-        right.plot(
-            values, range(len(FORETOLD)), "D" if network == "all" else "o", color=colour, label=network
-        )
-    right.axvline(0, color=plots.GREY, linewidth=1, zorder=0)
-    right.set_yticks(range(len(FORETOLD)), FORETOLD)
-    right.invert_yaxis()
-    right.set(xlabel="rank correlation with the loss", xlim=(-1.05, 1.05))
-    plots.legend_below(figure, right, columns=4)
+    for ax, cost in zip(others, COSTS, strict=True):
+        ranks = rank_correlations(rows, cost)
+        for network, colour in (colours | {"all": plots.BLACK}).items():
+            values = [ranks[name][network][0] for name in FORETOLD]
+            marker = "D" if network == "all" else "o"
+            ax.plot(values, range(len(FORETOLD)), marker, color=colour, label=network)
+        ax.axvline(0, color=plots.GREY, linewidth=1, zorder=0)
+        ax.set_yticks(range(len(FORETOLD)), FORETOLD if ax is others[0] else [""] * len(FORETOLD))
+        ax.invert_yaxis()
+        ax.set(xlabel=f"rank correlation with\n{cost}", xlim=(-1.05, 1.05))
+    plots.legend_below(figure, others[0], columns=4)
     return figure
 
 

@@ -1,0 +1,51 @@
+"""The experiment on what foretells a layer's damage: the binarized copies, the costs, the ranks."""
+
+import keras
+import numpy as np
+import pytest
+
+from bnn import report
+from experiments import verdict
+
+
+def test_a_copy_has_one_kernel_binarized_to_the_scale_of_its_dot_products():
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((8, 8, 3), dtype="uint8")
+    model = keras.Model(inputs, verdict.plain(keras.layers.Rescaling(1 / 127.5, -1)(inputs), 4))
+    images = np.random.default_rng(0).integers(256, size=(20, 8, 8, 3), dtype=np.uint8)
+    layers = report.analyze(model, images, quantizer="sign")
+    layer = layers[2]
+    copy = verdict.with_binary_kernel(model, layer)
+    for old, new in zip(model.layers, copy.layers, strict=True):
+        for before, after in zip(map(np.array, old.weights), map(np.array, new.weights), strict=True):
+            if old.name == layer.name:
+                signs = np.where(before >= 0, 1, -1)
+                np.testing.assert_allclose(after, signs * layer.weights.slope, rtol=1e-5)
+            else:
+                np.testing.assert_array_equal(after, before)
+
+
+def test_costs_against_keras():
+    scores = np.random.default_rng(0).normal(0, 50, (40, 10)).astype(np.float32)
+    labels = np.arange(40) % 10
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    accuracy, cross_entropy = verdict.judge(scores, labels)
+    assert accuracy == np.mean(scores.argmax(axis=1) == labels)
+    assert cross_entropy == pytest.approx(float(loss(labels, scores)), rel=1e-5)
+
+
+def rows(network, seed, r, lost):
+    common = {"sign_flips": 0.1, "r_predicted": 0.9, "angle_mean_deg": 37.0, "r_permuted": 0.8, "d": 9}
+    return [
+        {"network": network, "seed": seed, "r_weights": a, "accuracy lost": b} | common
+        for a, b in zip(r, lost, strict=True)
+    ]
+
+
+def test_ranks_are_taken_within_a_network_and_a_seed():
+    table = rows("a", 0, [0.9, 0.8, 0.7], [0.01, 0.02, 0.03]) + rows("a", 1, [0.5, 0.4], [0.1, 0.2])
+    table += rows("b", 0, [0.9, 0.8], [0.5, 0.4])
+    ranks = verdict.rank_correlations(table, "accuracy lost")["1 - r"]
+    assert ranks["a"] == (pytest.approx(1), 5)
+    assert ranks["b"] == (pytest.approx(-1), 2)
+    assert ranks["all"][1] == 7 and 0 < ranks["all"][0] < 1
