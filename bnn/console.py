@@ -1,27 +1,58 @@
 """What the programs share: exit codes, and errors as one line."""
 
+import functools
+import signal
 import sys
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, which stops a program in the way that Ctrl-C does."""
+
+
 def run_program(name, main):
-    """Call `main()` and exit: 0, or its return value; 1 and one line for an error that a user can mend; 130 for Ctrl-C.
+    """Call `main()` and exit: 0, or its return value; 1 and one line for an error that a user can mend.
+
+    Ctrl-C exits with 130, SIGTERM with 143, each with a line.
 
     Args:
         name: the program's, for the line.
         main: function without arguments that returns an exit code or None.
-    """  # fmt: skip
+    """
     sys.stdout.reconfigure(errors="backslashreplace")  # A folder's name need not be text.
+    signal.signal(signal.SIGTERM, functools.partial(_raise, Terminated))
+    sys.unraisablehook = _raise_again
     try:
         code = main()
-    except KeyboardInterrupt:
-        print(f"{name}: interrupted", file=sys.stderr)
-        code = 130
-    except (OSError, RuntimeError, ValueError, MemoryError) as error:
-        if not _is_for_users(error):
+    except (Exception, KeyboardInterrupt) as error:
+        if stop := _interruption(error):
+            terminated = isinstance(stop, Terminated)
+            print(f"{name}: {'terminated' if terminated else 'interrupted'}", file=sys.stderr)
+            code = 128 + (signal.SIGTERM if terminated else signal.SIGINT)
+        elif _is_for_users(error):
+            print(f"{name}: error: {_one_line(error)}", file=sys.stderr)
+            code = 1
+        else:
             raise
-        print(f"{name}: error: {_one_line(error)}", file=sys.stderr)
-        code = 1
     sys.exit(code)
+
+
+def _interruption(error):
+    """The interruption that an error is or follows from: libraries fail in turn as they clean up half-made objects."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__context__
+    return error
+
+
+def _raise(error, *_):
+    raise error
+
+
+def _raise_again(unraisable):
+    """Raise an interruption a little later that Python dropped, as it does in destructors and callbacks from C."""
+    if not issubclass(unraisable.exc_type, KeyboardInterrupt):
+        return sys.__unraisablehook__(unraisable)
+    signal.signal(signal.SIGALRM, functools.partial(_raise, unraisable.exc_type))
+    signal.setitimer(signal.ITIMER_REAL, 0.01)
 
 
 def _is_for_users(error):

@@ -18,6 +18,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import sys
 import tarfile
 import time
@@ -53,6 +54,10 @@ class TransientError(MirrorError):
 
 class OtherArchiveError(MirrorError):
     """One mirror holds an archive of another digest."""
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, which stops the script in the way that Ctrl-C does."""
 
 
 class DamagedError(Exception):
@@ -580,10 +585,18 @@ def main(argv=None):
     except OSError as error:
         where = error.filename or args.output
         return fail(f"expected to read and write {where}, received {error.strerror or error}")
+    except Terminated:
+        return fail("expected to finish, received SIGTERM; nothing half done counts", status=143)
     except KeyboardInterrupt:
         return fail("expected to finish, received an interrupt; nothing half done counts", status=130)
     return 0
 
 
+def terminate(*_):
+    """Handle SIGTERM."""
+    raise Terminated
+
+
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, terminate)
     sys.exit(main())

@@ -820,11 +820,12 @@ def test_half_an_archive_of_a_killed_call_is_not_taken_for_one(cifar_server, tmp
     assert names_in(tmp_path) == ["cifar-10-batches-py"]
 
 
-def test_interrupt_in_one_line(cifar_server, tmp_path):
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_interrupt_in_one_line(cifar_server, tmp_path, number, status):
     process = start_stalled(cifar_server, tmp_path)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, stderr = process.communicate()
-    assert process.returncode == 130
+    assert process.returncode == status
     assert stderr.startswith("download.py: error: ") and stderr.count("\n") == 1
     assert names_in(tmp_path) == []
 
