@@ -9,7 +9,7 @@ import dataclasses
 import sys
 from pathlib import Path
 
-from bnn import backend
+from bnn import backend, lock
 from bnn.config import SETTINGS, ConfigError, add_flags, settings_for
 from bnn.console import run_program
 
@@ -70,11 +70,11 @@ def main(argv=None):
           f"{len(data_set.train):,} training images, {run.training.precision}")  # fmt: skip
     try:
         training.train(model, run, data_set, options.tensorboard)
-    except training.Interrupted:
+    except training.Interrupted as stop:
         print(
             f"interrupted; saved {run.checkpoint('last')}; go on with: python train.py --resume {run.folder}"
         )
-        return 130
+        return 128 + stop.signal
     rows = run.log()
     if not rows:
         raise runs.RunError(f"{run.folder}: expected log.csv with a row an epoch, received none")
@@ -98,10 +98,17 @@ def print_summary(given, folder):
 
 def start(given, options):
     """A new run: (Run, DataSet, compiled model)."""
+    from bnn import runs
+
     model_config, train_config = settings_for(given)
+    folder = options.run_dir or Path("runs") / runs.default_name(model_config, train_config)
+    overwrite = options.overwrite or (train_config.debug and not options.run_dir)
+    runs.expect_free(folder, overwrite)
+    if folder.is_dir():
+        lock.hold(folder)  # A new one is locked when it is made.
     data_set = load_data(train_config)
     backend.load()
-    from bnn import runs, training
+    from bnn import training
     from bnn.models import build_model
 
     train_config = dataclasses.replace(
@@ -112,14 +119,9 @@ def start(given, options):
     training.compile_model(model, train_config)
     if options.init_from:
         runs.open_run(options.init_from).copy_weights(model)
-    folder = options.run_dir or Path("runs") / runs.default_name(model_config, train_config)
-    overwrite = options.overwrite or (train_config.debug and not options.run_dir)
-    run = runs.create(folder, model_config, train_config, data_set, options.command, overwrite)
-    if options.init_from:
         model.optimizer.build(model.trainable_variables)
-        run.save_model(
-            model, "last"
-        )  # A run that stops before its first checkpoint goes on from these weights too.
+    initial = model if options.init_from else None
+    run = runs.create(folder, model_config, train_config, data_set, options.command, overwrite, initial)
     return run, data_set, model
 
 
@@ -127,7 +129,7 @@ def resume(folder, given):
     """An interrupted run: (Run, DataSet, compiled model)."""
     from bnn import runs
 
-    run = runs.open_run(folder)
+    run = runs.reopen(folder)
     stored = dataclasses.asdict(run.model) | dataclasses.asdict(run.training)
     for name, value in given.items():
         if value != stored[name] and (name, value) != ("precision", "auto"):

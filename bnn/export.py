@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from bnn.runs import write_atomic
+from bnn import atomic
 
 WEIGHTS = "model.weights.h5"  # its name within a .keras file
 
@@ -34,7 +34,7 @@ def save_compact(model, path):
     full = path.with_name(f".{path.name}.full.keras")
     try:
         keras.Model(model.inputs, model.outputs, name=model.name).save(full)
-        write_atomic(path, _repacked(full))
+        atomic.write(path, _repacked(full))
     finally:
         full.unlink(missing_ok=True)
 

@@ -3,7 +3,7 @@
 import numpy as np
 from matplotlib.figure import Figure
 
-from bnn import network_plots, plots
+from bnn import atomic, network_plots, plots
 
 PANEL = (2.6, 2.5)  # inches
 
@@ -28,7 +28,8 @@ def save_all(layers, log, folder):
             drawn["training"] = history(log)
         for name, figure in drawn.items():
             for suffix in ("png", "pdf"):
-                figure.savefig(folder / f"{name}.{suffix}", dpi=160)
+                with atomic.replacing(folder / f"{name}.{suffix}") as temporary:
+                    figure.savefig(temporary, dpi=160)
     return list(drawn)
 
 

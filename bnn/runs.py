@@ -7,13 +7,13 @@ last.keras      the network with its optimizer, for --resume
 best.keras      the network with the best validation accuracy, for everything else
 partial-N.npz   what an epoch that was interrupted at step N had gathered
 metrics.json    what analyze.py found
+.lock           which process writes here; see bnn.lock
 """
 
 import csv
 import hashlib
 import io
 import json
-import os
 import platform
 import shutil
 import subprocess
@@ -25,6 +25,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bnn import atomic, lock
 from bnn.config import ConfigError, ModelConfig, TrainConfig, expect, from_json, to_json
 
 LOG_COLUMNS = (
@@ -61,19 +62,9 @@ class Run:
         return self.folder / f"{name}.keras"
 
     def save_model(self, model, name):
-        """Replace a checkpoint in one step.
-
-        Raises:
-            RunError: the disk is full or the folder cannot be written; an earlier checkpoint stays as it was.
-        """
-        temporary = self.folder / f".{name}.keras"
-        try:
+        """Replace a checkpoint; raises as `atomic.replacing` does."""
+        with atomic.replacing(self.checkpoint(name)) as temporary:
             model.save(temporary)
-            replace(temporary, self.checkpoint(name))
-        except OSError as error:
-            temporary.unlink(missing_ok=True)
-            raise RunError(f"{self.checkpoint(name)}: expected to write it, received "
-                           f"{error.strerror or error}; what was there before is kept") from None  # fmt: skip
 
     def load_model(self, name="best", compiled=False):
         """The network of a checkpoint.
@@ -162,7 +153,7 @@ class Run:
         write_csv(self.folder / "log.csv", LOG_COLUMNS, rows)
 
 
-def create(folder, model_config, train_config, data_set, command, overwrite=False):
+def create(folder, model_config, train_config, data_set, command, overwrite=False, initial=None):
     """Make a run directory and its config.json.
 
     Args:
@@ -172,29 +163,67 @@ def create(folder, model_config, train_config, data_set, command, overwrite=Fals
         data_set: DataSet.
         command: list of str, the command line.
         overwrite: replace a run that is there.
+        initial: keras.Model to begin from, which becomes the checkpoint "last"; None: the one that the seed gives.
 
     Returns:
         Run
 
     Raises:
         RunError: the folder holds a run or anything else.
+        LockError: another process writes into it, or nobody can.
     """
     folder = Path(folder)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        if not (folder / "config.json").is_file():
-            raise RunError(f"{folder}: expected a new or empty run directory, received one with other files")
-        if not overwrite:
-            raise RunError(f"{folder}: expected a new run directory, received one that holds a run; "
-                           f"go on with --resume {folder}, or give --overwrite or another --run_dir")  # fmt: skip
-        shutil.rmtree(folder)
+    expect_free(folder, overwrite)
     folder.mkdir(parents=True, exist_ok=True)
-    data = {name: getattr(data_set, name) for name in DATA_KEYS}
+    lock.hold(folder)
+    expect_free(folder, overwrite)  # still, now that nobody else can begin a run there
+    _clear(folder)
+    run = Run(folder, model_config, train_config, {name: getattr(data_set, name) for name in DATA_KEYS})
+    if initial is not None:
+        run.save_model(initial, "last")
     write_json(folder / "config.json", {
-        "model": to_json(model_config), "training": to_json(train_config), "data": data,
+        "model": to_json(model_config), "training": to_json(train_config), "data": run.data,
         "settings_sha256": _settings_sha256(to_json(model_config), to_json(train_config)),
         "command": command, "versions": _versions(), "git_commit": _git_commit(),
     })  # fmt: skip
-    return Run(folder, model_config, train_config, data)
+    return run
+
+
+def expect_free(folder, overwrite=False):
+    """Raise `RunError` unless a new run may begin in a folder: one that is not there, is empty, or, to be
+    overwritten, holds a run.
+    """  # noqa: D205
+    if not folder.exists() or (folder.is_dir() and _is_unused(folder)):
+        return
+    if not (folder / "config.json").is_file():
+        raise RunError(f"{folder}: expected a new or empty run directory, received one with other files")
+    if not overwrite:
+        raise RunError(f"{folder}: expected a new run directory, received one that holds a run; "
+                       f"go on with --resume {folder}, or give --overwrite or another --run_dir")  # fmt: skip
+
+
+def _is_unused(folder):
+    names = {path.name for path in folder.iterdir()}
+    # What a kill leaves of a run that `create` had not finished counts for nothing.
+    return not names or (
+        lock.NAME in names and names <= {lock.NAME, "last.keras", ".last.keras", ".config.json"}
+    )
+
+
+def _clear(folder):
+    """Empty a locked folder; config.json goes last, so that a kill leaves a run or nothing, but no foreign files."""
+    for path in sorted(folder.iterdir(), key=lambda path: path.name == "config.json"):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        elif path.name != lock.NAME:
+            path.unlink()
+
+
+def reopen(folder):
+    """The run in a directory, for this process to go on with; raises as `open_run` and `lock.hold` do."""
+    open_run(folder)  # before a lock file is put where no run is
+    lock.hold(Path(folder))
+    return open_run(folder)  # as it is now that nobody else changes it
 
 
 def open_run(folder):
@@ -282,7 +311,7 @@ def default_name(model, training):
 
 def write_json(path, value):
     """Write JSON atomically; NaN becomes null, for JSON has no NaN."""
-    write_atomic(path, (json.dumps(_without_nan(value), indent=1, allow_nan=False) + "\n").encode())
+    atomic.write(path, (json.dumps(_without_nan(value), indent=1, allow_nan=False) + "\n").encode())
 
 
 def write_csv(path, columns, rows):
@@ -291,21 +320,7 @@ def write_csv(path, columns, rows):
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    write_atomic(path, text.getvalue().encode())
-
-
-def write_atomic(path, content):
-    """Write bytes so that `path` holds either the old content or the new, whatever happens."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_bytes(content)
-    replace(temporary, path)
-
-
-def replace(temporary, path):
-    """Sync a finished file to disk and give it its name."""
-    with temporary.open("rb") as file:
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    atomic.write(path, text.getvalue().encode())
 
 
 def _without_nan(value):

@@ -10,10 +10,11 @@ import numpy as np
 from keras import ops
 from tqdm import tqdm
 
+from bnn import atomic
 from bnn.augmentation import windows
 from bnn.geometry_log import GeometryLog
 from bnn.kernels import Adam
-from bnn.runs import CLASSES, RunError, replace
+from bnn.runs import CLASSES, RunError
 
 if keras.backend.backend() == "jax":
     from bnn import jax_epoch
@@ -24,7 +25,15 @@ EVALUATION_BATCH = 500
 
 
 class Interrupted(Exception):
-    """Training was asked to stop, and has saved."""
+    """Training was asked to stop, and has saved.
+
+    Attributes:
+        signal: int, SIGINT or SIGTERM.
+    """
+
+    def __init__(self, number):
+        super().__init__()
+        self.signal = number
 
 
 def compile_model(model, config):
@@ -215,7 +224,7 @@ class Journal(keras.callbacks.Callback):
         if self.signal is not None and done < self.steps:
             self.bar.close()
             self._save_partial()
-            raise Interrupted
+            raise Interrupted(self.signal)
 
     def _expect_finite(self, what, value):
         """Stop the training at a NaN or infinity, before it gets into a checkpoint."""
@@ -254,7 +263,7 @@ class Journal(keras.callbacks.Callback):
         self._print(row)
         self.first_step, self.partial = 0, {}
         if self.signal is not None and epoch + 1 < config.epochs:
-            raise Interrupted
+            raise Interrupted(self.signal)
 
     def _row(self, epoch, logs):
         """The epoch's log row, with what its interrupted part had gathered."""
@@ -271,8 +280,9 @@ class Journal(keras.callbacks.Callback):
     def _save_last(self):
         """Replace the checkpoint; what belonged to earlier ones has then no more use."""
         self.run.save_model(self.model, "last")
-        for path in set(self.run.folder.glob("partial-*.npz")) - {self._partial_path()}:
-            path.unlink()
+        for path in self.run.folder.glob("*partial-*.npz"):  # and unfinished ones, .partial-N.npz
+            if path != self._partial_path():
+                path.unlink()
 
     def _partial_path(self):
         # A name for each step: a kill between the two writes of an interruption leaves the old pair whole.
@@ -280,14 +290,15 @@ class Journal(keras.callbacks.Callback):
 
     def _save_partial(self):
         self._expect_finite_weights()
-        temporary = self.run.folder / ".partial.npz"
-        np.savez_compressed(
-            temporary,
-            seconds=time.perf_counter() - self.start + self.partial.get("seconds", 0.0),
-            **{f"metric_{i}": ops.convert_to_numpy(v) for i, v in enumerate(self.model.metrics_variables)},
-            **{f"kernel_{name}": kernel for name, kernel in self.kernels.items()},
-        )
-        replace(temporary, self._partial_path())
+        with atomic.replacing(self._partial_path()) as temporary:
+            np.savez_compressed(
+                temporary,
+                seconds=time.perf_counter() - self.start + self.partial.get("seconds", 0.0),
+                **{
+                    f"metric_{i}": ops.convert_to_numpy(v) for i, v in enumerate(self.model.metrics_variables)
+                },
+                **{f"kernel_{name}": kernel for name, kernel in self.kernels.items()},
+            )
         self._save_last()
 
     def _load_partial(self):

@@ -1,11 +1,13 @@
-"""Set-up of all tests: no network, a quiet Keras, repeatable hypothesis, programs that Ctrl-C reaches."""
+"""Set-up of all tests: no network, a quiet Keras, repeatable hypothesis, programs that Ctrl-C reaches, a tiny run."""
 
 import os
 import signal
 from pathlib import Path
 
 import network_guard  # noqa: F401, first of all: what follows is guarded too
+import pytest
 from hypothesis import settings
+from support import TINY, call
 
 from bnn import backend
 
@@ -19,3 +21,12 @@ settings.load_profile("repeatable")
 backend.load()
 # A shell's background jobs ignore the signal, and so would every program that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory):
+    """A tiny run, from the command line: (its folder, what the program said)."""
+    folder = tmp_path_factory.mktemp("programs") / "tiny"
+    process = call("train.py", *TINY, "--run_dir", folder)
+    assert process.returncode == 0, process.stderr
+    return folder, process

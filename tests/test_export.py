@@ -69,7 +69,7 @@ def test_a_disk_that_is_full_leaves_the_old_file(tmp_path, monkeypatch):
     model = build_model(ModelConfig(input_shape=(8, 8, 1), conv=(), max_pool=(), fc=()))
     path = tmp_path / "best.keras"
     path.write_bytes(b"old")
-    monkeypatch.setattr("bnn.export.write_atomic", full)
+    monkeypatch.setattr("bnn.atomic.write", full)
     with pytest.raises(OSError, match="No space"):
         save_compact(model, path)
     assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]

@@ -1,29 +1,15 @@
 """train.py and analyze.py from outside: what they print, write and refuse, and how they survive being killed."""
 
-import concurrent.futures
 import functools
 import json
 import os
 import resource
 import shutil
-import signal
 import subprocess
 import sys
 
-import numpy as np
 import pytest
-from support import ROOT, TINY, assert_refused, begin, call, same_but_for_seconds, wait_for_line
-
-from bnn import runs
-
-
-@pytest.fixture(scope="session")
-def trained(tmp_path_factory):
-    """A tiny run, from the command line: (its folder, what the program said)."""
-    folder = tmp_path_factory.mktemp("programs") / "tiny"
-    process = call("train.py", *TINY, "--run_dir", folder)
-    assert process.returncode == 0, process.stderr
-    return folder, process
+from support import ROOT, TINY, assert_refused, call
 
 
 @pytest.fixture(scope="session")
@@ -76,53 +62,6 @@ def test_a_network_loads_in_a_fresh_process_by_plain_keras(trained):
     last, best = process.stdout.split()
     assert last == best
     assert f" {int(last):,} parameters" in trained[1].stdout
-
-
-def stop(number, code, epoch, *args):
-    """Send a signal when an epoch's line is out, so that it meets the next epoch."""
-    process = begin("train.py", *args)
-    wait_for_line(process, f"epoch {epoch} ")
-    process.send_signal(number)
-    stdout, stderr = process.communicate(timeout=300)
-    assert (process.returncode, stderr) == (code, "")
-    if number != signal.SIGKILL:
-        run = args[-1]
-        assert stdout.splitlines()[-1] == (
-            f"interrupted; saved {run / 'last.keras'}; go on with: python train.py --resume {run}"
-        )
-
-
-def test_stopped_and_killed_trainings_end_as_undisturbed_ones(trained, tmp_path):
-    ternary = (*TINY, "--levels", 3, "--threshold", 0.1, "--first_layer", "rotated", "--clip", 0.5)
-    ternary += ("--schedule", "cosine", "--warmup", 1, "--augment", "crops")
-
-    def undisturbed_ternary():
-        assert call("train.py", *ternary, "--run_dir", tmp_path / "whole").returncode == 0
-
-    def disturbed_ternary():
-        run = tmp_path / "ternary"
-        stop(signal.SIGTERM, 130, "1/3", *ternary, "--run_dir", run)
-        assert call("train.py", "--resume", run, *ternary).returncode == 0
-
-    def disturbed_binary():
-        run = tmp_path / "binary"
-        stop(signal.SIGKILL, -signal.SIGKILL, "1/3", *TINY, "--run_dir", run)
-        stop(signal.SIGINT, 130, "2/3", "--resume", run)
-        assert call("train.py", "--resume", run).returncode == 0
-
-    with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        for job in [pool.submit(f) for f in (undisturbed_ternary, disturbed_binary, disturbed_ternary)]:
-            job.result()
-    assert_same(tmp_path / "binary", trained[0])
-    assert_same(tmp_path / "ternary", tmp_path / "whole")
-
-
-def assert_same(folder, other):
-    run, whole = runs.open_run(folder), runs.open_run(other)
-    assert same_but_for_seconds(run.log(), whole.log())
-    for name in ("last", "best"):
-        pairs = zip(*(r.load_model(name).get_weights() for r in (run, whole)), strict=True)
-        assert all(np.array_equal(a, b) for a, b in pairs), name
 
 
 def test_a_file_size_limit_ends_in_one_line_and_keeps_what_was_there(copy):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from support import KINDS, small_data, small_settings, start
 
-from bnn import runs
+from bnn import atomic, runs
 from bnn.config import PRESETS, ModelConfig, TrainConfig
 from bnn.datasets import Split
 from bnn.runs import RunError
@@ -122,6 +122,42 @@ def test_create_replaces_a_run_only_when_told(run, data):
     assert run.log() == [ROW]
     replaced = runs.create(run.folder, *small_settings(), data, [], overwrite=True)
     assert (replaced.log(), replaced.model.kind) == ([], "binary")
+
+
+def test_a_run_that_was_killed_before_it_began_counts_for_nothing(tmp_path, data):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    for name in (".lock", ".last.keras", "last.keras", ".config.json"):
+        (folder / name).write_text("half")
+        assert runs.expect_free(folder) is None
+    runs.create(folder, *small_settings(), data, [])
+    assert {path.name for path in folder.iterdir()} == {".lock", "config.json"}
+
+
+def test_a_kill_while_a_run_is_replaced_leaves_a_run_or_none(run, data, monkeypatch):
+    """Killed after each removal in turn, `create` may do the rest."""
+    (run.folder / "tensorboard").mkdir()
+    for name in ("log.csv", "last.keras", "metrics.json", "tensorboard/events"):
+        (run.folder / name).write_text("old")
+    for where, name in ((pathlib.Path, "unlink"), (shutil, "rmtree")):
+        monkeypatch.setattr(where, name, dying_after(getattr(where, name)))
+    for _ in range(5):
+        with pytest.raises(Killed):
+            runs.create(run.folder, *small_settings(), data, [], overwrite=True)
+    runs.create(run.folder, *small_settings(), data, [], overwrite=True)
+    assert {path.name for path in run.folder.iterdir()} == {".lock", "config.json"}
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL."""
+
+
+def dying_after(function):
+    def died(*args):
+        function(*args)
+        raise Killed
+
+    return died
 
 
 # what open_run and the checkpoints refuse
@@ -256,6 +292,41 @@ def test_damaged_checkpoints_are_refused_and_never_loaded_wrong(copy, trained):
     assert refused >= 15
 
 
+@pytest.mark.parametrize(
+    ("changes", "layer"),
+    [
+        ({"fc": [9]}, "dense_1"),
+        ({"conv": [], "max_pool": []}, "conv_1"),
+        ({"levels": 3, "threshold": 0.1}, "conv_1"),
+        ({"continuous": True}, "conv_1"),
+        ({"bn_decay": 0.5}, "conv_1_norm"),
+        ({"filter_size": 5}, "conv_1"),
+    ],
+    ids=["units", "dense", "ternary", "continuous", "decay", "filter"],
+)
+@pytest.mark.parametrize("name", ["last", "best"])
+def test_a_checkpoint_of_another_network_than_the_configs_is_refused(copy, name, changes, layer):
+    config = json.loads((copy.folder / "config.json").read_text())
+    del config["settings_sha256"]  # as in runs of before the digest; with it, the change itself is refused
+    (copy.folder / "config.json").write_text(json.dumps(config | {"model": config["model"] | changes}))
+    run = runs.open_run(copy.folder)
+    message = (
+        rf"/{name}\.keras: expected the {run.model.kind} network that config\.json describes, "
+        rf"received another one \(first difference: layer {layer}\)$"
+    )
+    with pytest.raises(RunError, match=message):
+        run.load_model(name)
+
+
+def test_a_checkpoint_without_its_optimizer_cannot_go_on(copy):
+    shutil.copy(copy.checkpoint("last"), copy.checkpoint("best"))
+    copy.save_model(keras.models.clone_model(copy.load_model("last")), "last")
+    with pytest.raises(
+        RunError, match=r"last\.keras: expected a network with its optimizer, received one without"
+    ):
+        copy.load_model("last", compiled=True)
+
+
 def test_weights_are_copied_between_equal_networks_only(trained, tmp_path, data):
     run, model = trained
     other, _ = start(tmp_path / "other", data, seed=9)
@@ -352,7 +423,7 @@ def test_a_failed_save_leaves_the_old_checkpoint(copy, trained, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(keras.Model, "save", full)
-    with pytest.raises(runs.RunError, match=r"last\.keras: expected to write it, received No space left"):
+    with pytest.raises(atomic.WriteError, match=r"last\.keras: expected to write it, received No space left"):
         copy.save_model(model, "last")
     assert not (copy.folder / ".last.keras").exists()
     loaded = copy.load_model("last").get_weights()

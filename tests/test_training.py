@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from support import same_but_for_seconds, small_data, start
 
-from bnn import augmentation, runs, training
+from bnn import atomic, augmentation, lock, runs, training
 from bnn.config import TrainConfig
 from bnn.training import Batches, Journal, one_hot
 
@@ -346,22 +346,22 @@ def kill_before(patch, name, time, action):
     """Do something that dies just before a file gets its name, or gets it for the second time."""
     written = []
 
-    def replace(temporary, path, original=runs.replace):
+    def replace(temporary, path, original=atomic.replace):
         written.append(path.name)
         if written.count(name) == time:
             raise Killed
         original(temporary, path)
 
     with patch.context() as inner, pytest.raises(Killed):
-        inner.setattr(runs, "replace", replace)
-        inner.setattr(training, "replace", replace)
+        inner.setattr(atomic, "replace", replace)
         action()
 
 
 def remove_leftovers(run):
     """What a kill left of unfinished files: hidden, and overwritten by the next of their kind."""
     for path in run.folder.glob(".*"):
-        path.unlink()
+        if path.name != lock.NAME:
+            path.unlink()
 
 
 # what goes wrong
@@ -437,6 +437,6 @@ def test_a_full_disk_keeps_the_checkpoint_before(tmp_path, data, monkeypatch):
         original(self, path, *args, **kwargs)
 
     monkeypatch.setattr(keras.Model, "save", full)
-    with pytest.raises(runs.RunError, match="No space left"):
+    with pytest.raises(atomic.WriteError, match="No space left"):
         training.train(model, run, data)
     assert int(run.load_model("last", compiled=True).optimizer.iterations) == STEPS

@@ -18,7 +18,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from bnn import paper, runs
+from bnn import atomic, paper, runs
 from bnn.console import run_program
 
 TABLE = re.compile(r"(<!-- table: (.+?) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -208,7 +208,7 @@ def main():
     old = path.read_text()
     new = filled(old, args.folder)
     if args.action == "write":
-        runs.write_atomic(path, new.encode())
+        atomic.write(path, new.encode())
         print(f"wrote {path}: {len(TABLE.findall(new))} tables")
     elif new != old:
         raise runs.RunError(f"{path}: expected the tables that the folders give, received others; "

@@ -1,0 +1,229 @@
+"""Trainings that are stopped and killed at any moment, as processes, and end as if nothing had touched them."""
+
+import concurrent.futures
+import csv
+import ctypes
+import os
+import select
+import signal
+import struct
+import sys
+import zipfile
+
+import numpy as np
+import pytest
+from support import TINY, begin, call, same_but_for_seconds, wait_for_line
+
+from bnn import runs
+
+TERNARY = (
+    *TINY, "--levels", 3, "--threshold", 0.1, "--first_layer", "rotated", "--clip", 0.5,
+    "--schedule", "cosine", "--warmup", 1, "--augment", "crops",
+)  # fmt: skip
+KINDS = {"binary": TINY, "ternary": (*TERNARY, "--ckpt_n", 2)}
+CAMPAIGN = ("--epochs", 16, "--log_geometry", 1)
+KILLS = 12  # of each kind
+EPOCH_EVENTS = 26  # file events that an epoch of the campaign brings with it, about
+PNG_END = b"IEND\xaeB`\x82"
+linux = pytest.mark.skipif(sys.platform != "linux", reason="file events are watched through inotify")
+
+
+class FileEvents:
+    """The events in a folder: a file made, written to, closed or renamed. Equal ones that wait count as one."""
+
+    MODIFIED, CLOSED, RENAMED, MADE = 0x2, 0x8, 0x80, 0x100
+
+    def __init__(self, folder):
+        self.libc = ctypes.CDLL(None, use_errno=True)
+        self.descriptor = self.libc.inotify_init1(os.O_CLOEXEC)
+        mask = self.MODIFIED | self.CLOSED | self.RENAMED | self.MADE
+        assert self.libc.inotify_add_watch(self.descriptor, os.fsencode(folder), mask) > 0
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        os.close(self.descriptor)
+
+    def wait(self, process, count):
+        """Let `count` events pass; returns early when the process ends."""
+        ended = os.pidfd_open(process.pid)
+        while count > 0 and self.descriptor in select.select([self.descriptor, ended], [], [])[0]:
+            count -= self._read()
+        os.close(ended)
+
+    def _read(self):
+        """How many events are waiting; takes them."""
+        content, place, count = os.read(self.descriptor, 4096), 0, 0
+        while place < len(content):
+            *_, length = struct.unpack_from("iIII", content, place)
+            place, count = place + 16 + length, count + 1
+        return count
+
+
+def assert_whole(folder):
+    """What a kill may leave: complete files under their names, and half ones only hidden."""
+    log = folder / "log.csv"
+    if log.exists():
+        header, *rows = csv.reader(log.read_text().splitlines())
+        assert tuple(header) == runs.LOG_COLUMNS
+        assert [row[0] for row in rows] == [str(i + 1) for i in range(len(rows))]
+        assert all(len(row) == len(header) for row in rows) and log.read_text().endswith("\n")
+    for path in (*folder.glob("[a-z]*.keras"), *folder.glob("[a-z]*.npz")):
+        with zipfile.ZipFile(path) as archive:
+            assert archive.testzip() is None
+
+
+def assert_same(folder, other):
+    run, whole = runs.open_run(folder), runs.open_run(other)
+    assert same_but_for_seconds(run.log(), whole.log())
+    for name in ("last", "best"):
+        pairs = zip(*(r.load_model(name).get_weights() for r in (run, whole)), strict=True)
+        assert all(np.array_equal(a, b) for a, b in pairs), name
+    states = [[np.asarray(v) for v in r.load_model("last", True).optimizer.variables] for r in (run, whole)]
+    assert all(np.array_equal(a, b) for a, b in zip(*states, strict=True))
+    assert {path.name for path in folder.iterdir()} == {path.name for path in other.iterdir()}
+    for name in ("geometry.csv", "metrics.json"):
+        contents = [f.joinpath(name).read_bytes() for f in (folder, other) if f.joinpath(name).exists()]
+        assert len(set(contents)) <= 1, name
+
+
+def in_parallel(*functions):
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        for job in [pool.submit(function) for function in functions]:
+            job.result()
+
+
+# the campaign
+
+
+class Kill:
+    """A moment: some file events after a process began, and then a while; or SIGTERM, and some events after that."""
+
+    def __init__(self, rng):
+        self.events = int(rng.integers(1, 2 * EPOCH_EVENTS))
+        self.delay, self.after_sigterm = 0.0, 0
+        kind = rng.integers(3)
+        if kind == 1:
+            self.delay = rng.uniform(0, 0.5)
+        if kind == 2:
+            self.after_sigterm = int(rng.integers(1, 12))
+
+    def __call__(self, process, events):
+        events.wait(process, self.events)
+        if self.delay:
+            select.select([], [], [], self.delay)
+        if self.after_sigterm:
+            process.terminate()
+            events.wait(process, self.after_sigterm)
+        process.kill()
+
+
+def live(folder, args, kill):
+    """Train until the kill; whether it met the process alive."""
+    with FileEvents(folder) as events:
+        process = begin("train.py", *args)
+        kill(process, events)
+        _, stderr = process.communicate(timeout=300)
+    assert process.returncode in (-signal.SIGKILL, 128 + signal.SIGTERM), stderr
+    assert_whole(folder)
+    return process.returncode == -signal.SIGKILL
+
+
+def killed_again_and_again(folder, args, rng):
+    folder.mkdir()
+    kills = 0
+    while kills < KILLS:
+        going_on = (folder / "config.json").exists()
+        kills += live(folder, ("--resume", folder) if going_on else (*args, "--run_dir", folder), Kill(rng))
+    assert call("train.py", "--resume", folder).returncode == 0
+    assert call("analyze.py", folder).returncode == 0
+
+
+@linux
+@pytest.mark.slow
+def test_trainings_killed_at_random_moments_end_as_undisturbed_ones(tmp_path):
+    """Two dozen SIGKILLs, in the middle of writing among others, over a binary and a ternary training."""
+
+    def undisturbed(kind):
+        assert (
+            call("train.py", *KINDS[kind], *CAMPAIGN, "--run_dir", tmp_path / f"{kind} whole").returncode == 0
+        )
+        assert call("analyze.py", tmp_path / f"{kind} whole").returncode == 0
+
+    def campaign(kind, seed):
+        undisturbed(kind)
+        killed_again_and_again(tmp_path / kind, (*KINDS[kind], *CAMPAIGN), np.random.default_rng(seed))
+
+    in_parallel(*(lambda k=k, s=s: campaign(k, s) for s, k in enumerate(KINDS)))
+    for kind in KINDS:
+        assert_same(tmp_path / kind, tmp_path / f"{kind} whole")
+
+
+# a few known moments
+
+
+def stop(number, code, epoch, *args):
+    """Send a signal when an epoch's line is out, so that it meets the next epoch."""
+    process = begin("train.py", *args)
+    wait_for_line(process, f"epoch {epoch} ")
+    process.send_signal(number)
+    stdout, stderr = process.communicate(timeout=300)
+    assert (process.returncode, stderr) == (code, "")
+    if number != signal.SIGKILL:
+        run = args[-1]
+        assert stdout.splitlines()[-1] == (
+            f"interrupted; saved {run / 'last.keras'}; go on with: python train.py --resume {run}"
+        )
+
+
+def test_stopped_and_killed_trainings_end_as_undisturbed_ones(trained, tmp_path):
+    def undisturbed_ternary():
+        assert call("train.py", *TERNARY, "--run_dir", tmp_path / "whole").returncode == 0
+
+    def disturbed_ternary():
+        run = tmp_path / "ternary"
+        stop(signal.SIGTERM, 143, "1/3", *TERNARY, "--run_dir", run)
+        assert call("train.py", "--resume", run, *TERNARY).returncode == 0
+
+    def disturbed_binary():
+        run = tmp_path / "binary"
+        stop(signal.SIGKILL, -signal.SIGKILL, "1/3", *TINY, "--run_dir", run)
+        stop(signal.SIGINT, 130, "2/3", "--resume", run)
+        assert call("train.py", "--resume", run).returncode == 0
+
+    in_parallel(undisturbed_ternary, disturbed_binary, disturbed_ternary)
+    assert_same(tmp_path / "binary", trained[0])
+    assert_same(tmp_path / "ternary", tmp_path / "whole")
+
+
+# signals before and after the training itself
+
+
+@linux
+@pytest.mark.parametrize(
+    ("program", "events", "number", "code"),
+    [
+        ("train.py", 2, signal.SIGINT, 130),  # the lock is taken: data are read, or Keras loads
+        ("train.py", 2, signal.SIGTERM, 143),
+        ("analyze.py", 7, signal.SIGINT, 130),  # metrics.json and half a figure are written
+        ("analyze.py", 16, signal.SIGTERM, 143),
+    ],
+)
+def test_a_signal_at_another_time_ends_in_one_line(trained, tmp_path, program, events, number, code):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    args = (*TINY, "--run_dir", folder) if program == "train.py" else (trained[0], "--output", folder)
+    with FileEvents(folder) as watched:
+        process = begin(program, *args)
+        watched.wait(process, events)
+        process.send_signal(number)
+        _, stderr = process.communicate(timeout=300)
+    word = {130: "interrupted", 143: "terminated"}[code]
+    assert (process.returncode, stderr) == (code, f"{program}: {word}\n")
+    names = {path.name for path in folder.iterdir()}
+    if program == "train.py":
+        assert names == {".lock"}
+    else:
+        assert "metrics.json" in names and not [name for name in names if name.startswith(".")]
+        assert all((folder / name).read_bytes().endswith(PNG_END) for name in names if name.endswith(".png"))
