@@ -164,7 +164,7 @@ class TrainConfig:
     loss_mode: str = setting("hinge-loss", "hinge-loss is squared, with targets +-1", choices=LOSS_MODES)
     ckpt_n: int = setting(1, "write a checkpoint every this many epochs, and at each new best")
     log_geometry: int = setting(
-        0, "every this many epochs, log angle and r of each layer to geometry.csv; 0: never"
+        0, "every this many epochs, log angle, r, zeros and flips of each layer to geometry.csv; 0: never"
     )
     seed: int = setting(0, "fixes initial weights and shuffles")
     precision: str = setting(

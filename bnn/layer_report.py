@@ -149,7 +149,7 @@ class LayerReport:
         """
         groups, odd = np.concatenate(self._patches, axis=1), np.concatenate(self._images) % 2 == 1
         ratios = np.array([geometry.participation_ratio(rows[~odd], rows[odd]) for rows in groups])
-        return _mean_and_std(ratios)[0]
+        return mean_and_std(ratios)[0]
 
     def theory_angle(self):
         """The angle, in radians, that Gaussian latent weights of this number and spread would have.
@@ -185,7 +185,7 @@ class LayerReport:
         dimension for inputs that do not vary, and where its samples have no direction in common.
         """
         quantized, _ = self.kernels
-        mean, std = _mean_and_std(self.angles)
+        mean, std = mean_and_std(self.angles)
         return {
             "layer": self.name,
             "d": len(quantized),
@@ -193,7 +193,7 @@ class LayerReport:
             "angle_mean_deg": math.degrees(mean),
             "angle_std_deg": math.degrees(std),
             "angle_theory_deg": math.degrees(self.theory_angle()),
-            "angle_rotated_deg": math.degrees(_mean_and_std(self.rotated_angles)[0]),
+            "angle_rotated_deg": math.degrees(mean_and_std(self.rotated_angles)[0]),
             "r_weights": float(self.weights.r),
             "slope": float(self.weights.slope),
             "sign_flips": float(self.weights.sign_flips),
@@ -206,7 +206,7 @@ class LayerReport:
         }
 
 
-def _mean_and_std(values):
+def mean_and_std(values):
     """Of those that are defined; NaN if none is."""
     defined = values[~np.isnan(values)]
     return (float(defined.mean()), float(defined.std())) if len(defined) else (math.nan, math.nan)

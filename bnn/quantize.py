@@ -15,7 +15,6 @@ References:
 """
 
 import keras
-import numpy as np
 from keras import ops
 
 BEST_RATIO = 0.6120031809624809  # of threshold to sigma: `levels.best_ternary_threshold()`, which needs SciPy
@@ -160,15 +159,11 @@ class Quantizer:
 
     Attributes:
         levels: number of output values.
-        threshold: values of at most this size become 0; 0 for binary, None where it depends on the values.
+        threshold: values of at most this size become 0; 0 for binary, None where it is the best for the values' spread.
     """
 
     levels = 2
     threshold = 0.0
-
-    def threshold_of(self, values):
-        """The threshold, a float, that an array of these values is quantized with."""
-        return self.threshold
 
     def __call__(self, x):
         """Quantize a float tensor; shape and dtype stay."""
@@ -294,10 +289,6 @@ class OptimalTernary(Quantizer):
     levels = 3
     threshold = None
     estimator = staticmethod(optimal_ternary)
-
-    def threshold_of(self, values):
-        """The threshold, a float, that an array of these values is quantized with."""
-        return BEST_RATIO * float(np.std(values, dtype=np.float64))
 
 
 def for_training(quantizer):

@@ -7,14 +7,10 @@ from dataclasses import dataclass, field
 import keras
 
 from bnn.layers import QuantActivation, QuantConv2D, QuantDense, Rotation
+from bnn.products import CONVOLUTIONS, DEPTHWISE, SEPARABLE
 from bnn.tables import aligned
 
 REAL = 32  # bits
-CONVOLUTIONS = (
-    keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D,
-    keras.layers.DepthwiseConv1D, keras.layers.DepthwiseConv2D,
-    keras.layers.SeparableConv1D, keras.layers.SeparableConv2D,
-)  # fmt: skip
 # What hands on no other values than it gets.
 PASSING = (
     keras.layers.Flatten, keras.layers.Reshape, keras.layers.Permute, keras.layers.Identity,
@@ -151,10 +147,11 @@ def _kernels(layer):
         return [layer.rotation]
     if isinstance(layer, QuantConv2D | QuantDense | keras.layers.Dense):
         return [layer.kernel]
-    if not isinstance(layer, CONVOLUTIONS):
+    if not isinstance(layer, CONVOLUTIONS + DEPTHWISE + SEPARABLE):
         return []
-    names = ("kernel",) if hasattr(layer, "kernel") else ("depthwise_kernel", "pointwise_kernel")
-    return [getattr(layer, name) for name in names]
+    return (
+        [layer.depthwise_kernel, layer.pointwise_kernel] if isinstance(layer, SEPARABLE) else [layer.kernel]
+    )
 
 
 def _positions(name, layer, shape):

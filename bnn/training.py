@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from bnn import atomic
 from bnn.augmentation import windows
-from bnn.geometry_log import GeometryLog
+from bnn.geometry_log import GeometryLogger, flips, quantized_kernels
 from bnn.kernels import Adam
 from bnn.runs import CLASSES, RunError
 
@@ -22,6 +22,7 @@ else:
     jax_epoch = None
 
 EVALUATION_BATCH = 500
+GEOMETRY_IMAGES = 50  # the statistics are over positions and units too
 
 
 class Interrupted(Exception):
@@ -105,16 +106,6 @@ def one_hot(labels):
     return np.eye(CLASSES, dtype=np.float32)[labels]
 
 
-def quantized_kernels(model):
-    """The signs of every quantized layer's kernel, a dict from layer name to an int8 array of -1, 0 and 1."""
-    return {
-        # Cast before the copy to the host: a quarter of the bytes.
-        layer.name: ops.convert_to_numpy(ops.cast(ops.sign(layer.kernel_quantizer(layer.kernel)), "int8"))
-        for layer in model.layers
-        if getattr(layer, "kernel_quantizer", None) is not None
-    }
-
-
 def train(model, run, data_set, tensorboard=False):
     """Train a compiled network from the step that its optimizer has reached to the end.
 
@@ -140,7 +131,7 @@ def train(model, run, data_set, tensorboard=False):
         journal,
     ]
     if config.log_geometry:
-        callbacks.insert(0, GeometryLog(run.folder, data_set.validation.images, config.log_geometry, epoch))
+        callbacks.insert(0, RunGeometry(journal, data_set.validation.images, tensorboard))
     feed = lambda batches: batches  # noqa: E731
     if jax_epoch is not None and jax_epoch.worthwhile():
         targets = one_hot(data_set.train.labels)
@@ -171,6 +162,34 @@ class RateSchedule(keras.callbacks.Callback):
     def on_train_batch_begin(self, batch, logs=None):
         optimizer = self.model.optimizer
         optimizer.learning_rate = self.rate(int(optimizer.iterations))
+
+
+class RunGeometry(GeometryLogger):
+    """A run's geometry.csv, which goes on exactly, in the middle of an epoch too.
+
+    Its place is before the journal, so that no checkpoint is ahead of the file.
+
+    Args:
+        journal: Journal, which knows with which kernels an interrupted epoch began.
+        images: uint8 array of validation images, of which the first `GEOMETRY_IMAGES` are used.
+        tensorboard: write events to the run directory.
+    """
+
+    def __init__(self, journal, images, tensorboard):
+        folder = journal.run.folder
+        super().__init__(
+            images[:GEOMETRY_IMAGES],
+            folder / "geometry.csv",
+            journal.run.training.log_geometry,
+            folder / "tensorboard" / "geometry" if tensorboard else None,
+        )
+        self.journal = journal
+
+    def starts_anew(self, epoch):
+        return int(self.model.optimizer.iterations) == 0
+
+    def kernels_at_start(self):
+        return self.journal.kernels
 
 
 class Journal(keras.callbacks.Callback):
@@ -268,13 +287,13 @@ class Journal(keras.callbacks.Callback):
     def _row(self, epoch, logs):
         """The epoch's log row, with what its interrupted part had gathered."""
         kernels = quantized_kernels(self.model)
-        changed = sum(np.count_nonzero(kernels[name] != before) for name, before in self.kernels.items())
-        flips = changed / max(1, sum(k.size for k in kernels.values()))
+        changed = sum(flips(self.kernels, kernels).values())
+        flip_ratio = changed / max(1, sum(k.size for k in kernels.values()))
         self.kernels = kernels
         means = {name: logs[name] for name in ("loss", "accuracy", "val_loss", "val_accuracy")}
         seconds = time.perf_counter() - self.start + self.partial.get("seconds", 0.0)
         rate = self.run.training.learning_rate(epoch - 1)
-        return {"epoch": epoch, **means, "learning_rate": rate, "flip_ratio": flips,
+        return {"epoch": epoch, **means, "learning_rate": rate, "flip_ratio": flip_ratio,
                 "seconds": round(seconds, 3)}  # fmt: skip
 
     def _save_last(self):

@@ -147,15 +147,7 @@ def test_optimal_ternary_turns_gaussian_weights_by_the_least_angle(sigma):
     spread = np.degrees(levels.quantizer_angle_std(thresholds, values, len(x)))
     assert np.mean(y == 0) == pytest.approx(0.459, abs=0.005)
     assert np.degrees(geometry.angle(x, y, axis=0)) == pytest.approx(25.85, abs=5 * spread)
-    threshold = quantizer.threshold_of(x)
-    assert threshold == pytest.approx(0.612 * sigma, rel=0.01)
-    np.testing.assert_array_equal(y, geometry.ternary(x, threshold))
-
-
-def test_every_quantizer_tells_the_threshold_that_it_uses():
-    x = np.array([0.1, -0.3])
-    assert quantize.Sign().threshold_of(x) == 0
-    assert quantize.Ternary(0.2).threshold_of(x) == 0.2
+    assert np.abs(x[y == 0]).max() == pytest.approx(0.612 * sigma, rel=0.01)
 
 
 @pytest.mark.parametrize("beta", [0, -1.0, np.nan])
