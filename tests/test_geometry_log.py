@@ -119,6 +119,13 @@ def stop_at(step, patch, action):
         action()
 
 
+def test_a_run_tells_tensorboard_its_losses_and_its_geometry(tmp_path, data):
+    model, run = start(tmp_path / "run", data, epochs=1, log_geometry=1)
+    train(model, run, data, tensorboard=True)
+    found = {path.parent.name for path in (run.folder / "tensorboard").glob("*/events*")}
+    assert found == {"train", "validation", "geometry"}
+
+
 def test_files_of_before_the_later_columns_are_read(tmp_path):
     (tmp_path / "geometry.csv").write_text("epoch,layer,angle_mean_deg,r_weights\n2,conv_1,33.5,0.75\n")
     row = {"epoch": 2, "layer": "conv_1", "angle_mean_deg": 33.5, "r_weights": 0.75}
