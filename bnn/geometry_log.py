@@ -96,8 +96,9 @@ class GeometryLogger(keras.callbacks.Callback):
         self.writer, self.rows = _writer(tensorboard), None
 
     def on_train_begin(self, logs=None):
-        """Read the file anew."""
+        """Read the file anew; a folder that goes away later is not made again."""
         self.rows = None
+        self.path.parent.mkdir(parents=True, exist_ok=True)
 
     def on_epoch_begin(self, epoch, logs=None):
         """Log the network as it begins, and note its kernels."""
@@ -130,7 +131,6 @@ class GeometryLogger(keras.callbacks.Callback):
             for row in measure(self.model, self.images)
         ]
         self.rows += rows
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         write_csv(self.path, COLUMNS, self.rows)
         if self.writer is not None:
             self._write_events(rows)
