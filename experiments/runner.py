@@ -167,9 +167,9 @@ def scores(model, images, batch_size=200):
     return np.concatenate([keras.ops.convert_to_numpy(model(part, training=False)) for part in bar])
 
 
-def correct(model, split):
+def correct(model, split, batch_size=200):
     """Which images of a Split a network names right, (n,) bool array."""
-    return scores(model, split.images).argmax(axis=1) == split.labels
+    return scores(model, split.images, batch_size).argmax(axis=1) == split.labels
 
 
 def flags(given):
