@@ -3,7 +3,8 @@
 Trains three networks in full precision, of plain Keras layers: convolutions one after another, a residual network and
 a dense one. Then binarizes the kernel of one layer at a time: its sign, times the slope of the layer's dot products.
 Batch norm is measured anew, and the accuracy lost and the cross-entropy gained on the test images are compared, by
-Spearman's rank correlation over the layers, with what each statistic of the untouched network foretold.
+Spearman's rank correlation over the layers, with what each statistic of the untouched network foretold; and with how
+well the scores of the changed network, to images without labels, agree with its own.
 """
 
 import numpy as np
@@ -26,6 +27,7 @@ KEPT = (
     "r_permuted",
     "r_predicted",
     "input_dimension",
+    "r_scores",
 )
 COSTS = ("accuracy lost", "cross-entropy gained")
 # What each statistic of a layer foretells: the larger, the worse.
@@ -36,6 +38,7 @@ FORETOLD = {
     "angle": lambda row: row["angle_mean_deg"],
     "1 - r permuted": lambda row: 1 - row["r_permuted"],
     "1 / d": lambda row: 1 / row["d"],
+    "1 - r of the scores": lambda row: 1 - row["r_scores"],
 }
 
 
@@ -89,15 +92,19 @@ def binarized(experiment, model):
 
     data, rows = experiment.data, []
 
-    def judged(layer=None):
+    def scores(layer=None):
         copy = with_binary_kernel(model, layer)
         refit_batch_norm(copy, data.train.images[:REFIT_IMAGES])
-        return judge(runner.scores(copy, data.test.images), data.test.labels)
+        return runner.scores(copy, data.test.images)
 
-    accuracy, cross_entropy = judged()
+    whole, few = scores(), slice(experiment.analysed)
+    accuracy, cross_entropy = judge(whole, data.test.labels)
     for layer in experiment.layers(model, quantizer="sign"):
-        row = layer.statistics()
-        with_layer = judged(layer)
+        changed = scores(layer)
+        with_layer = judge(changed, data.test.labels)
+        row = layer.statistics() | {
+            "r_scores": float(np.corrcoef(whole[few].ravel(), changed[few].ravel())[0, 1])
+        }
         costs = {
             "accuracy lost": accuracy - with_layer[0],
             "cross-entropy gained": with_layer[1] - cross_entropy,

@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from bnn import datasets, report, runs
-from tests.support import assert_refused, call
+from tests.support import ROOT, assert_refused, call
 
 SMALL = ("--data_set", "mnist-5k", "--conv", "8", "--max_pool", "1", "--fc", "16", "--debug", "--seed")
 
@@ -87,3 +87,8 @@ def test_an_unknown_table_or_group_is_refused(published, tmp_path, table, word):
     shutil.copytree(published / "small", tmp_path / "small")
     (tmp_path / "README.md").write_text(f"<!-- table: {table} -->\n<!-- end -->\n")
     assert_refused(call("tools/results.py", "write", "--folder", tmp_path), word)
+
+
+def test_the_tables_of_this_repository_are_in_step():
+    process = call("tools/results.py", "check", "--folder", ROOT / "results")
+    assert process.returncode == 0, process.stderr
