@@ -252,7 +252,10 @@ def test_a_continuous_network_takes_a_quantizer_when_one_is_given():
     config = ModelConfig(input_shape=(7, 7, 2), conv=(4,), max_pool=(0,), fc=(), **KINDS["continuous"])
     model, images = build_model(config), RNG.integers(0, 256, (6, 7, 7, 2), dtype=np.uint8)
     assert [layer.angles.max() for layer in report.analyze(model, images)] == pytest.approx([0, 0], abs=1e-6)
-    assert all(layer.angles.min() > 0.3 for layer in report.analyze(model, images, quantizer="sign"))
+    for layer in report.analyze(model, images, quantizer="sign"):
+        kernel = layer.kernels[1]
+        np.testing.assert_array_equal(layer.kernels[0], sign(kernel))
+        np.testing.assert_allclose(layer.angles, geometry.angle(sign(kernel), kernel, axis=0))
 
 
 def test_only_batches_are_read():
