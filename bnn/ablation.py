@@ -4,6 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from bnn.capture import as_built
 from bnn.layers import QuantActivation, QuantConv2D, QuantDense
 from bnn.refit import refit_batch_norm
 
@@ -112,5 +113,7 @@ def lost(rows, what):
 def _accuracy(model, split):
     """As `report.accuracy`, but without compiling a function for a network that is used twice."""
     parts = np.array_split(split.images, -(-len(split) // BATCH))
-    scores = np.concatenate([ops.convert_to_numpy(model(part, training=False)) for part in parts])
+    scores = np.concatenate(
+        [ops.convert_to_numpy(model(as_built(model, part), training=False)) for part in parts]
+    )
     return float(np.mean(scores.argmax(axis=1) == split.labels))

@@ -52,11 +52,11 @@ def _calls(model, found, batch):
     passing = (QuantActivation, keras.layers.Flatten, keras.layers.Reshape)
     layers = [layer for _, layer in walk(model) if id(layer) in calls or isinstance(layer, passing)]
     with _overheard(layers, heard):
-        model(_as_built(model, batch), training=False)
+        model(as_built(model, batch), training=False)
     return calls
 
 
-def _as_built(model, batch):
+def as_built(model, batch):
     """The batch in the structure that a graph was built with: Keras warns of an array in place of a list of one."""
     structure = getattr(model, "input", batch)  # a model that is no graph has none
     return keras.tree.pack_sequence_as(structure, keras.tree.flatten(batch))
