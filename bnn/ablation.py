@@ -110,10 +110,22 @@ def lost(rows, what):
     return refitted["kernels", "none"] - refitted.get((what, "all"), float("nan"))
 
 
+def scores(model, images, batch_size=BATCH, progress=iter):
+    """What a network that is used once or twice says to images: `predict` would compile a function for it.
+
+    Args:
+        model: keras.Model.
+        images: (n, ...) array, n >= 1.
+        batch_size: int, images at a time, at most.
+        progress: wraps the batches, such as `tqdm`.
+
+    Returns:
+        (n, classes) array.
+    """
+    parts = np.array_split(images, -(-len(images) // batch_size))
+    said = (model(as_built(model, part), training=False) for part in progress(parts))
+    return np.concatenate([ops.convert_to_numpy(part) for part in said])
+
+
 def _accuracy(model, split):
-    """As `report.accuracy`, but without compiling a function for a network that is used twice."""
-    parts = np.array_split(split.images, -(-len(split) // BATCH))
-    scores = np.concatenate(
-        [ops.convert_to_numpy(model(as_built(model, part), training=False)) for part in parts]
-    )
-    return float(np.mean(scores.argmax(axis=1) == split.labels))
+    return float(np.mean(scores(model, split.images).argmax(axis=1) == split.labels))

@@ -6,7 +6,6 @@ import signal
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from tqdm import tqdm
 
 import train
@@ -159,16 +158,10 @@ def perform(experiment, measure):
 
 def scores(model, images, batch_size=200):
     """What a network that is used once or twice says to images, (n, classes) array."""
-    import keras
+    from bnn import ablation
 
-    from bnn.capture import as_built
-
-    # Not `predict`, which compiles a function for each network.
-    parts = np.array_split(images, -(-len(images) // batch_size))
-    bar = tqdm(parts, desc="testing", unit="batch", leave=False, disable=None)
-    return np.concatenate(
-        [keras.ops.convert_to_numpy(model(as_built(model, part), training=False)) for part in bar]
-    )
+    bar = functools.partial(tqdm, desc="testing", unit="batch", leave=False, disable=None)
+    return ablation.scores(model, images, batch_size, bar)
 
 
 def correct(model, split, batch_size=200):
