@@ -99,3 +99,14 @@ def start(folder, data, kind="binary", **training):
     model = build_model(model_config)
     compile_model(model, train_config)
     return model, runs.create(folder, model_config, train_config, data, ["train.py"])
+
+
+def code(book):
+    """The code cells of a notebook."""
+    return [cell for cell in book.cells if cell.cell_type == "code"]
+
+
+def images(book):
+    """The outputs of a notebook that are pictures."""
+    outputs = [output for cell in code(book) for output in cell.outputs]
+    return [output for output in outputs if "image/png" in output.get("data", {})]

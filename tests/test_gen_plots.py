@@ -6,7 +6,7 @@ import re
 import nbformat
 import numpy as np
 import pytest
-from support import ROOT, call, small_data, start
+from support import ROOT, call, code, images, small_data, start
 
 from bnn import notebook, paper, runs
 from tools import notebooks
@@ -22,15 +22,6 @@ RUNS = {
 @pytest.fixture(scope="module", params=PATHS, ids=lambda path: path.stem)
 def committed(request):
     return nbformat.read(request.param, as_version=4)
-
-
-def code(book):
-    return [cell for cell in book.cells if cell.cell_type == "code"]
-
-
-def images(book):
-    outputs = [output for cell in code(book) for output in cell.outputs]
-    return [output for output in outputs if "image/png" in output.get("data", {})]
 
 
 def texts(book):

@@ -1,13 +1,12 @@
 """The theory notebook: it runs from a clean kernel without error or warning, and is committed as it ran."""
 
 import ast
-from pathlib import Path
 
 import nbformat
 import pytest
 from nbclient import NotebookClient
+from support import ROOT, code, images
 
-ROOT = Path(__file__).resolve().parent.parent
 PATH = ROOT / "hd_figures.ipynb"
 # TensorFlow's own imports use what Python deprecates; everything else is an error.
 STRICT = (
@@ -31,15 +30,6 @@ def executed(committed, tmp_path_factory):
     notebook.cells.append(nbformat.v4.new_code_cell(CLOCK))
     NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(ROOT)}}).execute()
     return notebook, figures, float(notebook.cells.pop().outputs[0].text)
-
-
-def code(notebook):
-    return [cell for cell in notebook.cells if cell.cell_type == "code"]
-
-
-def images(notebook):
-    outputs = [output for cell in code(notebook) for output in cell.outputs]
-    return [output for output in outputs if "image/png" in output.get("data", {})]
 
 
 def test_runs_without_a_word_on_stderr(executed):
