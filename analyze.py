@@ -2,7 +2,6 @@
 """Measure a network: the angles and dot products of every layer, and the test accuracy of a run."""
 
 import argparse
-import functools
 from pathlib import Path
 
 from bnn import backend
@@ -38,12 +37,18 @@ def parse(argv=None):
     parser.add_argument("--batch_size", type=int, default=50, metavar="N",
                         help="images at a time; memory grows with it (default: %(default)s)")  # fmt: skip
     parser.add_argument(
+        "--score_images", type=int, default=100, metavar="N",
+        help="images for r_scores, at most, which takes a pass over them for each layer; "
+        "0: leave it out (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
         "--output", type=Path, metavar="DIR",
         help="for metrics.json and figures (default: RUN, or MODEL-geometry beside the model)",
     )  # fmt: skip
     args = parser.parse_args(argv)
-    if args.batch_size < 1:
-        parser.error(f"argument --batch_size: expected at least 1, received {args.batch_size}")
+    for name, least in (("batch_size", 1), ("score_images", 0)):
+        if getattr(args, name) < least:
+            parser.error(f"argument --{name}: expected at least {least}, received {getattr(args, name)}")
     return args
 
 
@@ -102,10 +107,15 @@ def _measure(args, model, images, folder, about, log):
     from bnn import figures, report, runs
 
     n = report.check_images(model, images)
-    bar = functools.partial(tqdm, total=-(-n // args.batch_size), unit="batch", leave=False, disable=None)
+    batches = -(-n // args.batch_size)
+
+    def bar(steps):
+        total, unit = (len(steps), "layer") if isinstance(steps, list) else (batches, "batch")
+        return tqdm(steps, total=total, unit=unit, leave=False, disable=None)
+
     layers = report.analyze(
         model, images, quantizer=args.quantizer, activations=args.activations, batch_size=args.batch_size,
-        progress=bar,
+        score_images=args.score_images, progress=bar,
     )  # fmt: skip
     rows = [layer.statistics() for layer in layers]
     print(f"\ngeometry over {n} images (angles in degrees)\n{report.table(rows)}\n")

@@ -40,7 +40,7 @@ def ours(model, images):
     """What analyze.py computes."""
     from bnn import report
 
-    for layer in report.analyze(model, images, batch_size=BATCH):
+    for layer in report.analyze(model, images, batch_size=BATCH, score_images=0):
         layer.statistics()
 
 

@@ -51,7 +51,17 @@ def _calls(model, found, batch):
 
     passing = (QuantActivation, keras.layers.Flatten, keras.layers.Reshape)
     layers = [layer for _, layer in walk(model) if id(layer) in calls or isinstance(layer, passing)]
-    with _overheard(layers, heard):
+
+    def listening(layer, call):
+        @functools.wraps(call)
+        def wrapper(*args, **kwargs):
+            outputs = call(*args, **kwargs)
+            heard(layer, args[0] if args else kwargs["inputs"], outputs)
+            return outputs
+
+        return wrapper
+
+    with wrapped_calls(layers, listening):
         model(as_built(model, batch), training=False)
     return calls
 
@@ -63,21 +73,11 @@ def as_built(model, batch):
 
 
 @contextmanager
-def _overheard(layers, heard):
-    """While it lasts, `heard(layer, inputs, outputs)` learns of every call of the layers."""
-
-    def listening(layer, call):
-        @functools.wraps(call)
-        def wrapper(*args, **kwargs):
-            outputs = call(*args, **kwargs)
-            heard(layer, args[0] if args else kwargs["inputs"], outputs)
-            return outputs
-
-        return wrapper
-
+def wrapped_calls(layers, wrap):
+    """While it lasts, the `call` of each layer is `wrap(layer, call)`."""
     for layer in layers:
         # Not by setattr, by which Keras would take stock of it.
-        vars(layer)["call"] = listening(layer, layer.call)
+        vars(layer)["call"] = wrap(layer, layer.call)
     try:
         yield
     finally:

@@ -28,6 +28,8 @@ class LayerReport:
         weights: CorrelationStatistics of the pairs (a.w_b, a.w_c) over images, positions and units.
         permuted: the same after permuting each image's activations over positions and channels.
         activations: of the pairs (a_b.w_b, a_c.w_b); without data where no quantizer is known for a real input.
+        r_scores: float, how well the model's scores agree with and without the quantizer of this kernel, see
+            `score_agreement`; None where it was not measured.
         histograms: dict from "weights", "permuted" and "activations" to a Histogram2D of such pairs.
     """
 
@@ -45,7 +47,7 @@ class LayerReport:
         self.angles = geometry.angle(*self.kernels, axis=0)
         self.rotated_angles = self._rotated(rng.spawn(1)[0])
         self.weights, self.permuted, self.activations = (CorrelationStatistics() for _ in range(3))
-        self.histograms = {}
+        self.r_scores, self.histograms = None, {}
         self._both = np.concatenate(product.kernels, axis=-1)
         self._n_images, self._rng, self._standard = n_images, rng, standard
         self._positions, self._places, self._patches, self._images = None, None, [], []
@@ -145,11 +147,11 @@ class LayerReport:
     def input_dimension(self):
         """The participation ratio of the sampled patches' covariance, in 1 ... d; the mean over groups that vary.
 
-        Its two samples are the even and the odd images; NaN for a single one.
+        Its two samples are the even and the odd images; NaN for a single one, and if they have no direction in common.
         """
         groups, odd = np.concatenate(self._patches, axis=1), np.concatenate(self._images) % 2 == 1
         ratios = np.array([geometry.participation_ratio(rows[~odd], rows[odd]) for rows in groups])
-        return mean_and_std(ratios)[0]
+        return mean_and_std(np.where(np.isinf(ratios), math.nan, ratios))[0]
 
     def theory_angle(self):
         """The angle, in radians, that Gaussian latent weights of this number and spread would have.
@@ -179,10 +181,11 @@ class LayerReport:
     def statistics(self):
         """The layer's row of metrics.json, a dict of numbers; r_activations is None where it has no meaning.
 
-        NaN, null in the file, is what is not defined: the angles where every unit's quantized or latent kernel is
-        zero, one that is zero being left out of the means; the theory's angle of a ternary kernel whose weights are
-        all alike; correlations where one of the two is constant, and the slope where the first is; the input's
-        dimension for inputs that do not vary, and where its samples have no direction in common.
+        So is r_scores where it was not measured. NaN, null in the file, is what is not defined: the angles where every
+        unit's quantized or latent kernel is zero, one that is zero being left out of the means; the theory's angle of
+        a ternary kernel whose weights are all alike; correlations where one of the two is constant, and the slope
+        where the first is; the input's dimension for inputs that do not vary, and where its samples have no direction
+        in common.
         """
         quantized, _ = self.kernels
         mean, std = mean_and_std(self.angles)
@@ -200,6 +203,7 @@ class LayerReport:
             "r_permuted": float(self.permuted.r),
             "r_predicted": float(self.predicted_r()),
             "r_activations": float(self.activations.r) if self.activations.count else None,
+            "r_scores": self.r_scores,
             "input_dimension": self.input_dimension(),
             "latent_std": self.latent_std(),
             "zeros": float(np.mean(quantized == 0)),

@@ -37,6 +37,7 @@ class Product:
         quantizer: what made one of the other; None if nothing did.
         scalar: ScalarQuantizer with the levels of `quantizer`, for theory; None if they are not known.
         layer: keras.Layer; None for arrays.
+        variable: keras.Variable with the latent kernel; None for arrays, and where adapters (LoRA) add to it.
         arrange: from the layer's input tensor to what the kernel is multiplied with, channels last.
     """
 
@@ -46,6 +47,7 @@ class Product:
     quantizer: Callable | None
     scalar: ScalarQuantizer | None
     layer: keras.Layer | None = None
+    variable: keras.Variable | None = None
     arrange: Callable = lambda tensor: tensor
 
     def multiply(self, inputs, kernel):
@@ -138,11 +140,12 @@ def _own_product(name, layer, quantizer):
     dense = isinstance(layer, QuantDense)
     linear = Dense() if dense else Convolution((layer.kernel_size,) * 2, (1, 1), (1, 1), "same")
     own, form = layer.kernel_quantizer, (-1, 1, latent.shape[-1])
+    place = {"layer": layer, "variable": layer.kernel}
     if own is None and quantizer is not None:
-        return of_arrays(name, linear, latent.reshape(form), quantizer, layer=layer)
+        return of_arrays(name, linear, latent.reshape(form), quantizer, **place)
     quantized = latent if own is None else float32(own(layer.kernel))
     kernels = quantized.reshape(form), latent.reshape(form)
-    return Product(name, linear, kernels, own, _scalar(own), layer)
+    return Product(name, linear, kernels, own, _scalar(own), **place)
 
 
 def _scalar(quantizer):
@@ -154,22 +157,29 @@ def _scalar(quantizer):
 def _keras_products(name, layer, quantizer):
     if isinstance(layer, keras.layers.Dense):
         latent = float32(layer.kernel)
-        return [of_arrays(name, Dense(), latent[:, None], quantizer, layer=layer)]
+        return [of_arrays(name, Dense(), latent[:, None], quantizer, **_place(layer, layer.kernel))]
     arrange = _channels_last if layer.data_format == "channels_first" else lambda tensor: tensor
     window = (layer.kernel_size, layer.strides, layer.dilation_rate, layer.padding)
     if isinstance(layer, CONVOLUTIONS):
         linear, kernel = Convolution(*window, layer.groups), float32(layer.kernel)
         latent = kernel.reshape(-1, layer.groups, layer.filters // layer.groups)
-        return [of_arrays(name, linear, latent, quantizer, layer=layer, arrange=arrange)]
-    kernel = float32(layer.kernel if isinstance(layer, DEPTHWISE) else layer.depthwise_kernel)
+        return [of_arrays(name, linear, latent, quantizer, arrange=arrange, **_place(layer, layer.kernel))]
+    variable = layer.kernel if isinstance(layer, DEPTHWISE) else layer.depthwise_kernel
+    kernel, place = float32(variable), _place(layer, variable) | {"arrange": arrange}
     linear, latent = Convolution(*window, kernel.shape[-2]), kernel.reshape(-1, *kernel.shape[-2:])
     if isinstance(layer, DEPTHWISE):
-        return [of_arrays(name, linear, latent, quantizer, layer=layer, arrange=arrange)]
-    return _separable_products(name, layer, quantizer, linear, latent, arrange)
+        return [of_arrays(name, linear, latent, quantizer, **place)]
+    return _separable_products(name, quantizer, linear, latent, place)
 
 
-def _separable_products(name, layer, quantizer, linear, latent, arrange):
+def _place(layer, kernel):
+    """Where a kernel is; with adapters (LoRA) it is a sum and no variable."""
+    return {"layer": layer, "variable": kernel if isinstance(kernel, keras.Variable) else None}
+
+
+def _separable_products(name, quantizer, linear, latent, place):
     """Two: the second multiplies what the first, with its latent kernel, gives."""
+    layer, arrange = place["layer"], place["arrange"]
     pointwise = float32(layer.pointwise_kernel)
     pointwise = pointwise.reshape(pointwise.shape[-2], 1, -1)
 
@@ -178,9 +188,12 @@ def _separable_products(name, layer, quantizer, linear, latent, arrange):
         return y.reshape(*y.shape[:-2], -1)
 
     return [
-        of_arrays(f"{name}/depthwise", linear, latent, quantizer, layer=layer, arrange=arrange),
-        of_arrays(f"{name}/pointwise", Dense(), pointwise, quantizer, layer=layer, arrange=between),
-    ]
+        of_arrays(f"{name}/depthwise", linear, latent, quantizer, **place),
+        of_arrays(
+            f"{name}/pointwise", Dense(), pointwise, quantizer, arrange=between,
+            **_place(layer, layer.pointwise_kernel),
+        ),
+    ]  # fmt: skip
 
 
 def float32(tensor):

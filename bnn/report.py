@@ -6,11 +6,13 @@ import numpy as np
 from bnn import capture, products, scalar_quantizers
 from bnn.layer_report import LayerReport, UnanalysableError
 from bnn.linear_maps import Dense
+from bnn.score_agreement import score_agreement
 from bnn.streaming import CoordinateMoments
 from bnn.summary import summary  # noqa: F401, one place for what is said of a model
 from bnn.tables import aligned, cell
 
 BATCH = 50
+SCORE_IMAGES = 100
 ROWS = 4096  # of arrays at a time
 
 
@@ -30,7 +32,10 @@ class Report(list):
         self.unanalysed = unanalysed
 
 
-def analyze(model, images, *, quantizer=None, activations=None, batch_size=BATCH, seed=0, progress=iter):
+def analyze(
+    model, images, *, quantizer=None, activations=None, batch_size=BATCH, score_images=SCORE_IMAGES, seed=0,
+    progress=iter,
+):  # fmt: skip
     """The geometry of every dense and convolution layer of a model, in one pass over the images.
 
     Sees what each layer multiplies, in every call of a shared layer, in nested models and in models that are no
@@ -46,9 +51,12 @@ def analyze(model, images, *, quantizer=None, activations=None, batch_size=BATCH
         activations: the same for real inputs of layers, each channel first standardized over all images and
             positions, as a batch norm would; that takes a second pass. None: only inputs that a quantizer has
             made count as quantized.
-        batch_size: images at a time. Memory depends on it alone, and no statistic does.
+        batch_size: images at a time. Memory depends on it alone; of the statistics `r_scores` does, if the model has
+            batch norms.
+        score_images: how many of the images `r_scores` is over, at most; it takes a pass over them for each layer.
+            0: leave it out.
         seed: of the permutations, the sampled patches and the rotations.
-        progress: wraps the iterable of batches, such as `tqdm`.
+        progress: wraps the iterable of batches, and the list of layers for `r_scores`, such as `tqdm`.
 
     Returns:
         Report
@@ -78,6 +86,10 @@ def analyze(model, images, *, quantizer=None, activations=None, batch_size=BATCH
     analysed = [layer for layer in layers if layer.name not in unanalysed]
     if not analysed:
         raise _nothing(model, unanalysed)
+    if score_images:
+        agreements = score_agreement(model, images, analysed, score_images, batch_size, progress)
+        for layer, r in zip(analysed, agreements, strict=True):
+            layer.r_scores = r
     return Report(analysed, unanalysed)
 
 
@@ -237,7 +249,7 @@ def table(rows):
         "layer": "layer", "d": "d", "units": "units", "angle": "angle_mean_deg", "+-": "angle_std_deg",
         "theory": "angle_theory_deg", "rotated": "angle_rotated_deg", "r": "r_weights", "slope": "slope",
         "flips": "sign_flips", "permuted": "r_permuted", "predicted": "r_predicted", "r_act": "r_activations",
-        "dim": "input_dimension", "sigma": "latent_std", "zeros": "zeros",
+        "r_scores": "r_scores", "dim": "input_dimension", "sigma": "latent_std", "zeros": "zeros",
     }  # fmt: skip
     decimals = {"angle": 2, "+-": 2, "theory": 2, "rotated": 2, "slope": 4, "dim": 1, "sigma": 4}
     lines = [list(columns)]

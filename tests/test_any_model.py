@@ -432,8 +432,8 @@ def test_arrays_give_what_the_model_gives():
     model = keras.Sequential([keras.Input((6,)), layers.Dense(5, name="kernel")])
     row = report.analyze(model, ROWS, batch_size=40)[0].statistics()
     other = report.from_arrays(model.layers[0].kernel.numpy(), ROWS).statistics()
-    assert (other["layer"], other["r_activations"]) == ("kernel", None)
-    for key in set(row) - {"layer", "r_activations", "r_permuted", "angle_rotated_deg"}:
+    assert (other["layer"], other["r_activations"], other["r_scores"]) == ("kernel", None, None)
+    for key in set(row) - {"layer", "r_activations", "r_scores", "r_permuted", "angle_rotated_deg"}:
         assert other[key] == pytest.approx(row[key], rel=1e-5), key
 
 

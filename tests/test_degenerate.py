@@ -20,17 +20,17 @@ TERNARY = {"levels": 3, "threshold": 0.2}
 # Settings; value of all weights of conv_1, if they are alike; images; what is NaN in the rows of conv_1 and dense_1.
 CASES = {
     "an all-zero ternary kernel": (
-        TERNARY, 0.1, 6, ANGLES | CORRELATIONS | {"angle_theory_deg"},
-        CORRELATIONS | {"r_activations", "input_dimension"},
+        TERNARY, 0.1, 6, ANGLES | CORRELATIONS | {"angle_theory_deg", "r_scores"},
+        CORRELATIONS | {"r_activations", "r_scores", "input_dimension"},
     ),
-    "latent weights of 0": ({}, 0.0, 6, ANGLES | CORRELATIONS - {"slope"}, set()),
+    "latent weights of 0": ({}, 0.0, 6, ANGLES | CORRELATIONS - {"slope"} | {"r_scores"}, set()),
     "latent weights all alike": ({}, 0.3, 6, set(), set()),
     "ternary weights all alike": (TERNARY, 0.7, 6, {"angle_theory_deg"}, None),
     "one unit": ({"conv": (1,), "fc": (1,)}, None, 6, set(), None),
     "one dimension": ({"conv": (2,), "max_pool": (0,), "filter_size": 1}, None, 6, set(), None),
     "one dimension, one unit": (ONE, None, 6, set(), None),
     "one dimension, one unit, one image": (
-        ONE, None, 1, CORRELATIONS | {"input_dimension"}, {"input_dimension"},
+        ONE, None, 1, CORRELATIONS | {"r_scores", "input_dimension"}, {"r_scores", "input_dimension"},
     ),
     "a continuous kernel of 0": ({"continuous": True}, 0.0, 6, ANGLES - {"angle_rotated_deg"} | CORRELATIONS, None),
 }  # fmt: skip
