@@ -71,8 +71,8 @@ def analyse_run(args):
     from bnn import report
 
     model = run.load_model("best")
-    run.expect_data(data_set)
-    print(f"{args.network}: {run.model.kind} network on {data_set.label}")
+    run.expect_fit(data_set)
+    print(f"{args.network}: {run.model.kind} network, {run.origin(data_set)}")
     accuracy = report.accuracy(model, data_set.test)
     print(f"test accuracy {accuracy:.4f} ({len(data_set.test):,} images)")
     about = {"test_accuracy": accuracy, "data_set": data_set.name, "data_digest": data_set.digest}

@@ -42,7 +42,7 @@ def open_run(folder=None):
                 f"{run.folder}: expected a binary or ternary network, received a continuous one"
             )
         data_set = datasets.load(run.training.data_set)
-        run.expect_data(data_set)
+        run.expect_fit(data_set)
         return run, data_set, run.load_model("best")
     except (runs.RunError, datasets.DataError, ConfigError) as error:
         raise NotebookError(str(error)) from None

@@ -129,6 +129,16 @@ class Run:
             raise RunError(
                 f"{self.folder}: expected data of SHA-256 {self.data['digest']}, received {data_set.digest}"
             )
+        self.expect_fit(data_set)
+
+    def origin(self, data_set):
+        """In words, which data the network was trained on, and whether a DataSet that it meets now is the same."""
+        if data_set.digest == self.data["digest"]:
+            return f"trained on {data_set.label}"
+        return f"trained on {data_set.name} of SHA-256 {self.data['digest']}, not on this {data_set.label}"
+
+    def expect_fit(self, data_set):
+        """Raise `RunError` unless the network takes a DataSet's images and has its classes."""
         shape = data_set.train.images.shape[1:]
         if (shape, CLASSES) != (self.model.input_shape, self.model.classes):
             raise RunError(f"{self.folder}: expected a network from images of {shape} to {CLASSES} classes, "

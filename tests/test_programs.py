@@ -182,7 +182,7 @@ def test_other_data_than_the_runs_are_refused(copy):
 def test_analyze_prints_accuracy_and_table(trained, analysed):
     (run, _), (folder, process) = trained, analysed
     lines = process.stdout.splitlines()
-    assert lines[0] == f"{run}: binary network on mnist-5k"
+    assert lines[0] == f"{run}: binary network, trained on mnist-5k"
     accuracy = json.loads((folder / "metrics.json").read_text())["test_accuracy"]
     assert lines[1] == f"test accuracy {accuracy:.4f} (500 images)"
     head = next(i for i, line in enumerate(lines) if line.split()[:1] == ["layer"])

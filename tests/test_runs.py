@@ -253,6 +253,13 @@ def test_a_run_takes_its_own_data_alone(run, data):
         other.expect_data(data)
 
 
+def test_a_network_meets_other_data_that_fit_and_says_so(run, data):
+    assert run.origin(data) == f"trained on {data.label}"
+    other = dataclasses.replace(data, digest="1" * 64, official=False)
+    run.expect_fit(other)
+    assert run.origin(other) == f"trained on {data.name} of SHA-256 {data.digest}, not on this {other.label}"
+
+
 @pytest.mark.parametrize("value", [None, [], "name", {}, {"name": "mnist-5k"}])
 def test_a_config_without_its_data_is_refused(run, value):
     config = json.loads((run.folder / "config.json").read_text())

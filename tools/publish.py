@@ -128,7 +128,8 @@ def card(run, data, metrics, folder):
 `config.json` has every setting, the command, versions and commit; `log.csv` a row an epoch; `metrics.json` the
 statistics of every layer over the first {metrics["images"]} test images.
 
-    python analyze.py {folder}              # the same accuracy and statistics again, with figures
+    python data/download.py --data_set {run.training.data_set}
+    python analyze.py {folder} --output runs/{folder.parent.name}    # its statistics, with figures
     python train.py --init_from {folder}    # with the same network settings: start from these weights
 
 **Intended use:** to look at the geometry of a trained network without training one.
