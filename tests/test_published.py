@@ -48,13 +48,13 @@ def test_a_published_run_says_nothing_of_the_machine_s_folders(published):
 
 def test_tables_are_what_the_folders_say(published):
     readme = published / "README.md"
-    names = ("list_of_runs", "correlations", "angles", "unbinarized")
+    names = ("list_of_runs", "correlations", "angles", "geometry", "unbinarized")
     readme.write_text(
         "".join(f"before\n<!-- table: {name} small -->\n<!-- end -->\nafter\n" for name in names)
     )
-    assert call("tools/results.py", "write", "--folder", published).stdout == f"wrote {readme}: 4 tables\n"
+    assert call("tools/results.py", "write", "--folder", published).stdout == f"wrote {readme}: 5 tables\n"
     text = readme.read_text()
-    assert text.count("before\n") == text.count("after\n") == 4
+    assert text.count("before\n") == text.count("after\n") == 5
     metrics = json.loads((published / "small" / "seed0" / "metrics.json").read_text())
     first = metrics["layers"][0]
     assert f"| 0.56 | {first['r_weights']:.3f} | 0.81 | {first['r_permuted']:.3f} |" in text

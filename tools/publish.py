@@ -89,7 +89,8 @@ def measure(model, data, images):
     shares, _ = components.principal_components(layers[0].patches)
     return {
         "test_accuracy": report.accuracy(model, data.test), "data_set": data.name, "data_digest": data.digest,
-        "images": images, "layers": [layer.statistics() for layer in layers],
+        "images": images, "images_accuracy": report.accuracy(model, data.test[:images]),
+        "layers": [layer.statistics() for layer in layers],
         "patch_variance": {str(n): float(shares[:n].sum()) for n in COMPONENTS},
     }  # fmt: skip
 

@@ -133,15 +133,27 @@ def correlations(folder):
 
 def angles(folder):
     """Angles, their spread and what Gaussian weights would show, a row a layer."""
+    return _statistics(folder, {
+        "angle": ("angle_mean_deg", 2), "spread": ("angle_std_deg", 2), "Gaussian": ("angle_theory_deg", 2),
+        "σ of the weights": ("latent_std", 3), "zeros": ("zeros", 3),
+    })  # fmt: skip
+
+
+def geometry(folder):
+    """What a network shows that the paper has no values for, a row a layer."""
+    return _statistics(folder, {
+        "angle": ("angle_mean_deg", 2), "Gaussian": ("angle_theory_deg", 2), "r": ("r_weights", 3),
+        "permuted": ("r_permuted", 3), "activations": ("r_activations", 3), "predicted": ("r_predicted", 3),
+        "flips": ("sign_flips", 3), "σ of the weights": ("latent_std", 3), "zeros": ("zeros", 3),
+    })  # fmt: skip
+
+
+def _statistics(folder, columns):
+    """A row a layer; columns is a dict from head to (statistic, decimals)."""
     seeds = group(folder)
-    columns = {"angle": "angle_mean_deg", "spread": "angle_std_deg", "Gaussian": "angle_theory_deg",
-               "σ of the weights": "latent_std", "zeros": "zeros"}  # fmt: skip
     rows = [
         [layer, str(row["d"])]
-        + [
-            mean((p.layers[layer][key] for p in seeds), 3 if key in ("latent_std", "zeros") else 2)
-            for key in columns.values()
-        ]
+        + [mean((p.layers[layer][key] for p in seeds), decimals) for key, decimals in columns.values()]
         for layer, row in seeds[0].layers.items()
     ]
     return markdown(["layer", "d", *columns], rows)
@@ -180,7 +192,7 @@ def _spread_slope(layers):
     return statistics.linear_regression(d, spread).slope
 
 
-TABLES = {f.__name__: f for f in (list_of_runs, correlations, angles, unbinarized, summary)}
+TABLES = {f.__name__: f for f in (list_of_runs, correlations, angles, geometry, unbinarized, summary)}
 
 
 def filled(text, folder):
