@@ -63,6 +63,8 @@ def main(argv=None):
     if options.summary:
         print_summary(given, options.resume)
         return 0
+    if options.tensorboard:
+        backend.expect_tensorflow("--tensorboard")
     run, data_set, model = resume(options.resume, given) if options.resume else start(given, options)
     from bnn import runs, training
 

@@ -5,6 +5,8 @@ import tempfile
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
+from bnn.config import ConfigError
+
 
 def load():
     """Import Keras and its backend without the notes that TensorFlow prints whatever the log level.
@@ -31,6 +33,15 @@ def _hidden_stderr():
         finally:
             os.dup2(stderr, 2)
             os.close(stderr)
+
+
+def expect_tensorflow(flag):
+    """Raise `ConfigError` unless TensorFlow can be imported, for a flag that takes it whatever the backend."""
+    load()
+    try:
+        import tensorflow  # noqa: F401
+    except ImportError:
+        raise ConfigError(f"{flag}: expected TensorFlow, received an environment without it") from None
 
 
 def resolve_precision(precision):

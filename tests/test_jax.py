@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from support import ROOT, TINY
+from support import ROOT, TINY, assert_refused
 
 ON_JAX = os.environ | {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
 WITHOUT_TENSORFLOW = """
@@ -57,3 +57,10 @@ def test_programs_run_without_tensorflow(tmp_path):
     done = call_without_tensorflow("analyze.py", run)
     assert done.returncode == 0, done.stderr
     assert len(json.loads((run / "metrics.json").read_text())["layers"]) == 4
+
+
+def test_events_without_tensorflow_are_refused(tmp_path):
+    run = tmp_path / "run"
+    done = call_without_tensorflow("train.py", *TINY, "--tensorboard", "--run_dir", run)
+    assert_refused(done, "--tensorboard: expected TensorFlow, received an environment without it")
+    assert not run.exists()
