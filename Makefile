@@ -44,8 +44,9 @@ demo: setup
 	$(PY) train.py --data_set mnist-5k --run_dir runs/demo --log_geometry 1
 	$(PY) analyze.py runs/demo
 
+# A process a core; a module's tests share what it trains.
 test: setup
-	$(PY) -m pytest
+	$(PY) -m pytest -n auto --maxprocesses 8 --dist loadscope
 
 test-long: setup
 	$(PY) -m pytest -m slow

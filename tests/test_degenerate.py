@@ -3,6 +3,7 @@
 import json
 import math
 
+import keras
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -43,6 +44,7 @@ def undefined(row):
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize(("settings", "value", "count", "first", "second"), CASES.values(), ids=CASES)
 def test_nan_where_undefined_and_nowhere_else(settings, value, count, first, second, tmp_path):
+    keras.utils.set_random_seed(0)
     model = build_model(ModelConfig(**SMALL | settings))
     if value is not None:
         kernel = model.get_layer("conv_1").kernel

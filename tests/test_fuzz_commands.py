@@ -164,6 +164,7 @@ def test_download_of_anything(cases, tmp_path, monkeypatch, capsys):
     """Every mirror is a file, a closed door or no address at all."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(download, "BACKOFF_S", 0)
+    monkeypatch.setattr(download, "DATA", tmp_path)  # not where the data may be already
     for name in ("http_proxy", "https_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     rng, public = (

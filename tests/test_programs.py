@@ -205,8 +205,8 @@ def test_metrics_hold_what_is_promised(analysed):
     for row in metrics["layers"]:
         assert tuple(row) == (
             "layer", "d", "units", "angle_mean_deg", "angle_std_deg", "angle_theory_deg", "angle_rotated_deg",
-            "r_weights", "slope", "sign_flips", "r_permuted", "r_predicted", "r_activations", "input_dimension",
-            "latent_std", "zeros",
+            "r_weights", "slope", "sign_flips", "r_permuted", "r_predicted", "r_activations", "r_scores",
+            "input_dimension", "latent_std", "zeros",
         )  # fmt: skip
         assert (row["r_activations"] is None) == (row["layer"] == "conv_1")
         assert 20 < row["angle_mean_deg"] < 45
