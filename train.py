@@ -66,13 +66,13 @@ def main(argv=None):
     if options.tensorboard:
         backend.expect_tensorflow("--tensorboard")
     run, data_set, model = resume(options.resume, given) if options.resume else start(given, options)
-    from bnn import runs, training
+    from bnn import journal, runs, training
 
     print(f"{run.folder}: {run.model.kind} network, {model.count_params():,} parameters, on {data_set.label}, "
           f"{len(data_set.train):,} training images, {run.training.precision}")  # fmt: skip
     try:
         training.train(model, run, data_set, options.tensorboard)
-    except training.Interrupted as stop:
+    except journal.Interrupted as stop:
         print(
             f"interrupted; saved {run.checkpoint('last')}; go on with: python train.py --resume {run.folder}"
         )

@@ -210,6 +210,7 @@ def expect_free(folder, overwrite=False):
     if not overwrite:
         raise RunError(f"{folder}: expected a new run directory, received one that holds a run; "
                        f"go on with --resume {folder}, or give --overwrite or another --run_dir")  # fmt: skip
+    open_run(folder)  # What is lost is a run, and no other program's folder with a config.json.
 
 
 def _is_unused(folder):

@@ -11,6 +11,7 @@ from support import small_data, small_settings, start
 from test_training import STEPS, assert_same_run, at_step, go_on, spy
 
 from bnn import jax_epoch, kernels, runs, training
+from bnn.journal import Interrupted
 from bnn.training import Batches, RateSchedule, one_hot
 
 CALL = 4  # steps a call: of an epoch's 10 the last two calls have 4 and 2
@@ -99,7 +100,7 @@ def test_a_signal_waits_for_the_call_and_the_rest_follows_exactly(tmp_path, monk
     model, whole = start(tmp_path / "whole", DATA, log_geometry=1)
     training.train(model, whole, DATA)
     model, run = start(tmp_path / "run", DATA, log_geometry=1)
-    with monkeypatch.context() as patch, pytest.raises(training.Interrupted):
+    with monkeypatch.context() as patch, pytest.raises(Interrupted):
         spy(patch, "on_train_batch_end", at_step(STEPS + CALL, lambda: signal.raise_signal(signal.SIGINT)))
         training.train(model, run, DATA)
     assert (run.folder / f"partial-{STEPS + CALL}.npz").is_file()

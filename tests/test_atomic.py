@@ -13,6 +13,7 @@ import pytest
 from support import assert_refused, call, small_data, start
 
 from bnn import atomic, lock, runs, training
+from bnn.journal import Journal
 
 STEPS = 10  # of an epoch: 200 images in batches of 20
 
@@ -96,14 +97,14 @@ def fill(disk, room):
 
 def after_an_epoch(monkeypatch, action):
     """Have something happen in the second epoch, whose row and checkpoint are then still to be written."""
-    original = training.Journal.on_train_batch_end
+    original = Journal.on_train_batch_end
 
     def spied(self, *args, **kwargs):
         if int(self.model.optimizer.iterations) == STEPS + 2:
             action()
         original(self, *args, **kwargs)
 
-    monkeypatch.setattr(training.Journal, "on_train_batch_end", spied)
+    monkeypatch.setattr(Journal, "on_train_batch_end", spied)
 
 
 @pytest.mark.parametrize(

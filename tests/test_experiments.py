@@ -12,9 +12,9 @@ import pytest
 from support import ROOT
 
 from bnn import ablation, datasets, runs
+from bnn.journal import Journal
 from bnn.refit import refit_batch_norm
 from bnn.runs import RunError
-from bnn.training import Journal
 from experiments import accumulation, first_layer, full_precision, improved, learning_rate, runner
 
 NAMES = sorted(

@@ -16,6 +16,7 @@ from support import small_data, start
 from test_download import CONTENTS, GZIPPED, download, gzip_set, sha256
 
 from bnn import datasets, geometry_log, runs, training
+from bnn.journal import Interrupted, Journal
 from tools import notebooks
 
 STEPS = 10
@@ -77,20 +78,20 @@ def trained(tmp_path_factory, data):
         model, run = start(folder, data, kind, log_geometry=1)
         with pytest.MonkeyPatch.context() as patch:
             interrupt_after(patch, STEPS + 3)
-            with pytest.raises(training.Interrupted):
+            with pytest.raises(Interrupted):
                 training.train(model, run, data)
     return folders
 
 
 def interrupt_after(patch, step):
-    original = training.Journal.on_train_batch_end
+    original = Journal.on_train_batch_end
 
     def on_train_batch_end(self, batch, logs=None):
         if int(self.model.optimizer.iterations) == step:
             self.signal = 2
         original(self, batch, logs)
 
-    patch.setattr(training.Journal, "on_train_batch_end", on_train_batch_end)
+    patch.setattr(Journal, "on_train_batch_end", on_train_batch_end)
 
 
 @pytest.fixture
@@ -146,7 +147,7 @@ def test_checkpoints(run, name, cases):
 
 @campaign(150, 5000)
 def test_partial_epochs(run, cases):
-    journal = training.Journal(run, STEPS, 1, 3)
+    journal = Journal(run, STEPS, 1, 3)
     journal.set_model(run.load_model("last", compiled=True))
 
     def read():
@@ -201,7 +202,7 @@ def test_what_another_network_gathered_in_its_epoch_is_refused(run, tmp_path, da
     path = next(run.folder.glob("partial-*.npz"))
     with np.load(path, allow_pickle=False) as saved:
         arrays = dict(saved)
-    journal = training.Journal(run, STEPS, 1, 3)
+    journal = Journal(run, STEPS, 1, 3)
     journal.set_model(run.load_model("last", compiled=True))
     name = next(name for name in arrays if name.startswith("kernel_"))
     for wrong in (

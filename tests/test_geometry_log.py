@@ -9,10 +9,11 @@ from support import small_data, start
 
 from bnn import geometry_log, report
 from bnn.geometry_log import GeometryLogger
+from bnn.journal import Interrupted, Journal
 from bnn.layers import BatchNorm, QuantActivation, QuantDense
 from bnn.quantize import Sign, Ternary
 from bnn.runs import RunError, open_run, write_csv
-from bnn.training import Interrupted, Journal, train
+from bnn.training import train
 
 
 @pytest.fixture(scope="module")

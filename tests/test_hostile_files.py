@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from support import assert_refused, call, small_data, start
 
-from bnn import config, datasets, runs, training
+from bnn import config, datasets, runs
+from bnn.journal import Journal
 from bnn.models import build_model
 
 
@@ -210,7 +211,7 @@ def test_an_interrupted_epoch_is_no_way_in(run, marker, tmp_path):
     model, _ = start(tmp_path / "other", small_data())
     path = run.folder / "partial-0.npz"
     np.savez(path, seconds=1.0, kernel_conv_1=np.array([Exploit(marker)], object))
-    journal = training.Journal(run, 10, 0, 0)
+    journal = Journal(run, 10, 0, 0)
     journal.set_model(model)
     with pytest.raises(
         runs.RunError, match=r"partial-0\.npz: expected what an interrupted epoch had gathered"

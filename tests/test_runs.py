@@ -103,6 +103,14 @@ def test_create_takes_an_empty_folder(tmp_path, data):
     assert runs.create(tmp_path / "empty", *small_settings(), data, []).log() == []
 
 
+def test_a_foreign_config_is_not_overwritten(tmp_path, data):
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    (tmp_path / "model.safetensors").write_text("months of work")
+    with pytest.raises(RunError, match=r"config\.json: expected the config of a run, received"):
+        runs.create(tmp_path, *small_settings(), data, [], overwrite=True)
+    assert (tmp_path / "model.safetensors").read_text() == "months of work"
+
+
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_create_never_touches_a_foreign_folder(tmp_path, data, overwrite):
     (tmp_path / "thesis.tex").write_text("years of work")

@@ -11,7 +11,8 @@ from support import same_but_for_seconds, small_data, start
 
 from bnn import atomic, augmentation, lock, runs, training
 from bnn.config import TrainConfig
-from bnn.training import Batches, Journal, one_hot
+from bnn.journal import Interrupted, Journal
+from bnn.training import Batches, one_hot
 
 STEPS = 10  # of an epoch: 200 images in batches of 20
 
@@ -282,7 +283,7 @@ def test_every_option_goes_on_exactly_too(tmp_path, data, monkeypatch):
 def test_a_signal_at_the_end_of_an_epoch_saves_the_whole_epoch(tmp_path, data, whole, monkeypatch, moment):
     method = {"last step": "on_train_batch_end", "end": "on_epoch_end"}[moment]
     model, run = start(tmp_path / "run", data)
-    with monkeypatch.context() as patch, pytest.raises(training.Interrupted):
+    with monkeypatch.context() as patch, pytest.raises(Interrupted):
         spy(patch, method, at_step(STEPS, lambda: signal.raise_signal(signal.SIGTERM)))
         training.train(model, run, data)
     assert not list(run.folder.glob("partial*"))
@@ -337,7 +338,7 @@ def test_a_kill_while_an_interruption_is_saved_leaves_the_one_before(
 
 def interrupt(patch, step, number, action):
     """Train until a signal comes after the given step."""
-    with patch.context() as inner, pytest.raises(training.Interrupted):
+    with patch.context() as inner, pytest.raises(Interrupted):
         spy(inner, "on_train_batch_end", at_step(step, lambda: signal.raise_signal(number)))
         action()
 
