@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Fill the tables of results/README.md from the folders beside it, which tools/publish.py made.
+"""Fill the tables of results/README.md, and of the one above, from the folders that tools/publish.py made.
 
     python tools/results.py write    # replace every table by what the folders say now
     python tools/results.py check    # exit code 1 if one is out of step
@@ -170,19 +170,39 @@ def unbinarized(folder):
 
 
 def summary(folder):
-    """What the paper says in single numbers, beside ours."""
+    """The paper's values beside ours, a row a claim; a dash where a run was published without the ablation."""
     seeds = group(folder)
-    lost = [100 * (p.unbinarized["kernels", "none"] - p.unbinarized["kernels", "all"]) for p in seeds]
+
+    def each(key, layers, decimals=2):
+        return ", ".join(mean((p.layers[layer][key] for p in seeds), decimals) for layer in layers)
+
+    correlations_of = {
+        "r of dot products, binarized with latent kernels, conv_1 ... conv_6 (Fig 3)": ("r_weights", paper.R_WEIGHTS),
+        "the same, activations permuted (Fig 4 right)": ("r_permuted", paper.R_PERMUTED),
+        "r of dot products, binarized with real activations, conv_2 ... conv_6 (Fig 5)": ("r_activations", paper.R_ACTIVATIONS),
+    }  # fmt: skip
     rows = [
-        [f"variance in {n} components of the first layer's patches", f"{100 * share:.1f} %",
+        [what, ", ".join(f"{r:.2f}" for r in published.values()), each(key, published)]
+        for what, (key, published) in correlations_of.items()
+    ]
+    rows.append(["angle of binarized and latent kernels, degrees, conv_1 ... conv_6 (Fig 2b)", "near 37",
+                 each("angle_mean_deg", paper.LAYERS, 1)])  # fmt: skip
+    slopes = [_spread_slope(p.layers.values()) for p in seeds]
+    rows.append(["slope of log spread of that angle against log d (Fig 2c)", "-0.5", mean(slopes, 2)])
+    rows += [
+        [f"variance in {n} components of the first layer's patches", f"{100 * share:g} %",
          mean((100 * p.metrics["patch_variance"][str(n)] for p in seeds), 1) + " %"]
         for n, share in paper.PATCH_VARIANCE.items()
     ]  # fmt: skip
-    slopes = [_spread_slope(p.layers.values()) for p in seeds]
-    rows.append(["slope of log spread of the angle against log d (Fig 2c)", "-0.5", mean(slopes, 2)])
-    rows.append(["accuracy lost with continuous kernels, points", f"{100 * paper.CONTINUOUS_KERNELS_COST:.0f}",
-                 mean(lost, 1)])  # fmt: skip
+    rows.append(["accuracy lost with continuous kernels in all layers, points",
+                 f"{100 * paper.CONTINUOUS_KERNELS_COST:.0f}", mean(map(_lost, seeds), 1)])  # fmt: skip
     return markdown(["", "paper", "ours"], rows)
+
+
+def _lost(published):
+    """Points of accuracy; None if that was not measured."""
+    of_kernels = published.unbinarized
+    return 100 * (of_kernels["kernels", "none"] - of_kernels["kernels", "all"]) if of_kernels else None
 
 
 def _spread_slope(layers):
@@ -216,15 +236,15 @@ def main():
     parser.add_argument("--folder", type=Path, default=Path("results"), metavar="DIR",
                         help="with README.md and the groups (default: %(default)s)")  # fmt: skip
     args = parser.parse_args()
-    path = args.folder / "README.md"
-    old = path.read_text()
-    new = filled(old, args.folder)
-    if args.action == "write":
-        atomic.write(path, new.encode())
-        print(f"wrote {path}: {len(TABLE.findall(new))} tables")
-    elif new != old:
-        raise runs.RunError(f"{path}: expected the tables that the folders give, received others; "
-                            "run python tools/results.py write")  # fmt: skip
+    for path in (args.folder / "README.md", args.folder.parent / "README.md"):
+        old = path.read_text() if path.is_file() else ""
+        new = filled(old, args.folder)
+        if args.action == "write" and TABLE.search(old):
+            atomic.write(path, new.encode())
+            print(f"wrote {path}: {len(TABLE.findall(new))} tables")
+        elif new != old:
+            raise runs.RunError(f"{path}: expected the tables that the folders give, received others; "
+                                "run python tools/results.py write")  # fmt: skip
     return 0
 
 
