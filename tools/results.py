@@ -176,15 +176,16 @@ def summary(folder):
     def each(key, layers, decimals=2):
         return ", ".join(mean((p.layers[layer][key] for p in seeds), decimals) for layer in layers)
 
-    correlations_of = {
-        "r of dot products, binarized with latent kernels, conv_1 ... conv_6 (Fig 3)": ("r_weights", paper.R_WEIGHTS),
-        "the same, activations permuted (Fig 4 right)": ("r_permuted", paper.R_PERMUTED),
-        "r of dot products, binarized with real activations, conv_2 ... conv_6 (Fig 5)": ("r_activations", paper.R_ACTIVATIONS),
-    }  # fmt: skip
+    beside = {
+        "latent kernels, conv_1 ... conv_6 (Fig 3)": ("r_weights", paper.R_WEIGHTS),
+        "latent kernels, activations permuted (Fig 4 right)": ("r_permuted", paper.R_PERMUTED),
+        "real activations, conv_2 ... conv_6 (Fig 5)": ("r_activations", paper.R_ACTIVATIONS),
+    }
     rows = [
-        [what, ", ".join(f"{r:.2f}" for r in published.values()), each(key, published)]
-        for what, (key, published) in correlations_of.items()
-    ]
+        [f"r of dot products, binarized with {what}", ", ".join(f"{r:.2f}" for r in published.values()),
+         each(key, published)]
+        for what, (key, published) in beside.items()
+    ]  # fmt: skip
     rows.append(["angle of binarized and latent kernels, degrees, conv_1 ... conv_6 (Fig 2b)", "near 37",
                  each("angle_mean_deg", paper.LAYERS, 1)])  # fmt: skip
     slopes = [_spread_slope(p.layers.values()) for p in seeds]
