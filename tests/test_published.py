@@ -33,6 +33,7 @@ def test_a_published_run_is_a_run_that_gives_its_own_figures(published):
     assert metrics["test_accuracy"] == report.accuracy(model, data.test)
     rows = [layer.statistics() for layer in report.analyze(model, data.test.images[:40])]
     assert metrics["layers"] == json.loads(json.dumps(rows))
+    assert metrics["checkpoint"] == "last"
     assert 0 < metrics["patch_variance"]["1"] < metrics["patch_variance"]["4"] <= 1
     assert f"| test accuracy | {metrics['test_accuracy']:.4f} |" in (run.folder / "README.md").read_text()
 

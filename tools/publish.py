@@ -3,7 +3,8 @@
 
     python tools/publish.py runs/NAME results/cifar-10-binary/seed0 --network
 
-A published folder with its network is a run directory like any other: analyze.py and gen_plots.ipynb take it.
+A published folder with its network is a run directory like any other: analyze.py and gen_plots.ipynb take it. Its
+best.keras is the checkpoint that was published.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from bnn.runs import write_json
 
 RECORD = ("config.json", "log.csv", "geometry.csv")
 ABLATION_COLUMNS = ("what", "layer", "stale", "refitted")
+KEPT = {"last": "the last", "best": "the one of best validation accuracy"}
 COMPONENTS = (1, 2, 3, 4)  # leading principal components of the first layer's input, whose shares are kept
 
 
@@ -33,6 +35,9 @@ def parse(argv=None):
         "folder", type=Path, metavar="FOLDER", help="where it goes, such as results/GROUP/seed0"
     )
     parser.add_argument("--network", action="store_true", help="also a compact checkpoint and a model card")
+    parser.add_argument("--checkpoint", choices=("last", "best"), default="last",
+                        help="of the last epoch, or of the one with the best validation accuracy, which with few "
+                        "validation images is a matter of luck (default: %(default)s)")  # fmt: skip
     parser.add_argument("--images", type=int, default=500, metavar="N",
                         help="test images that the statistics are over (default: the paper's %(default)s)")  # fmt: skip
     parser.add_argument("--ablation_images", type=int, default=2000, metavar="N",
@@ -54,10 +59,10 @@ def main():
 
     args.folder.mkdir(parents=True, exist_ok=True)
     copy_record(run.folder, args.folder)
-    model = run.load_model("best")
+    model = run.load_model(args.checkpoint)
     if args.network:
         export.save_compact(model, args.folder / "best.keras")
-    metrics = measure(model, data, args.images)
+    metrics = {"checkpoint": args.checkpoint} | measure(model, data, args.images)
     write_json(args.folder / "metrics.json", metrics)
     if args.ablation_images and not run.model.continuous:
         runs.write_csv(
@@ -123,7 +128,7 @@ def card(run, data, metrics, folder):
 | training | {len(log)} of {training.epochs} epochs in {hours:.1f} hours, seed {training.seed} |
 | optimizer | Adam, {training.lr_start:g} to {training.lr_end:g}, {training.schedule} |
 | batch, arithmetic | {training.batch_size}, {training.precision} |
-| kept epoch | the one of best validation accuracy |
+| kept epoch | {KEPT[metrics["checkpoint"]]} |
 | test accuracy | {metrics["test_accuracy"]:.4f} |
 
 `config.json` has every setting, the command, versions and commit; `log.csv` a row an epoch; `metrics.json` the
