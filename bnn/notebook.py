@@ -11,7 +11,8 @@ HEADS = {
     "layer": "layer", "d": "d", "units": "units", "angle_mean_deg": "angle (°)", "angle_std_deg": "± (°)",
     "angle_theory_deg": "Gaussian (°)", "r_weights": "r", "paper_r_weights": "paper", "slope": "slope",
     "sign_flips": "sign flips", "r_permuted": "r permuted", "paper_r_permuted": "paper", "r_predicted": "r predicted",
-    "r_activations": "r activations", "paper_r_activations": "paper", "latent_std": "σ of weights", "zeros": "zeros",
+    "r_activations": "r activations", "paper_r_activations": "paper", "r_scores": "r of scores",
+    "latent_std": "σ of weights", "zeros": "zeros",
 }  # fmt: skip
 DECIMALS = {"angle_mean_deg": 2, "angle_std_deg": 2, "angle_theory_deg": 2, "slope": 4, "latent_std": 4}
 

@@ -1,0 +1,107 @@
+"""The networks that ship in results/: reloaded, they give the accuracy and the statistics of their cards."""
+
+import gzip
+import io
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bnn import datasets, report, runs
+from tests.support import ROOT, call
+
+SHARED = ROOT.parent / "shared" / "data"
+SHIPPED = sorted(path.parent for path in (ROOT / "results").glob("*/*/best.keras"))
+OF_WEIGHTS = (
+    "layer",
+    "d",
+    "units",
+    "angle_mean_deg",
+    "angle_std_deg",
+    "angle_theory_deg",
+    "latent_std",
+    "zeros",
+)
+
+
+def test_they_are_compact():
+    sizes = [(folder / "best.keras").stat().st_size / 1e6 for folder in SHIPPED]
+    assert max(sizes) <= 30 and sum(sizes) <= 60
+
+
+@pytest.fixture(scope="module", params=SHIPPED, ids=lambda folder: folder.parent.name)
+def shipped(request):
+    """(Run, its metrics, its network)"""
+    run = runs.open_run(request.param)
+    return run, json.loads((run.folder / "metrics.json").read_text()), run.load_model("best")
+
+
+def test_their_kernels_are_those_of_the_card(shipped):
+    run, metrics, model = shipped
+    images = np.random.default_rng(0).integers(256, size=(2, *run.model.input_shape), dtype=np.uint8)
+    found = [layer.statistics() for layer in report.analyze(model, images, score_images=0)]
+    for row, expected in zip(found, metrics["layers"], strict=True):
+        assert {key: row[key] for key in OF_WEIGHTS} == pytest.approx({k: expected[k] for k in OF_WEIGHTS})
+
+
+def test_their_accuracy_is_that_of_the_card(shipped):
+    run, metrics, model = shipped
+    split = first_test_images(run, metrics["images"])
+    # A score or two may be equal to rounding, which differs between processors.
+    assert report.accuracy(model, split) == pytest.approx(metrics["images_accuracy"], abs=2 / len(split))
+
+
+@pytest.mark.slow
+def test_every_figure_of_the_card(shipped, tmp_path):
+    run, metrics, _ = shipped
+    if downloaded(run) is None:
+        pytest.skip(f"its {run.training.data_set} is not in data/")
+    process = call("analyze.py", run.folder, "--output", tmp_path)
+    assert process.returncode == 0, process.stderr
+    found = json.loads((tmp_path / "metrics.json").read_text())
+    assert found["test_accuracy"] == pytest.approx(metrics["test_accuracy"], abs=5e-4)
+    for row, expected in zip(found["layers"], metrics["layers"], strict=True):
+        assert row == pytest.approx(expected, rel=1e-3, abs=1e-3)
+
+
+def downloaded(run):
+    """The run's DataSet; None if data/ has none, or another copy."""
+    try:
+        data = datasets.load(run.training.data_set)
+    except datasets.DataError:
+        return None
+    return data if data.digest == run.data["digest"] else None
+
+
+def first_test_images(run, n):
+    """The first n of the run's test images, from data/ or from the shared folder; skips where they are in neither."""
+    data = downloaded(run)
+    if data is not None:
+        return data.test[:n]
+    if not SHARED.is_dir():
+        pytest.skip(f"no {run.training.data_set} here")
+    return {"cifar-10": shared_cifar, "MNIST": shared_mnist}[run.training.data_set](n)
+
+
+def shared_cifar(n):
+    with np.load(SHARED / "cifar10_q75.npz") as file:
+        header, body, train, lengths, labels = (
+            file[name] for name in ("header", "body", "train", "length", "label")
+        )
+    chosen, ends = np.flatnonzero(~train)[:n], np.cumsum(lengths, dtype=np.int64)
+    pictures = [np.concatenate([header, body[ends[i] - lengths[i] : ends[i]]]).tobytes() for i in chosen]
+    images = np.stack([np.asarray(Image.open(io.BytesIO(picture))) for picture in pictures])
+    return datasets.Split(images, labels[chosen].astype(np.uint8))
+
+
+def shared_mnist(n):
+    images, labels = (
+        np.frombuffer(
+            gzip.decompress((SHARED / "mnist" / f"t10k-{name}-ubyte.gz").read_bytes()),
+            np.uint8,
+            offset=offset,
+        )
+        for name, offset in (("images-idx3", 16), ("labels-idx1", 8))
+    )
+    return datasets.Split(images.reshape(-1, 28, 28, 1)[:n], labels[:n])
