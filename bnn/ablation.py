@@ -63,10 +63,15 @@ def variants(model):
 
     Returns:
         dict from (what, layer) to the two arguments (kernels, activations) of `unbinarized`; what is "kernels"
-        or "activations", layer a name, "none" or "all". Without hidden layers, there are no activations.
+        or "activations", layer a name, "none", "all", or of kernels "convolutions", where these are some of all, as
+        in the paper. Without hidden layers, there are no activations.
     """
     kernels, activations = quantized_layers(model)
-    sets = {("kernels", layer): ([layer], []) for layer in kernels} | {("kernels", "all"): (kernels, [])}
+    convolutions = [name for name in kernels if isinstance(model.get_layer(name), QuantConv2D)]
+    sets = {("kernels", layer): ([layer], []) for layer in kernels}
+    if 0 < len(convolutions) < len(kernels):
+        sets["kernels", "convolutions"] = convolutions, []
+    sets["kernels", "all"] = kernels, []
     sets |= {("activations", layer): ([], [layer]) for layer in activations}
     return (
         {("kernels", "none"): ([], [])}
@@ -96,18 +101,19 @@ def accuracies(model, images, split, progress=iter):
     return rows
 
 
-def lost(rows, what):
-    """The accuracy that making all "kernels" or all "activations" continuous loses, batch norm refitted throughout.
+def lost(rows, what, layers="all"):
+    """The accuracy that making "kernels" or "activations" continuous loses, batch norm refitted throughout.
 
     Args:
         rows: list of dicts, from `accuracies`.
         what: str.
+        layers: str, "all", "convolutions" or a layer's name.
 
     Returns:
         float; NaN if the network has none of them.
     """
     refitted = {(row["what"], row["layer"]): row["refitted"] for row in rows}
-    return refitted["kernels", "none"] - refitted.get((what, "all"), float("nan"))
+    return refitted["kernels", "none"] - refitted.get((what, layers), float("nan"))
 
 
 def scores(model, images, batch_size=BATCH, progress=iter):

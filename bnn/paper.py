@@ -17,7 +17,7 @@ R_ACTIVATIONS = dict(
 # Section 3, text: variance of the 3x3x3 patches of CIFAR-10 that the leading principal components hold.
 PATCH_VARIANCE = {3: 0.90, 4: 0.945}
 
-# Section 3, text: accuracy lost with continuous kernels in place of the binarized ones, all of it by layer 1.
+# Section 3, text: accuracy lost with continuous kernels in all convolutions, all of it by layer 1.
 CONTINUOUS_KERNELS_COST = 0.03
 
 

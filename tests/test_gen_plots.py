@@ -65,7 +65,7 @@ def test_the_run_is_a_parameter():
         c for c in code(nbformat.read(PATHS[0], as_version=4)) if "parameters" in c.metadata.get("tags", ())
     ]
     assert ast.parse(cell.source).body[0].targets[0].id == "RUN"
-    assert cell.source.startswith("RUN = None")
+    assert cell.source.startswith('RUN = "results/cifar-10-binary/seed0"')
 
 
 @pytest.mark.slow

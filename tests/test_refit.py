@@ -120,7 +120,8 @@ def test_accuracies_of_all_variants(trained, data):
     rows = ablation.accuracies(trained, data[0].images[:300], data[1])
     names = [(row["what"], row["layer"]) for row in rows]
     assert names == [
-        ("kernels", "none"), ("kernels", "conv_1"), ("kernels", "dense_1"), ("kernels", "dense_2"), ("kernels", "all"),
+        ("kernels", "none"), ("kernels", "conv_1"), ("kernels", "dense_1"), ("kernels", "dense_2"),
+        ("kernels", "convolutions"), ("kernels", "all"),
         ("activations", "conv_1_activation"), ("activations", "dense_1_activation"), ("activations", "all"),
     ]  # fmt: skip
     assert all(0 <= row[key] <= 1 for row in rows for key in ("stale", "refitted"))
