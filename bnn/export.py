@@ -81,7 +81,8 @@ def _copy_group(source, target):
 
 def _copy_array(name, values, target):
     floating = np.issubdtype(values.dtype, np.floating)  # not so the state of random numbers
-    half = values.astype(np.float16) if floating else values
+    with np.errstate(over="ignore"):  # what becomes infinite is not exact, and stays as it is
+        half = values.astype(np.float16) if floating else values
     exact = np.array_equal(half.astype(values.dtype), values)
     options = {"compression": "gzip", "shuffle": True} if np.ndim(values) else {}
     target.create_dataset(name, data=half if exact else values, **options)
