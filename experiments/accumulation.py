@@ -17,8 +17,7 @@ def measure(experiment):
     from bnn import ablation
     from bnn.refit import refit_batch_norm
 
-    run, data = experiment.trained("binary"), experiment.data
-    model = run.load_model("last")
+    model, data = experiment.binary_network(), experiment.data
     names, _ = ablation.quantized_layers(model)
     original, rows = None, []
     for replaced, kernels in {"none": [], **{name: [name] for name in names}, "all": names}.items():
@@ -81,7 +80,7 @@ def draw(rows, names):
 
 def main(argv=None):
     """Do the experiment as the command line says."""
-    return runner.perform(runner.begin("accumulation", __doc__, 30, argv), measure)
+    return runner.perform(runner.begin("accumulation", __doc__, 30, argv, one_network=True), measure)
 
 
 if __name__ == "__main__":

@@ -35,6 +35,7 @@ class Experiment:
         runs: Path of the folder with a run directory for each training.
         results: Path of the folder for table and figure.
         analysed: int, test images that statistics are over.
+        finished: Run that stands in for the training of the binary network, or None.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Experiment:
     runs: Path
     results: Path
     analysed: int
+    finished: runs.Run | None = None
 
     @functools.cached_property
     def data(self):
@@ -79,6 +81,13 @@ class Experiment:
             raise Interrupted
         return runs.open_run(folder)
 
+    def binary_network(self):
+        """The binary network that an experiment looks into: of the run that was given, else trained here."""
+        if self.finished:
+            self.finished.expect_fit(self.data)
+            return self.finished.load_model()
+        return self.trained("binary").load_model("last")
+
     def layers(self, model, **options):
         """The LayerReports of a network over the first test images; options are `report.analyze`'s."""
         from bnn import report
@@ -95,7 +104,7 @@ class Experiment:
         print(f"wrote {table} and {picture}")
 
 
-def begin(name, description, epochs, argv=None):
+def begin(name, description, epochs, argv=None, one_network=False):
     """The Experiment of a command line.
 
     Args:
@@ -103,6 +112,10 @@ def begin(name, description, epochs, argv=None):
         description: str, for --help: the script's docstring.
         epochs: int, of each training unless --epochs says otherwise.
         argv: list of arguments; None: those of the process.
+        one_network: whether one binary network is all that it trains: a finished run may then stand in for it.
+
+    Raises:
+        RunError: there is no such run, or its network is not binary.
     """
     parser = argparse.ArgumentParser(
         prog=f"python -m experiments.{name}",
@@ -116,11 +129,15 @@ def begin(name, description, epochs, argv=None):
     flag("--seed", type=int, default=0, metavar="N", help="of the first training (default: %(default)s)")
     flag("--paper_network", action="store_true",
          help="cifar-10: the paper's widths, a step of which takes many times longer")  # fmt: skip
+    if one_network:
+        flag("--run", type=Path, metavar="DIR",
+             help="look into this run's network, such as results/cifar-10-binary/seed0, and train none")  # fmt: skip
     flag("--runs", type=Path, metavar="DIR", help=f"run directories (default: runs/experiments/{name})")
     flag("--results", type=Path, metavar="DIR", help="table and figure (default: results/experiments)")
     flag("--quick", action="store_true",
          help="smoke test: tiny networks, 500 digits, in runs/experiments/quick; the results mean nothing")  # fmt: skip
     options = parser.parse_args(argv)
+    finished = binary_run(options.run) if one_network and options.run else None
     if options.quick:
         settings, place = SMOKE, ROOT / "runs" / "experiments" / "quick"
         folders = (place / name, place)
@@ -128,10 +145,20 @@ def begin(name, description, epochs, argv=None):
         narrow = options.data_set == "cifar-10" and not options.paper_network
         settings = (NARROW if narrow else {}) | {"data_set": options.data_set, "epochs": options.epochs}
         folders = (ROOT / "runs" / "experiments" / name, ROOT / "results" / "experiments")
+    settings |= {"seed": options.seed} | ({"data_set": finished.training.data_set} if finished else {})
     return Experiment(
-        name, settings | {"seed": options.seed}, options.quick,
-        options.runs or folders[0], options.results or folders[1], 50 if options.quick else 500,
+        name, settings, options.quick, options.runs or folders[0], options.results or folders[1],
+        50 if options.quick else 500, finished,
     )  # fmt: skip
+
+
+def binary_run(folder):
+    """The run of a folder, if its network is binary; else a RunError."""
+    run = runs.open_run(folder)
+    if run.model.continuous or run.model.levels != 2:
+        kind = "a continuous one" if run.model.continuous else f"one of {run.model.levels} levels"
+        raise RunError(f"{folder}: expected a binary network, received {kind}")
+    return run
 
 
 def perform(experiment, measure):

@@ -15,7 +15,7 @@ from bnn import ablation, datasets, runs
 from bnn.journal import Journal
 from bnn.refit import refit_batch_norm
 from bnn.runs import RunError
-from experiments import accumulation, first_layer, full_precision, improved, learning_rate, runner
+from experiments import accumulation, first_layer, full_precision, improved, learning_rate, low_r, runner
 
 NAMES = sorted(
     path.stem for path in (ROOT / "experiments").glob("*.py") if path.stem not in ("__init__", "runner")
@@ -70,6 +70,55 @@ def test_accumulation(folder):
             assert r == 1 if j < i else 0 < r < 1
     assert table["all", "conv_1"]["r"] == table["conv_1", "conv_1"]["r"]
     assert all(row["r"] == 1 and row["sign_flips"] == 0 for row in rows if row["replaced"] == "none")
+
+
+def test_what_makes_r_low(folder):
+    rows = quick(low_r, folder)
+    r = {(row["layer"], row["change"], row["amount"]): row["r"] for row in rows}
+    for layer in ("conv_1", "conv_2", "dense_1", "dense_2"):
+        untouched = r[layer, "directions left out", 0]
+        assert 0 < untouched < 1
+        assert r[layer, "fraction of weights cut", 0] == pytest.approx(untouched)
+        assert (
+            r[layer, "fraction of weights cut", 0.5] > untouched
+        )  # what is cut to one size is nearer to its sign
+
+
+def test_r_without_the_direction_in_which_two_kernels_differ():
+    rng = np.random.default_rng(0)
+    strong = np.eye(6)[0]
+    patches = rng.normal(size=(300, 6)) + np.outer(rng.normal(0, 30, 300), strong)
+    kernel = rng.normal(size=(6, 4))
+    turned = kernel * np.array([-1, 1, 1, 1, 1, 1])[:, None]
+    (whole, _), (without, cosine), *_ = low_r.without_directions(patches, kernel, turned)
+    assert whole < -0.9
+    assert without > 0.99
+    assert cosine == pytest.approx(-1, abs=0.01)
+    expected = np.corrcoef(np.ravel(patches @ kernel), np.ravel(patches @ turned))[0, 1]
+    assert whole == pytest.approx(expected)
+
+
+def test_cut_to_one_size_latent_weights_are_their_signs():
+    rng = np.random.default_rng(0)
+    kernel = rng.choice([-1.0, 1.0], (8, 3)) * np.where(np.arange(24).reshape(8, 3) % 3, 1, 5)
+    patches = rng.normal(size=(200, 8))
+    *_, before, after = low_r.with_weights_cut(patches, np.sign(kernel), kernel)
+    assert before < 0.95
+    assert after == pytest.approx(1)
+
+
+def test_a_finished_run_stands_in_for_a_training(folder, capsys):
+    trained = quick(accumulation, folder)
+    given = ["--run", str(folder / "accumulation" / "binary"), "--results", str(folder / "given"), "--quick"]
+    assert accumulation.main([*given, "--runs", str(folder / "none")]) == 0
+    assert not (folder / "none").exists()
+    with (folder / "given" / "accumulation.csv").open(newline="") as file:
+        layers = [row["layer"] for row in csv.DictReader(file)]
+    assert layers == [row["layer"] for row in trained]
+    quick(full_precision, folder)
+    for other in (folder / "nothing", folder / "full_precision" / "continuous"):
+        with pytest.raises(RunError, match="expected"):
+            low_r.main(["--run", str(other)])
 
 
 @pytest.fixture(scope="module")

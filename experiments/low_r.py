@@ -1,0 +1,103 @@
+"""What makes r low where it is low?
+
+Over the first test images, for each layer of a binary network: r of its dot products with the binarized and the latent
+kernel once the strongest directions of its inputs are left out, one more at a time (the first layer's r is low, says
+the paper, for its inputs vary in a few directions only); and r once the largest latent weights are cut down to a
+common size, a larger fraction of them at a time.
+"""
+
+import numpy as np
+
+from bnn.console import run_program
+from experiments import runner
+
+DIRECTIONS = 20
+LEFT_OUT, CUT = "directions left out", "fraction of weights cut"
+FRACTIONS = (0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5)
+
+
+def measure(experiment):
+    """Find or train the network, and measure: (rows, figure)."""
+    rows = []
+    for layer in experiment.layers(experiment.binary_network(), score_images=0):
+        left_out = without_directions(layer.patches, *layer.kernels)
+        cut = with_weights_cut(layer.patches, *layer.kernels)
+        rows += [
+            {"layer": layer.name, "change": LEFT_OUT, "amount": k, "r": r, "cosine": cosine}
+            for k, (r, cosine) in enumerate(left_out)
+        ]
+        rows += [
+            {"layer": layer.name, "change": CUT, "amount": fraction, "r": r, "cosine": ""}
+            for fraction, r in zip(FRACTIONS, cut, strict=True)
+        ]
+    return rows, draw(rows)
+
+
+def without_directions(patches, quantized, latent):
+    """What r is without the first 0, 1, ... `DIRECTIONS` principal directions of the inputs' second moments.
+
+    Args:
+        patches: (n, d) array, a layer's inputs.
+        quantized: (d, units) array.
+        latent: (d, units) array.
+
+    Returns:
+        List of (r, cosine): of the direction that was left out last, the cosine of its dot products with all units of
+        the one kernel and with those of the other; -1 where they point against each other, "" for none.
+    """
+    _, _, directions = np.linalg.svd(patches.astype(np.float64), full_matrices=False)
+    found = [(correlation(patches, quantized, latent), "")]
+    for direction in directions[: min(DIRECTIONS, len(directions) - 1)]:
+        patches = patches - np.outer(patches @ direction, direction)
+        ours, theirs = direction @ quantized, direction @ latent
+        cosine = float(ours @ theirs / np.sqrt((ours @ ours) * (theirs @ theirs)))
+        found.append((correlation(patches, quantized, latent), cosine))
+    return found
+
+
+def with_weights_cut(patches, quantized, latent):
+    """What r is with the largest of the latent weights, each of `FRACTIONS` of them, cut to the next size."""
+    bounds = np.quantile(np.abs(latent), 1 - np.array(FRACTIONS))
+    return [correlation(patches, quantized, np.clip(latent, -bound, bound)) for bound in bounds]
+
+
+def correlation(patches, quantized, latent):
+    """The correlation of a layer's dot products with one and the other kernel."""
+    from bnn.streaming import CorrelationStatistics
+
+    return float(CorrelationStatistics().update(patches @ quantized, patches @ latent).r)
+
+
+def draw(rows):
+    """The r of each layer under either change; the first and the last stand out."""
+    from bnn import plots
+
+    names = list(dict.fromkeys(row["layer"] for row in rows))
+    looks = {name: {"color": plots.GREY, "linewidth": 1, "label": "the others"} for name in names}
+    looks[names[0]] = {"color": plots.BLUE, "marker": "o", "label": names[0]}
+    looks[names[-1]] = {"color": plots.ORANGE, "marker": "D", "label": names[-1]}
+    figure, axes = plots.figure(2, height=4, sharey=True)
+    labels = {
+        LEFT_OUT: "strongest directions of the inputs left out",
+        CUT: "fraction of the latent weights cut to a common size",
+    }
+    for ax, (change, label) in zip(axes, labels.items(), strict=True):
+        for name, look in looks.items():
+            mine = [row for row in rows if (row["layer"], row["change"]) == (name, change)]
+            ax.plot([row["amount"] for row in mine], [row["r"] for row in mine], **look)
+        ax.set(xlabel=label)
+    axes[0].xaxis.get_major_locator().set_params(integer=True)
+    axes[0].set(ylabel="r", ylim=(min(0, *(row["r"] for row in rows)), 1))
+    for line in axes[0].lines[2:-1]:
+        line.set_label("_")  # the others share an entry
+    plots.legend_below(figure, axes[0], columns=3)
+    return figure
+
+
+def main(argv=None):
+    """Do the experiment as the command line says."""
+    return runner.perform(runner.begin("low_r", __doc__, 30, argv, one_network=True), measure)
+
+
+if __name__ == "__main__":
+    run_program("low_r", main)
