@@ -46,26 +46,28 @@ def without_directions(patches, quantized, latent):
         the one kernel and with those of the other; -1 where they point against each other, "" for none.
     """
     _, _, directions = np.linalg.svd(patches.astype(np.float64), full_matrices=False)
-    found = [(correlation(patches, quantized, latent), "")]
+    x, y = patches @ quantized, patches @ latent
+    found = [(correlation(x, y), "")]
     for direction in directions[: min(DIRECTIONS, len(directions) - 1)]:
-        patches = patches - np.outer(patches @ direction, direction)
-        ours, theirs = direction @ quantized, direction @ latent
+        along, ours, theirs = patches @ direction, direction @ quantized, direction @ latent
+        x, y = x - np.outer(along, ours), y - np.outer(along, theirs)
         cosine = float(ours @ theirs / np.sqrt((ours @ ours) * (theirs @ theirs)))
-        found.append((correlation(patches, quantized, latent), cosine))
+        found.append((correlation(x, y), cosine))
     return found
 
 
 def with_weights_cut(patches, quantized, latent):
     """What r is with the largest of the latent weights, each of `FRACTIONS` of them, cut to the next size."""
     bounds = np.quantile(np.abs(latent), 1 - np.array(FRACTIONS))
-    return [correlation(patches, quantized, np.clip(latent, -bound, bound)) for bound in bounds]
+    x = patches @ quantized
+    return [correlation(x, patches @ np.clip(latent, -bound, bound)) for bound in bounds]
 
 
-def correlation(patches, quantized, latent):
+def correlation(x, y):
     """The correlation of a layer's dot products with one and the other kernel."""
     from bnn.streaming import CorrelationStatistics
 
-    return float(CorrelationStatistics().update(patches @ quantized, patches @ latent).r)
+    return float(CorrelationStatistics().update(x, y).r)
 
 
 def draw(rows):
@@ -73,7 +75,8 @@ def draw(rows):
     from bnn import plots
 
     names = list(dict.fromkeys(row["layer"] for row in rows))
-    looks = {name: {"color": plots.GREY, "linewidth": 1, "label": "the others"} for name in names}
+    looks = {name: {"color": plots.GREY, "linewidth": 1} for name in names}
+    looks[names[1]]["label"] = "the others"
     looks[names[0]] = {"color": plots.BLUE, "marker": "o", "label": names[0]}
     looks[names[-1]] = {"color": plots.ORANGE, "marker": "D", "label": names[-1]}
     figure, axes = plots.figure(2, height=4, sharey=True)
@@ -88,8 +91,6 @@ def draw(rows):
         ax.set(xlabel=label)
     axes[0].xaxis.get_major_locator().set_params(integer=True)
     axes[0].set(ylabel="r", ylim=(min(0, *(row["r"] for row in rows)), 1))
-    for line in axes[0].lines[2:-1]:
-        line.set_label("_")  # the others share an entry
     plots.legend_below(figure, axes[0], columns=3)
     return figure
 

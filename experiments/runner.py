@@ -145,7 +145,9 @@ def begin(name, description, epochs, argv=None, one_network=False):
         narrow = options.data_set == "cifar-10" and not options.paper_network
         settings = (NARROW if narrow else {}) | {"data_set": options.data_set, "epochs": options.epochs}
         folders = (ROOT / "runs" / "experiments" / name, ROOT / "results" / "experiments")
-    settings |= {"seed": options.seed} | ({"data_set": finished.training.data_set} if finished else {})
+    settings = (
+        settings | {"seed": options.seed} | ({"data_set": finished.training.data_set} if finished else {})
+    )
     return Experiment(
         name, settings, options.quick, options.runs or folders[0], options.results or folders[1],
         50 if options.quick else 500, finished,
@@ -155,9 +157,8 @@ def begin(name, description, epochs, argv=None, one_network=False):
 def binary_run(folder):
     """The run of a folder, if its network is binary; else a RunError."""
     run = runs.open_run(folder)
-    if run.model.continuous or run.model.levels != 2:
-        kind = "a continuous one" if run.model.continuous else f"one of {run.model.levels} levels"
-        raise RunError(f"{folder}: expected a binary network, received {kind}")
+    if run.model.kind != "binary":
+        raise RunError(f"{folder}: expected a binary network, received a {run.model.kind} one")
     return run
 
 

@@ -107,7 +107,7 @@ def test_cut_to_one_size_latent_weights_are_their_signs():
     assert after == pytest.approx(1)
 
 
-def test_a_finished_run_stands_in_for_a_training(folder, capsys):
+def test_a_finished_run_stands_in_for_a_training(folder):
     trained = quick(accumulation, folder)
     given = ["--run", str(folder / "accumulation" / "binary"), "--results", str(folder / "given"), "--quick"]
     assert accumulation.main([*given, "--runs", str(folder / "none")]) == 0
