@@ -70,11 +70,8 @@ class Experiment:
         given, folder = self.settings | changes, self.runs / name
         arguments = [*flags(given), "--run_dir", folder]
         if (folder / "config.json").is_file():
-            run = runs.open_run(folder)
-            expect_settings(run, given)
-            if run.log() and run.log()[-1]["epoch"] == run.training.epochs:
-                print(f"{folder}: is finished")
-                return run
+            expect_settings(runs.open_run(folder), given)
+            # A finished one too: a kill after the last log row may have left the checkpoint before.
             arguments = ["--resume", folder]
         keras.utils.clear_session()
         if train.main(arguments):

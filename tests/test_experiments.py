@@ -213,6 +213,24 @@ def test_an_interrupted_experiment_goes_on(tmp_path, monkeypatch, capsys):
     assert (tmp_path / "accumulation.csv").exists()
 
 
+def test_a_training_killed_before_its_last_checkpoint_goes_on(tmp_path, monkeypatch):
+    steps = []
+    original = Journal._save_last
+
+    def killed(journal):
+        steps.append(int(journal.model.optimizer.iterations))
+        if len(steps) == 2:
+            raise KeyboardInterrupt
+        original(journal)
+
+    monkeypatch.setattr(Journal, "_save_last", killed)
+    arguments = ["--quick", "--runs", str(tmp_path / "runs"), "--results", str(tmp_path)]
+    assert accumulation.main(arguments) == 128 + signal.SIGINT
+    assert runs.open_run(tmp_path / "runs" / "binary").log()[-1]["epoch"] == 2
+    assert accumulation.main(arguments) == 0
+    assert steps == [10, 20, 20]
+
+
 def test_finished_trainings_are_left_alone_and_other_settings_refused(first_layers):
     _, folder = first_layers
     experiment = runner.Experiment("x", runner.SMOKE | {"seed": 0}, True, folder / "first_layer", folder, 20)
