@@ -8,6 +8,7 @@ import functools
 from contextlib import contextmanager
 
 import keras
+from keras import ops
 
 from bnn.layers import QuantActivation
 from bnn.products import float32, walk
@@ -89,8 +90,9 @@ def _arrays(product, calls):
     taken = []
     for inputs, before in calls:
         try:
-            values = float32(product.arrange(inputs))
-        except (TypeError, NotImplementedError, AttributeError):
+            seen = ops.convert_to_numpy(inputs)
+        except (TypeError, NotImplementedError, AttributeError):  # each backend has its own for what has no value
             return None
+        values = float32(product.arrange(seen))
         taken.append((values, None if before is None else float32(before).reshape(values.shape)))
     return taken
