@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 
+import keras
 import numpy as np
 import pytest
 from support import ROOT
@@ -15,7 +16,16 @@ from bnn import ablation, datasets, runs
 from bnn.journal import Journal
 from bnn.refit import refit_batch_norm
 from bnn.runs import RunError
-from experiments import accumulation, first_layer, full_precision, improved, learning_rate, low_r, runner
+from experiments import (
+    accumulation,
+    first_layer,
+    full_precision,
+    improved,
+    learning_rate,
+    low_r,
+    output_layer,
+    runner,
+)
 
 NAMES = sorted(
     path.stem for path in (ROOT / "experiments").glob("*.py") if path.stem not in ("__init__", "runner")
@@ -105,6 +115,66 @@ def test_cut_to_one_size_latent_weights_are_their_signs():
     *_, before, after = low_r.with_weights_cut(patches, np.sign(kernel), kernel)
     assert before < 0.95
     assert after == pytest.approx(1)
+
+
+def test_output_layer(folder):
+    rows = quick(output_layer, folder)
+    assert [row["group"] for row in rows] == list(range(1, 9))
+    sizes = [row["latent"] for row in rows]
+    assert sizes == sorted(sizes)
+    for name in ("agree", "pushed_out", "pushed_out_moments_held"):
+        assert all(0 <= row[name] <= 1 for row in rows)
+    data, run = datasets.load("mnist-5k"), runs.open_run(folder / "output_layer" / "binary")
+    model, train = run.load_model("last"), data.train[: output_layer.TRAINING_IMAGES]
+    norm = model.layers[-1]
+    products = keras.Model(model.inputs, norm.input).predict(train.images, verbose=0)
+    norm.moving_mean.assign(products.mean(axis=0))
+    norm.moving_variance.assign(products.var(axis=0))
+    assert rows[0]["test_accuracy"] == pytest.approx(runner.correct(model, data.test).mean(), abs=1e-6)
+    loss = keras.losses.SquaredHinge()(np.eye(10)[train.labels], model.predict(train.images, verbose=0))
+    assert rows[0]["train_loss"] == pytest.approx(float(loss), rel=1e-4)
+
+
+def output_problem(n=30, d=6, classes=10):
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, classes, n)
+    targets = np.where(np.arange(classes) == labels[:, None], 1.0, -1.0)
+    images = output_layer.Seen(np.sign(rng.normal(size=(n, d))), targets)
+    return images, rng.normal(size=(d, classes)), rng.normal(size=classes)
+
+
+def test_gradients_are_the_losses_slopes():
+    images, weights, offset = output_problem()
+    found, held = output_layer.gradients(images, weights, offset)
+    products = images.inputs @ weights
+    mean, scale = products.mean(axis=0), np.sqrt(products.var(axis=0) + 1e-3)
+
+    def loss(moved):
+        return output_layer.judged(images, images, moved, offset)[0]
+
+    def loss_held(moved):
+        scores = (images.inputs @ moved - mean) / scale + offset
+        return np.square(np.maximum(0, 1 - images.targets * scores)).mean()
+
+    for gradient, function in ((found, loss), (held, loss_held)):
+        for place in ((0, 0), (3, 7), (5, 9)):
+            step = np.zeros_like(weights)
+            step[place] = 1e-5
+            slope = (function(weights + step) - function(weights - step)) / 2e-5
+            assert gradient[place] == pytest.approx(slope, rel=1e-4)
+
+
+def test_weights_turned_round_are_those_of_the_group():
+    images, latent, offset = output_problem(d=40)
+    groups = output_layer.by_size(latent)
+    assert np.array_equal(np.bincount(groups[:, 0]), np.full(20, 2))
+    rows = output_layer.measured(images, images, latent, offset)
+    for group in (0, 19):
+        largest = np.argsort(np.abs(latent), axis=0)[2 * group : 2 * group + 2]
+        turned = np.sign(latent)
+        np.put_along_axis(turned, largest, -np.take_along_axis(turned, largest, axis=0), axis=0)
+        loss, accuracy = output_layer.judged(images, images, turned, offset)
+        assert (rows[group]["train_loss_turned"], rows[group]["test_accuracy_turned"]) == (loss, accuracy)
 
 
 def test_a_finished_run_stands_in_for_a_training(folder):
