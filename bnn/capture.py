@@ -91,11 +91,7 @@ def _arrays(product, calls):
     for inputs, before in calls:
         try:
             seen = ops.convert_to_numpy(inputs)
-        except (
-            TypeError,
-            NotImplementedError,
-            AttributeError,
-        ):  # each backend has its own for what has no value
+        except (TypeError, NotImplementedError, AttributeError):  # by the backend: it has no value
             return None
         values = float32(product.arrange(seen))
         taken.append((values, None if before is None else float32(before).reshape(values.shape)))
