@@ -67,7 +67,7 @@ def mean(values, decimals=3):
     if any(value is None for value in values):
         return "-"
     text = f"{statistics.mean(values):.{decimals}f}"
-    return text if len(values) == 1 else f"{text} ± {statistics.stdev(values):.{decimals}f}"
+    return text if len(set(values)) == 1 else f"{text} ± {statistics.stdev(values):.{decimals}f}"
 
 
 def markdown(heads, rows):
