@@ -57,8 +57,10 @@ def measure(experiment):
 
 def seen(before, split):
     """What the output layer sees of a Split's images; `before` is the network up to it."""
+    from bnn.training import one_hot
+
     inputs = runner.scores(before, split.images).astype(np.float64)
-    return Seen(inputs, np.where(np.arange(10) == split.labels[:, None], 1.0, -1.0))
+    return Seen(inputs, 2 * one_hot(split.labels).astype(np.float64) - 1)
 
 
 def measured(train, test, latent, offset):
@@ -89,14 +91,18 @@ def by_size(latent):
 
 def judged(train, test, weights, offset):
     """(squared hinge loss of the training images, accuracy on the test images)."""
-    products = train.inputs @ weights
-    mean, scale = products.mean(axis=0), np.sqrt(products.var(axis=0) + EPSILON)
+    mean, scale = moments(train.inputs @ weights)
 
     def scores(images):
         return (images.inputs @ weights - mean) / scale + offset
 
     right = scores(test).argmax(axis=1) == test.targets.argmax(axis=1)
     return float(np.square(shortfall(scores(train), train.targets)).mean()), float(right.mean())
+
+
+def moments(products):
+    """What batch norm takes from dot products, (n, classes), and divides them by: two (classes,) arrays."""
+    return products.mean(axis=0), np.sqrt(products.var(axis=0) + EPSILON)
 
 
 def shortfall(scores, targets):
@@ -116,11 +122,11 @@ def gradients(images, weights, offset):
         Two (d, classes) arrays.
     """
     products = images.inputs @ weights
-    scale = np.sqrt(products.var(axis=0) + EPSILON)
-    normalized = (products - products.mean(axis=0)) / scale
+    mean, scale = moments(products)
+    normalized = (products - mean) / scale
     by_scores = -2 * images.targets * shortfall(normalized + offset, images.targets) / images.targets.size
-    moments = by_scores.mean(axis=0) + normalized * (by_scores * normalized).mean(axis=0)
-    return images.inputs.T @ ((by_scores - moments) / scale), images.inputs.T @ (by_scores / scale)
+    by_moments = by_scores.mean(axis=0) + normalized * (by_scores * normalized).mean(axis=0)
+    return images.inputs.T @ ((by_scores - by_moments) / scale), images.inputs.T @ (by_scores / scale)
 
 
 def draw(rows):
