@@ -1,8 +1,9 @@
 """Do the errors of binarization accumulate when all layers are replaced at once?
 
 A reviewer of the paper asked. Trains a binary network and compares it with copies that multiply by the latent weights:
-in one layer, or in all. Batch norm is measured anew in each copy. r is the correlation, at every layer, of what the
-copy and the network itself give there after batch norm; in the last layer these are the scores.
+in one layer, in all, and in all but the first, the last or both, which are the exceptions. Batch norm is measured anew
+in each copy. r is the correlation, at every layer, of what the copy and the network itself give there after batch norm;
+in the last layer these are the scores.
 """
 
 from bnn.console import run_program
@@ -20,7 +21,7 @@ def measure(experiment):
     model, data = experiment.binary_network(), experiment.data
     names, _ = ablation.quantized_layers(model)
     original, rows = None, []
-    for replaced, kernels in {"none": [], **{name: [name] for name in names}, "all": names}.items():
+    for replaced, kernels in copies(names).items():
         print(f"replacing the kernels of: {replaced}")
         copy = ablation.unbinarized(model, kernels)
         refit_batch_norm(copy, data.train.images[:REFIT_IMAGES])
@@ -29,6 +30,12 @@ def measure(experiment):
         compared = compare(original, copy, data.test.images[: experiment.analysed])
         rows += [{"replaced": replaced, "test_accuracy": accuracy, **row} for row in compared]
     return rows, draw(rows, names)
+
+
+def copies(names):
+    """The layers whose kernels each copy replaces, by what the table calls the copy; names are all the layers'."""
+    several = {"all": names, "but first": names[1:], "but last": names[:-1], "hidden": names[1:-1]}
+    return {"none": [], **{name: [name] for name in names}, **several}
 
 
 def compare(model, other, images):
@@ -67,10 +74,11 @@ def draw(rows, names):
         left.plot(later, [r[name, names[j]] for j in later], ":", color=plots.GREY, linewidth=1, label=label)
     left.plot([r[name, name] for name in names], "o-", color=plots.BLUE, label="this layer alone")
     left.plot([r["all", name] for name in names], "D-", color=plots.ORANGE, label="all layers")
+    left.plot([r["but first", name] for name in names], "s-", color=plots.GREEN, label="all but the first")
     left.set(ylabel="r with the binary network", title="with latent kernels in")
     left.set_xticks(range(len(names)), names, rotation=60)
     plots.legend_below(figure, left, columns=3)
-    replaced = [*names, "all"]
+    replaced = list(accuracy)[1:]
     right.plot([accuracy[name] for name in replaced], "o", color=plots.BLUE)
     plots.reference(right, accuracy["none"], "binary network", axis="y", align="right")
     right.set(ylabel="test accuracy", title="with latent kernels in")

@@ -24,6 +24,7 @@ from experiments import (
     learning_rate,
     low_r,
     output_layer,
+    permutation,
     runner,
 )
 
@@ -73,13 +74,32 @@ def test_accumulation(folder):
     rows = quick(accumulation, folder)
     layers = ["conv_1", "conv_2", "dense_1", "dense_2"]
     table = {(row["replaced"], row["layer"]): row for row in rows}
-    assert list(table) == [(replaced, layer) for replaced in ("none", *layers, "all") for layer in layers]
+    several = ("all", "but first", "but last", "hidden")
+    assert list(table) == [(replaced, layer) for replaced in ("none", *layers, *several) for layer in layers]
     for i, replaced in enumerate(layers):
         for j, layer in enumerate(layers):
             r = table[replaced, layer]["r"]
             assert r == 1 if j < i else 0 < r < 1
     assert table["all", "conv_1"]["r"] == table["conv_1", "conv_1"]["r"]
+    assert table["but first", "conv_1"]["r"] == 1
+    assert table["hidden", "conv_2"]["r"] == table["conv_2", "conv_2"]["r"]
+    assert table["but last", "dense_1"]["r"] == table["all", "dense_1"]["r"] != table["all", "dense_2"]["r"]
     assert all(row["r"] == 1 and row["sign_flips"] == 0 for row in rows if row["replaced"] == "none")
+
+
+def test_permutation(folder):
+    rows = quick(permutation, folder)
+    assert [row["layer"] for row in rows] == ["conv_1", "conv_2", "dense_1", "dense_2"]
+    for row in rows:
+        assert row["across_images"] == pytest.approx(row["predicted"], abs=0.03)
+    data, run = datasets.load("mnist-5k"), runs.open_run(folder / "permutation" / "binary")
+    images = data.test.images[:50].astype(np.float32).reshape(50, -1) / 255
+    kernel = np.asarray(run.load_model("last").get_layer("conv_1").kernel)
+    binary = np.where(kernel < 0, -1, 1).astype(np.float32)
+    shuffled = np.random.default_rng(1).permuted(images.ravel()).reshape(50, 28, 28, 1)
+    products = (keras.ops.conv(shuffled, k, padding="same") for k in (kernel, binary))
+    expected = np.corrcoef(*map(np.ravel, products))[0, 1]
+    assert rows[0]["across_images"] == pytest.approx(expected, abs=0.02)
 
 
 def test_what_makes_r_low(folder):
