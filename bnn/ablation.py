@@ -1,4 +1,4 @@
-"""What quantization costs: a trained network with quantizers taken out again, layer by layer (paper, section 3)."""
+"""What quantization costs: a trained network, its quantizers taken out layer by layer (paper, section 3) or put in."""
 
 import keras
 import numpy as np
@@ -6,6 +6,7 @@ from keras import ops
 
 from bnn.capture import as_built
 from bnn.layers import QuantActivation, QuantConv2D, QuantDense
+from bnn.quantize import Sign
 from bnn.refit import refit_batch_norm
 
 BATCH = 200  # images at a time
@@ -46,14 +47,31 @@ def unbinarized(model, kernels=(), activations=()):
             if name not in known:
                 raise ValueError(f"{argument}: expected names among {', '.join(known)}, received {name!r}")
     removed = dict.fromkeys(kernels, "kernel_quantizer") | dict.fromkeys(activations, "quantizer")
+    return _copied(model, lambda name, config: config | ({removed[name]: None} if name in removed else {}))
 
-    def copied(layer):
-        config = layer.get_config()
-        if layer.name in removed:
-            config[removed[layer.name]] = None
-        return type(layer).from_config(config)
 
-    copy = keras.models.clone_model(model, clone_function=copied)
+def binarized(model):
+    """A copy of a network that multiplies by the signs of its continuous kernels; `unbinarized` the other way round.
+
+    Args:
+        model: keras.Model of this package's layers. Kernels that have a quantizer keep it.
+
+    Returns:
+        keras.Model of the same layer names, its weights copies. Call `refit_batch_norm` before trusting it.
+    """
+
+    def changed(_, config):
+        found = config.get("kernel_quantizer", False)  # None in a layer whose kernel is continuous
+        return config | ({"kernel_quantizer": Sign()} if found is None else {})
+
+    return _copied(model, changed)
+
+
+def _copied(model, changed):
+    """A copy of a network; changed(name, config) gives a layer's new configuration."""
+    copy = keras.models.clone_model(
+        model, clone_function=lambda layer: type(layer).from_config(changed(layer.name, layer.get_config()))
+    )
     copy.set_weights(model.get_weights())
     return copy
 

@@ -13,10 +13,14 @@ REFIT_IMAGES = 2000
 
 def measure(experiment):
     """Train both, and measure: (rows, figure)."""
+    from bnn import ablation
+    from bnn.refit import refit_batch_norm
+
     data, rows = experiment.data, []
     for network, changes in {"binary": {}, "continuous": {"continuous": True}}.items():
         model = experiment.trained(network, **changes).load_model("last")
-        copy = binarized(model, data.train.images[:REFIT_IMAGES])
+        copy = ablation.binarized(model)
+        refit_batch_norm(copy, data.train.images[:REFIT_IMAGES])
         accuracies = {
             "test_accuracy": float(runner.correct(model, data.test).mean()),
             "binarized_accuracy": float(runner.correct(copy, data.test).mean()),
@@ -25,25 +29,6 @@ def measure(experiment):
         for layer in experiment.layers(model, quantizer=quantizer):
             rows.append({"network": network} | accuracies | layer.statistics())
     return rows, draw(rows)
-
-
-def binarized(model, images):
-    """A copy of a network whose kernels are all binarized, batch norm measured anew on the given images."""
-    import keras
-
-    from bnn.quantize import Sign
-    from bnn.refit import refit_batch_norm
-
-    def copied(layer):
-        config = layer.get_config()
-        if "kernel_quantizer" in config:
-            config["kernel_quantizer"] = config["kernel_quantizer"] or Sign()
-        return type(layer).from_config(config)
-
-    copy = keras.models.clone_model(model, clone_function=copied)
-    copy.set_weights(model.get_weights())
-    refit_batch_norm(copy, images)
-    return copy
 
 
 def draw(rows):

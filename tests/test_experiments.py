@@ -251,8 +251,9 @@ def test_full_precision(twins):
 def test_a_binarized_copy_has_the_kernels_signs(twins):
     images = datasets.load("mnist-5k").train.images[:200]
     for kind, model in twins[1].items():
-        copy, refitted = full_precision.binarized(model, images), ablation.unbinarized(model)
-        refit_batch_norm(refitted, images)
+        copy, refitted = ablation.binarized(model), ablation.unbinarized(model)
+        for network in (copy, refitted):
+            refit_batch_norm(network, images)
         for name in ("conv_1", "dense_2"):
             latent = np.asarray(model.get_layer(name).kernel)
             np.testing.assert_array_equal(

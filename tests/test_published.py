@@ -4,9 +4,11 @@ import csv
 import json
 import shutil
 
+import numpy as np
 import pytest
 
 from bnn import datasets, report, runs
+from bnn.refit import refit_batch_norm
 from tests.support import ROOT, assert_refused, call
 
 SMALL = ("--data_set", "mnist-5k", "--conv", "8", "--max_pool", "1", "--fc", "16", "--debug", "--seed")
@@ -36,6 +38,29 @@ def test_a_published_run_is_a_run_that_gives_its_own_figures(published):
     assert metrics["checkpoint"] == "last"
     assert 0 < metrics["patch_variance"]["1"] < metrics["patch_variance"]["4"] <= 1
     assert f"| test accuracy | {metrics['test_accuracy']:.4f} |" in (run.folder / "README.md").read_text()
+
+
+def test_a_continuous_network_is_measured_as_what_sign_makes_of_it(tmp_path):
+    assert call("train.py", *SMALL, 0, "--continuous", "--run_dir", tmp_path / "run").returncode == 0
+    process = call(
+        "tools/publish.py", tmp_path / "run", tmp_path / "twin", "--images", 40, "--ablation_images", 60
+    )
+    assert process.returncode == 0, process.stderr
+    metrics = json.loads((tmp_path / "twin" / "metrics.json").read_text())
+    run, data = runs.open_run(tmp_path / "run"), datasets.load("mnist-5k")
+    model = run.load_model("last")
+    kernel = np.reshape(model.get_layer("conv_1").kernel, (9, 8))
+    cosines = np.abs(kernel).sum(axis=0) / np.sqrt(9 * np.square(kernel).sum(axis=0))
+    assert metrics["layers"][0]["angle_mean_deg"] == pytest.approx(
+        np.degrees(np.arccos(cosines)).mean(), rel=1e-4
+    )
+    assert metrics["test_accuracy"] == report.accuracy(model, data.test)
+    for layer in ("conv_1", "dense_1", "dense_2"):
+        latent = model.get_layer(layer).kernel
+        latent.assign(np.where(np.asarray(latent) < 0, -1, 1))
+    refit_batch_norm(model, data.train.images[:60])
+    assert metrics["binarized_accuracy"] == pytest.approx(report.accuracy(model, data.test))
+    assert not (tmp_path / "twin" / "unbinarized.csv").exists()
 
 
 def test_a_published_run_says_nothing_of_the_machine_s_folders(published):

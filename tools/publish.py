@@ -3,8 +3,8 @@
 
     python tools/publish.py runs/NAME results/cifar-10-binary/seed0 --network
 
-A published folder with its network is a run directory like any other: analyze.py and gen_plots.ipynb take it. Its
-best.keras is the checkpoint that was published.
+A continuous network's kernels are measured as what sign makes of them. A published folder with its network is a run
+directory like any other: analyze.py and gen_plots.ipynb take it. Its best.keras is the checkpoint that was published.
 """
 
 import argparse
@@ -42,7 +42,8 @@ def parse(argv=None):
                         help="test images that the statistics are over (default: the paper's %(default)s)")  # fmt: skip
     parser.add_argument("--ablation_images", type=int, default=2000, metavar="N",
                         help="test images for the accuracy of networks with quantizers taken out, and training images "
-                        "that their batch norm is refitted on; 0: leave that out (default: %(default)s)")  # fmt: skip
+                        "that their batch norm is refitted on; 0: leave that out (default: %(default)s). A continuous "
+                        "network gets all kernels binarized instead, and all test images")  # fmt: skip
     return parser.parse_args(argv)
 
 
@@ -62,9 +63,14 @@ def main():
     model = run.load_model(args.checkpoint)
     if args.network:
         export.save_compact(model, args.folder / "best.keras")
-    metrics = {"checkpoint": args.checkpoint} | measure(model, data, args.images)
+    continuous = run.model.continuous
+    metrics = {"checkpoint": args.checkpoint} | measure(
+        model, data, args.images, "sign" if continuous else None
+    )
+    if args.ablation_images and continuous:
+        metrics["binarized_accuracy"] = binarized_accuracy(model, data, args.ablation_images)
     write_json(args.folder / "metrics.json", metrics)
-    if args.ablation_images and not run.model.continuous:
+    if args.ablation_images and not continuous:
         runs.write_csv(
             args.folder / "unbinarized.csv", ABLATION_COLUMNS, unbinarize(model, data, args.ablation_images)
         )
@@ -86,11 +92,11 @@ def copy_record(source, target):
     write_json(target / "config.json", config)
 
 
-def measure(model, data, images):
+def measure(model, data, images, quantizer):
     """What analyze.py writes, and the principal components of the first layer's input, as a dict."""
     from bnn import components, report
 
-    layers = report.analyze(model, data.test.images[:images])
+    layers = report.analyze(model, data.test.images[:images], quantizer=quantizer)
     shares, _ = components.principal_components(layers[0].patches)
     return {
         "test_accuracy": report.accuracy(model, data.test), "data_set": data.name, "data_digest": data.digest,
@@ -108,6 +114,16 @@ def unbinarize(model, data, images):
 
     bar = functools.partial(tqdm, unit="network", leave=False, disable=None)
     return ablation.accuracies(model, data.train.images[:images], data.test[:images], bar)
+
+
+def binarized_accuracy(model, data, images):
+    """The test accuracy of a continuous network whose kernels become their signs, batch norm measured anew."""
+    from bnn import ablation, report
+    from bnn.refit import refit_batch_norm
+
+    copy = ablation.binarized(model)
+    refit_batch_norm(copy, data.train.images[:images])
+    return report.accuracy(copy, data.test)
 
 
 def card(run, data, metrics, folder):

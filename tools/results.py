@@ -142,9 +142,10 @@ def angles(folder):
 def geometry(folder):
     """What a network shows that the paper has no values for, a row a layer."""
     return _statistics(folder, {
-        "angle": ("angle_mean_deg", 2), "Gaussian": ("angle_theory_deg", 2), "r": ("r_weights", 3),
-        "permuted": ("r_permuted", 3), "activations": ("r_activations", 3), "predicted": ("r_predicted", 3),
-        "flips": ("sign_flips", 3), "σ of the weights": ("latent_std", 3), "zeros": ("zeros", 3),
+        "angle": ("angle_mean_deg", 2), "spread": ("angle_std_deg", 2), "Gaussian": ("angle_theory_deg", 2),
+        "r": ("r_weights", 3), "permuted": ("r_permuted", 3), "activations": ("r_activations", 3),
+        "predicted": ("r_predicted", 3), "flips": ("sign_flips", 3),
+        "σ of the weights": ("latent_std", 3), "zeros": ("zeros", 3),
     })  # fmt: skip
 
 
