@@ -61,8 +61,8 @@ def binarized(model):
     """
 
     def changed(_, config):
-        found = config.get("kernel_quantizer", False)  # None in a layer whose kernel is continuous
-        return config | ({"kernel_quantizer": Sign()} if found is None else {})
+        continuous = "kernel_quantizer" in config and config["kernel_quantizer"] is None
+        return config | ({"kernel_quantizer": Sign()} if continuous else {})
 
     return _copied(model, changed)
 

@@ -63,17 +63,14 @@ def main():
     model = run.load_model(args.checkpoint)
     if args.network:
         export.save_compact(model, args.folder / "best.keras")
-    continuous = run.model.continuous
-    metrics = {"checkpoint": args.checkpoint} | measure(
-        model, data, args.images, "sign" if continuous else None
-    )
-    if args.ablation_images and continuous:
+    metrics = {"checkpoint": args.checkpoint}
+    metrics |= measure(model, data, args.images, "sign" if run.model.continuous else None)
+    if args.ablation_images and run.model.continuous:
         metrics["binarized_accuracy"] = binarized_accuracy(model, data, args.ablation_images)
+    elif args.ablation_images:
+        rows = unbinarize(model, data, args.ablation_images)
+        runs.write_csv(args.folder / "unbinarized.csv", ABLATION_COLUMNS, rows)
     write_json(args.folder / "metrics.json", metrics)
-    if args.ablation_images and not continuous:
-        runs.write_csv(
-            args.folder / "unbinarized.csv", ABLATION_COLUMNS, unbinarize(model, data, args.ablation_images)
-        )
     if args.network:
         (args.folder / "README.md").write_text(card(run, data, metrics, args.folder))
     print(f"wrote {args.folder}: test accuracy {metrics['test_accuracy']:.4f} on {data.label}")
