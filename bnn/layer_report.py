@@ -144,6 +144,11 @@ class LayerReport:
         quantized, latent = (rows @ kernel.transpose(1, 0, 2) for kernel in self.product.kernels)
         return CorrelationStatistics().update(quantized, latent).r
 
+    def predicted_r_permuted(self):
+        """The same for inputs permuted across images too: from mean and mean square of the patches' entries alone."""
+        patches = self.patches.astype(np.float64)
+        return geometry.predicted_correlation_permuted(*self.kernels, np.mean(patches**2), patches.mean())
+
     def input_dimension(self):
         """The participation ratio of the sampled patches' covariance, in 1 ... d; the mean over groups that vary.
 

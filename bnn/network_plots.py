@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, PercentFormatter
 from scipy.stats import gaussian_kde
 
-from bnn import components, geometry, plots
+from bnn import components, plots
 from bnn.plots import BLACK, BLUE, GREY, ORANGE
 
 KERNELS = 32  # shown of a first layer
@@ -206,11 +206,10 @@ def predicted_correlations(layers):
     ax.axline((1, 1), slope=1, color=GREY, linewidth=1, zorder=0)
     low = 1.0
     for layer, colour in zip(layers, plots.sequence(len(layers)), strict=True):
-        patches = layer.patches.astype(np.float64)
-        permuted = geometry.predicted_correlation_permuted(
-            *layer.kernels, np.mean(patches**2), patches.mean()
+        pairs = (
+            (layer.predicted_r(), layer.weights.r),
+            (layer.predicted_r_permuted(), layer.permuted.r),
         )
-        pairs = (layer.predicted_r(), layer.weights.r), (permuted, layer.permuted.r)
         ax.plot(*pairs[0], "o", color=colour, markersize=9, label=layer.name)
         ax.plot(*pairs[1], "s", color=colour, markersize=8, markerfacecolor="white", markeredgewidth=2)
         low = np.nanmin([low, *np.ravel(pairs)])

@@ -14,19 +14,15 @@ from experiments import runner
 
 def measure(experiment):
     """Find or train the network, and measure: (rows, figure)."""
-    from bnn import geometry
+    from bnn.layer_report import mean_and_std
 
     model, rows = experiment.binary_network(), []
     layers = experiment.layers(model, score_images=0)
     across = permuted_across(model, experiment.data.test.images[: experiment.analysed])
     for layer in layers:
-        patches = layer.patches.astype(np.float64)
-        predicted = geometry.predicted_correlation_permuted(
-            *layer.kernels, np.mean(patches**2), patches.mean()
-        )
         rows.append({
             "layer": layer.name, "within_images": float(layer.permuted.r), "across_images": across[layer.name],
-            "predicted": predicted, "cosine": float(np.cos(np.deg2rad(layer.statistics()["angle_mean_deg"]))),
+            "predicted": layer.predicted_r_permuted(), "cosine": float(np.cos(mean_and_std(layer.angles)[0])),
         })  # fmt: skip
     return rows, draw(rows)
 
