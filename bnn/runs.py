@@ -27,6 +27,7 @@ import numpy as np
 
 from bnn import atomic, lock
 from bnn.config import ConfigError, ModelConfig, TrainConfig, expect, from_json, to_json
+from bnn.datasets.catalog import ENTRIES
 
 LOG_COLUMNS = (
     "epoch", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "flip_ratio", "seconds",
@@ -125,7 +126,7 @@ class Run:
 
     def expect_data(self, data_set):
         """Raise `RunError` unless a DataSet is the one of this training, and fits the network."""
-        if data_set.digest != self.data["digest"]:
+        if not data_set.is_known_as(self.data["digest"]):
             raise RunError(
                 f"{self.folder}: expected data of SHA-256 {self.data['digest']}, received {data_set.digest}"
             )
@@ -133,9 +134,12 @@ class Run:
 
     def origin(self, data_set):
         """In words, which data the network was trained on, and whether a DataSet that it meets now is the same."""
-        if data_set.digest == self.data["digest"]:
+        digest = self.data["digest"]
+        if data_set.is_known_as(digest):
             return f"trained on {data_set.label}"
-        return f"trained on {data_set.name} of SHA-256 {self.data['digest']}, not on this {data_set.label}"
+        what = ENTRIES[data_set.name].variants.get(digest) if data_set.name in ENTRIES else None
+        known = f"{data_set.name} ({what})" if what else data_set.name
+        return f"trained on {known} of SHA-256 {digest}, not on this {data_set.label}"
 
     def expect_fit(self, data_set):
         """Raise `RunError` unless the network takes a DataSet's images and has its classes."""

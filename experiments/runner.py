@@ -11,6 +11,7 @@ from tqdm import tqdm
 import train
 from bnn import backend, datasets, runs
 from bnn.config import settings_for
+from bnn.datasets.catalog import CIFAR_10
 from bnn.runs import RunError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -119,7 +120,7 @@ def begin(name, description, epochs, argv=None, one_network=False):
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    here = "cifar-10" if (datasets.DATA_FOLDER / "cifar-10-batches-py").is_dir() else "mnist-5k"
+    here = "cifar-10" if (datasets.DATA_FOLDER / CIFAR_10.folder).is_dir() else "mnist-5k"
     flag = parser.add_argument
     flag("--data_set", choices=DATA_SETS, default=here, help="default: cifar-10 if downloaded, else mnist-5k")
     flag("--epochs", type=int, default=epochs, metavar="N", help="of each training (default: %(default)s)")

@@ -4,7 +4,6 @@ A few hundred cases run always, thousands with `-m slow`; both draw the same one
 """
 
 import functools
-import json
 import math
 import shutil
 
@@ -13,9 +12,10 @@ import numpy as np
 import pytest
 from corruption import corrupted, within
 from support import small_data, start
-from test_download import CONTENTS, GZIPPED, download, gzip_set, sha256
+from toy_data_sets import VARIANT_MEMBERS, tar_toy
 
 from bnn import datasets, geometry_log, runs, training
+from bnn.datasets.storing import install, staging, verify
 from bnn.journal import Interrupted, Journal
 from tools import notebooks
 
@@ -226,32 +226,30 @@ def test_what_another_network_gathered_in_its_epoch_is_refused(run, tmp_path, da
 
 @pytest.fixture
 def downloaded(tmp_path):
-    """A small data set as the downloader leaves it: (its description, its folder)."""
-    data_set = gzip_set()
-    folder = tmp_path / data_set.folder
-    folder.mkdir()
-    record = {"data_set": data_set.name, "source_sha256": data_set.sha256, "official": True,
-              "files": {name: sha256(content) for name, content in GZIPPED.items()}}  # fmt: skip
-    for name, content in GZIPPED.items():
-        (folder / name).write_bytes(content)
-    (folder / download.DIGESTS).write_text(json.dumps(record))
-    return data_set, folder
+    """A variant of a small data set, which needs its record, as the downloader leaves it: its folder."""
+    folder = tmp_path / "toy"
+    with staging(folder) as stage:
+        for name, content in VARIANT_MEMBERS.items():
+            (stage / name).write_bytes(content)
+        install(tar_toy(), stage, folder, "somewhere", "ab" * 32)
+    return folder
 
 
 @campaign(150, 10_000)
-@pytest.mark.parametrize("name", [*CONTENTS, download.DIGESTS])
+@pytest.mark.parametrize("name", [*VARIANT_MEMBERS, "digests.json"])
 def test_downloaded_files(downloaded, name, cases):
-    data_set, folder = downloaded
-    record = json.loads((folder / download.DIGESTS).read_text())
-    read = functools.partial(download.verify, data_set, folder)
-    fuzz(folder / name, cases, read, lambda received: received == record, download.DamagedError, "expected")
-
-    def same(received):
-        return received[1] == GZIPPED
-
-    said = name if name in CONTENTS else str(folder)
-    read = functools.partial(datasets._verified, folder, "MNIST")
-    fuzz(folder / name, cases, read, same, datasets.DataError, said)
+    entry = tar_toy()
+    stored = verify(entry, downloaded)
+    read = functools.partial(verify, entry, downloaded)
+    said = name if name in VARIANT_MEMBERS else str(downloaded)
+    fuzz(
+        downloaded / name,
+        cases,
+        read,
+        lambda received: received.digest == stored.digest,
+        datasets.DataError,
+        said,
+    )
 
 
 # notebooks

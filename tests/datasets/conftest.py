@@ -1,0 +1,15 @@
+"""Fixtures of these tests; most live in the modules that they belong to."""
+
+import pytest
+import toy_data_sets
+from misbehaving_server import deaf, server, servers  # noqa: F401
+from stand_in_npm import no_npm, npm  # noqa: F401
+
+from bnn.datasets import convert
+
+
+@pytest.fixture
+def small_batches(monkeypatch):
+    """Batches of few images with few pixels."""
+    monkeypatch.setattr(convert, "ROWS", toy_data_sets.ROWS)
+    monkeypatch.setattr(convert, "PIXELS", toy_data_sets.PIXELS)

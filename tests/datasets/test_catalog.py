@@ -1,0 +1,53 @@
+"""The table of data sets: what it says about the official files, and where it looks for them."""
+
+import hashlib
+import subprocess
+
+import pytest
+
+from bnn.datasets.catalog import CIFAR_10, ENTRIES, MNIST, SOURCE_KINDS, Mirror, Package, listing_digest
+
+every_entry = pytest.mark.parametrize("entry", ENTRIES.values(), ids=ENTRIES)
+
+
+def test_a_listing_is_what_sha256sum_prints(tmp_path):
+    for name in ("b", "a"):
+        (tmp_path / name).write_text(name)
+    printed = subprocess.run(["sha256sum", "a", "b"], cwd=tmp_path, capture_output=True, check=True).stdout
+    digests = {name: hashlib.sha256(name.encode()).hexdigest() for name in ("b", "a")}
+    assert listing_digest(digests) == hashlib.sha256(printed).hexdigest()
+
+
+def test_mnist_keeps_the_digest_that_runs_know():
+    assert MNIST.digest == "474311efcf1fd213e64768801dc6195673bffb8385179d6c55cd8748b9e2e8ca"
+
+
+def test_runs_may_know_cifar_10_by_its_archive():
+    assert CIFAR_10.former_digests == {"6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce"}
+    assert CIFAR_10.digest not in CIFAR_10.former_digests | CIFAR_10.variants.keys()
+
+
+def test_sizes_are_those_of_the_images():
+    height, width, channels = CIFAR_10.image_shape
+    assert {content.size for content in CIFAR_10.files.values()} == {10_000 * (1 + height * width * channels)}
+    assert sum(content.size for content in MNIST.files.values()) == 70_000 * (28 * 28 + 1) + 2 * (16 + 8)
+
+
+@every_entry
+def test_entries_are_complete(entry):
+    assert len(entry.class_names) == len(set(entry.class_names)) == 10
+    assert set(entry.test_files) < entry.files.keys()
+    digests = [content.sha256 for content in entry.files.values()]
+    assert len(set(digests)) == len(digests) and all(len(bytes.fromhex(digest)) == 32 for digest in digests)
+
+
+@every_entry
+def test_sources_are_mirrors_over_https_and_a_package_of_one_version(entry):
+    assert {source.kind for source in entry.sources} == set(SOURCE_KINDS)
+    for source in entry.sources:
+        if isinstance(source, Mirror):
+            assert source.url.startswith("https://") and source.url.endswith("/")
+        else:
+            assert isinstance(source, Package) and source.spec.count("@") == 1
+            assert source.spec.rsplit("@")[-1].replace(".", "").isdigit()
+            assert str(source) == f"npm package {source.spec}"

