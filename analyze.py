@@ -68,7 +68,7 @@ def analyse_run(args):
     data_set, log = datasets.load(run.training.data_set), run.log()
     images = data_set.test.images[: _count(args.images, len(data_set.test))]
     backend.load()
-    from bnn import report
+    from bnn.analysis import report
 
     model = run.load_model("best")
     run.expect_fit(data_set)
@@ -92,10 +92,10 @@ def analyse_model(args):
     if args.images is None:
         raise ConfigError(f"{args.network}: expected --images FILE with what the model takes, received none")
     backend.load()
-    from bnn import model_files
+    from bnn.models import loading
 
-    model = model_files.load_model(args.network)
-    images = model_files.load_images(args.images, model)
+    model = loading.load_model(args.network)
+    images = loading.load_images(args.images, model)
     folder = args.network.with_name(f"{args.network.stem}-geometry")
     return _measure(args, model, images, folder, {"model": str(args.network)}, None)
 
@@ -104,7 +104,9 @@ def _measure(args, model, images, folder, about, log):
     """Print the table, and write metrics.json and the figures."""
     from tqdm import tqdm
 
-    from bnn import figures, report, runs
+    from bnn.analysis import report
+    from bnn.files import records
+    from bnn.plots import overview
 
     n = report.check_images(model, images)
     batches = -(-n // args.batch_size)
@@ -124,8 +126,8 @@ def _measure(args, model, images, folder, about, log):
     output = args.output or folder
     output.mkdir(parents=True, exist_ok=True)
     chosen = {"quantizer": args.quantizer, "activations": args.activations, "unanalysed": layers.unanalysed}
-    runs.write_json(output / "metrics.json", about | chosen | {"images": n, "layers": rows})
-    drawn = figures.save_all(layers, log, output)
+    records.write_json(output / "metrics.json", about | chosen | {"images": n, "layers": rows})
+    drawn = overview.save_all(layers, log, output)
     print(f"wrote {output / 'metrics.json'} and {len(drawn)} figures (PNG and PDF): {', '.join(drawn)}")
     return 0
 

@@ -9,9 +9,10 @@ import dataclasses
 import sys
 from pathlib import Path
 
-from bnn import backend, lock
+from bnn import backend
 from bnn.config import SETTINGS, ConfigError, add_flags, settings_for
 from bnn.console import run_program
+from bnn.files import lock
 
 
 def parse(argv=None):
@@ -66,7 +67,8 @@ def main(argv=None):
     if options.tensorboard:
         backend.expect_tensorflow("--tensorboard")
     run, data_set, model = resume(options.resume, given) if options.resume else start(given, options)
-    from bnn import journal, runs, training
+    from bnn import runs, training
+    from bnn.training import journal
 
     print(f"{run.folder}: {run.model.kind} network, {model.count_params():,} parameters, on {data_set.label}, "
           f"{len(data_set.train):,} training images, {run.training.precision}")  # fmt: skip
@@ -92,8 +94,7 @@ def print_summary(given, folder):
 
     model_config = runs.open_run(folder).model if folder else settings_for(given)[0]
     backend.load()
-    from bnn.models import build_model
-    from bnn.summary import summary
+    from bnn.models import build_model, summary
 
     print(summary(build_model(model_config)))
 

@@ -27,8 +27,7 @@ def network_and_images(n):
     import numpy as np
 
     from bnn.config import ModelConfig
-    from bnn.models import build_model
-    from bnn.refit import refit_batch_norm
+    from bnn.models import build_model, refit_batch_norm
 
     images = np.random.default_rng(0).integers(256, size=(n, 32, 32, 3), dtype=np.uint8)
     model = build_model(ModelConfig())
@@ -38,7 +37,7 @@ def network_and_images(n):
 
 def ours(model, images):
     """What analyze.py computes."""
-    from bnn import report
+    from bnn.analysis import report
 
     for layer in report.analyze(model, images, batch_size=BATCH, score_images=0):
         layer.statistics()

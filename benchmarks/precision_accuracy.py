@@ -26,7 +26,8 @@ PRECISIONS = ("float32", "bfloat16")
 def measure(data_set, precision, seed):
     """Train one network and print its test accuracy."""
     sys.path.insert(0, str(ROOT))
-    from bnn import backend, datasets, report, runs, training
+    from bnn import backend, datasets, runs, training
+    from bnn.analysis import report
     from bnn.config import settings_for
     from bnn.models import build_model
 

@@ -46,7 +46,8 @@ def measure(way, precision, batch, steps):
     from bnn.config import ModelConfig, TrainConfig
     from bnn.datasets import Split
     from bnn.models import build_model
-    from bnn.training import Batches, compile_model, jax_epoch
+    from bnn.training import Batches, compile_model
+    from bnn.training.loop import jax_epoch
 
     model = build_model(ModelConfig(), precision)
     compile_model(model, TrainConfig())

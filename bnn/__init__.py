@@ -1,1 +1,23 @@
-"""Binary and ternary networks, and the geometry that explains them; the README shows the layout."""
+"""Binary and ternary networks, and the geometry that explains them; the README shows the layout.
+
+Packages and modules are attributes, each loaded when it is first touched: `bnn.geometry.angle` loads no Keras.
+"""
+
+from bnn.faces import face
+
+__getattr__, __dir__, __all__ = face(
+    __name__,
+    "analysis",
+    "backend",
+    "commands",
+    "config",
+    "datasets",
+    "files",
+    "geometry",
+    "layers",
+    "models",
+    "paper",
+    "plots",
+    "runs",
+    "training",
+)

@@ -15,8 +15,8 @@ BATCH = 100
 
 def measure(experiment):
     """Train, replace and compare: (rows, figure)."""
-    from bnn import ablation
-    from bnn.refit import refit_batch_norm
+    from bnn.analysis import ablation
+    from bnn.models import refit_batch_norm
 
     model, data = experiment.binary_network(), experiment.data
     names, _ = ablation.quantized_layers(model)
@@ -42,8 +42,8 @@ def compare(model, other, images):
     """How far two networks agree after each batch norm, a list of dicts with "layer", "r" and "sign_flips"."""
     import keras
 
+    from bnn.geometry import CorrelationStatistics
     from bnn.layers import BatchNorm
-    from bnn.streaming import CorrelationStatistics
 
     norms = [layer.name for layer in model.layers if isinstance(layer, BatchNorm)]
     taps = [

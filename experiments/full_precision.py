@@ -13,8 +13,8 @@ REFIT_IMAGES = 2000
 
 def measure(experiment):
     """Train both, and measure: (rows, figure)."""
-    from bnn import ablation
-    from bnn.refit import refit_batch_norm
+    from bnn.analysis import ablation
+    from bnn.models import refit_batch_norm
 
     data, rows = experiment.data, []
     for network, changes in {"binary": {}, "continuous": {"continuous": True}}.items():

@@ -65,7 +65,7 @@ def with_weights_cut(patches, quantized, latent):
 
 def correlation(x, y):
     """The correlation of a layer's dot products with one and the other kernel."""
-    from bnn.streaming import CorrelationStatistics
+    from bnn.geometry import CorrelationStatistics
 
     return float(CorrelationStatistics().update(x, y).r)
 

@@ -14,7 +14,7 @@ from experiments import runner
 
 def measure(experiment):
     """Find or train the network, and measure: (rows, figure)."""
-    from bnn.layer_report import mean_and_std
+    from bnn.analysis.layer_geometry import mean_and_std
 
     model, rows = experiment.binary_network(), []
     layers = experiment.layers(model, score_images=0)
@@ -29,10 +29,10 @@ def measure(experiment):
 
 def permuted_across(model, images):
     """A dict from layer to r with its inputs permuted across all places and images of a batch of 50."""
-    from bnn import capture, products
-    from bnn.streaming import CorrelationStatistics
+    from bnn.analysis import capture, kernel_products
+    from bnn.geometry import CorrelationStatistics
 
-    found, rng = products.find(model), np.random.default_rng(0)
+    found, rng = kernel_products.find(model), np.random.default_rng(0)
     statistics = {product.name: CorrelationStatistics() for product in found}
     for _, batch in capture.stream(model, found, images):
         for product, calls in zip(found, batch, strict=True):

@@ -12,6 +12,7 @@ import train
 from bnn import backend, datasets, runs
 from bnn.config import settings_for
 from bnn.datasets.catalog import CIFAR_10
+from bnn.files import records
 from bnn.runs import RunError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -88,7 +89,7 @@ class Experiment:
 
     def layers(self, model, **options):
         """The LayerReports of a network over the first test images; options are `report.analyze`'s."""
-        from bnn import report
+        from bnn.analysis import report
 
         bar = functools.partial(tqdm, desc="measuring", unit="batch", leave=False, disable=None)
         return report.analyze(model, self.data.test.images[: self.analysed], progress=bar, **options)
@@ -97,7 +98,7 @@ class Experiment:
         """Write the table, rows with the same keys, and the figure, and say where."""
         self.results.mkdir(parents=True, exist_ok=True)
         table, picture = (self.results / f"{self.name}.{suffix}" for suffix in ("csv", "png"))
-        runs.write_csv(table, list(rows[0]), [{k: rounded(v) for k, v in row.items()} for row in rows])
+        records.write_csv(table, list(rows[0]), [{k: rounded(v) for k, v in row.items()} for row in rows])
         figure.savefig(picture)
         print(f"wrote {table} and {picture}")
 
@@ -174,7 +175,7 @@ def perform(experiment, measure):
     from bnn import plots
 
     try:
-        with plots.style():
+        with plots.in_style():
             experiment.write(*measure(experiment))
     except (Interrupted, KeyboardInterrupt):
         print("interrupted; the same command goes on")
@@ -184,7 +185,7 @@ def perform(experiment, measure):
 
 def scores(model, images, batch_size=200):
     """What a network that is used once or twice says to images, (n, classes) array."""
-    from bnn import ablation
+    from bnn.analysis import ablation
 
     bar = functools.partial(tqdm, desc="testing", unit="batch", leave=False, disable=None)
     return ablation.scores(model, images, batch_size, bar)

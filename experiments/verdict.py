@@ -87,7 +87,7 @@ def trained(experiment, name, seed):
 
 def binarized(experiment, model):
     """Each layer's statistics with what binarizing it costs, a list of dicts."""
-    from bnn.refit import refit_batch_norm
+    from bnn.models import refit_batch_norm
 
     data, rows = experiment.data, []
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import network_guard  # noqa: F401, first of all: what follows is guarded too
 import pytest
 from hypothesis import settings
-from support import TINY, call
 
 from bnn import backend
+from tests.support import TINY, call
 
 GUARD = str(Path(__file__).parent / "guard")
 for name in [name for name in os.environ if name.lower().endswith("_proxy")]:

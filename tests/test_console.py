@@ -4,7 +4,8 @@ import subprocess
 import sys
 
 import pytest
-from support import ROOT
+
+from tests.support import ROOT
 
 PROGRAM = """
 import signal

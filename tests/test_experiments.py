@@ -10,12 +10,12 @@ import sys
 import keras
 import numpy as np
 import pytest
-from support import ROOT
 
-from bnn import ablation, datasets, runs
-from bnn.journal import Journal
-from bnn.refit import refit_batch_norm
+from bnn import datasets, runs
+from bnn.analysis import ablation
+from bnn.models import refit_batch_norm
 from bnn.runs import RunError
+from bnn.training import Journal
 from experiments import (
     accumulation,
     first_layer,
@@ -27,6 +27,7 @@ from experiments import (
     permutation,
     runner,
 )
+from tests.support import ROOT
 
 NAMES = sorted(
     path.stem for path in (ROOT / "experiments").glob("*.py") if path.stem not in ("__init__", "runner")

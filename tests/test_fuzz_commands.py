@@ -7,12 +7,12 @@ import sys
 
 import numpy as np
 import pytest
-from corruption import within
-from support import ROOT, TINY, assert_refused, call
-from test_download import download
 
 from bnn import config
 from bnn.console import run_program
+from tests.commands.test_download import download
+from tests.corruption import within
+from tests.support import ROOT, TINY, assert_refused, call
 
 NUMBERS = [
     "0",

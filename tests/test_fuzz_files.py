@@ -10,13 +10,14 @@ import shutil
 import nbformat
 import numpy as np
 import pytest
-from corruption import corrupted, within
-from support import small_data, start
-from toy_data_sets import VARIANT_MEMBERS, tar_toy
 
-from bnn import datasets, geometry_log, runs, training
+from bnn import datasets, runs, training
+from bnn.analysis import geometry_log
 from bnn.datasets.storing import install, staging, verify
-from bnn.journal import Interrupted, Journal
+from bnn.training import Interrupted, Journal
+from tests.corruption import corrupted, within
+from tests.support import small_data, start
+from tests.toy_data_sets import VARIANT_MEMBERS, tar_toy
 from tools import notebooks
 
 STEPS = 10

@@ -6,9 +6,11 @@ import re
 import nbformat
 import numpy as np
 import pytest
-from support import ROOT, call, code, images, small_data, start
 
-from bnn import notebook, paper, runs
+from bnn import paper
+from bnn.analysis import notebook
+from bnn.runs import directory
+from tests.support import ROOT, call, code, images, small_data, start
 from tools import notebooks
 
 PATHS = [ROOT / "gen_plots.ipynb", ROOT / "hd_figures.ipynb"]
@@ -109,7 +111,7 @@ def several(tmp_path):
     }
     for name, (kind, accuracy) in made.items():
         model, run = start(tmp_path / name, data, kind)
-        row = dict.fromkeys(runs.LOG_COLUMNS, 0.5) | {"epoch": 1, "val_accuracy": accuracy}
+        row = dict.fromkeys(directory.LOG_COLUMNS, 0.5) | {"epoch": 1, "val_accuracy": accuracy}
         run.write_log([row])
         run.save_model(model, "best")
     (tmp_path / "damaged" / "config.json").write_text("{")

@@ -5,7 +5,8 @@ import ast
 import nbformat
 import pytest
 from nbclient import NotebookClient
-from support import ROOT, code, images
+
+from tests.support import ROOT, code, images
 
 PATH = ROOT / "hd_figures.ipynb"
 # TensorFlow's own imports use what Python deprecates; everything else is an error.

@@ -12,11 +12,11 @@ import h5py
 import keras
 import numpy as np
 import pytest
-from support import assert_refused, call, small_data, start
 
 from bnn import config, datasets, runs
-from bnn.journal import Journal
 from bnn.models import build_model
+from bnn.training import Journal
+from tests.support import assert_refused, call, small_data, start
 
 
 @pytest.fixture(scope="module")

@@ -12,9 +12,10 @@ import zipfile
 
 import numpy as np
 import pytest
-from support import TINY, begin, call, same_but_for_seconds, wait_for_line
 
 from bnn import runs
+from bnn.runs import directory
+from tests.support import TINY, begin, call, same_but_for_seconds, wait_for_line
 
 TERNARY = (
     *TINY, "--levels", 3, "--threshold", 0.1, "--first_layer", "rotated", "--clip", 0.5,
@@ -66,7 +67,7 @@ def assert_whole(folder):
     log = folder / "log.csv"
     if log.exists():
         header, *rows = csv.reader(log.read_text().splitlines())
-        assert tuple(header) == runs.LOG_COLUMNS
+        assert tuple(header) == directory.LOG_COLUMNS
         assert [row[0] for row in rows] == [str(i + 1) for i in range(len(rows))]
         assert all(len(row) == len(header) for row in rows) and log.read_text().endswith("\n")
     for path in (*folder.glob("[a-z]*.keras"), *folder.glob("[a-z]*.npz")):

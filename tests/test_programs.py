@@ -9,7 +9,8 @@ import subprocess
 import sys
 
 import pytest
-from support import ROOT, TINY, assert_refused, call
+
+from tests.support import ROOT, TINY, assert_refused, call
 
 
 @pytest.fixture(scope="session")

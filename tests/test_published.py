@@ -7,8 +7,10 @@ import shutil
 import numpy as np
 import pytest
 
-from bnn import datasets, report, runs
-from bnn.refit import refit_batch_norm
+from bnn import datasets, runs
+from bnn.analysis import report
+from bnn.files import records
+from bnn.models import refit_batch_norm
 from tests.support import ROOT, assert_refused, call
 
 SMALL = ("--data_set", "mnist-5k", "--conv", "8", "--max_pool", "1", "--fc", "16", "--debug", "--seed")
@@ -102,7 +104,7 @@ def test_seeds_are_shown_by_mean_and_deviation(published, tmp_path):
         metrics = json.loads((folder / "metrics.json").read_text())
         for row in metrics["layers"]:
             row["angle_mean_deg"] = 10 * accuracy
-        runs.write_json(folder / "metrics.json", metrics)
+        records.write_json(folder / "metrics.json", metrics)
     (tmp_path / "README.md").write_text("<!-- table: angles group -->\n<!-- end -->\n")
     assert call("tools/results.py", "write", "--folder", tmp_path).returncode == 0
     assert "| conv_1 | 9 | 7.00 ± 2.00 |" in (tmp_path / "README.md").read_text()

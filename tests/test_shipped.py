@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bnn import datasets, report, runs
+from bnn import datasets, runs
+from bnn.analysis import report
 from tests.support import ROOT, call
 
 SHARED = ROOT.parent / "shared" / "data"

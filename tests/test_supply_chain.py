@@ -5,7 +5,8 @@ import shutil
 import subprocess
 
 from packaging.requirements import Requirement
-from support import ROOT
+
+from tests.support import ROOT
 
 COMMENT = re.compile(r"\s#.*|^#.*", re.MULTILINE)
 

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from bnn import report
+from bnn.analysis import report
 from experiments import verdict
 
 

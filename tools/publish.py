@@ -17,7 +17,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from bnn import backend
 from bnn.console import run_program
-from bnn.runs import write_json
+from bnn.files import write_json
 
 RECORD = ("config.json", "log.csv", "geometry.csv")
 ABLATION_COLUMNS = ("what", "layer", "stale", "refitted")
@@ -51,25 +51,26 @@ def main():
     """Publish as the command line says."""
     args = parse()
     from bnn import datasets, runs
+    from bnn.files import records
 
     run = runs.open_run(args.run)
     data = datasets.load(run.training.data_set)
     run.expect_data(data)
     backend.load()
-    from bnn import export
+    from bnn.models import compact
 
     args.folder.mkdir(parents=True, exist_ok=True)
     copy_record(run.folder, args.folder)
     model = run.load_model(args.checkpoint)
     if args.network:
-        export.save_compact(model, args.folder / "best.keras")
+        compact.save_compact(model, args.folder / "best.keras")
     metrics = {"checkpoint": args.checkpoint}
     metrics |= measure(model, data, args.images, "sign" if run.model.continuous else None)
     if args.ablation_images and run.model.continuous:
         metrics["binarized_accuracy"] = binarized_accuracy(model, data, args.ablation_images)
     elif args.ablation_images:
         rows = unbinarize(model, data, args.ablation_images)
-        runs.write_csv(args.folder / "unbinarized.csv", ABLATION_COLUMNS, rows)
+        records.write_csv(args.folder / "unbinarized.csv", ABLATION_COLUMNS, rows)
     write_json(args.folder / "metrics.json", metrics)
     if args.network:
         (args.folder / "README.md").write_text(card(run, data, metrics, args.folder))
@@ -91,7 +92,8 @@ def copy_record(source, target):
 
 def measure(model, data, images, quantizer):
     """What analyze.py writes, and the principal components of the first layer's input, as a dict."""
-    from bnn import components, report
+    from bnn.analysis import report
+    from bnn.geometry import components
 
     layers = report.analyze(model, data.test.images[:images], quantizer=quantizer)
     shares, _ = components.principal_components(layers[0].patches)
@@ -107,7 +109,7 @@ def unbinarize(model, data, images):
     """`ablation.accuracies` with a progress bar."""
     from tqdm import tqdm
 
-    from bnn import ablation
+    from bnn.analysis import ablation
 
     bar = functools.partial(tqdm, unit="network", leave=False, disable=None)
     return ablation.accuracies(model, data.train.images[:images], data.test[:images], bar)
@@ -115,8 +117,8 @@ def unbinarize(model, data, images):
 
 def binarized_accuracy(model, data, images):
     """The test accuracy of a continuous network whose kernels become their signs, batch norm measured anew."""
-    from bnn import ablation, report
-    from bnn.refit import refit_batch_norm
+    from bnn.analysis import ablation, report
+    from bnn.models import refit_batch_norm
 
     copy = ablation.binarized(model)
     refit_batch_norm(copy, data.train.images[:images])

@@ -9,8 +9,8 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from bnn import atomic
 from bnn.datasets.catalog import listing_digest
+from bnn.files import atomic
 
 RECORD = "digests.json"
 

@@ -14,9 +14,11 @@ import time
 
 import numpy as np
 import pytest
-from misbehaving_server import silent, stall
-from support import ROOT
-from toy_data_sets import (
+
+from bnn.datasets.catalog import CIFAR_10, MNIST
+from tests.misbehaving_server import silent, stall
+from tests.support import ROOT
+from tests.toy_data_sets import (
     MEMBERS,
     PACKED,
     TAR,
@@ -27,8 +29,6 @@ from toy_data_sets import (
     sha256,
     tar_bytes,
 )
-
-from bnn.datasets.catalog import CIFAR_10, MNIST
 
 TESTS = ROOT / "tests"
 SCRIPT, TOY = ROOT / "data" / "download.py", TESTS / "toy_download.py"

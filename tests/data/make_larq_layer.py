@@ -1,4 +1,4 @@
-"""Make larq_layer.npz: a quantized layer of a network that Larq trained, for the tests of `bnn.report.from_arrays`.
+"""Make larq_layer.npz: a quantized layer of a network that Larq trained, for the tests of `bnn.analysis.from_arrays`.
 
     python make_larq_layer.py MNIST_5K.csv.gz
 

@@ -2,10 +2,10 @@
 
 import pytest
 import toy_data_sets
-from misbehaving_server import deaf, server, servers  # noqa: F401
-from stand_in_npm import no_npm, npm  # noqa: F401
 
 from bnn.datasets import convert
+from tests.misbehaving_server import deaf, server, servers  # noqa: F401
+from tests.stand_in_npm import no_npm, npm  # noqa: F401
 
 
 @pytest.fixture

@@ -14,11 +14,14 @@ import zlib
 
 import numpy as np
 import pytest
-from corruption import corrupted, within
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from toy_data_sets import (
+
+from bnn.datasets import convert
+from bnn.datasets.convert import ConversionError
+from tests.corruption import corrupted, within
+from tests.toy_data_sets import (
     ARCHIVE,
     BATCHES,
     GOOD_ENTRIES,
@@ -44,9 +47,6 @@ from toy_data_sets import (
     sheet_members,
     tar_bytes,
 )
-
-from bnn.datasets import convert
-from bnn.datasets.convert import ConversionError
 
 campaign = pytest.mark.parametrize("cases", [150, pytest.param(2000, marks=pytest.mark.slow)])
 

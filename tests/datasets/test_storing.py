@@ -8,10 +8,10 @@ import shutil
 from pathlib import Path
 
 import pytest
-from toy_data_sets import MEMBERS, VARIANT_MEMBERS, names_in, sha256, tar_toy
 
-from bnn import atomic
 from bnn.datasets.storing import DataError, DownloadError, install, stage_of, staging, sweep, verify
+from bnn.files import atomic
+from tests.toy_data_sets import MEMBERS, VARIANT_MEMBERS, names_in, sha256, tar_toy
 
 ENTRY, SOURCE = tar_toy(), "cd" * 32
 sets = pytest.mark.parametrize("kind", ["official", "variant"])

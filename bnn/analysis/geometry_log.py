@@ -1,0 +1,184 @@
+"""How a network's geometry evolves as it trains: a callback for any `fit`, and the geometry.csv of runs."""
+
+import csv
+import math
+from pathlib import Path
+
+import keras
+import numpy as np
+from keras import ops
+
+from bnn import geometry
+from bnn.analysis import capture, kernel_products
+from bnn.analysis.layer_geometry import mean_and_std
+from bnn.files import write_csv
+from bnn.geometry import CorrelationStatistics
+from bnn.models import traversal
+from bnn.runs import RunError
+
+COLUMNS = {
+    "epoch": int, "layer": str, "angle_mean_deg": float, "r_weights": float, "zeros": float, "flip_ratio": float,
+}  # fmt: skip
+LATER = {"zeros", "flip_ratio"}  # columns that earlier runs do not have
+
+
+def measure(model, images):
+    """The statistics that tell most, for a fraction of the time of `report.analyze`.
+
+    Args:
+        model: keras.Model.
+        images: (n, ...) array, or a list or dict of these, few enough to go through the network at once.
+
+    Returns:
+        list of dicts, one for each layer: "layer", and "angle_mean_deg", "r_weights" and "zeros" as `LayerReport`
+        has them.
+    """
+    if not model.built:
+        model(images)  # makes the weights
+    found = kernel_products.find(model)
+    count = len(keras.tree.flatten(images)[0])
+    ((_, values),) = capture.stream(model, found, images, count)
+    return [_statistics(product, calls or ()) for product, calls in zip(found, values, strict=True)]
+
+
+def _statistics(product, calls):
+    correlation = CorrelationStatistics()
+    for inputs, _ in calls:
+        correlation.update(*(product.multiply(inputs, kernel) for kernel in product.kernels))
+    mean, _ = mean_and_std(geometry.angle(*product.kernels, axis=0))
+    return {
+        "layer": product.name,
+        "angle_mean_deg": math.degrees(mean),
+        "r_weights": float(correlation.r),
+        "zeros": float(np.mean(product.kernels[0] == 0)),
+    }
+
+
+def quantized_kernels(model):
+    """The signs of every quantized kernel of a model, a dict from layer name to an int8 array of -1, 0 and 1."""
+    return {
+        # Cast before the copy to the host: a quarter of the bytes.
+        name: ops.convert_to_numpy(ops.cast(ops.sign(layer.kernel_quantizer(layer.kernel)), "int8"))
+        for name, layer in traversal.walk(model)
+        if getattr(layer, "kernel_quantizer", None) is not None
+    }
+
+
+def flips(before, after):
+    """How many weights of each layer differ between two results of `quantized_kernels`, a dict from name to int."""
+    return {name: np.count_nonzero(after[name] != kernel) for name, kernel in before.items()}
+
+
+class GeometryLogger(keras.callbacks.Callback):
+    """Logs the geometry of a network while it trains: `model.fit(..., callbacks=[GeometryLogger(x[:50], "g.csv")])`.
+
+    Writes a row for every layer that `report.analyze` takes, at the start and after every K epochs: the epochs done,
+    the layer, and, as in the table of the report, the mean angle in degrees, r and the fraction of zeros; and the
+    flip ratio, the fraction of the layer's quantized weights that changed in the last epoch, empty at the start and
+    for layers of real weights. The file is whole after every epoch.
+
+    A training from the first epoch starts the file anew. One that goes on, by `fit`'s `initial_epoch`, keeps the rows
+    up to there and drops later ones, of work that was thrown away.
+
+    Args:
+        images: (n, ...) array, or a list or dict of these: what the model takes. All go through it at once; 50 are
+            many, for the statistics are over positions and units too.
+        path: of the CSV file.
+        every: int, K.
+        tensorboard: folder for TensorBoard's events, with a chart for every layer and column; None: none.
+
+    Raises:
+        ValueError: every is no positive whole number.
+    """
+
+    def __init__(self, images, path, every=1, tensorboard=None):
+        super().__init__()
+        if not isinstance(every, int) or every < 1:
+            raise ValueError(f"every: expected a positive whole number, received {every!r}")
+        self.images, self.path, self.every = images, Path(path), every
+        self.writer, self.rows = _writer(tensorboard), None
+
+    def on_train_begin(self, logs=None):
+        """Read the file anew; a folder that goes away later is not made again."""
+        self.rows = None
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Log the network as it begins, and note its kernels."""
+        if self.rows is None and self.starts_anew(epoch):
+            self.rows = []
+            self._log(epoch, {})
+        elif self.rows is None:
+            self.rows = [row for row in read(self.path) if row["epoch"] <= epoch]
+        if (epoch + 1) % self.every == 0:
+            self.kernels = self.kernels_at_start()
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Log every K epochs."""
+        if (epoch + 1) % self.every == 0:
+            now = quantized_kernels(self.model)
+            changed = flips(self.kernels, now)
+            self._log(epoch + 1, {name: changed[name] / now[name].size for name in now})
+
+    def starts_anew(self, epoch):
+        """Whether nothing was trained before this epoch."""
+        return epoch == 0
+
+    def kernels_at_start(self):
+        """The quantized kernels with which the present epoch began."""
+        return quantized_kernels(self.model)
+
+    def _log(self, epoch, flip_ratios):
+        rows = [
+            {"epoch": epoch, **row, "flip_ratio": flip_ratios.get(row["layer"])}
+            for row in measure(self.model, self.images)
+        ]
+        self.rows += rows
+        write_csv(self.path, COLUMNS, self.rows)
+        if self.writer is not None:
+            self._write_events(rows)
+
+    def _write_events(self, rows):
+        for row in rows:
+            for name in ("angle_mean_deg", "r_weights", "zeros", "flip_ratio"):
+                if row[name] is not None:
+                    self.writer.add_scalar(f"{name}/{row['layer']}", row[name], step=row["epoch"])
+        self.writer.flush()
+
+
+def _writer(folder):
+    """A writer of TensorBoard's own, which needs no TensorFlow."""
+    if folder is None:
+        return None
+    from tensorboard.summary import Writer
+
+    return Writer(str(folder))
+
+
+def read(path):
+    """The rows that a training logged, a list of dicts of the `COLUMNS`; empty if there are none.
+
+    Args:
+        path: Path of the file, or of the run whose geometry.csv it is.
+
+    Returns:
+        list of dicts; None stands for what was not logged.
+
+    Raises:
+        RunError: the file holds something else.
+    """
+    path = Path(path)
+    path = path / "geometry.csv" if path.is_dir() else path
+    if not path.is_file():
+        return []
+    try:
+        with path.open(newline="") as file:
+            return [{name: _value(row, name) for name in COLUMNS} for row in csv.DictReader(file)]
+    except (ValueError, KeyError, TypeError, csv.Error) as error:
+        raise RunError(f"{path}: expected the columns {', '.join(COLUMNS)}, received {error!r}") from None
+
+
+def _value(row, name):
+    if name in LATER and not row.get(name):
+        return None
+    return COLUMNS[name](row[name])

@@ -1,0 +1,189 @@
+"""Which kernels a model multiplies its inputs by: found in its layers, or named with the reason why not."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+from keras import ops
+
+from bnn.analysis.linear_maps import Convolution, Dense
+from bnn.geometry import QuantizerError, ScalarQuantizer
+from bnn.geometry.named_quantizers import SIGN, ternary
+from bnn.layers import QuantConv2D, QuantDense, Rotation
+from bnn.models.traversal import CONVOLUTIONS, DEPTHWISE, SEPARABLE, walk
+
+KERAS = (keras.layers.Dense, *CONVOLUTIONS, *DEPTHWISE, *SEPARABLE)
+OTHERS = {
+    Rotation: "its matrix is fixed, and nothing quantizes it",
+    keras.layers.EinsumDense: "its equation, not a dense layer's, says what is multiplied",
+    keras.layers.Embedding: "it looks rows up and multiplies nothing",
+    (keras.layers.Conv1DTranspose, keras.layers.Conv2DTranspose, keras.layers.Conv3DTranspose):
+        "a transposed convolution has no fixed fan-in",
+    (keras.layers.LSTMCell, keras.layers.GRUCell, keras.layers.SimpleRNNCell):
+        "a recurrent cell multiplies its own state within its loop",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Product:
+    """A kernel of a model, quantized and latent, and how it meets the input.
+
+    Attributes:
+        name: the layer's, after those of the models and layers around it: "backbone/conv_1".
+        linear: Dense or Convolution.
+        kernels: (quantized, latent), each a (d, groups, units) float32 array.
+        quantizer: what made one of the other; None if nothing did.
+        scalar: ScalarQuantizer with the levels of `quantizer`, for theory; None if they are not known.
+        layer: keras.Layer; None for arrays.
+        variable: keras.Variable with the latent kernel; None for arrays, and where adapters (LoRA) add to it.
+        arrange: from the layer's input tensor to what the kernel is multiplied with, channels last.
+    """
+
+    name: str
+    linear: Dense | Convolution
+    kernels: tuple
+    quantizer: Callable | None
+    scalar: ScalarQuantizer | None
+    layer: keras.Layer | None = None
+    variable: keras.Variable | None = None
+    arrange: Callable = lambda tensor: tensor
+
+    def multiply(self, inputs, kernel):
+        """The linear map in float32, whatever the layer's compute dtype; see `Convolution.multiply`."""
+        return self.linear.multiply(inputs, kernel)
+
+
+def of_arrays(name, linear, latent, quantizer, **kwargs):
+    """The Product of a latent kernel, a (d, groups, units) array, quantized as (d, groups units) by `quantizer`."""
+    columns = latent.reshape(len(latent), -1)
+    quantized = np.asarray(quantizer(columns), np.float32)
+    if quantized.shape != columns.shape:
+        raise QuantizerError(
+            f"quantizer: expected to get shape {columns.shape} back, received {quantized.shape}"
+        )
+    quantized = quantized.reshape(latent.shape)
+    scalar = quantizer if isinstance(quantizer, ScalarQuantizer) else None
+    return Product(name, linear, (quantized, latent), quantizer, scalar, **kwargs)
+
+
+def find(model, quantizer=None):
+    """The products of a model in the order of its layers.
+
+    Args:
+        model: keras.Model.
+        quantizer: from a (d, units) float32 array to one of the same shape, for kernels that have no quantizer of
+            their own. None: sign for Keras's layers; the continuous kernels of this package's stay as they are.
+
+    Returns:
+        list of Product.
+    """
+    found = []
+    for name, layer in walk(model):
+        if _reason(layer) is None and isinstance(layer, QuantConv2D | QuantDense):
+            found.append(_own_product(name, layer, quantizer))
+        elif _reason(layer) is None and isinstance(layer, KERAS):
+            found += _keras_products(name, layer, quantizer or SIGN)
+    return found
+
+
+def refused(model):
+    """The layers that have a kernel but no product, a dict from name to reason."""
+    return {name: reason for name, layer in walk(model) if (reason := _reason(layer))}
+
+
+def _reason(layer):
+    """Why a layer with a kernel cannot be analysed; None if it can, or has none."""
+    if isinstance(layer, QuantConv2D | QuantDense):
+        return None if layer.built else "it has no weights yet: call the model once"
+    base = next((cls for cls in KERAS if isinstance(layer, cls)), None)
+    if base is None:
+        known = next((why for cls, why in OTHERS.items() if isinstance(layer, cls)), None)
+        return (
+            (known or f"a {type(layer).__name__} is no dense or convolution layer")
+            if _has_kernel(layer)
+            else None
+        )
+    if not layer.built:
+        return "it has no weights yet: call the model once"
+    if getattr(layer, "quantization_mode", None):
+        return f"Keras has quantized it to {layer.quantization_mode}: its real weights are gone"
+    if type(layer).call is not base.call:
+        return f"{type(layer).__name__} has a call of its own, which may not multiply by the kernel"
+    return None
+
+
+def _has_kernel(layer):
+    """Whether a layer owns, itself, a weight of two axes or more."""
+    inner = {id(w) for n in layer._flatten_layers(include_self=False) for w in n.weights}
+    return any(len(w.shape) >= 2 and id(w) not in inner for w in layer.weights)
+
+
+def _own_product(name, layer, quantizer):
+    latent = float32(layer.kernel)
+    dense = isinstance(layer, QuantDense)
+    linear = Dense() if dense else Convolution((layer.kernel_size,) * 2, (1, 1), (1, 1), "same")
+    own, form = layer.kernel_quantizer, (-1, 1, latent.shape[-1])
+    place = {"layer": layer, "variable": layer.kernel}
+    if own is None and quantizer is not None:
+        return of_arrays(name, linear, latent.reshape(form), quantizer, **place)
+    quantized = latent if own is None else float32(own(layer.kernel))
+    kernels = quantized.reshape(form), latent.reshape(form)
+    return Product(name, linear, kernels, own, _scalar(own), **place)
+
+
+def _scalar(quantizer):
+    """The levels of one of `bnn.layers.quantizers`'s quantizers."""
+    known = {2: lambda: SIGN, 3: lambda: ternary(quantizer.threshold)}
+    return known.get(getattr(quantizer, "levels", None), lambda: None)()
+
+
+def _keras_products(name, layer, quantizer):
+    if isinstance(layer, keras.layers.Dense):
+        latent = float32(layer.kernel)
+        return [of_arrays(name, Dense(), latent[:, None], quantizer, **_place(layer, layer.kernel))]
+    arrange = _channels_last if layer.data_format == "channels_first" else lambda tensor: tensor
+    window = (layer.kernel_size, layer.strides, layer.dilation_rate, layer.padding)
+    if isinstance(layer, CONVOLUTIONS):
+        linear, kernel = Convolution(*window, layer.groups), float32(layer.kernel)
+        latent = kernel.reshape(-1, layer.groups, layer.filters // layer.groups)
+        return [of_arrays(name, linear, latent, quantizer, arrange=arrange, **_place(layer, layer.kernel))]
+    variable = layer.kernel if isinstance(layer, DEPTHWISE) else layer.depthwise_kernel
+    kernel, place = float32(variable), _place(layer, variable) | {"arrange": arrange}
+    linear, latent = Convolution(*window, kernel.shape[-2]), kernel.reshape(-1, *kernel.shape[-2:])
+    if isinstance(layer, DEPTHWISE):
+        return [of_arrays(name, linear, latent, quantizer, **place)]
+    return _separable_products(name, quantizer, linear, latent, place)
+
+
+def _place(layer, kernel):
+    """Where a kernel is; with adapters (LoRA) it is a sum and no variable."""
+    return {"layer": layer, "variable": kernel if isinstance(kernel, keras.Variable) else None}
+
+
+def _separable_products(name, quantizer, linear, latent, place):
+    """Two: the second multiplies what the first, with its latent kernel, gives."""
+    layer, arrange = place["layer"], place["arrange"]
+    pointwise = float32(layer.pointwise_kernel)
+    pointwise = pointwise.reshape(pointwise.shape[-2], 1, -1)
+
+    def between(tensor):
+        y = linear.multiply(float32(arrange(tensor)), latent)
+        return y.reshape(*y.shape[:-2], -1)
+
+    return [
+        of_arrays(f"{name}/depthwise", linear, latent, quantizer, **place),
+        of_arrays(
+            f"{name}/pointwise", Dense(), pointwise, quantizer, arrange=between,
+            **_place(layer, layer.pointwise_kernel),
+        ),
+    ]  # fmt: skip
+
+
+def float32(tensor):
+    """A tensor or variable as a float32 NumPy array, whatever its dtype."""
+    return ops.convert_to_numpy(ops.cast(tensor, "float32"))
+
+
+def _channels_last(tensor):
+    return ops.moveaxis(tensor, 1, -1)

@@ -1,0 +1,28 @@
+"""Faces of packages: public names that load the module where they live when they are first used (PEP 562)."""
+
+import importlib
+
+
+def face(package, *rooms, **homes):
+    """What makes a package's `__init__` its face.
+
+    Args:
+        package: str, the package's `__name__`.
+        *rooms: str, modules or packages within it that are attributes of it.
+        **homes: for each module within it a list of the names of it that are attributes of the package.
+
+    Returns:
+        (__getattr__, __dir__, __all__) of the package. A name is looked up at every use: what a test puts in its place
+        in its module is what the face gives.
+    """
+    found = {name: module for module, names in homes.items() for name in names}
+
+    def get(name):
+        if name in rooms:
+            return importlib.import_module(f"{package}.{name}")
+        if name in found:
+            return getattr(importlib.import_module(f"{package}.{found[name]}"), name)
+        raise AttributeError(f"module {package!r} has no attribute {name!r}")
+
+    public = sorted([*rooms, *found])
+    return get, lambda: public, public

@@ -1,0 +1,13 @@
+"""Writing that a kill leaves whole.
+
+Files that are replaced in one step, the lock of a run directory, and records in JSON and CSV.
+"""
+
+from bnn.faces import face
+
+__getattr__, __dir__, __all__ = face(
+    __name__,
+    atomic=["WriteError"],
+    lock=["LockError"],
+    records=["write_csv", "write_json"],
+)

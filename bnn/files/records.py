@@ -1,0 +1,31 @@
+"""Records that a kill leaves whole: JSON and CSV."""
+
+import csv
+import io
+import json
+
+import numpy as np
+
+from bnn.files import atomic
+
+
+def write_json(path, value):
+    """Write JSON atomically; NaN becomes null, for JSON has no NaN."""
+    atomic.write(path, (json.dumps(_without_nan(value), indent=1, allow_nan=False) + "\n").encode())
+
+
+def write_csv(path, columns, rows):
+    """Write rows, dicts from column to value, under a header, atomically."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    atomic.write(path, text.getvalue().encode())
+
+
+def _without_nan(value):
+    if isinstance(value, dict):
+        return {k: _without_nan(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(v) for v in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value

@@ -1,0 +1,40 @@
+"""Theory and streamed statistics on arrays, with NumPy and SciPy alone.
+
+Angles between vectors and their quantized versions, random rotations, sampling, predicted correlations, quantizers
+of any number of levels, quantizers by name, statistics of data that arrive in batches, principal components.
+"""
+
+from bnn.faces import face
+
+__getattr__, __dir__, __all__ = face(
+    __name__,
+    angles=[
+        "LIMIT_COS",
+        "angle",
+        "direction_angle_density",
+        "direction_cos_density",
+        "expected_cos2_sign",
+        "expected_cos_sign",
+        "expected_cos_sign_scaled",
+        "sign",
+        "std_angle_sign",
+        "ternary",
+        "ternary_cos",
+        "ternary_zeros",
+    ],
+    components=["as_images", "mosaic", "principal_components"],
+    correlation=["participation_ratio", "predicted_correlation", "predicted_correlation_permuted"],
+    levels=[
+        "best_ternary_threshold",
+        "lloyd_max",
+        "quantizer_angle",
+        "quantizer_angle_std",
+        "quantizer_cos",
+        "quantizer_cos_std",
+        "step_quantizer",
+    ],
+    named_quantizers=["QuantizerError", "ScalarQuantizer"],
+    rotations=["random_rotation", "randomly_rotated"],
+    sampling=["sample_angles", "sample_pair_angles"],
+    streaming=["CoordinateMoments", "CorrelationStatistics", "Histogram2D", "SecondMoments", "even_edges"],
+)

@@ -1,0 +1,72 @@
+"""Principal components of what a layer multiplies, and kernels as small pictures."""
+
+import math
+
+import numpy as np
+
+from bnn.geometry.streaming import SecondMoments
+
+GROUND = (0.75, 0.85, 0.95)  # no grey, so that pictures in greys stand out from it
+
+
+def principal_components(rows):
+    """Directions of most variance, each coordinate's mean removed.
+
+    Args:
+        rows: (n, d) array_like, n >= 2.
+
+    Returns:
+        fractions: (d,) float64 array, each component's share of the variance, from large to small.
+        components: (d, d) float64 array, a unit vector a row, its sum not
+            negative.
+
+    Raises:
+        ValueError: there are fewer than two rows, or they do not vary.
+    """
+    moments = SecondMoments(np.shape(rows)[1]).update(rows)
+    values, vectors = np.linalg.eigh(moments.covariance)
+    total = values.sum()
+    if moments.count < 2 or not total > 0:
+        raise ValueError(f"rows: expected at least 2 that vary, received {moments.count}")
+    components = vectors.T[::-1]
+    components = components * np.where(components.sum(axis=1, keepdims=True) < 0, -1, 1)
+    return np.maximum(values[::-1], 0) / total, components
+
+
+def as_images(vectors, shape):
+    """Vectors of a layer's input, or kernels, as pictures: 0 becomes medium grey, the extremes black and white.
+
+    Args:
+        vectors: (n, d) array_like.
+        shape: (height, width, channels) with product d.
+
+    Returns:
+        (n, height, width, 3) float64 array in [0, 1], each vector scaled by its own largest entry. Three channels
+        are red, green and blue; of any other number, the mean is shown.
+    """
+    images = np.asarray(vectors, np.float64).reshape(-1, *shape)
+    if shape[-1] != 3:
+        images = np.repeat(images.mean(axis=-1, keepdims=True), 3, axis=-1)
+    largest = np.abs(images).max(axis=(1, 2, 3), keepdims=True)
+    return 0.5 + images / np.where(largest > 0, 2 * largest, 1)
+
+
+def mosaic(images, columns):
+    """Pictures side by side, in rows, on a tinted ground.
+
+    Args:
+        images: (n, height, width, 3) array in [0, 1].
+        columns: int, >= 1.
+
+    Returns:
+        (rows, columns, 3) array in [0, 1]; empty places are ground. The gap is a pixel; for pictures of more
+        than 16 pixels, an eighth of their height.
+    """
+    n, height, width, _ = images.shape
+    gap = max(1, height // 8)
+    rows = math.ceil(n / columns)
+    canvas = np.tile(GROUND, ((height + gap) * rows + gap, (width + gap) * columns + gap, 1))
+    for i, image in enumerate(images):
+        top, left = gap + (i // columns) * (height + gap), gap + (i % columns) * (width + gap)
+        canvas[top : top + height, left : left + width] = image
+    return canvas

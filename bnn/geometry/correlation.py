@@ -1,0 +1,89 @@
+"""Correlations of dot products, predicted from the moments of the inputs; the dimension that inputs fill.
+
+NumPy and SciPy only, float64, radians. d is the dimension: a kernel's fan-in. "Paper" is [1]_.
+
+References:
+    .. [1] Anderson & Berg, "The High-Dimensional Geometry of Binary Neural Networks", ICLR 2018,
+       arXiv:1705.07199.
+    .. [2] P. Gao et al., "A theory of multineuronal dimensionality, dynamics and measurement", bioRxiv 214262, 2017.
+"""
+
+import numpy as np
+
+
+def participation_ratio(rows, others):
+    r"""Effective dimension (tr S)^2 / tr(S^2) of vectors of covariance S [2]_: d if S is a multiple of I, 1 for a line.
+
+    One sample of n vectors would give at most n - 1, however large the truth. Two independent ones do not
+    overlook dimensions: numerator and denominator of tr(S_1) tr(S_2) / tr(S_1 S_2) are unbiased.
+
+    Args:
+        rows: (n, d) array_like.
+        others: (m, d) array_like, independent of `rows`.
+
+    Returns:
+        Float, >= 1 up to the samples' noise; NaN for fewer than two vectors in a sample, or if they do not vary;
+        infinite where the samples have no direction in common.
+    """
+    if min(len(rows), len(others)) < 2:
+        return float("nan")
+    first, second = (np.asarray(x) - np.mean(x, axis=0, dtype=np.float64) for x in (rows, others))
+    scale = np.sum(first**2) * np.sum(second**2)
+    kept = np.result_type(rows, others, np.float32)  # float32 is exact enough, and twice as fast
+    with np.errstate(invalid="ignore", divide="ignore"):
+        overlap = np.sum((first.astype(kept) @ second.T.astype(kept)) ** 2, dtype=np.float64)
+        return float(scale / overlap)
+
+
+def predicted_correlation(quantized, latent, second_moment, mean):
+    r"""Pearson correlation of a.w_b with a.w_c from the moments of the input a alone (paper, section 3).
+
+    Pooled over inputs and units: with S = M - m m^T, the covariance within a unit is w_b^T S w_c, averaged
+    over units; to it comes the covariance between units of their means m.w_b and m.w_c. For one unit it is
+    w_b^T S w_c / sqrt((w_b^T S w_b)(w_c^T S w_c)).
+
+    Args:
+        quantized: (d, units) array_like, w_b.
+        latent: (d, units) array_like, w_c.
+        second_moment: (d, d) array_like, M = E[a a^T].
+        mean: (d,) array_like, m = E[a].
+
+    Returns:
+        Float in [-1, 1]; NaN where a product has no variance but rounding.
+    """
+    quantized, latent, mean = (np.asarray(x, np.float64) for x in (quantized, latent, mean))
+    covariance = np.asarray(second_moment, np.float64) - np.outer(mean, mean)
+    spread_b, spread_c = covariance @ quantized, covariance @ latent
+    within = [np.sum(x * y) for x, y in ((quantized, spread_c), (quantized, spread_b), (latent, spread_c))]
+    return _pooled_correlation(within, mean @ quantized, mean @ latent)
+
+
+def predicted_correlation_permuted(quantized, latent, mean_square, mean):
+    """`predicted_correlation` for inputs whose entries are uncorrelated and alike (paper, Fig 4 right).
+
+    A permutation of the activations makes them so. For zero mean and one unit it is cos angle(w_b, w_c).
+
+    Args:
+        quantized: (d, units) array_like, w_b.
+        latent: (d, units) array_like, w_c.
+        mean_square: float, E[a_i^2] of every entry.
+        mean: float, E[a_i].
+
+    Returns:
+        Float in [-1, 1]; NaN where a product has no variance but rounding.
+    """
+    quantized, latent = np.asarray(quantized, np.float64), np.asarray(latent, np.float64)
+    products = (quantized * latent, quantized**2, latent**2)
+    within = [(mean_square - mean**2) * np.sum(product) for product in products]
+    return _pooled_correlation(within, mean * quantized.sum(axis=0), mean * latent.sum(axis=0))
+
+
+def _pooled_correlation(within, mean_b, mean_c):
+    """Correlation from the sums over units of covariances (bc, bb, cc) and from the units' (units,) means."""
+    dev_b, dev_c = mean_b - np.mean(mean_b), mean_c - np.mean(mean_c)
+    pairs = ((dev_b, dev_c), (dev_b, dev_b), (dev_c, dev_c))
+    bc, bb, cc = (x + y @ z for x, (y, z) in zip(within, pairs, strict=True))
+    rounding = 1e-13  # of the mean square, what M - m m^T leaves of a constant input
+    if bb <= rounding * (mean_b @ mean_b) or cc <= rounding * (mean_c @ mean_c):
+        return float("nan")
+    return float(np.clip(bc / np.sqrt(bb * cc), -1, 1))

@@ -1,0 +1,101 @@
+"""Quantizers chosen by name, on NumPy arrays, and the angle that theory gives each. NumPy and SciPy only."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from bnn.geometry import angles, levels
+
+NAMES = "sign, ternary, ternary:THRESHOLD or lloyd-max:LEVELS"
+MOST_LEVELS = 256
+
+
+class QuantizerError(ValueError):
+    """A name that means no quantizer; the message says what was expected and what was received."""
+
+
+@dataclass(frozen=True)
+class ScalarQuantizer:
+    """A map of each weight by itself to one of k values: values[i] for thresholds[i-1] <= w < thresholds[i].
+
+    Attributes:
+        name: str.
+        thresholds: (k - 1,) tuple of floats, increasing.
+        values: (k,) tuple of floats. Statistics depend on their ratios alone, but for the slope.
+        relative: whether the thresholds are in units of the standard deviation of the array to be quantized.
+    """
+
+    name: str
+    thresholds: tuple
+    values: tuple
+    relative: bool = False
+
+    def __call__(self, x):
+        """Quantize an array of floats; shape and dtype stay."""
+        sigma = max(np.std(x, dtype=np.float64), np.finfo(np.float64).tiny)  # 0 keeps its place among equals
+        return levels.step_quantizer(self.edges(sigma), self.values)(x).astype(x.dtype)
+
+    def edges(self, sigma):
+        """The thresholds for an array of standard deviation sigma, (k - 1,) float64 array."""
+        return np.multiply(self.thresholds, sigma if self.relative else 1.0)
+
+    def angle(self, d, sigma):
+        """Angle between w ~ N(0, sigma^2 I_d) and its quantized version, in radians.
+
+        Exact for sign; for others the limit of large d. NaN if sigma is 0.
+        """
+        if len(self.values) == 2:
+            return float(np.arccos(angles.expected_cos_sign(d)))
+        return levels.quantizer_angle(self.edges(sigma) / sigma, self.values) if sigma > 0 else math.nan
+
+    def angle_std(self, d, sigma):
+        """Standard deviation of that angle to leading order in 1/d, in radians; NaN if sigma is 0."""
+        if sigma == 0:
+            return math.nan
+        return float(levels.quantizer_angle_std(self.edges(sigma) / sigma, self.values, d))
+
+
+SIGN = ScalarQuantizer("sign", (0.0,), (-1.0, 1.0))
+
+
+def ternary(threshold=None):
+    """To -1, 0 and +1: 0 up to the threshold in size; None: up to the best for Gaussian weights, 0.6120 sigma."""
+    name = "ternary" if threshold is None else f"ternary:{threshold:g}"
+    edge = levels.best_ternary_threshold() if threshold is None else threshold
+    above = float(np.nextafter(edge, np.inf))  # a weight on the threshold becomes 0
+    return ScalarQuantizer(name, (-edge, above), (-1.0, 0.0, 1.0), relative=threshold is None)
+
+
+def lloyd_max(count):
+    """The quantizer of least squared error for Gaussian weights, at their own spread (`levels.lloyd_max`)."""
+    thresholds, values, _ = levels.lloyd_max(count)
+    return ScalarQuantizer(f"lloyd-max:{count}", tuple(thresholds), tuple(values), relative=True)
+
+
+def named(name):
+    """The quantizer of a name.
+
+    Args:
+        name: "sign"; "ternary" (the best threshold for the weights' spread); "ternary:T" with T >= 0;
+            "lloyd-max:K" with K from 2 to 256.
+
+    Returns:
+        ScalarQuantizer
+
+    Raises:
+        QuantizerError: the name is another.
+    """
+    kind, colon, argument = name.partition(":")
+    try:
+        if kind in ("sign", "ternary") and not colon:
+            return SIGN if kind == "sign" else ternary()
+        if kind == "ternary" and 0 <= float(argument) < math.inf:
+            return ternary(float(argument))
+        if kind == "lloyd-max" and 2 <= int(argument) <= MOST_LEVELS:
+            return lloyd_max(int(argument))
+    except ValueError:
+        pass
+    raise QuantizerError(
+        f"quantizer: expected {NAMES} (threshold >= 0, 2 to {MOST_LEVELS} levels), received {name!r}"
+    )

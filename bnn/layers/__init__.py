@@ -1,0 +1,47 @@
+"""What networks are made of. Importing this package registers all of it with Keras, so that saved networks load.
+
+Quantizers with the estimators of their gradients, quantized layers, batch norm, rotation, and the operations that
+decide the speed.
+"""
+
+from bnn.layers.fast_ops import Adam
+from bnn.layers.gradients import pointwise_gradient
+from bnn.layers.norm import BatchNorm
+from bnn.layers.quantized import MaxPool2x2, QuantActivation, QuantConv2D, QuantDense, WeightClip
+from bnn.layers.quantizers import (
+    ApproxSign,
+    IdentitySign,
+    MagnitudeAwareSign,
+    OptimalTernary,
+    Quantizer,
+    Sign,
+    StochasticSign,
+    SwishSign,
+    Ternary,
+    ste_sign,
+    ste_ternary,
+)
+from bnn.layers.rotation import Rotation
+
+__all__ = [
+    "Adam",
+    "ApproxSign",
+    "BatchNorm",
+    "IdentitySign",
+    "MagnitudeAwareSign",
+    "MaxPool2x2",
+    "OptimalTernary",
+    "QuantActivation",
+    "QuantConv2D",
+    "QuantDense",
+    "Quantizer",
+    "Rotation",
+    "Sign",
+    "StochasticSign",
+    "SwishSign",
+    "Ternary",
+    "WeightClip",
+    "pointwise_gradient",
+    "ste_sign",
+    "ste_ternary",
+]

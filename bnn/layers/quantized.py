@@ -1,0 +1,214 @@
+"""Layers that quantize what they multiply: dense, convolution and activation; and pooling."""
+
+import keras
+from keras import ops
+
+from bnn.layers import fast_ops, quantizers
+
+
+def positive(name, value):
+    """The value, or a `ValueError` unless it is a positive whole number."""
+    if not isinstance(value, int) or value < 1:
+        raise ValueError(f"{name}: expected a positive whole number, received {value!r}")
+    return value
+
+
+@keras.saving.register_keras_serializable("bnn")
+class WeightClip(keras.constraints.Constraint):
+    """Clip latent weights to [-limit, limit] after every optimizer step (paper, section 2).
+
+    Beyond 1 the straight-through gradient is 0, so an unclipped weight could never come back.
+
+    Raises:
+        ValueError: the limit is not positive.
+    """
+
+    def __init__(self, limit=1.0):
+        if not limit > 0:
+            raise ValueError(f"limit: expected a positive number, received {limit!r}")
+        self.limit = limit
+
+    def __call__(self, weights):
+        """The clipped weights."""
+        return ops.clip(weights, -self.limit, self.limit)
+
+    def get_config(self):
+        """Arguments of the constructor."""
+        return {"limit": self.limit}
+
+
+class _Quantizing(keras.Layer):
+    """A layer whose quantizer may draw random numbers; saved and loaded, it goes on with the numbers that come next.
+
+    Keras keeps the state of a SeedGenerator out of saved files.
+    """
+
+    def _apply(self, quantizer, x, dtype, training):
+        return fast_ops.quantize(quantizers.for_training(quantizer) if training else quantizer, x, dtype)
+
+    def save_own_variables(self, store):
+        """Save the weights, and where the random numbers have got to."""
+        super().save_own_variables(store)
+        if self.seed_generator is not None:
+            store["seed_generator"] = self.seed_generator.state
+
+    def load_own_variables(self, store):
+        """Load what `save_own_variables` saved."""
+        own = {name: store[name] for name in store.keys()}  # noqa: SIM118, it is no whole mapping
+        if self.seed_generator is not None:
+            self.seed_generator.state.assign(own.pop("seed_generator"))
+        super().load_own_variables(own)
+
+
+class _QuantLayer(_Quantizing):
+    """A layer that multiplies its input by a quantized kernel; the latent kernel is real and stays float32."""
+
+    def __init__(self, kernel_quantizer, kernel_initializer="glorot_uniform", clip=1.0, **kwargs):
+        super().__init__(**kwargs)
+        self.kernel_quantizer = quantizers.get(kernel_quantizer)
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.kernel_clip = WeightClip(clip)
+        self.seed_generator = getattr(self.kernel_quantizer, "seed_generator", None)
+
+    def _add_kernel(self, shape):
+        # No autocast: rounded to bfloat16 first, a weight just above the threshold would fall on it.
+        self.kernel = self.add_weight(
+            name="kernel", shape=shape, initializer=self.kernel_initializer, constraint=self.kernel_clip,
+            autocast=False,
+        )  # fmt: skip
+
+    def quantized_kernel(self, training=False):
+        """The kernel w_b that the layer multiplies by, in the layer's compute dtype."""
+        if self.kernel_quantizer is None:
+            return ops.cast(self.kernel, self.compute_dtype)
+        return self._apply(self.kernel_quantizer, self.kernel, self.compute_dtype, training)
+
+    def call(self, inputs, training=False):
+        """The product of the input with the quantized kernel."""
+        return self.product(inputs, self.quantized_kernel(training))
+
+    def get_config(self):
+        """Arguments of the constructor."""
+        quantizer = self.kernel_quantizer
+        saved = None if quantizer is None else keras.saving.serialize_keras_object(quantizer)
+        return super().get_config() | {
+            "kernel_quantizer": saved,
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+            "clip": self.kernel_clip.limit,
+        }
+
+
+@keras.saving.register_keras_serializable("bnn")
+class QuantDense(_QuantLayer):
+    """Dense layer with a quantized kernel and no bias.
+
+    Input (..., features), output (..., units), kernel (features, units), fan-in d = features.
+
+    Args:
+        units: output features.
+        kernel_quantizer: maps the latent kernel to the one that is multiplied; None: the latent kernel itself.
+        kernel_initializer: keyword; of the latent kernel, anything that `keras.initializers.get` takes.
+        clip: keyword; positive limit of the latent weights' size, see `WeightClip`.
+
+    Raises:
+        ValueError: units is no positive whole number, clip not positive, or the quantizer neither None nor callable.
+    """
+
+    def __init__(self, units, kernel_quantizer=None, **kwargs):
+        super().__init__(kernel_quantizer, **kwargs)
+        self.units = positive("units", units)
+
+    def build(self, input_shape):
+        """Create the latent kernel."""
+        self._add_kernel((input_shape[-1], self.units))
+
+    def product(self, inputs, kernel):
+        """The layer's linear map with the given kernel in place of its own."""
+        return ops.matmul(inputs, kernel)
+
+    def compute_output_shape(self, input_shape):
+        """(..., units)."""
+        return (*input_shape[:-1], self.units)
+
+    def get_config(self):
+        """Arguments of the constructor."""
+        return super().get_config() | {"units": self.units}
+
+
+@keras.saving.register_keras_serializable("bnn")
+class QuantConv2D(_QuantLayer):
+    """Two-dimensional convolution with a quantized kernel, stride 1, SAME padding and no bias.
+
+    Input (batch, height, width, channels), output (batch, height, width, filters),
+    kernel (kernel_size, kernel_size, channels, filters), fan-in d = kernel_size^2 channels.
+
+    Args:
+        filters: output channels.
+        kernel_size: side of the square kernel.
+        kernel_quantizer: maps the latent kernel to the one that is multiplied; None: the latent kernel itself.
+        kernel_initializer: keyword; of the latent kernel, anything that `keras.initializers.get` takes.
+        clip: keyword; positive limit of the latent weights' size, see `WeightClip`.
+
+    Raises:
+        ValueError: a size is no positive whole number, clip not positive, or the quantizer neither None nor callable.
+    """
+
+    def __init__(self, filters, kernel_size, kernel_quantizer=None, **kwargs):
+        super().__init__(kernel_quantizer, **kwargs)
+        self.filters = positive("filters", filters)
+        self.kernel_size = positive("kernel_size", kernel_size)
+
+    def build(self, input_shape):
+        """Create the latent kernel."""
+        self._add_kernel((self.kernel_size, self.kernel_size, input_shape[-1], self.filters))
+
+    def product(self, inputs, kernel):
+        """The layer's linear map with the given kernel in place of its own."""
+        return fast_ops.conv2d(inputs, kernel)
+
+    def compute_output_shape(self, input_shape):
+        """(batch, height, width, filters)."""
+        return (*input_shape[:-1], self.filters)
+
+    def get_config(self):
+        """Arguments of the constructor."""
+        return super().get_config() | {"filters": self.filters, "kernel_size": self.kernel_size}
+
+
+@keras.saving.register_keras_serializable("bnn")
+class QuantActivation(_Quantizing):
+    """Quantize activations; shape and dtype stay.
+
+    Args:
+        quantizer: maps pre-activations to levels; None: hard tanh, clip(x, -1, 1), whose derivative is the very
+            gradient that the straight-through estimators use, so that a continuous net is the quantized one's twin.
+    """
+
+    def __init__(self, quantizer=None, **kwargs):
+        super().__init__(**kwargs)
+        self.quantizer = quantizers.get(quantizer)
+        self.seed_generator = getattr(self.quantizer, "seed_generator", None)
+
+    def call(self, inputs, training=False):
+        """The quantized activations."""
+        if self.quantizer is None:
+            return ops.clip(inputs, -1, 1)
+        return self._apply(self.quantizer, inputs, inputs.dtype, training)
+
+    def compute_output_shape(self, input_shape):
+        """The input's shape."""
+        return input_shape
+
+    def get_config(self):
+        """Arguments of the constructor."""
+        saved = None if self.quantizer is None else keras.saving.serialize_keras_object(self.quantizer)
+        return super().get_config() | {"quantizer": saved}
+
+
+@keras.saving.register_keras_serializable("bnn")
+class MaxPool2x2(keras.layers.MaxPooling2D):
+    """Keras's MaxPooling2D of 2x2 windows side by side, with a gradient that suits GPUs on JAX."""
+
+    def call(self, inputs):
+        """The largest value of each window."""
+        return fast_ops.max_pool2d(inputs)

@@ -1,0 +1,17 @@
+"""Networks: build, load, traverse and size them.
+
+The paper's networks from their settings, saved ones, the layers of any model, batch norm measured anew, parameters
+and multiply-accumulates by bit width, and small files to share.
+"""
+
+from bnn.faces import face
+
+__getattr__, __dir__, __all__ = face(
+    __name__,
+    batch_norm=["refit_batch_norm"],
+    compact=["save_compact"],
+    loading=["ModelFileError", "load_images", "load_model"],
+    networks=["build_model"],
+    size=["Summary", "SummaryError", "summary"],
+    traversal=["walk"],
+)

@@ -1,0 +1,191 @@
+"""What a training leaves in its run directory: log rows, checkpoints, and a save when a signal asks to stop."""
+
+import math
+import signal
+import sys
+import time
+
+import keras
+import numpy as np
+from keras import ops
+from tqdm import tqdm
+
+from bnn.analysis.geometry_log import flips, quantized_kernels
+from bnn.files import atomic
+from bnn.runs import RunError
+
+
+class Interrupted(Exception):
+    """Training was asked to stop, and has saved.
+
+    Attributes:
+        signal: int, SIGINT or SIGTERM.
+    """
+
+    def __init__(self, number):
+        super().__init__()
+        self.signal = number
+
+
+class Journal(keras.callbacks.Callback):
+    """Keeps a run directory: log rows, checkpoints, the progress bar, and a save when a signal asks to stop.
+
+    As a context manager it turns SIGINT and SIGTERM into a save after the running step; a second SIGINT stops at once.
+    """
+
+    def __init__(self, run, steps, epoch, first_step):
+        super().__init__()
+        self.run, self.steps, self.first_step = run, steps, first_step
+        # Rows of epochs after the checkpoint belong to work that a kill threw away.
+        self.rows = [row for row in run.log() if row["epoch"] <= epoch]
+        self.signal = None
+
+    def __enter__(self):
+        self.handlers = {s: signal.signal(s, self._ask_to_stop) for s in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, *_):
+        for number, handler in self.handlers.items():
+            signal.signal(number, handler)
+
+    def _ask_to_stop(self, number, _):
+        if self.signal is not None:
+            raise KeyboardInterrupt
+        self.signal = number
+
+    def on_train_begin(self, logs=None):
+        self.partial = self._load_partial()
+        self.kernels = self.partial.pop("kernels", None) or quantized_kernels(self.model)
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.start = time.perf_counter()
+        self.bar = tqdm(
+            total=self.steps, initial=self.first_step, desc=f"epoch {epoch + 1}/{self.run.training.epochs}",
+            unit="step", leave=False, disable=None,
+        )  # fmt: skip
+
+    def on_train_batch_end(self, batch, logs=None):
+        # `batch` does not tell: on JAX it may count calls of many steps.
+        step = int(self.model.optimizer.iterations)
+        done = (step - 1) % self.steps + 1
+        self.bar.update(done - self.bar.n)
+        # Keras may make them no sooner than in the first step; they are sums, so that order does not matter.
+        for variable, value in zip(
+            self.model.metrics_variables, self.partial.pop("metrics", ()), strict=False
+        ):
+            variable.assign_add(value)
+        self._expect_finite("a finite loss", logs["loss"])
+        if self.signal is not None and done < self.steps:
+            self.bar.close()
+            self._save_partial()
+            raise Interrupted(self.signal)
+
+    def _expect_finite(self, what, value):
+        """Stop the training at a NaN or infinity, before it gets into a checkpoint."""
+        if not math.isfinite(value):
+            step = int(self.model.optimizer.iterations)
+            epoch, rate = (step - 1) // self.steps + 1, float(self.model.optimizer.learning_rate)
+            raise RunError(f"expected {what}, received {value} at step {step}, epoch {epoch}, "
+                           f"learning rate {rate:g}; the last good checkpoint is kept")  # fmt: skip
+
+    def _expect_finite_weights(self):
+        # The sign of NaN is -1: a binary network with NaN for weights may still have a finite loss.
+        for weight in self.model.weights:
+            largest = float(keras.ops.max(keras.ops.abs(weight)))
+            self._expect_finite(f"finite weights in {weight.path}", largest)
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.bar.close()
+        self._expect_finite("a finite validation loss", logs["val_loss"])
+        self._expect_finite_weights()
+        row = self._row(epoch + 1, logs)
+        improved = row["val_accuracy"] > max((r["val_accuracy"] for r in self.rows), default=-1)
+        self.rows.append(row)
+        self.run.write_log(self.rows)
+        config = self.run.training
+        if improved:
+            self.run.save_model(
+                keras.Model(self.model.inputs, self.model.outputs, name=self.model.name), "best"
+            )
+        if (
+            improved
+            or (epoch + 1) % config.ckpt_n == 0
+            or epoch + 1 == config.epochs
+            or self.signal is not None
+        ):
+            self._save_last()
+        self._print(row)
+        self.first_step, self.partial = 0, {}
+        if self.signal is not None and epoch + 1 < config.epochs:
+            raise Interrupted(self.signal)
+
+    def _row(self, epoch, logs):
+        """The epoch's log row, with what its interrupted part had gathered."""
+        kernels = quantized_kernels(self.model)
+        changed = sum(flips(self.kernels, kernels).values())
+        flip_ratio = changed / max(1, sum(k.size for k in kernels.values()))
+        self.kernels = kernels
+        means = {name: logs[name] for name in ("loss", "accuracy", "val_loss", "val_accuracy")}
+        seconds = time.perf_counter() - self.start + self.partial.get("seconds", 0.0)
+        rate = self.run.training.learning_rate(epoch - 1)
+        return {"epoch": epoch, **means, "learning_rate": rate, "flip_ratio": flip_ratio,
+                "seconds": round(seconds, 3)}  # fmt: skip
+
+    def _save_last(self):
+        """Replace the checkpoint; what belonged to earlier ones has then no more use."""
+        self.run.save_model(self.model, "last")
+        for path in self.run.folder.glob("*partial-*.npz"):  # and unfinished ones, .partial-N.npz
+            if path != self._partial_path():
+                path.unlink()
+
+    def _partial_path(self):
+        # A name for each step: a kill between the two writes of an interruption leaves the old pair whole.
+        return self.run.folder / f"partial-{int(self.model.optimizer.iterations)}.npz"
+
+    def _save_partial(self):
+        self._expect_finite_weights()
+        with atomic.replacing(self._partial_path()) as temporary:
+            np.savez_compressed(
+                temporary,
+                seconds=time.perf_counter() - self.start + self.partial.get("seconds", 0.0),
+                **{
+                    f"metric_{i}": ops.convert_to_numpy(v) for i, v in enumerate(self.model.metrics_variables)
+                },
+                **{f"kernel_{name}": kernel for name, kernel in self.kernels.items()},
+            )
+        self._save_last()
+
+    def _load_partial(self):
+        path = self._partial_path()
+        if not path.is_file():
+            return {}
+        try:
+            with np.load(path, allow_pickle=False) as saved:
+                kernels = {
+                    k.removeprefix("kernel_"): saved[k] for k in saved.files if k.startswith("kernel_")
+                }
+                metrics = [saved[f"metric_{i}"] for i in range(len(saved.files) - len(kernels) - 1)]
+                partial = {"kernels": kernels, "metrics": metrics, "seconds": float(saved["seconds"])}
+            self._expect_partial(**partial)
+            return partial
+        except Exception:  # whichever of NumPy, zipfile and zlib meets the damage first
+            raise RunError(f"{path}: expected what an interrupted epoch had gathered, received a damaged file; "
+                           "delete it to go on, with a log row of the epoch's rest only") from None  # fmt: skip
+
+    def _expect_partial(self, kernels, metrics, seconds):
+        """Raise a `ValueError` for what another network's epoch had gathered."""
+        received, expected = (
+            {name: (kernel.shape, kernel.dtype) for name, kernel in held.items()}
+            for held in (kernels, quantized_kernels(self.model))
+        )
+        if received != expected or not np.isfinite([*metrics, seconds]).all():
+            raise ValueError
+
+    def _print(self, row):
+        print(
+            f"epoch {row['epoch']:{len(str(self.run.training.epochs))}d}/{self.run.training.epochs}"
+            f"  loss {row['loss']:.4f}  accuracy {row['accuracy']:.4f}"
+            f"  val_loss {row['val_loss']:.4f}  val_accuracy {row['val_accuracy']:.4f}"
+            f"  flips {row['flip_ratio']:.5f}  {row['seconds']:.1f} s",
+            file=sys.stdout, flush=True,
+        )  # fmt: skip

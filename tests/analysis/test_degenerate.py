@@ -1,0 +1,81 @@
+"""Statistics of networks and inputs at the edge of sense: NaN exactly where undefined, and not one warning."""
+
+import json
+import math
+
+import keras
+import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+from bnn.analysis import geometry_log, report
+from bnn.config import ModelConfig
+from bnn.files import records
+from bnn.models import build_model
+from bnn.plots import overview
+
+CORRELATIONS = {"r_weights", "slope", "r_permuted", "r_predicted"}
+ANGLES = {"angle_mean_deg", "angle_std_deg", "angle_rotated_deg"}
+SMALL = {"input_shape": (6, 6, 1), "conv": (3,), "max_pool": (1,), "fc": (4,), "bn_decay": 0.9}
+ONE = {"input_shape": (1, 1, 1), "conv": (1,), "max_pool": (0,), "filter_size": 1, "fc": ()}
+TERNARY = {"levels": 3, "threshold": 0.2}
+
+# Settings; value of all weights of conv_1, if they are alike; images; what is NaN in the rows of conv_1 and dense_1.
+CASES = {
+    "an all-zero ternary kernel": (
+        TERNARY, 0.1, 6, ANGLES | CORRELATIONS | {"angle_theory_deg", "r_scores"},
+        CORRELATIONS | {"r_activations", "r_scores", "input_dimension"},
+    ),
+    "latent weights of 0": ({}, 0.0, 6, ANGLES | CORRELATIONS - {"slope"} | {"r_scores"}, set()),
+    "latent weights all alike": ({}, 0.3, 6, set(), set()),
+    "ternary weights all alike": (TERNARY, 0.7, 6, {"angle_theory_deg"}, None),
+    "one unit": ({"conv": (1,), "fc": (1,)}, None, 6, set(), None),
+    "one dimension": ({"conv": (2,), "max_pool": (0,), "filter_size": 1}, None, 6, set(), None),
+    "one dimension, one unit": (ONE, None, 6, set(), None),
+    "one dimension, one unit, one image": (
+        ONE, None, 1, CORRELATIONS | {"r_scores", "input_dimension"}, {"r_scores", "input_dimension"},
+    ),
+    "a continuous kernel of 0": ({"continuous": True}, 0.0, 6, ANGLES - {"angle_rotated_deg"} | CORRELATIONS, None),
+}  # fmt: skip
+
+
+def undefined(row):
+    return {name for name, value in row.items() if isinstance(value, float) and not math.isfinite(value)}
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(("settings", "value", "count", "first", "second"), CASES.values(), ids=CASES)
+def test_nan_where_undefined_and_nowhere_else(settings, value, count, first, second, tmp_path):
+    keras.utils.set_random_seed(0)
+    model = build_model(ModelConfig(**SMALL | settings))
+    if value is not None:
+        kernel = model.get_layer("conv_1").kernel
+        kernel.assign(np.full(kernel.shape, value, np.float32))
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (count, *model.input_shape[1:]), dtype=np.uint8)
+    layers = report.analyze(model, images)
+    rows = [layer.statistics() for layer in layers]
+    assert undefined(rows[0]) == first
+    if second is not None:
+        assert undefined(rows[1]) == second
+    for row in rows:
+        assert all(0 <= row[name] <= 1 for name in ("sign_flips", "zeros"))
+        assert all(
+            -1 <= value <= 1 for name, value in row.items() if name[:2] == "r_" and value == value and value
+        )
+    records.write_json(tmp_path / "metrics.json", rows)
+    read = json.loads((tmp_path / "metrics.json").read_text())
+    assert {name for name, value in read[0].items() if value is None} == first | {"r_activations"}
+    assert len(report.table(rows).splitlines()) == 1 + len(rows)
+    for figure in (overview.latent_weights(layers), overview.dot_products(layers, "weights")):
+        FigureCanvasAgg(figure).draw()
+    geometry_log.measure(model, images)
+
+
+def test_one_dimension_has_no_angle():
+    """A number and its sign point the same way."""
+    model = build_model(ModelConfig(**SMALL | ONE))
+    row = report.analyze(model, np.arange(6, dtype=np.uint8).reshape(6, 1, 1, 1))[0].statistics()
+    assert (row["d"], row["angle_mean_deg"], row["angle_std_deg"]) == (1, 0, 0)
+    assert row["angle_theory_deg"] == pytest.approx(0, abs=1e-5)
+    assert row["r_weights"] == pytest.approx(1)

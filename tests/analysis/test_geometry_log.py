@@ -1,0 +1,245 @@
+"""The geometry of a network as it trains: measured right, and right again after an interruption."""
+
+import signal
+
+import keras
+import numpy as np
+import pytest
+
+from bnn.analysis import GeometryLogger, geometry_log, report
+from bnn.files import write_csv
+from bnn.layers import BatchNorm, QuantActivation, QuantDense, Sign, Ternary
+from bnn.runs import RunError, open_run
+from bnn.training import Interrupted, Journal, train
+from tests.support import small_data, start
+
+
+@pytest.fixture(scope="module")
+def data():
+    return small_data()
+
+
+def rows_of(run):
+    return geometry_log.read(run.folder)
+
+
+@pytest.mark.parametrize("kind", ["binary", "ternary", "continuous"])
+def test_measures_what_the_report_does(tmp_path, data, kind):
+    model, _ = start(tmp_path / "run", data, kind)
+    images = data.validation.images
+    for ours, layer in zip(geometry_log.measure(model, images), report.analyze(model, images), strict=True):
+        theirs = layer.statistics()
+        assert ours["layer"] == theirs["layer"]
+        assert ours["angle_mean_deg"] == pytest.approx(theirs["angle_mean_deg"], abs=1e-6)
+        assert ours["r_weights"] == pytest.approx(theirs["r_weights"], abs=1e-6)
+        assert ours["zeros"] == theirs["zeros"]
+
+
+def test_logs_the_start_and_every_k_epochs(tmp_path, data):
+    model, run = start(tmp_path / "run", data, epochs=5, log_geometry=2)
+    train(model, run, data)
+    rows = rows_of(run)
+    assert [row["epoch"] for row in rows] == [0] * 3 + [2] * 3 + [4] * 3
+    assert [row["layer"] for row in rows[:3]] == ["conv_1", "dense_1", "dense_2"]
+    glorot_uniform = np.degrees(np.arccos(np.sqrt(3) / 2))
+    assert rows[1]["angle_mean_deg"] == pytest.approx(glorot_uniform, abs=5)
+
+
+def test_none_is_written_unless_asked(tmp_path, data):
+    model, run = start(tmp_path / "run", data, epochs=1)
+    train(model, run, data)
+    assert rows_of(run) == []
+    assert not (run.folder / "geometry.csv").exists()
+
+
+def test_logging_does_not_touch_the_training(tmp_path, data):
+    weights = []
+    for k in (0, 1):
+        model, run = start(tmp_path / f"run{k}", data, epochs=2, log_geometry=k)
+        train(model, run, data)
+        weights.append(model.get_weights())
+    assert all(np.allclose(a, b, atol=1e-5) for a, b in zip(*weights, strict=True))
+
+
+def test_flip_ratios_are_those_of_the_runs_log_by_layer(tmp_path, data):
+    model, run = start(tmp_path / "run", data, "ternary", epochs=2, log_geometry=1)
+    sizes = {layer.name: np.prod(layer.kernel.shape) for layer in model.layers if hasattr(layer, "kernel")}
+    train(model, run, data)
+    rows = rows_of(run)
+    assert {row["flip_ratio"] for row in rows if row["epoch"] == 0} == {None}
+    for logged in run.log():
+        mine = [row for row in rows if row["epoch"] == logged["epoch"]]
+        changed = sum(row["flip_ratio"] * sizes[row["layer"]] for row in mine)
+        assert changed / sum(sizes.values()) == pytest.approx(logged["flip_ratio"])
+        assert changed > 0
+
+
+def test_zeros_are_those_of_the_kernels(tmp_path, data):
+    model, run = start(tmp_path / "run", data, "ternary", epochs=1, log_geometry=1)
+    train(model, run, data)
+    for row in rows_of(run)[-3:]:
+        kernel = np.asarray(model.get_layer(row["layer"]).kernel)
+        assert row["zeros"] == np.mean(np.abs(kernel) <= 0.1) > 0
+
+
+def test_kernels_that_are_not_quantized_have_no_flips(tmp_path, data):
+    model, run = start(tmp_path / "run", data, "continuous", epochs=1, log_geometry=1)
+    train(model, run, data)
+    assert {row["flip_ratio"] for row in rows_of(run)} == {None}
+
+
+@pytest.mark.parametrize("every", [1, 2])
+def test_interrupted_runs_log_what_undisturbed_ones_do(tmp_path, data, monkeypatch, every):
+    """Stopped in mid-epoch, at the start too; and killed with rows that no checkpoint knows of."""
+    model, whole = start(tmp_path / "whole", data, epochs=4, log_geometry=every)
+    train(model, whole, data)
+    model, run = start(tmp_path / "run", data, epochs=4, log_geometry=every)
+    for step in (3, 14, 37):
+        stop_at(step, monkeypatch, lambda m=model: train(m, run, data))
+        model = run.load_model("last", compiled=True)
+        later = [{**row, "epoch": 5} for row in rows_of(run)[-3:]]
+        write_csv(run.folder / "geometry.csv", geometry_log.COLUMNS, rows_of(run) + later)
+    train(model, run, data)
+    assert rows_of(run) == rows_of(whole)
+    assert len(rows_of(run)) == 3 * (1 + 4 // every)
+
+
+def stop_at(step, patch, action):
+    """Train until SIGINT comes after a step."""
+    original = Journal.on_train_batch_end
+
+    def spied(self, *args, **kwargs):
+        if int(self.model.optimizer.iterations) == step:
+            signal.raise_signal(signal.SIGINT)
+        original(self, *args, **kwargs)
+
+    with patch.context() as inner, pytest.raises(Interrupted):
+        inner.setattr(Journal, "on_train_batch_end", spied)
+        action()
+
+
+def test_a_run_tells_tensorboard_its_losses_and_its_geometry(tmp_path, data):
+    model, run = start(tmp_path / "run", data, epochs=1, log_geometry=1)
+    train(model, run, data, tensorboard=True)
+    found = {path.parent.name for path in (run.folder / "tensorboard").glob("*/events*")}
+    assert found == {"train", "validation", "geometry"}
+
+
+def test_files_of_before_the_later_columns_are_read(tmp_path):
+    (tmp_path / "geometry.csv").write_text("epoch,layer,angle_mean_deg,r_weights\n2,conv_1,33.5,0.75\n")
+    row = {"epoch": 2, "layer": "conv_1", "angle_mean_deg": 33.5, "r_weights": 0.75}
+    assert geometry_log.read(tmp_path) == [row | {"zeros": None, "flip_ratio": None}]
+
+
+def test_a_foreign_file_is_refused_in_a_sentence(tmp_path):
+    (tmp_path / "geometry.csv").write_text("epoch,layer\n1,conv_1\n")
+    with pytest.raises(RunError, match=r"geometry.csv: expected the columns epoch, layer"):
+        geometry_log.read(tmp_path)
+
+
+def test_runs_of_before_the_setting_still_open(tmp_path, data):
+    _, run = start(tmp_path / "run", data)
+    path = run.folder / "config.json"
+    lines = [
+        line for line in path.read_text().splitlines() if "log_geometry" not in line and "sha256" not in line
+    ]
+    path.write_text("\n".join(lines))
+    assert open_run(run.folder).training.log_geometry == 0
+
+
+# in any training
+
+X = np.random.default_rng(0).standard_normal((80, 12)).astype(np.float32)
+Y = np.tanh(X[:, :3])
+
+
+def compiled():
+    """A model with a model within it, and with a layer of Keras's."""
+    keras.utils.set_random_seed(0)
+    inner = keras.Sequential([keras.Input((16,)), QuantDense(8, Ternary(0.1), name="deep")], name="inner")
+    inputs = keras.Input((12,))
+    x = QuantActivation(Sign())(BatchNorm()(QuantDense(16, Sign(), name="first")(inputs)))
+    model = keras.Model(inputs, keras.layers.Dense(3, name="last")(inner(x)))
+    model.compile(keras.optimizers.Adam(0.03), "mse")
+    return model
+
+
+def fit(model, logger, epochs, first=0):
+    model.fit(X, Y, batch_size=20, initial_epoch=first, epochs=epochs, verbose=0, callbacks=[logger])
+
+
+def test_any_fit_is_logged(tmp_path):
+    model, path = compiled(), tmp_path / "logs" / "geometry.csv"
+    kernels = []
+    snapshot = keras.callbacks.LambdaCallback(
+        on_epoch_begin=lambda *_: kernels.append(np.asarray(model.get_layer("first").kernel)),
+        on_epoch_end=lambda *_: kernels.append(np.asarray(model.get_layer("first").kernel)),
+    )
+    model.fit(X, Y, epochs=4, verbose=0, callbacks=[GeometryLogger(X[:20], path, every=2), snapshot])
+    rows = geometry_log.read(path)
+    assert [(row["epoch"], row["layer"]) for row in rows] == [
+        (epoch, layer) for epoch in (0, 2, 4) for layer in ("first", "inner/deep", "last")
+    ]
+    for i, before, after in ((3, 2, 3), (6, 6, 7)):  # the second epoch's flips, and the fourth's
+        changed = (kernels[before] >= 0) != (kernels[after] >= 0)
+        assert rows[i]["flip_ratio"] == changed.mean() > 0
+    for row, layer in zip(rows[-3:], report.analyze(model, X[:20]), strict=True):
+        theirs = layer.statistics()
+        assert row["r_weights"] == pytest.approx(theirs["r_weights"], abs=1e-6)
+        assert row["zeros"] == theirs["zeros"]
+
+
+def test_a_model_without_its_input_is_logged_from_the_start(tmp_path):
+    model = keras.Sequential([QuantDense(8, Sign()), BatchNorm(), keras.layers.Dense(3)])
+    model.compile("adam", "mse")
+    fit(model, GeometryLogger(X[:20], tmp_path / "g.csv"), 1)
+    rows = geometry_log.read(tmp_path / "g.csv")
+    assert [row["epoch"] for row in rows] == [0, 0, 1, 1]
+    assert [row["flip_ratio"] is None for row in rows] == [True, True, False, True]
+
+
+def test_a_fit_that_goes_on_keeps_the_rows_before_it(tmp_path):
+    model, logger = compiled(), GeometryLogger(X[:20], tmp_path / "g.csv")
+    fit(model, logger, 3)
+    first = geometry_log.read(tmp_path / "g.csv")
+    fit(model, logger, 4, first=2)
+    rows = geometry_log.read(tmp_path / "g.csv")
+    assert rows[:9] == first[:9]
+    assert [row["epoch"] for row in rows[::3]] == [0, 1, 2, 3, 4]
+    assert rows[9:12] != first[9:12]
+
+
+def test_a_fit_from_the_first_epoch_starts_the_file_anew(tmp_path):
+    model = compiled()
+    fit(model, GeometryLogger(X[:20], tmp_path / "g.csv"), 2)
+    first = geometry_log.read(tmp_path / "g.csv")
+    fit(model, GeometryLogger(X[:20], tmp_path / "g.csv"), 1)
+    rows = geometry_log.read(tmp_path / "g.csv")
+    assert [row["epoch"] for row in rows[::3]] == [0, 1]
+    assert [row["angle_mean_deg"] for row in rows[:3]] == [row["angle_mean_deg"] for row in first[-3:]]
+
+
+def test_tensorboard_is_told_the_same(tmp_path):
+    accumulators = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    fit(compiled(), GeometryLogger(X[:20], tmp_path / "g.csv", tensorboard=tmp_path / "events"), 2)
+    events = accumulators.EventAccumulator(str(tmp_path / "events"))
+    events.Reload()
+    told = {
+        (tag, event.step): event.tensor_proto.float_val[0]
+        for tag in events.Tags()["tensors"]
+        for event in events.Tensors(tag)
+    }
+    expected = {
+        (f"{name}/{row['layer']}", row["epoch"]): row[name]
+        for row in geometry_log.read(tmp_path / "g.csv")
+        for name in ("angle_mean_deg", "r_weights", "zeros", "flip_ratio")
+        if row[name] is not None
+    }
+    assert told == pytest.approx(expected, rel=1e-6)
+    assert len(told) == 3 * 3 * 3 + 2 * 2
+
+
+@pytest.mark.parametrize("every", [0, -1, 1.5, None])
+def test_every_is_a_positive_whole_number(tmp_path, every):
+    with pytest.raises(ValueError, match="every: expected a positive whole number, received"):
+        GeometryLogger(X, tmp_path / "g.csv", every)

@@ -1,0 +1,180 @@
+"""The lock of a run directory: who holds it, who is refused, and that it dies with its process."""
+
+import errno
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from bnn import runs
+from bnn.files import lock
+from tests.support import ROOT, TINY, assert_refused, begin, call
+
+HOLD = """
+import subprocess, sys
+from pathlib import Path
+from bnn.files import lock
+sys.stdin.readline()
+lock.hold(Path(sys.argv[1]))
+if len(sys.argv) > 2:
+    subprocess.Popen(sys.argv[2:])
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def prepare(folder, *command):
+    """A process that holds a folder, and then starts a command, as soon as a line is sent to it."""
+    pipe = subprocess.PIPE
+    return subprocess.Popen([sys.executable, "-c", HOLD, folder, *command], cwd=ROOT, text=True,
+                            stdin=pipe, stdout=pipe, stderr=pipe)  # fmt: skip
+
+
+def go(process):
+    process.stdin.write("go\n")
+    process.stdin.flush()
+
+
+@pytest.fixture
+def holder(tmp_path):
+    """A process that holds the folder `run`."""
+    (tmp_path / "run").mkdir()
+    process = prepare(tmp_path / "run")
+    go(process)
+    assert process.stdout.readline() == "held\n"
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def test_a_second_process_is_refused_until_the_first_is_dead(tmp_path, holder):
+    folder = tmp_path / "run"
+    with pytest.raises(lock.LockError) as caught:
+        lock.hold(folder)
+    assert str(caught.value) == (f"{folder}: expected a run directory that no other process writes into, "
+                                 f"received one in use by process {holder.pid} on {socket.gethostname()}")  # fmt: skip
+    holder.send_signal(signal.SIGKILL)
+    holder.wait()
+    lock.hold(folder)
+    assert (folder / ".lock").read_text() == f"{os.getpid()} on {socket.gethostname()}\n"
+
+
+def test_a_child_that_lives_on_does_not_hold_it(tmp_path):
+    (tmp_path / "run").mkdir()
+    process = prepare(tmp_path / "run", "cat")
+    go(process)
+    assert process.stdout.readline() == "held\n"
+    process.kill()
+    process.wait()
+    lock.hold(tmp_path / "run")
+    process.stdin.write("the child is alive\n")
+    process.stdin.flush()
+    assert process.stdout.readline() == "the child is alive\n"
+    process.stdin.close()
+
+
+def test_of_many_at_once_exactly_one_wins(tmp_path):
+    for attempt in range(3):
+        folder = tmp_path / str(attempt)
+        folder.mkdir()
+        processes = [prepare(folder) for _ in range(6)]
+        for process in processes:
+            go(process)
+        for process in processes:
+            process.first = process.stdout.readline()  # of a loser the end of its output
+        errors = [process.communicate()[1] for process in processes]
+        assert sorted(process.first for process in processes) == [*[""] * 5, "held\n"]
+        assert sum("received one in use by process" in error for error in errors) == 5
+
+
+def test_a_process_may_hold_a_folder_twice_and_by_another_name(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "link").symlink_to("run")
+    for name in ("run", "run", "link"):
+        lock.hold(tmp_path / name)
+        lock.verify(tmp_path / name)
+
+
+def test_a_folder_that_was_removed_or_replaced_is_no_longer_held(tmp_path):
+    folder = tmp_path / "run"
+    lock.verify(folder)  # of what this process never held there is nothing to say
+    folder.mkdir()
+    lock.hold(folder)
+    shutil.rmtree(folder)
+    message = f"{folder}: expected the run directory that this training began with, received "
+    with pytest.raises(lock.LockError, match=f"^{message}none$"):
+        lock.verify(folder)
+    folder.mkdir()
+    with pytest.raises(lock.LockError, match=f"^{message}another in its place$"):
+        lock.verify(folder)
+    lock.hold(folder)
+    lock.verify(folder)
+
+
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_told_in_one_line(tmp_path, monkeypatch, capsys, code):
+    def unsupported(*_):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(lock.fcntl, "flock", unsupported)
+    lock.hold(tmp_path)
+    lock.hold(tmp_path)
+    assert capsys.readouterr().err == (
+        f"{tmp_path}: expected file locks, which keep a second training out, received {os.strerror(code)}; "
+        "start no other training into it\n"
+    )
+
+
+def test_a_system_without_locks_is_told_too(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(lock, "fcntl", None)
+    lock.hold(tmp_path)
+    assert "expected file locks" in capsys.readouterr().err
+
+
+# trainings
+
+
+@pytest.fixture
+def copy(trained, tmp_path):
+    """A run that no process holds."""
+    return shutil.copytree(trained[0], tmp_path / "run")
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != lock.NAME}
+
+
+@pytest.mark.parametrize(
+    "flags", [("--resume",), (*TINY, "--overwrite", "--run_dir")], ids=["resume", "overwrite"]
+)
+def test_a_second_training_is_refused_before_keras_loads_and_touches_nothing(copy, flags):
+    process = prepare(copy)
+    go(process)
+    assert process.stdout.readline() == "held\n"
+    before = contents(copy)
+    refused = call("train.py", *flags, copy, env=os.environ | {"KERAS_BACKEND": "none such"})
+    assert_refused(refused, f"train.py: error: {copy}: expected a run directory that no other process writes into",
+                   f"received one in use by process {process.pid} on ")  # fmt: skip
+    assert contents(copy) == before
+    runs.open_run(copy).load_model("best")  # reading is free
+    process.communicate()
+
+
+def test_of_two_trainings_that_overwrite_at_once_one_wins(copy):
+    both = [begin("train.py", *TINY, "--epochs", 1, "--run_dir", copy, "--overwrite") for _ in range(2)]
+    ends = sorted((process.communicate()[1], process.returncode) for process in both)
+    assert ends[0] == ("", 0)
+    assert ends[1][1] == 1
+    assert ends[1][0].count("\n") == 1 and "received one in use by process" in ends[1][0]
+    assert [row["epoch"] for row in runs.open_run(copy).log()] == [1]
+
+
+def test_a_run_that_is_there_is_refused_before_keras_loads(copy):
+    before = contents(copy)
+    refused = call("train.py", *TINY, "--run_dir", copy, env=os.environ | {"KERAS_BACKEND": "none such"})
+    assert_refused(refused, f"{copy}: expected a new run directory, received one that holds a run")
+    assert contents(copy) == before

@@ -1,0 +1,137 @@
+"""The fast operations agree with their portable definitions."""
+
+import keras
+import numpy as np
+import pytest
+
+from bnn.layers import Sign, Ternary, WeightClip, fast_ops
+
+tf = pytest.importorskip("tensorflow")
+pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="fast forms are TensorFlow's")
+
+ULP = {"float32": 2.0**-23, "bfloat16": 2.0**-7}
+DTYPES = pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+
+
+def normal(*shape, dtype="float32", seed=0):
+    """Standard normal values in the dtype."""
+    return tf.cast(np.random.default_rng(seed).standard_normal(shape, dtype=np.float32), dtype)
+
+
+def differentiate(function, upstream, *arguments):
+    """(outputs, gradients of the first output's product with `upstream`), as float32 arrays, compiled."""
+
+    @tf.function
+    def run():
+        with tf.GradientTape() as tape:
+            tape.watch(arguments)
+            outputs = tf.nest.flatten(function(*arguments))
+        return outputs, tape.gradient(outputs[0], arguments, upstream)
+
+    return tf.nest.map_structure(lambda t: tf.cast(t, tf.float32).numpy(), run())
+
+
+@DTYPES
+@pytest.mark.parametrize("shape", [(50, 8, 8, 16), (3, 5, 7, 4), (1, 1, 2, 3)])
+def test_fused_batch_norm_is_the_portable_one(shape, dtype):
+    x = normal(*shape, dtype=dtype) * 3 + 2
+    offset = normal(shape[-1], seed=1)
+    upstream = normal(*shape, dtype=dtype, seed=2)
+    results = [
+        differentiate(lambda x, offset, f=f: f(x, offset, 1e-3), upstream, x, offset)
+        for f in (fast_ops.fused_batch_norm, fast_ops.portable_batch_norm)
+    ]
+    (y, mean, variance), (dx, d_offset) = results[0]
+    (y_ref, mean_ref, variance_ref), (dx_ref, d_offset_ref) = results[1]
+    np.testing.assert_allclose(mean, mean_ref, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(variance, variance_ref, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(y, y_ref, rtol=2 * ULP[dtype], atol=1e-4)
+    np.testing.assert_allclose(dx, dx_ref, rtol=2 * ULP[dtype], atol=1e-4)
+    np.testing.assert_allclose(d_offset, d_offset_ref, rtol=1e-4, atol=1e-3)
+
+
+@DTYPES
+@pytest.mark.parametrize("size", [1, 2, 3, 5])
+def test_tap_convolution_is_the_portable_one(size, dtype):
+    x = tf.sign(normal(4, 6, 5, 8, dtype=dtype))
+    kernel = tf.sign(normal(size, size, 8, 3, dtype=dtype, seed=1))
+    upstream = normal(4, 6, 5, 3, dtype=dtype, seed=2)
+    (y,), gradients = differentiate(fast_ops.tap_conv2d, upstream, x, kernel)
+    (y_ref,), gradients_ref = differentiate(fast_ops.portable_conv2d, upstream, x, kernel)
+    np.testing.assert_array_equal(y, y_ref)
+    for gradient, reference in zip(gradients, gradients_ref, strict=True):
+        np.testing.assert_allclose(gradient, reference, rtol=2 * ULP[dtype], atol=1e-4)
+
+
+def test_convolution_of_small_bfloat16_maps_uses_taps(monkeypatch):
+    used = []
+    for name in ("tap_conv2d", "portable_conv2d"):
+        monkeypatch.setattr(fast_ops, name, lambda x, kernel, name=name: used.append(name))
+    for shape, dtype in (((1, 8, 8, 4), "bfloat16"), ((1, 8, 8, 4), "float32"), ((1, 16, 16, 4), "bfloat16")):
+        fast_ops.conv2d(normal(*shape, dtype=dtype), normal(3, 3, 4, 4, dtype=dtype))
+    gpu = bool(tf.config.list_physical_devices("GPU"))
+    assert used == ["portable_conv2d" if gpu else "tap_conv2d", "portable_conv2d", "portable_conv2d"]
+
+
+def fitted(optimizer):
+    """The layer that some steps of the optimizer make, with gradients beyond the clip."""
+    keras.utils.set_random_seed(0)
+    layer = keras.layers.Dense(3, kernel_constraint=WeightClip(0.5))
+    model = keras.Sequential([keras.Input((4,)), layer])
+    model.compile(optimizer, "mse")
+    model.fit(
+        10 * normal(60, 4), 10 * normal(60, 3, seed=1), batch_size=10, epochs=2, shuffle=False, verbose=0
+    )
+    return model
+
+
+def test_adam_is_keras_adam():
+    models = [
+        fitted(cls(0.01, epsilon=1e-8, clipvalue=1.0)) for cls in (fast_ops.Adam, keras.optimizers.Adam)
+    ]
+    ours, theirs = ([*m.get_weights(), *(v.numpy() for v in m.optimizer.variables)] for m in models)
+    for value, reference in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(value, reference, rtol=1e-4, atol=1e-6)
+
+
+def test_adam_goes_on_after_saving(tmp_path):
+    model = fitted(fast_ops.Adam(0.01, clipvalue=1.0))
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    x, y = normal(10, 4), normal(10, 3)
+    for m in (model, loaded):
+        m.train_on_batch(x, y)
+    assert type(loaded.optimizer) is fast_ops.Adam
+    for value, reference in zip(loaded.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_array_equal(value, reference)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "to"), [("float32", "float32"), ("float32", "bfloat16"), ("bfloat16", "bfloat16")]
+)
+def test_direct_sign_is_the_portable_one(dtype, to):
+    edges = [
+        0.0,
+        -0.0,
+        1.0,
+        -1.0,
+        1.0078125,
+        -1.0078125,
+        1e-30,
+        -1e-30,
+        np.nextafter(np.float32(1), 2),
+        np.inf,
+    ]
+    x = tf.cast(tf.concat([normal(1000), tf.constant(edges, "float32")], 0), dtype)
+    upstream = normal(len(x), dtype=to, seed=1)
+    results = [
+        differentiate(f, upstream, x)
+        for f in (lambda x: fast_ops.direct_sign(x, to), lambda x: fast_ops.portable_quantize(Sign(), x, to))
+    ]
+    tf.nest.map_structure(np.testing.assert_array_equal, *results)
+
+
+def test_only_sign_is_direct():
+    x = tf.constant([-0.5, 0.25, 0.75])
+    np.testing.assert_array_equal(fast_ops.quantize(Ternary(0.5), x, "float32"), [0, 0, 1])
+    np.testing.assert_array_equal(fast_ops.quantize(Sign(), x, "bfloat16").numpy().astype(float), [-1, 1, 1])

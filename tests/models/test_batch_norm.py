@@ -1,0 +1,128 @@
+"""The refit of batch norm against NumPy, and networks with quantizers taken out."""
+
+import keras
+import numpy as np
+import pytest
+
+from bnn.analysis import ablation, report
+from bnn.config import ModelConfig, TrainConfig
+from bnn.datasets import Split
+from bnn.layers import BatchNorm
+from bnn.models import build_model, refit_batch_norm
+from bnn.training import Batches, compile_model
+from tests.support import KINDS
+
+
+@pytest.fixture(scope="module")
+def data():
+    """Noisy copies of one random image a class: (training Split, test Split)."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(10, size=800).astype(np.uint8)
+    prototypes = rng.integers(256, size=(10, 8, 8, 1))
+    images = np.clip(prototypes[labels] + rng.normal(0, 60, (800, 8, 8, 1)), 0, 255).astype(np.uint8)
+    everything = Split(images, labels)
+    return everything[:600], everything[600:]
+
+
+@pytest.fixture(scope="module", params=["binary", "ternary"])
+def trained(request, data):
+    small = {"input_shape": (8, 8, 1), "conv": (8,), "max_pool": (1,), "fc": (16,), "bn_decay": 0.9}
+    model = build_model(ModelConfig(**small, **KINDS[request.param]))
+    compile_model(model, TrainConfig(lr_start=0.01))
+    model.fit(Batches(data[0], 50, seed=0), epochs=8, verbose=0)
+    return model
+
+
+def dense_network(kind="binary"):
+    config = ModelConfig(input_shape=(4, 4, 1), conv=(), max_pool=(), fc=(12, 6), classes=3, **KINDS[kind])
+    return build_model(config), np.random.default_rng(0).integers(0, 256, (90, 4, 4, 1), dtype=np.uint8)
+
+
+def moving_averages(model):
+    norms = [layer for layer in model.layers if isinstance(layer, BatchNorm)]
+    return [(norm.moving_mean.numpy(), norm.moving_variance.numpy()) for norm in norms]
+
+
+def test_refit_is_what_numpy_computes():
+    model, images = dense_network()
+    kernels = [np.where(model.get_layer(f"dense_{i}").kernel.numpy() >= 0, 1.0, -1.0) for i in (1, 2, 3)]
+    refit_batch_norm(model, images, batch_size=30)
+    x = images.reshape(3, 30, 16) / 127.5 - 1
+    for kernel, (mean, variance) in zip(kernels, moving_averages(model), strict=True):
+        z = x @ kernel
+        assert mean == pytest.approx(z.mean(axis=(0, 1)), abs=1e-4)
+        assert variance == pytest.approx(z.var(axis=(0, 1)), rel=1e-4)  # of all images: no batch is favoured
+        x = np.where(z - z.mean(axis=1, keepdims=True) >= 0, 1.0, -1.0)  # each by its own batch's mean
+
+
+def test_keras_s_own_batch_norm_is_refitted_too():
+    inputs = keras.Input((5,))
+    norm = keras.layers.BatchNormalization()
+    model = keras.Model(inputs, norm(keras.layers.ReLU()(inputs)))
+    x = np.random.default_rng(0).standard_normal((90, 5)).astype(np.float32)
+    refit_batch_norm(model, x, batch_size=30)
+    assert norm.moving_mean.numpy() == pytest.approx(np.maximum(x, 0).mean(axis=0), rel=1e-5)
+    assert norm.moving_variance.numpy() == pytest.approx(np.maximum(x, 0).var(axis=0), rel=1e-5)
+
+
+def test_batches_are_weighed_by_their_images_and_order_the_same():
+    model, images = dense_network("continuous")
+    refit_batch_norm(model, images[:61], batch_size=60)  # 31 and 30
+    first = images[:61].reshape(61, 16) / 127.5 - 1
+    z = first @ model.get_layer("dense_1").kernel.numpy()
+    mean, variance = moving_averages(model)[0]
+    assert mean == pytest.approx(z.mean(axis=0), abs=1e-5)
+    assert variance == pytest.approx(z.var(axis=0), rel=1e-4)
+
+
+@pytest.mark.parametrize(("n", "batch_size"), [(1, 10), (0, 10), (10, 1)])
+def test_a_variance_needs_two(n, batch_size):
+    model, images = dense_network()
+    with pytest.raises(ValueError, match="expected at least 2"):
+        refit_batch_norm(model, images[:n], batch_size)
+
+
+def test_refit_of_an_unchanged_network_keeps_what_it_knows(trained, data):
+    copy = ablation.unbinarized(trained)
+    refit_batch_norm(copy, data[0].images)
+    before, after = (report.accuracy(model, data[1]) for model in (trained, copy))
+    assert before > 0.8
+    assert after == pytest.approx(before, abs=0.05)
+
+
+def test_refit_leaves_everything_but_the_averages(trained, data):
+    copy = ablation.unbinarized(trained)
+    refit_batch_norm(copy, data[0].images[:100])
+    for ours, theirs in zip(copy.trainable_weights, trained.trainable_weights, strict=True):
+        assert np.array_equal(ours.numpy(), theirs.numpy())
+
+
+def test_unbinarized_multiplies_by_the_latent_kernel(trained, data):
+    copy = ablation.unbinarized(trained, kernels=["conv_1"], activations=["dense_1_activation"])
+    assert ablation.quantized_layers(copy) == (["dense_1", "dense_2"], ["conv_1_activation"])
+    kernel = copy.get_layer("conv_1").quantized_kernel()
+    assert np.array_equal(kernel, trained.get_layer("conv_1").kernel)
+    x = np.linspace(-2, 2, 9, dtype=np.float32)
+    assert np.array_equal(copy.get_layer("dense_1_activation")(x), np.clip(x, -1, 1))
+    same = ablation.unbinarized(trained)
+    images = data[1].images[:20]
+    assert np.array_equal(same.predict(images, verbose=0), trained.predict(images, verbose=0))
+
+
+def test_unknown_names_are_refused(trained):
+    with pytest.raises(ValueError, match=r"kernels: expected names among conv_1, .*received 'conv_9'"):
+        ablation.unbinarized(trained, kernels=["conv_9"])
+
+
+def test_accuracies_of_all_variants(trained, data):
+    before = trained.get_weights()
+    rows = ablation.accuracies(trained, data[0].images[:300], data[1])
+    names = [(row["what"], row["layer"]) for row in rows]
+    assert names == [
+        ("kernels", "none"), ("kernels", "conv_1"), ("kernels", "dense_1"), ("kernels", "dense_2"),
+        ("kernels", "convolutions"), ("kernels", "all"),
+        ("activations", "conv_1_activation"), ("activations", "dense_1_activation"), ("activations", "all"),
+    ]  # fmt: skip
+    assert all(0 <= row[key] <= 1 for row in rows for key in ("stale", "refitted"))
+    assert rows[0]["stale"] == report.accuracy(trained, data[1])
+    assert all(np.array_equal(a, b) for a, b in zip(before, trained.get_weights(), strict=True))

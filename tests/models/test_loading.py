@@ -1,0 +1,147 @@
+"""Models and images from files: what analyze.py makes of them, and what it refuses."""
+
+import json
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from bnn.analysis import report
+from bnn.models import ModelFileError, loading
+from tests.support import ROOT, assert_refused, call
+
+IMAGES = np.random.default_rng(0).standard_normal((20, 8, 8, 3)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Files of a model, its images, and others that look like them."""
+    folder = tmp_path_factory.mktemp("files")
+    backbone = keras.Sequential([keras.Input((8, 8, 3)), layers.Conv2D(6, 3, name="conv")], name="backbone")
+    inputs = keras.Input((8, 8, 3))
+    x = layers.DepthwiseConv2D(3, name="depthwise")(backbone(inputs))
+    x = layers.EinsumDense("abcd,de->abce", (4, 4, 5), name="einsum")(x)
+    keras.Model(inputs, layers.Dense(2, name="head")(layers.Flatten()(x))).save(folder / "model.keras")
+    keras.Sequential([keras.Input((8, 8, 3)), layers.ReLU()]).save(folder / "no kernel.keras")
+    np.save(folder / "images.npy", IMAGES)
+    np.save(folder / "small.npy", IMAGES[:, :4])
+    return folder
+
+
+def test_a_model_file_is_analysed_from_the_command_line(folder):
+    command = ("analyze.py", folder / "model.keras", "--images", folder / "images.npy")
+    process = call(*command, "--quantizer", "ternary", "--activations", "sign", "--batch_size", 8)
+    assert (process.returncode, process.stderr) == (0, "")
+    lines = process.stdout.splitlines()
+    assert "not analysed: einsum: its equation, not a dense layer's, says what is multiplied" in lines
+    output = folder / "model-geometry"
+    assert lines[-1].startswith(f"wrote {output / 'metrics.json'} and 5 figures")
+    metrics = json.loads((output / "metrics.json").read_text(), parse_constant=pytest.fail)
+    assert (metrics["images"], metrics["quantizer"], metrics["activations"]) == (20, "ternary", "sign")
+    assert list(metrics["unanalysed"]) == ["einsum"]
+    assert [row["layer"] for row in metrics["layers"]] == ["backbone/conv", "depthwise", "head"]
+    assert {path.stem for path in output.glob("*.png")} == {
+        "angles", "latent_weights", "dot_products", "permuted", "activations",
+    }  # fmt: skip
+    model = keras.saving.load_model(folder / "model.keras")
+    expected = report.analyze(model, IMAGES, quantizer="ternary", activations="sign")
+    for row, layer in zip(metrics["layers"], expected, strict=True):
+        for key, value in layer.statistics().items():
+            assert row[key] == pytest.approx(value, rel=1e-4) if key != "layer" else value, key
+
+
+def test_the_commands_of_the_readme_run_as_printed(tmp_path):
+    text = (ROOT / "README.md").read_text()
+    section = text[text.index("## Analyse your own model") : text.index("### Weights from elsewhere")]
+    commands = [line.strip() for line in section.splitlines() if line.startswith("    python ")]
+    assert len(commands) == 5
+    for name in ("analyze.py", "bnn"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    for command in commands:
+        process = subprocess.run(
+            command,
+            shell=True,
+            cwd=tmp_path,
+            env=os.environ | {"PATH": path},
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        assert process.returncode == 0, process.stderr
+    rows = json.loads((tmp_path / "ternary" / "metrics.json").read_text())["layers"]
+    assert [(row["d"], row["units"]) for row in rows] == [(9, 16), (9, 16), (1936, 10)]
+    assert all(row["r_activations"] > 0 for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("model.keras",), ("expected --images FILE", "received none")),
+        (
+            ("missing.keras", "--images", "images.npy"),
+            ("missing.keras: expected a .keras file, received no such",),
+        ),
+        (("model.keras", "--images", "small.npy"), ("expected shape (n, 8, 8, 3)", "received (20, 4, 8, 3)")),
+        (("no kernel.keras", "--images", "images.npy"), ("expected dense or convolution layers",)),
+        (
+            ("model.keras", "--images", "images.npy", "--quantizer", "x"),
+            ("expected sign, ternary", "received 'x'"),
+        ),
+    ],
+)
+def test_bad_input_is_one_line(folder, arguments, words):
+    assert_refused(call("analyze.py", *arguments, cwd=folder), *words)
+
+
+def test_files_that_hold_no_model_are_refused(folder, tmp_path):
+    (tmp_path / "text.keras").write_text("no zip")
+    (tmp_path / "images.h5").write_bytes((folder / "images.npy").read_bytes())
+    np.savez(tmp_path / "zip", a=1)
+    (tmp_path / "zip.npz").rename(tmp_path / "zip.keras")
+    for name in ("text.keras", "images.h5", "zip.keras"):
+        with pytest.raises(ModelFileError, match=rf"{name}: expected a .*, received"):
+            loading.load_model(tmp_path / name)
+
+
+def test_code_in_a_model_file_does_not_run(tmp_path):
+    model = keras.Sequential([keras.Input((2,)), layers.Lambda(lambda x: x + 1)])
+    model.save(tmp_path / "lambda.keras")
+    with pytest.raises(ModelFileError, match=r"a saved model, received one that Keras cannot read .*ambda"):
+        loading.load_model(tmp_path / "lambda.keras")
+
+
+@pytest.mark.parametrize("suffix", ["npy", "npz"])
+def test_files_that_hold_no_images_are_refused(folder, tmp_path, suffix):
+    model = keras.saving.load_model(folder / "model.keras")
+    for content in (b"", b"no array", pickle.dumps(print)):
+        (tmp_path / f"x.{suffix}").write_bytes(content)
+        with pytest.raises(ModelFileError, match=r"expected a \.npy or \.npz file of images"):
+            loading.load_images(tmp_path / f"x.{suffix}", model)
+    np.save(tmp_path / "objects.npy", np.array([print]), allow_pickle=True)
+    with pytest.raises(ModelFileError, match=r"expected a \.npy or \.npz file of images, received another"):
+        loading.load_images(tmp_path / "objects.npy", model)
+
+
+def test_several_inputs_come_by_name(tmp_path):
+    a, b = keras.Input((3,), name="a"), keras.Input((4,), name="b")
+    model = keras.Model([b, a], layers.Dense(2, name="x")(a) + layers.Dense(2, name="y")(b))
+    arrays = {"a": np.ones((5, 3)), "b": np.zeros((5, 4))}
+    np.savez(tmp_path / "both.npz", **arrays)
+    loaded = loading.load_images(tmp_path / "both.npz", model)
+    assert [array.shape for array in loaded] == [(5, 4), (5, 3)]
+    assert [layer.weights.count for layer in report.analyze(model, loaded)] == [10, 10]
+    np.savez(tmp_path / "other.npz", a=arrays["a"], c=arrays["b"])
+    with pytest.raises(ModelFileError, match="expected arrays named b, a, received a, c"):
+        loading.load_images(tmp_path / "other.npz", model)
+
+
+def test_a_npy_file_is_not_read_as_a_whole(folder):
+    model = keras.saving.load_model(folder / "model.keras")
+    assert isinstance(loading.load_images(folder / "images.npy", model), np.memmap)

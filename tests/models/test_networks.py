@@ -1,0 +1,267 @@
+"""Networks built from a config: names, order, shapes, counts, values, and files that load anywhere."""
+
+import dataclasses
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from bnn.analysis import report
+from bnn.config import ModelConfig, settings_for
+from bnn.layers import BatchNorm, QuantActivation, QuantConv2D, QuantDense, Rotation, Sign
+from bnn.models import build_model
+
+ROOT = Path(__file__).resolve().parents[2]
+SMALL = ModelConfig(
+    input_shape=(8, 8, 3), classes=4, conv=(6, 5), max_pool=(0, 1), fc=(7,), filter_size=3
+)  # fmt: skip
+TERNARY = dataclasses.replace(SMALL, levels=3, threshold=0.1)
+CONTINUOUS = dataclasses.replace(SMALL, continuous=True)
+REAL_FIRST = dataclasses.replace(SMALL, first_layer="real", clip=0.5)
+ROTATED = dataclasses.replace(TERNARY, first_layer="rotated")
+DENSE = {"conv": (), "max_pool": ()}
+EVERY_KIND = pytest.mark.parametrize("config", [SMALL, TERNARY, CONTINUOUS], ids=lambda config: config.kind)
+
+
+def images(config, count=5):
+    return np.random.default_rng(0).integers(0, 256, (count, *config.input_shape), np.uint8)
+
+
+def quantized_layers(model):
+    return [layer for layer in model.layers if isinstance(layer, QuantConv2D | QuantDense)]
+
+
+def names(model):
+    return [layer.name for layer in model.layers]
+
+
+def outputs_of(model, kind, x):
+    """Outputs of all layers of a class, as float32 arrays."""
+    tensors = [layer.output for layer in model.layers if isinstance(layer, kind)]
+    return [np.asarray(keras.ops.cast(y, "float32")) for y in keras.Model(model.input, tensors)(x)]
+
+
+def scramble(model):
+    """Give all weights random values, so that none is as it began."""
+    rng = np.random.default_rng(1)
+    for weight in model.weights:
+        weight.assign(rng.uniform(0.1 if "variance" in weight.path else -1, 1, weight.shape))
+
+
+def test_the_papers_network_for_cifar_10():
+    config, _ = settings_for({})
+    model = build_model(config)
+    assert model.input_shape == (None, 32, 32, 3)
+    assert model.output_shape == (None, 10)
+    kernels = {layer.name: tuple(layer.kernel.shape) for layer in quantized_layers(model)}
+    assert kernels == {
+        "conv_1": (3, 3, 3, 128),
+        "conv_2": (3, 3, 128, 128),
+        "conv_3": (3, 3, 128, 256),
+        "conv_4": (3, 3, 256, 256),
+        "conv_5": (3, 3, 256, 512),
+        "conv_6": (3, 3, 512, 512),
+        "dense_1": (4 * 4 * 512, 1024),
+        "dense_2": (1024, 1024),
+        "dense_3": (1024, 10),
+    }
+    # No bias, no scale: beside the kernels only an offset and two moving averages a channel, and a step counter.
+    channels = [128, 128, 256, 256, 512, 512, 1024, 1024, 10]
+    assert model.count_params() == sum(map(np.prod, kernels.values())) + 3 * sum(channels) + len(channels)
+    trainable = sum(int(np.prod(w.shape)) for w in model.trainable_weights)
+    assert model.count_params() - trainable == 2 * sum(channels) + len(channels)
+    assert all(layer.decay == 0.999 for layer in model.layers if isinstance(layer, BatchNorm))
+
+
+def test_blocks_are_convolution_pooling_norm_quantizer():
+    assert names(build_model(SMALL)) == [
+        "images", "scale",
+        "conv_1", "conv_1_norm", "conv_1_activation",
+        "conv_2", "conv_2_pool", "conv_2_norm", "conv_2_activation",
+        "flatten", "dense_1", "dense_1_norm", "dense_1_activation",
+        "dense_2", "dense_2_norm",
+    ]  # fmt: skip
+
+
+def test_no_convolutions_give_a_dense_net():
+    model = build_model(dataclasses.replace(SMALL, conv=(), max_pool=(), fc=(7, 6)))
+    assert names(model) == [
+        "images", "scale", "flatten",
+        "dense_1", "dense_1_norm", "dense_1_activation",
+        "dense_2", "dense_2_norm", "dense_2_activation",
+        "dense_3", "dense_3_norm",
+    ]  # fmt: skip
+    assert [layer.kernel.shape for layer in quantized_layers(model)] == [(192, 7), (7, 6), (6, 4)]
+
+
+def test_no_hidden_layers_give_a_linear_classifier():
+    model = build_model(dataclasses.replace(SMALL, conv=(), max_pool=(), fc=()))
+    assert names(model) == ["images", "scale", "flatten", "dense_1", "dense_1_norm"]
+
+
+@EVERY_KIND
+def test_the_kind_decides_every_quantizer_and_nothing_else(config):
+    model = build_model(config)
+    assert model.name == config.kind
+    activations = [layer for layer in model.layers if isinstance(layer, QuantActivation)]
+    quantizers = [layer.kernel_quantizer for layer in quantized_layers(model)]
+    quantizers += [layer.quantizer for layer in activations]
+    assert len(quantizers) == 4 + 3
+    if config.continuous:
+        assert set(quantizers) == {None}
+    else:
+        assert {(q.levels, q.threshold) for q in quantizers} == {(config.levels, config.threshold)}
+    twin = build_model(SMALL)
+    assert names(model) == names(twin)
+    assert model.count_params() == twin.count_params()
+
+
+@pytest.mark.parametrize(
+    ("config", "values"), [(SMALL, {-1, 1}), (TERNARY, {-1, 0, 1})], ids=["binary", "ternary"]
+)
+def test_kernels_and_activations_have_the_levels(config, values):
+    model = build_model(config)
+    for layer in quantized_layers(model):
+        kernel = np.asarray(layer.quantized_kernel())
+        assert set(np.unique(kernel)) == values
+        assert np.abs(np.asarray(layer.kernel)).max() <= 1
+    for y in outputs_of(model, QuantActivation, images(config)):
+        assert set(np.unique(y)) <= values
+
+
+def test_activations_of_the_continuous_twin_are_real_and_bounded():
+    for y in outputs_of(build_model(CONTINUOUS), QuantActivation, images(CONTINUOUS)):
+        assert np.abs(y).max() <= 1
+        assert len(np.unique(y)) > 3
+
+
+@pytest.mark.parametrize("shape", [{}, DENSE], ids=["conv", "dense"])
+def test_a_real_first_layer_leaves_its_kernel_latent_and_nothing_else(shape):
+    first, *others = quantized_layers(build_model(dataclasses.replace(REAL_FIRST, **shape)))
+    assert first.kernel_quantizer is None
+    np.testing.assert_array_equal(first.quantized_kernel(), first.kernel)
+    assert all(isinstance(layer.kernel_quantizer, Sign) for layer in others)
+    assert {layer.kernel.constraint.limit for layer in (first, *others)} == {0.5}
+
+
+@pytest.mark.parametrize(("shape", "name", "d"), [({}, "conv_1", 27), (DENSE, "dense_1", 192)])
+def test_a_rotated_first_layer_stands_behind_a_rotation(shape, name, d):
+    model = build_model(dataclasses.replace(ROTATED, **shape))
+    rotations = [layer for layer in model.layers if isinstance(layer, Rotation)]
+    assert [layer.name for layer in rotations] == [f"{name}_rotation"]
+    first = quantized_layers(model)[0]
+    assert first.input is rotations[0].output
+    assert math.prod(first.kernel.shape[:-1]) == d == rotations[0].rotation.shape[0]
+    assert model.count_params() == build_model(dataclasses.replace(SMALL, **shape)).count_params() + d**2
+
+
+def test_a_rotated_first_kernel_begins_as_large_as_any():
+    largest = []
+    for first in ("quantized", "rotated"):
+        model = build_model(dataclasses.replace(SMALL, conv=(2000, 5), first_layer=first))
+        largest.append(np.abs(model.get_layer("conv_1").kernel).max())
+    assert largest == pytest.approx([math.sqrt(6 / (27 + 9 * 2000))] * 2, rel=1e-3)
+
+
+def test_a_rotated_first_layer_has_its_angle_and_r_in_the_report():
+    """The statistics are those of the rotated patches and kernels, which are theta_R's."""
+    x = images(SMALL, 30)
+    model = build_model(dataclasses.replace(SMALL, first_layer="rotated"))
+    row = report.analyze(model, x)[0].statistics()
+    layer, inputs = model.get_layer("conv_1"), keras.Model(model.input, model.get_layer("conv_1").input)(x)
+    w, a = np.asarray(layer.kernel).reshape(27, -1), np.asarray(inputs).reshape(-1, 27)
+    r = np.asarray(model.get_layer("conv_1_rotation").rotation).T
+    w_c, w_b = r.T @ w, r.T @ np.sign(w)
+    cosines = np.sum(w_c * w_b, axis=0) / np.linalg.norm(w_c, axis=0) / np.linalg.norm(w_b, axis=0)
+    assert row["angle_mean_deg"] == pytest.approx(np.degrees(np.arccos(cosines)).mean(), abs=1e-3)
+    patches = a @ r
+    assert row["r_weights"] == pytest.approx(
+        np.corrcoef((patches @ w_b).ravel(), (patches @ w_c).ravel())[0, 1], abs=1e-5
+    )
+    assert row["r_predicted"] == pytest.approx(row["r_weights"], abs=0.03)
+
+
+@pytest.mark.parametrize("input_range", [(-1.0, 1.0), (0.0, 1.0)])
+def test_bytes_are_scaled_to_the_input_range(input_range):
+    model = build_model(dataclasses.replace(SMALL, input_range=input_range))
+    x = np.zeros((2, 8, 8, 3), np.uint8)
+    x[1] = 255
+    scaled = np.asarray(model.get_layer("scale")(x))
+    np.testing.assert_allclose(scaled[0], input_range[0], atol=1e-6)
+    np.testing.assert_allclose(scaled[1], input_range[1], atol=1e-6)
+
+
+def test_bfloat16_is_for_products_only():
+    model = build_model(SMALL, "bfloat16")
+    assert {w.dtype for w in model.weights} == {"float32"}
+    assert {layer.compute_dtype for layer in quantized_layers(model)} == {"bfloat16"}
+    assert model.get_layer("scale").compute_dtype == "float32"  # bfloat16 has too few shades near 1
+    scores = model(images(SMALL))
+    assert keras.backend.standardize_dtype(scores.dtype) == "float32"
+
+
+def test_the_seed_decides_the_weights():
+    weights = []
+    for seed in (1, 1, 2):
+        keras.utils.set_random_seed(seed)
+        weights.append(np.asarray(build_model(SMALL).get_layer("conv_2").kernel))
+    np.testing.assert_array_equal(weights[0], weights[1])
+    assert not np.array_equal(weights[0], weights[2])
+
+
+# ---- files ----
+
+LOADER = """
+import sys
+import numpy as np
+from bnn import backend
+backend.load()
+import keras
+import bnn.layers
+folder = sys.argv[1]
+images = np.load(f"{folder}/images.npy", allow_pickle=False)
+for kind in sys.argv[2:]:
+    model = keras.saving.load_model(f"{folder}/{kind}.keras")
+    np.save(f"{folder}/{kind}.npy", model(images))
+"""
+
+
+def test_files_load_in_a_fresh_process_with_the_same_predictions(tmp_path):
+    x = images(SMALL, 20)
+    np.save(tmp_path / "images.npy", x)
+    models = {config.kind: build_model(config) for config in (SMALL, TERNARY, CONTINUOUS)}
+    models["bfloat16"] = build_model(TERNARY, "bfloat16")
+    models |= {config.first_layer: build_model(config) for config in (REAL_FIRST, ROTATED)}
+    for kind, model in models.items():
+        scramble(model)
+        model.save(tmp_path / f"{kind}.keras")
+    command = [sys.executable, "-c", LOADER, tmp_path, *models]
+    subprocess.run(command, cwd=ROOT, check=True, timeout=120)
+    for kind, model in models.items():
+        np.testing.assert_array_equal(np.load(tmp_path / f"{kind}.npy"), model(x), err_msg=kind)
+
+
+def test_a_loaded_model_is_the_same_model(tmp_path):
+    model = build_model(TERNARY)
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    assert names(again) == names(model)
+    for ours, theirs in zip(again.weights, model.weights, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert all(layer.kernel.constraint is not None for layer in quantized_layers(again))
+    assert [layer.kernel_quantizer.threshold for layer in quantized_layers(again)] == [0.1] * 4
+
+
+def test_a_lambda_in_a_file_is_not_run(tmp_path):
+    inputs = keras.Input((2,))
+    target = tmp_path / "written by the model"
+    layer = keras.layers.Lambda(lambda x, path=str(target): (open(path, "w").close(), x)[1])  # noqa: PTH123
+    keras.Model(inputs, layer(inputs)).save(tmp_path / "hostile.keras")
+    target.unlink(missing_ok=True)
+    with pytest.raises(ValueError, match="`safe_mode=False`"):
+        keras.saving.load_model(tmp_path / "hostile.keras")
+    assert not target.exists()

@@ -1,0 +1,459 @@
+"""Run directories: what they hold, what they refuse, and what stays when a write fails."""
+
+import dataclasses
+import errno
+import json
+import math
+import pathlib
+import shutil
+
+import keras
+import numpy as np
+import pytest
+
+from bnn import runs
+from bnn.config import PRESETS, ModelConfig, TrainConfig
+from bnn.datasets import Split
+from bnn.files import atomic, records
+from bnn.runs import RunError, directory, provenance
+from tests.support import KINDS, small_data, small_settings, start
+
+ROW = dict.fromkeys(directory.LOG_COLUMNS, 0.25) | {"epoch": 1}
+
+
+@pytest.fixture(scope="module")
+def data():
+    return small_data()
+
+
+@pytest.fixture
+def run(tmp_path, data):
+    return runs.create(tmp_path / "run", *small_settings("ternary"), data, ["train.py", "--levels", "3"])
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, data):
+    """A run directory with checkpoints, though of an untrained network, and that network."""
+    model, run = start(tmp_path_factory.mktemp("trained") / "run", data)
+    model.optimizer.build(model.trainable_variables)
+    for name in ("last", "best"):
+        run.save_model(model, name)
+    return run, model
+
+
+@pytest.fixture
+def copy(trained, tmp_path):
+    """A copy of `trained` to be damaged."""
+    return runs.open_run(shutil.copytree(trained[0].folder, tmp_path / "copy"))
+
+
+# what a run holds
+
+
+def test_config_says_how_the_run_came_about(run, data):
+    config = json.loads((run.folder / "config.json").read_text())
+    _, training = small_settings("ternary")
+    assert set(config) == directory.CONFIG_KEYS
+    assert (config["model"]["levels"], config["model"]["threshold"], config["model"]["conv"]) == (3, 0.1, [4])
+    assert (config["training"]["seed"], config["training"]["epochs"]) == (training.seed, training.epochs)
+    assert config["data"] == {"name": "mnist-5k", "digest": data.digest, "official": True}
+    assert config["command"] == ["train.py", "--levels", "3"]
+    assert config["versions"]["keras"] == keras.__version__
+    assert config["versions"]["numpy"] == np.__version__
+    assert {"python", "machine", keras.backend.backend()} < set(config["versions"])
+    commit = config["git_commit"]
+    assert commit is None or len(commit.removesuffix("+changes")) == 40
+
+
+def test_no_git_is_no_obstacle(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    assert provenance.git_commit() is None
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_open_run_gives_back_what_create_was_given(tmp_path, data, kind):
+    created = runs.create(tmp_path / "a" / "b", *small_settings(kind, seed=7), data, [])
+    assert runs.open_run(tmp_path / "a" / "b") == created
+
+
+def test_default_names_are_readable_and_differ():
+    model, training = (
+        ModelConfig(**{k: PRESETS["mnist-5k"][k] for k in ("conv", "max_pool", "fc")}),
+        TrainConfig(),
+    )
+    assert runs.default_name(model, training) == "cifar-10-binary-conv32-32-64-64-fc256-500epochs-seed0"
+    dense = ModelConfig(conv=(), max_pool=(), fc=(8,), levels=3, threshold=0.02)
+    training = TrainConfig(data_set="MNIST", seed=3, epochs=2, debug=True)
+    assert runs.default_name(dense, training) == "MNIST-ternary0.02-fc8-2epochs-seed3-debug"
+    other = ModelConfig(conv=(), max_pool=(), fc=(8,), estimator="approx_sign")
+    assert runs.default_name(other, TrainConfig(epochs=1)) == "cifar-10-approx_sign-fc8-1epochs-seed0"
+    bare = ModelConfig(conv=(), max_pool=(), fc=(), continuous=True)
+    assert runs.default_name(bare, TrainConfig(epochs=1)) == "cifar-10-continuous-1epochs-seed0"
+
+
+def test_nan_becomes_null(tmp_path):
+    records.write_json(tmp_path / "x.json", {"a": [math.nan, 1.5, {"b": math.inf}], "c": None})
+    assert json.loads((tmp_path / "x.json").read_text()) == {"a": [None, 1.5, {"b": None}], "c": None}
+
+
+# what create refuses
+
+
+def test_create_takes_an_empty_folder(tmp_path, data):
+    (tmp_path / "empty").mkdir()
+    assert runs.create(tmp_path / "empty", *small_settings(), data, []).log() == []
+
+
+def test_a_foreign_config_is_not_overwritten(tmp_path, data):
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    (tmp_path / "model.safetensors").write_text("months of work")
+    with pytest.raises(RunError, match=r"config\.json: expected the config of a run, received"):
+        runs.create(tmp_path, *small_settings(), data, [], overwrite=True)
+    assert (tmp_path / "model.safetensors").read_text() == "months of work"
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_create_never_touches_a_foreign_folder(tmp_path, data, overwrite):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(
+        RunError, match="expected a new or empty run directory, received one with other files"
+    ):
+        runs.create(tmp_path, *small_settings(), data, [], overwrite)
+    with pytest.raises(RunError, match="expected a new or empty run directory"):
+        runs.create(tmp_path / "thesis.tex", *small_settings(), data, [], overwrite)
+    assert (tmp_path / "thesis.tex").read_text() == "years of work"
+
+
+def test_create_replaces_a_run_only_when_told(run, data):
+    run.write_log([ROW])
+    with pytest.raises(RunError, match=f"--resume {run.folder}, or give --overwrite or another --run_dir"):
+        runs.create(run.folder, *small_settings(), data, [])
+    assert run.log() == [ROW]
+    replaced = runs.create(run.folder, *small_settings(), data, [], overwrite=True)
+    assert (replaced.log(), replaced.model.kind) == ([], "binary")
+
+
+def test_a_run_that_was_killed_before_it_began_counts_for_nothing(tmp_path, data):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    for name in (".lock", ".last.keras", "last.keras", ".config.json"):
+        (folder / name).write_text("half")
+        assert runs.expect_free(folder) is None
+    runs.create(folder, *small_settings(), data, [])
+    assert {path.name for path in folder.iterdir()} == {".lock", "config.json"}
+
+
+def test_a_kill_while_a_run_is_replaced_leaves_a_run_or_none(run, data, monkeypatch):
+    """Killed after each removal in turn, `create` may do the rest."""
+    (run.folder / "tensorboard").mkdir()
+    for name in ("log.csv", "last.keras", "metrics.json", "tensorboard/events"):
+        (run.folder / name).write_text("old")
+    for where, name in ((pathlib.Path, "unlink"), (shutil, "rmtree")):
+        monkeypatch.setattr(where, name, dying_after(getattr(where, name)))
+    for _ in range(5):
+        with pytest.raises(Killed):
+            runs.create(run.folder, *small_settings(), data, [], overwrite=True)
+    runs.create(run.folder, *small_settings(), data, [], overwrite=True)
+    assert {path.name for path in run.folder.iterdir()} == {".lock", "config.json"}
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL."""
+
+
+def dying_after(function):
+    def died(*args):
+        function(*args)
+        raise Killed
+
+    return died
+
+
+# what open_run and the checkpoints refuse
+
+
+def test_open_run_wants_a_run(tmp_path):
+    with pytest.raises(
+        RunError, match=r"expected a run directory with config\.json, received no such folder"
+    ):
+        runs.open_run(tmp_path / "none")
+    with pytest.raises(RunError, match="received a folder without one"):
+        runs.open_run(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\xff\xfe", b'{"model"', b"[]", b"3", b"{}", b'{"name": "a npm package"}', b"[" * 100_000],
+    ids=["empty", "binary", "half", "list", "number", "no keys", "foreign", "deep"],
+)
+def test_a_damaged_config_is_refused(run, content):
+    (run.folder / "config.json").write_bytes(content)
+    with pytest.raises(RunError, match=r"config\.json: expected the config of a run, received a damaged"):
+        runs.open_run(run.folder)
+
+
+@pytest.mark.parametrize(
+    ("part", "name", "value"),
+    [
+        ("model", "threshold", 2.0),
+        ("model", "conv", [4, -1]),
+        ("model", "conv", "12"),
+        ("model", "fc", [[8]]),
+        ("model", "surprise", 1),
+        ("training", "epochs", 0),
+        ("training", "seed", 0.5),
+        ("training", "data_set", "../../etc"),
+        ("data", "surprise", 1),
+    ],
+)
+def test_a_config_with_impossible_values_is_refused_by_field(run, part, name, value):
+    config = json.loads((run.folder / "config.json").read_text())
+    config[part][name] = value
+    (run.folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(RunError, match=rf"config\.json: expected the config of a run, .*{name}") as caught:
+        runs.open_run(run.folder)
+    assert "damaged" not in str(caught.value)
+
+
+def rewrite(run, **changes):
+    """Change entries of config.json, named like data__digest for one within another."""
+    config = json.loads((run.folder / "config.json").read_text())
+    for name, value in changes.items():
+        *outer, last = name.split("__")
+        (config[outer[0]] if outer else config)[last] = value
+    (run.folder / "config.json").write_text(json.dumps(config))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("surprise", [1], r"surprise: expected no such key in config\.json, received \[1\]"),
+        ("data__name", "cifar-10", r"data\.name: expected 'mnist-5k', received 'cifar-10'"),
+        ("data__digest", 7, r"data\.digest: expected a SHA-256, received 7"),
+        ("data__official", "yes", r"data\.official: expected true or false, received 'yes'"),
+        ("training__precision", "auto", r"precision: expected what auto meant when the run began"),
+        ("training__seed", 8, r"settings_sha256: expected [0-9a-f]{64}, of model and training as they stand"),
+        ("model__threshold", 0.2, r"settings_sha256: expected [0-9a-f]{64}, of model and training"),
+        ("settings_sha256", None, r"settings_sha256: expected [0-9a-f]{64}, .*, received None"),
+    ],
+)
+def test_what_else_a_config_says_is_checked_too(run, name, value, said):
+    rewrite(run, **{name: value})
+    with pytest.raises(RunError, match=r"config\.json: expected the config of a run, received " + said):
+        runs.open_run(run.folder)
+
+
+def test_runs_of_before_the_digest_still_open(run):
+    config = json.loads((run.folder / "config.json").read_text())
+    del config["settings_sha256"]
+    (run.folder / "config.json").write_text(json.dumps(config))
+    assert runs.open_run(run.folder) == run
+
+
+def test_a_run_takes_its_own_data_alone(run, data):
+    run.expect_data(data)
+    with pytest.raises(RunError, match=f"expected data of SHA-256 {data.digest}, received {'1' * 64}"):
+        run.expect_data(dataclasses.replace(data, digest="1" * 64))
+    small = Split(data.train.images[:, :7], data.train.labels)
+    with pytest.raises(RunError, match=r"expected a network from images of \(7, 8, 1\) to 10 classes"):
+        run.expect_data(dataclasses.replace(data, train=small))
+    other = dataclasses.replace(run, model=dataclasses.replace(run.model, classes=9))
+    with pytest.raises(RunError, match=r"received one from \(8, 8, 1\) to 9$"):
+        other.expect_data(data)
+
+
+def test_a_network_meets_other_data_that_fit_and_says_so(run, data):
+    assert run.origin(data) == f"trained on {data.label}"
+    other = dataclasses.replace(data, digest="1" * 64, official=False)
+    run.expect_fit(other)
+    assert run.origin(other) == f"trained on {data.name} of SHA-256 {data.digest}, not on this {other.label}"
+
+
+@pytest.mark.parametrize("value", [None, [], "name", {}, {"name": "mnist-5k"}])
+def test_a_config_without_its_data_is_refused(run, value):
+    config = json.loads((run.folder / "config.json").read_text())
+    (run.folder / "config.json").write_text(json.dumps(config | {"data": value}))
+    with pytest.raises(RunError, match=r"config\.json: expected the config of a run"):
+        runs.open_run(run.folder)
+
+
+def test_a_checkpoint_that_is_not_there_yet_is_told_how_to_get(run):
+    message = (
+        rf"expected a checkpoint best\.keras, received a run that has none yet; .* --resume {run.folder}$"
+    )
+    with pytest.raises(RunError, match=message):
+        run.load_model("best")
+
+
+def test_damaged_checkpoints_are_refused_and_never_loaded_wrong(copy, trained):
+    """Cut short, or with one bit flipped anywhere: one line, or the very same weights."""
+    path = copy.checkpoint("last")
+    content, rng = path.read_bytes(), np.random.default_rng(0)
+    damaged = [content[:n] for n in (0, 1, 100, len(content) // 2, len(content) - 1)] + [b"<html>" * 50]
+    for place in rng.integers(len(content), size=25):
+        damaged.append(
+            content[:place] + bytes([content[place] ^ 1 << rng.integers(8)]) + content[place + 1 :]
+        )
+    refused = 0
+    for wrong in damaged:
+        path.write_bytes(wrong)
+        try:
+            weights = copy.load_model("last").get_weights()
+        except RunError as error:
+            assert "expected a saved network, received one that Keras cannot read (" in str(error)
+            assert "\n" not in str(error)
+            refused += 1
+        else:
+            assert all(np.array_equal(a, b) for a, b in zip(weights, trained[1].get_weights(), strict=True))
+    assert refused >= 15
+
+
+@pytest.mark.parametrize(
+    ("changes", "layer"),
+    [
+        ({"fc": [9]}, "dense_1"),
+        ({"conv": [], "max_pool": []}, "conv_1"),
+        ({"levels": 3, "threshold": 0.1}, "conv_1"),
+        ({"continuous": True}, "conv_1"),
+        ({"bn_decay": 0.5}, "conv_1_norm"),
+        ({"filter_size": 5}, "conv_1"),
+    ],
+    ids=["units", "dense", "ternary", "continuous", "decay", "filter"],
+)
+@pytest.mark.parametrize("name", ["last", "best"])
+def test_a_checkpoint_of_another_network_than_the_configs_is_refused(copy, name, changes, layer):
+    config = json.loads((copy.folder / "config.json").read_text())
+    del config["settings_sha256"]  # as in runs of before the digest; with it, the change itself is refused
+    (copy.folder / "config.json").write_text(json.dumps(config | {"model": config["model"] | changes}))
+    run = runs.open_run(copy.folder)
+    message = (
+        rf"/{name}\.keras: expected the {run.model.kind} network that config\.json describes, "
+        rf"received another one \(first difference: layer {layer}\)$"
+    )
+    with pytest.raises(RunError, match=message):
+        run.load_model(name)
+
+
+def test_a_checkpoint_without_its_optimizer_cannot_go_on(copy):
+    shutil.copy(copy.checkpoint("last"), copy.checkpoint("best"))
+    copy.save_model(keras.models.clone_model(copy.load_model("last")), "last")
+    with pytest.raises(
+        RunError, match=r"last\.keras: expected a network with its optimizer, received one without"
+    ):
+        copy.load_model("last", compiled=True)
+
+
+def test_weights_are_copied_between_equal_networks_only(trained, tmp_path, data):
+    run, model = trained
+    other, _ = start(tmp_path / "other", data, seed=9)
+    assert not np.array_equal(other.get_weights()[0], model.get_weights()[0])
+    run.copy_weights(other)
+    assert all(np.array_equal(a, b) for a, b in zip(other.get_weights(), model.get_weights(), strict=True))
+    with pytest.raises(RunError, match="expected weights of the network to be trained, received another"):
+        run.copy_weights(keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]))
+
+
+# the log
+
+
+def test_the_log_comes_back_to_the_last_bit(run):
+    rows = [ROW | {"epoch": i, "loss": math.pi / i, "val_loss": 1e-300} for i in (1, 2)]
+    run.write_log(rows)
+    assert run.log() == rows
+    assert isinstance(run.log()[0]["epoch"], int)
+
+
+def test_a_torn_row_does_not_count(run):
+    run.write_log([ROW, ROW | {"epoch": 2}])
+    path = run.folder / "log.csv"
+    path.write_text(path.read_text()[:-20])
+    assert run.log() == [ROW]
+    path.write_text(path.read_text()[:30])
+    assert run.log() == []
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"a,b\n1,2\n",
+        b"\xff\xfe\x00",
+        b"epoch,loss\n1,0.5\n",
+        ",".join(directory.LOG_COLUMNS).encode() + b"\n1" + b",x" * 7,
+    ],
+    ids=["foreign", "binary", "other columns", "words"],
+)
+def test_a_foreign_log_is_refused(run, content):
+    (run.folder / "log.csv").write_bytes(content)
+    with pytest.raises(RunError, match=r"log\.csv: expected numbers in the columns epoch, loss"):
+        run.log()
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"loss": math.nan}, "loss nan in epoch 2"),
+        ({"val_loss": math.inf}, "val_loss inf in epoch 2"),
+        ({"val_accuracy": 1.5}, "val_accuracy 1.5 in epoch 2"),
+        ({"accuracy": -0.5}, "accuracy -0.5 in epoch 2"),
+        ({"epoch": 1}, "epoch 1 after epoch 1"),
+        ({"epoch": -3}, "epoch -3 after epoch 1"),
+    ],
+)
+def test_what_no_training_logs_is_refused(run, changes, said):
+    run.write_log([ROW, ROW | {"epoch": 2} | changes])
+    with pytest.raises(RunError, match=rf"log\.csv: expected numbers .*, received {said}"):
+        run.log()
+
+
+def test_only_the_last_row_may_be_torn(run):
+    run.write_log([ROW, ROW | {"epoch": 2}, ROW | {"epoch": 3}])
+    lines = (run.folder / "log.csv").read_text().splitlines()
+    for torn in (lines[2][:10], lines[2] + ",1"):
+        (run.folder / "log.csv").write_text("\n".join([*lines[:2], torn, lines[3], ""]))
+        with pytest.raises(RunError, match=r"log\.csv: .* received a row of another length after 1 others"):
+            run.log()
+
+
+# writes that fail
+
+
+@pytest.mark.parametrize("call", ["write_bytes", "replace"])
+def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch, call):
+    path = tmp_path / "metrics.json"
+    records.write_json(path, {"good": 1})
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(pathlib.Path, call, full)
+    with pytest.raises(OSError, match="No space left"):
+        records.write_json(path, {"good": 2})
+    assert json.loads(path.read_text()) == {"good": 1}
+
+
+def test_a_failed_save_leaves_the_old_checkpoint(copy, trained, monkeypatch):
+    _, model = trained
+
+    def full(self, path, *_):
+        path.write_bytes(b"PK half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(keras.Model, "save", full)
+    with pytest.raises(atomic.WriteError, match=r"last\.keras: expected to write it, received No space left"):
+        copy.save_model(model, "last")
+    assert not (copy.folder / ".last.keras").exists()
+    loaded = copy.load_model("last").get_weights()
+    assert all(np.array_equal(a, b) for a, b in zip(loaded, model.get_weights(), strict=True))
+
+
+def test_a_run_from_before_pooling_was_ours_loads(tmp_path, monkeypatch):
+    from bnn.models import networks
+
+    monkeypatch.setattr(networks, "MaxPool2x2", keras.layers.MaxPooling2D)
+    model, run = start(tmp_path / "run", small_data())
+    run.save_model(model, "best")
+    monkeypatch.undo()
+    loaded = run.load_model("best")
+    assert type(loaded.get_layer("conv_1_pool")) is keras.layers.MaxPooling2D
+    images = small_data().validation.images
+    np.testing.assert_array_equal(loaded.predict(images, verbose=0), model.predict(images, verbose=0))

@@ -1,0 +1,121 @@
+"""Training on JAX, many steps a call, against Keras's own `fit`. Run by test_jax.py, with KERAS_BACKEND=jax."""
+
+import math
+import signal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from bnn import runs, training
+from bnn.layers import fast_ops
+from bnn.training import Batches, Interrupted, RateSchedule, jax_epoch, one_hot
+from tests.support import small_data, small_settings, start
+from tests.training.test_loop import STEPS, assert_same_run, at_step, go_on, spy
+
+CALL = 4  # steps a call: of an epoch's 10 the last two calls have 4 and 2
+DATA = small_data()
+OPTIONS = {"loss_mode": "softmax", "schedule": "cosine", "warmup": 1, "augment": "flips-and-crops"}
+
+
+@pytest.fixture(autouse=True)
+def several_steps_a_call(monkeypatch):
+    monkeypatch.setattr(jax_epoch, "worthwhile", lambda: True)
+    monkeypatch.setattr(jax_epoch, "STEPS_PER_CALL", CALL)
+
+
+@pytest.mark.parametrize("first_step", [0, 3])
+@pytest.mark.parametrize("augmentation", ["none", "crops"])
+def test_chunks_are_the_batches_in_their_order(augmentation, first_step):
+    batches = Batches(DATA.train, 20, 5, 2, first_step, augmentation)
+    chunks = jax_epoch.Chunks(batches, CALL)
+    assert len(chunks) == math.ceil((STEPS - first_step) / CALL)
+    arrays = [places for (places,) in map(chunks.__getitem__, range(len(chunks)))]
+    assert all(len(array) == CALL for places in arrays for array in places)
+    flat = [np.concatenate(parts) for parts in zip(*arrays, strict=True)]
+    for step in range(len(batches)):
+        images, targets = batches[step]
+        np.testing.assert_array_equal(DATA.train.images[tuple(part[step] for part in flat)], images)
+        np.testing.assert_array_equal(one_hot(DATA.train.labels)[flat[0][step].ravel()], targets)
+    assert all((part[len(batches) :] == -1).all() for part in flat)
+
+
+@pytest.mark.parametrize(("steps", "most", "length"), [(10, 4, 4), (10, 3, 3), (200, 60, 50), (5, 250, 5)])
+def test_chunks_share_an_epoch_evenly(steps, most, length):
+    assert jax_epoch.Chunks(Batches(DATA.train[:steps], 1, 0), most).steps == length
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("shape", [(5, 8, 8, 16), (3, 5, 7, 4), (20, 12)])
+def test_lean_batch_norm_is_the_portable_one(shape, dtype):
+    rng = np.random.default_rng(0)
+    x, upstream = (jnp.asarray(3 * rng.standard_normal(shape) + 2, dtype) for _ in range(2))
+    offset = jnp.asarray(rng.standard_normal(shape[-1]), "float32")
+    results = []
+    for form in (fast_ops.lean_batch_norm, fast_ops.portable_batch_norm):
+        outputs, pull_back = jax.vjp(jax.jit(lambda x, offset, form=form: form(x, offset, 1e-3)), x, offset)
+        results.append((*outputs, *pull_back((upstream, *map(jnp.zeros_like, outputs[1:])))))
+    for lean, portable in zip(*results, strict=True):
+        assert lean.dtype == portable.dtype
+        tolerance = {"float32": 1e-6, "bfloat16": 2.0**-7}[str(lean.dtype)]
+        np.testing.assert_allclose(
+            lean.astype("float32"), portable.astype("float32"), rtol=tolerance, atol=1e-5
+        )
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("shape", [(5, 8, 8, 16), (3, 5, 7, 4)])
+def test_lean_max_pool_is_the_portable_one_for_equal_values_too(shape, dtype):
+    rng = np.random.default_rng(0)
+    x = jnp.asarray(rng.integers(-2, 3, shape), dtype)
+    results = []
+    for form in (fast_ops.lean_max_pool2d, fast_ops.portable_max_pool2d):
+        y, pull_back = jax.vjp(jax.jit(form), x)
+        results.append((y, *pull_back(jnp.arange(1, y.size + 1, dtype=dtype).reshape(y.shape))))
+    for lean, portable in zip(*results, strict=True):
+        assert lean.dtype == portable.dtype
+        np.testing.assert_array_equal(lean, portable)
+
+
+@pytest.mark.parametrize(("kind", "options"), [("binary", {}), ("ternary", OPTIONS), ("stochastic", {})])
+def test_training_is_that_of_plain_fit(tmp_path, kind, options):
+    """Weights, averages of batch norm, optimizer, and the means of every epoch."""
+    _, config = small_settings(kind, **options)
+    schedule = RateSchedule(config, STEPS)
+    results = []
+    for installed in (False, True):
+        model, _ = start(tmp_path / str(installed), DATA, kind, **options)
+        batches = Batches(DATA.train, 20, 0, augmentation=config.augment)
+        if installed:
+            batches = jax_epoch.install(model, DATA.train, batches.targets, schedule.rate)(batches)
+        history = model.fit(batches, epochs=3, callbacks=[schedule], shuffle=False, verbose=0).history
+        results.append([*model.get_weights(), *map(np.asarray, model.optimizer.variables), *history.values()])
+    # XLA adds up in another order where it compiles a loop.
+    for ours, plain in zip(*results, strict=True):
+        np.testing.assert_allclose(ours, plain, rtol=1e-4, atol=1e-5)
+
+
+def test_a_signal_waits_for_the_call_and_the_rest_follows_exactly(tmp_path, monkeypatch):
+    model, whole = start(tmp_path / "whole", DATA, log_geometry=1)
+    training.train(model, whole, DATA)
+    model, run = start(tmp_path / "run", DATA, log_geometry=1)
+    with monkeypatch.context() as patch, pytest.raises(Interrupted):
+        spy(patch, "on_train_batch_end", at_step(STEPS + CALL, lambda: signal.raise_signal(signal.SIGINT)))
+        training.train(model, run, DATA)
+    assert (run.folder / f"partial-{STEPS + CALL}.npz").is_file()
+    go_on(run, DATA)
+    assert_same_run(run, whole)
+    assert (run.folder / "geometry.csv").read_text() == (whole.folder / "geometry.csv").read_text()
+
+
+def test_a_loss_that_is_not_finite_is_found_at_its_step(tmp_path, monkeypatch):
+    """An infinite rate in the second step of an epoch's call: the third step's loss is not finite."""
+    rate = RateSchedule.rate
+    monkeypatch.setattr(
+        RateSchedule, "rate", lambda self, step: math.inf if step == STEPS + 1 else rate(self, step)
+    )
+    model, run = start(tmp_path / "run", DATA)
+    with pytest.raises(runs.RunError, match=rf"at step {STEPS + 3}, epoch 2, learning rate 0\.01"):
+        training.train(model, run, DATA)
+    assert int(run.load_model("last", compiled=True).optimizer.iterations) == STEPS

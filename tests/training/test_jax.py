@@ -1,0 +1,67 @@
+"""KERAS_BACKEND=jax: training in many steps a call, and the programs without TensorFlow."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+from tests.support import ROOT, TINY, assert_refused
+
+ON_JAX = os.environ | {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
+WITHOUT_TENSORFLOW = """
+import importlib.abc, runpy, sys
+
+class Refuse(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, *_):
+        if name.partition(".")[0] == "tensorflow":
+            raise ModuleNotFoundError(name)
+
+sys.meta_path.insert(0, Refuse())
+sys.argv.pop(0)
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def pytest_on_jax(name):
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", str(ROOT / "tests" / name)]
+    done = subprocess.run(command, capture_output=True, text=True, env=ON_JAX, cwd=ROOT)
+    assert done.returncode == 0, done.stdout
+
+
+def call_without_tensorflow(program, *args):
+    command = [sys.executable, "-c", WITHOUT_TENSORFLOW, ROOT / program, *args]
+    return subprocess.run([*map(str, command)], capture_output=True, text=True, env=ON_JAX, cwd=ROOT)
+
+
+def test_many_steps_a_call():
+    pytest_on_jax("training/on_jax.py")
+
+
+@pytest.mark.slow
+def test_what_holds_for_training_holds_on_jax():
+    pytest_on_jax("training/test_loop.py")
+
+
+def test_the_tests_run_the_jax_that_gpu_users_install():
+    gpu, tests = ((ROOT / f"requirements-{name}.txt").read_text() for name in ("jax", "dev"))
+    assert re.search(r"^jax\[cuda12\]==(\S+)", gpu, re.M)[1] == re.search(r"^jax==(\S+)", tests, re.M)[1]
+
+
+def test_programs_run_without_tensorflow(tmp_path):
+    run = tmp_path / "run"
+    done = call_without_tensorflow("train.py", *TINY, "--epochs", 1, "--run_dir", run)
+    assert done.returncode == 0, done.stderr
+    assert "jax" in json.loads((run / "config.json").read_text())["versions"]
+    done = call_without_tensorflow("analyze.py", run)
+    assert done.returncode == 0, done.stderr
+    assert len(json.loads((run / "metrics.json").read_text())["layers"]) == 4
+
+
+def test_events_without_tensorflow_are_refused(tmp_path):
+    run = tmp_path / "run"
+    done = call_without_tensorflow("train.py", *TINY, "--tensorboard", "--run_dir", run)
+    assert_refused(done, "--tensorboard: expected TensorFlow, received an environment without it")
+    assert not run.exists()
