@@ -56,7 +56,7 @@ class Npm:
     def assert_gone(self):
         """None of the processes is there, but for dead ones that init has not swept up yet."""
         for pid in self.started():
-            for _ in range(100):
+            for _ in range(1000):
                 if not alive(pid):
                     break
                 time.sleep(0.01)

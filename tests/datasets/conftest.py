@@ -1,9 +1,9 @@
 """Fixtures of these tests; most live in the modules that they belong to."""
 
 import pytest
-import toy_data_sets
 
 from bnn.datasets import convert
+from tests import toy_data_sets
 from tests.misbehaving_server import deaf, server, servers  # noqa: F401
 from tests.stand_in_npm import no_npm, npm  # noqa: F401
 

@@ -33,7 +33,7 @@ def sleeper(seconds=2.0):
 
 
 def test_what_ends_in_time_is_left_alone():
-    seconds, message = watch(sleeper(0.03))
+    seconds, message = watch(sleeper(0.03), Transfer(connected=True), waiting=Budget(5))
     assert message is None and seconds < 1
 
 
