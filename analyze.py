@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bnn import backend
 from bnn.config import ConfigError
-from bnn.console import run_program
+from bnn.console import progress, run_program
 
 IMAGES = 500  # of a run, the paper's
 
@@ -102,8 +102,6 @@ def analyse_model(args):
 
 def _measure(args, model, images, folder, about, log):
     """Print the table, and write metrics.json and the figures."""
-    from tqdm import tqdm
-
     from bnn.analysis import report
     from bnn.files import records
     from bnn.plots import overview
@@ -113,7 +111,7 @@ def _measure(args, model, images, folder, about, log):
 
     def bar(steps):
         total, unit = (len(steps), "layer") if isinstance(steps, list) else (batches, "batch")
-        return tqdm(steps, total=total, unit=unit, leave=False, disable=None)
+        return progress(steps, total, unit)
 
     layers = report.analyze(
         model, images, quantizer=args.quantizer, activations=args.activations, batch_size=args.batch_size,

@@ -10,9 +10,10 @@ import sys
 from pathlib import Path
 
 from bnn import backend
-from bnn.config import SETTINGS, ConfigError, add_flags, settings_for
+from bnn.config import ConfigError, settings_for
 from bnn.console import run_program
 from bnn.files import lock
+from bnn.flags import add_flags, take_settings
 
 
 def parse(argv=None):
@@ -43,7 +44,7 @@ def parse(argv=None):
     flag("--tensorboard", action="store_true", help="write TensorBoard events to the run directory")
     argv = sys.argv[1:] if argv is None else [*map(str, argv)]
     options = parser.parse_args(argv, argparse.Namespace(command=["train.py", *argv]))
-    given = {name: vars(options).pop(name) for name in SETTINGS if name in options}
+    given = take_settings(options)
     if options.resume and (options.run_dir or options.overwrite or options.init_from):
         parser.error(
             "--resume goes on with a run as it is: expected no --run_dir, --overwrite or --init_from beside it"

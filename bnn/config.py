@@ -1,6 +1,5 @@
-"""What a run is made of: frozen dataclasses, their validation, JSON form and command-line flags."""
+"""What a run is made of: frozen dataclasses, their validation, presets and JSON form."""
 
-import argparse
 import dataclasses
 import math
 import sys
@@ -8,7 +7,23 @@ import types
 import typing
 from dataclasses import dataclass, field
 
-DATA_SETS = ("cifar-10", "MNIST", "mnist-5k")
+from bnn.errors import UserError
+
+# What differs from the dataclasses' defaults, which are the paper's CIFAR-10 settings.
+PRESETS = {
+    "cifar-10": {},
+    "MNIST": {
+        "input_shape": (28, 28, 1), "input_range": (0.0, 1.0),
+        "conv": (), "max_pool": (), "fc": (1024, 1024, 1024),
+        "epochs": 100, "lr_start": 1e-2, "lr_end": 1e-5, "bn_decay": 0.99,
+    },
+    "mnist-5k": {
+        "input_shape": (28, 28, 1), "input_range": (0.0, 1.0),
+        "conv": (32, 32, 64, 64), "max_pool": (0, 1, 0, 1), "fc": (256,),
+        "epochs": 20, "lr_start": 1e-2, "lr_end": 1e-4, "bn_decay": 0.95, "precision": "float32",
+    },
+}  # fmt: skip
+DATA_SETS = tuple(PRESETS)
 LOSS_MODES = ("hinge-loss", "softmax")
 PRECISIONS = ("auto", "float32", "bfloat16")
 SCHEDULES = ("exponential", "cosine")
@@ -27,7 +42,7 @@ MAX_WEIGHTS = 2**30  # of all kernels: 4 GiB, and Adam needs three times that
 LATER = {"log_geometry", "first_layer", "clip", "schedule", "warmup", "augment", "estimator"}
 
 
-class ConfigError(ValueError):
+class ConfigError(UserError, ValueError):
     """A setting that no network or training can have; the message says what was expected and received."""
 
 
@@ -77,7 +92,7 @@ class ModelConfig:
     bn_decay: float = setting(0.999, "decay of batch norm's moving averages; in [0, 1)")
 
     def __post_init__(self):
-        check_types(self)
+        check_fields(self)
         expect(all(0 < n <= MAX_SIZE for n in self.input_shape), "input_shape", f"sizes from 1 to {MAX_SIZE}",
                list(self.input_shape))  # fmt: skip
         expect(0 < self.classes <= MAX_SIZE, "classes", f"1 to {MAX_SIZE}", self.classes)
@@ -95,16 +110,12 @@ class ModelConfig:
                f"at most {most} poolings for images of {height}x{width}", sum(self.max_pool))  # fmt: skip
         expect(1 <= self.filter_size <= 31, "filter_size", "1 to 31", self.filter_size)
         expect(self.weights <= MAX_WEIGHTS, "conv, fc", f"at most {MAX_WEIGHTS} weights in all", self.weights)
-        expect(self.levels in (2, 3), "levels", "2 or 3", self.levels)
         expect(0 <= self.threshold < 1, "threshold", "a value in [0, 1)", self.threshold)
         expect(self.threshold == 0 or self.levels == 3, "threshold", "0 unless levels is 3", self.threshold)
         expect(not (self.continuous and self.levels == 3), "levels", "2 in a continuous net", self.levels)
-        first = f"one of {', '.join(FIRST_LAYERS)}"
-        expect(self.first_layer in FIRST_LAYERS, "first_layer", first, self.first_layer)
         expect(self.first_layer == "quantized" or not self.continuous, "first_layer",
                "quantized, the default, in a continuous net, which has no quantizer", self.first_layer)  # fmt: skip
         expect(self.clip > 0, "clip", "a positive number", self.clip)
-        expect(self.estimator in ESTIMATORS, "estimator", f"one of {', '.join(ESTIMATORS)}", self.estimator)
         expect(self.levels in ESTIMATORS[self.estimator], "levels",
                f"{ESTIMATORS[self.estimator][0]} with the estimator {self.estimator}", self.levels)  # fmt: skip
         expect(self.estimator == "ste" or self.threshold == 0, "threshold",
@@ -174,12 +185,7 @@ class TrainConfig:
     debug: bool = setting(False, "smoke test: 500 training images, 2 epochs unless --epochs is given")
 
     def __post_init__(self):
-        check_types(self)
-        expect(self.data_set in DATA_SETS, "data_set", f"one of {', '.join(DATA_SETS)}", self.data_set)
-        expect(self.loss_mode in LOSS_MODES, "loss_mode", f"one of {', '.join(LOSS_MODES)}", self.loss_mode)
-        expect(self.precision in PRECISIONS, "precision", f"one of {', '.join(PRECISIONS)}", self.precision)
-        for name, values in (("schedule", SCHEDULES), ("augment", AUGMENTATIONS)):
-            expect(getattr(self, name) in values, name, f"one of {', '.join(values)}", getattr(self, name))
+        check_fields(self)
         for name in ("batch_size", "epochs", "ckpt_n"):
             expect(0 < getattr(self, name) <= MAX_COUNT, name, f"1 to {MAX_COUNT}", getattr(self, name))
         expect(0 <= self.warmup < self.epochs, "warmup", f"0 to {self.epochs - 1}, less than the epochs",
@@ -189,53 +195,25 @@ class TrainConfig:
         for name in ("lr_start", "lr_end"):
             expect(0 < getattr(self, name) < math.inf, name, "a positive number", getattr(self, name))
 
-    def learning_rate(self, epoch, part=1.0):
-        """The rate of a step: linear up to `lr_start`, then down to `lr_end` by the schedule.
-
-        Args:
-            epoch: int, 0 for the first.
-            part: float in (0, 1], the part of the epoch's steps that are done with this one; 1: the last step.
-        """
-        done = epoch + part
-        if done <= self.warmup:
-            return self.lr_start * done / self.warmup
-        rest = self.epochs - self.warmup
-        if self.schedule == "cosine":
-            height = (1 + math.cos(math.pi * (done - self.warmup) / rest)) / 2
-            return self.lr_end + (self.lr_start - self.lr_end) * height
-        return self.lr_start * (self.lr_end / self.lr_start) ** ((epoch - self.warmup) / rest)
-
-
-# Names of all fields that have a flag.
-SETTINGS = [f.name for kind in (ModelConfig, TrainConfig) for f in dataclasses.fields(kind) if f.metadata]
-
-# What differs from the dataclasses' defaults, which are the paper's CIFAR-10 settings.
-PRESETS = {
-    "cifar-10": {},
-    "MNIST": {
-        "input_shape": (28, 28, 1), "input_range": (0.0, 1.0),
-        "conv": (), "max_pool": (), "fc": (1024, 1024, 1024),
-        "epochs": 100, "lr_start": 1e-2, "lr_end": 1e-5, "bn_decay": 0.99,
-    },
-    "mnist-5k": {
-        "input_shape": (28, 28, 1), "input_range": (0.0, 1.0),
-        "conv": (32, 32, 64, 64), "max_pool": (0, 1, 0, 1), "fc": (256,),
-        "epochs": 20, "lr_start": 1e-2, "lr_end": 1e-4, "bn_decay": 0.95, "precision": "float32",
-    },
-}  # fmt: skip
-
 
 def settings_for(given):
-    """The two configs for the flags given by hand: their data set's preset, overridden by them.
+    """The two configs for the settings given by hand: their data set's preset, overridden by them.
 
     Args:
-        given: dict from field name to value, from any mixture of both configs.
+        given: dict from field name to value, from any mixture of both configs; lists count as tuples.
 
     Returns:
         (ModelConfig, TrainConfig)
+
+    Raises:
+        ConfigError: there is no such setting, or a value is out of range.
     """
+    given = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
+    names = {f.name for kind in (ModelConfig, TrainConfig) for f in dataclasses.fields(kind)}
+    for name, value in given.items():
+        expect(name in names, name, "no setting of this name", value)
     data_set = given.get("data_set", TrainConfig.data_set)
-    expect(data_set in DATA_SETS, "data_set", f"one of {', '.join(DATA_SETS)}", data_set)
+    expect(data_set in DATA_SETS, "data_set", _one_of(DATA_SETS), data_set)
     debug = {"epochs": 2} if given.get("debug") else {}
     merged = PRESETS[data_set] | debug | given
     if "conv" in given and not given["conv"]:
@@ -244,34 +222,6 @@ def settings_for(given):
         kind(**{f.name: merged[f.name] for f in dataclasses.fields(kind) if f.name in merged})
         for kind in (ModelConfig, TrainConfig)
     )
-
-
-def add_flags(parser):
-    """Add a flag for every field that has a help text; only flags given by hand appear in the namespace."""
-    for kind in (ModelConfig, TrainConfig):
-        for f in dataclasses.fields(kind):
-            if f.metadata:
-                parser.add_argument(f"--{f.name}", default=argparse.SUPPRESS, **_flag(f))
-
-
-def _flag(f):
-    options = {k: v for k, v in f.metadata.items() if k != "help"}
-    if f.type is bool:
-        return options | {"action": "store_true", "help": f.metadata["help"]}
-    shown = " ".join(map(str, f.default)) if isinstance(f.default, tuple) else f.default
-    options["help"] = f"{f.metadata['help']} (default: {shown}{_other_defaults(f.name)})"
-    if "choices" not in options:
-        options["metavar"] = {int: "N", float: "X"}.get(f.type, "N")
-    if isinstance(f.default, tuple):
-        return options | {"type": int, "nargs": "*"}
-    return options | {"type": f.type}
-
-
-def _other_defaults(name):
-    """The values that presets give to a flag, as help text: '; MNIST: 100; mnist-5k: 30'."""
-    values = {data_set: preset[name] for data_set, preset in PRESETS.items() if name in preset}
-    spelled = {k: (" ".join(map(str, v)) or "none") if isinstance(v, tuple) else v for k, v in values.items()}
-    return "".join(f"; {data_set}: {value}" for data_set, value in spelled.items())
 
 
 def to_json(config):
@@ -294,11 +244,16 @@ def from_json(kind, values):
     return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
 
 
-def check_types(config):
-    """Raise a `ConfigError` for the first field whose value is not of its annotated type."""
+def check_fields(config):
+    """Raise a `ConfigError` for the first field whose value is not of its annotated type, or none of its choices."""
     for f in dataclasses.fields(config):
-        value = getattr(config, f.name)
+        value, choices = getattr(config, f.name), f.metadata.get("choices")
         expect(_is_a(value, f.type), f.name, _type_name(f.type), value)
+        expect(choices is None or value in choices, f.name, _one_of(choices), value)
+
+
+def _one_of(choices):
+    return f"one of {', '.join(map(str, choices or ()))}"
 
 
 def _is_a(value, annotation):

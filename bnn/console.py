@@ -1,8 +1,10 @@
-"""What the programs share: exit codes, and errors as one line."""
+"""What the programs share: exit codes, errors as one line, and progress."""
 
 import functools
 import signal
 import sys
+
+from bnn.errors import UserError
 
 
 class Terminated(KeyboardInterrupt):
@@ -28,12 +30,31 @@ def run_program(name, main):
             terminated = isinstance(stop, Terminated)
             print(f"{name}: {'terminated' if terminated else 'interrupted'}", file=sys.stderr)
             code = 128 + (signal.SIGTERM if terminated else signal.SIGINT)
-        elif _is_for_users(error):
+        elif isinstance(error, UserError | OSError | MemoryError):
             print(f"{name}: error: {_one_line(error)}", file=sys.stderr)
             code = 1
         else:
             raise
     sys.exit(code)
+
+
+def progress(iterable=None, total=None, unit="it", description=None, initial=0):
+    """A progress bar on standard error, which a terminal alone shows and which leaves no trace.
+
+    Args:
+        iterable: what is counted as it is iterated over; None: the bar is moved by hand, with `update(n)`.
+        total: int, how many there are; None: `len(iterable)`, if it has one.
+        unit: str, what is counted; "B" is shown as kB, MB and so on.
+        description: str before the bar.
+        initial: int, how many are done already.
+
+    Returns:
+        tqdm.tqdm, an iterable over the same elements and a context manager.
+    """
+    from tqdm import tqdm
+
+    return tqdm(iterable, total=total, unit=unit, desc=description, initial=initial, unit_scale=unit == "B",
+                leave=False, disable=None)  # fmt: skip
 
 
 def _interruption(error):
@@ -53,11 +74,6 @@ def _raise_again(unraisable):
         return sys.__unraisablehook__(unraisable)
     signal.signal(signal.SIGALRM, functools.partial(_raise, unraisable.exc_type))
     signal.setitimer(signal.ITIMER_REAL, 0.01)
-
-
-def _is_for_users(error):
-    """Our own errors and the operating system's; anything else is a bug and keeps its traceback."""
-    return isinstance(error, OSError | MemoryError) or type(error).__module__.startswith("bnn.")
 
 
 def _one_line(error):

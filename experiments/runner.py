@@ -6,11 +6,10 @@ import signal
 from dataclasses import dataclass
 from pathlib import Path
 
-from tqdm import tqdm
-
 import train
 from bnn import backend, datasets, runs
 from bnn.config import settings_for
+from bnn.console import progress
 from bnn.datasets.catalog import CIFAR_10
 from bnn.files import records
 from bnn.runs import RunError
@@ -91,7 +90,7 @@ class Experiment:
         """The LayerReports of a network over the first test images; options are `report.analyze`'s."""
         from bnn.analysis import report
 
-        bar = functools.partial(tqdm, desc="measuring", unit="batch", leave=False, disable=None)
+        bar = functools.partial(progress, unit="batch", description="measuring")
         return report.analyze(model, self.data.test.images[: self.analysed], progress=bar, **options)
 
     def write(self, rows, figure):
@@ -187,7 +186,7 @@ def scores(model, images, batch_size=200):
     """What a network that is used once or twice says to images, (n, classes) array."""
     from bnn.analysis import ablation
 
-    bar = functools.partial(tqdm, desc="testing", unit="batch", leave=False, disable=None)
+    bar = functools.partial(progress, unit="batch", description="testing")
     return ablation.scores(model, images, batch_size, bar)
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from bnn import backend
-from bnn.console import run_program
+from bnn.console import progress, run_program
 from bnn.files import write_json
 
 RECORD = ("config.json", "log.csv", "geometry.csv")
@@ -107,11 +107,9 @@ def measure(model, data, images, quantizer):
 
 def unbinarize(model, data, images):
     """`ablation.accuracies` with a progress bar."""
-    from tqdm import tqdm
-
     from bnn.analysis import ablation
 
-    bar = functools.partial(tqdm, unit="network", leave=False, disable=None)
+    bar = functools.partial(progress, unit="network")
     return ablation.accuracies(model, data.train.images[:images], data.test[:images], bar)
 
 

@@ -7,6 +7,7 @@ from bnn.analysis import capture, kernel_products
 from bnn.analysis.layer_geometry import LayerReport, UnanalysableError
 from bnn.analysis.linear_maps import Dense
 from bnn.analysis.score_agreement import score_agreement
+from bnn.errors import UserError
 from bnn.geometry import CoordinateMoments, named_quantizers
 from bnn.models import summary  # noqa: F401, one place for what is said of a model
 from bnn.tables import aligned, cell
@@ -16,7 +17,7 @@ SCORE_IMAGES = 100
 ROWS = 4096  # of arrays at a time
 
 
-class ReportError(ValueError):
+class ReportError(UserError, ValueError):
     """A model or arrays that cannot be analysed; the message says what was expected and what was received."""
 
 

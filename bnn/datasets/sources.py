@@ -2,13 +2,13 @@
 
 import contextlib
 import functools
-import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urljoin, urlsplit
 from urllib.request import url2pathname
 
+from bnn import console
 from bnn.datasets import deadline
 from bnn.datasets.deadline import Budget, Clock, OutOfTimeError, Transfer
 
@@ -199,8 +199,5 @@ def check_length(text, limit):
 @contextlib.contextmanager
 def bar(what):
     """Yield a function that shows how many bytes have come, on a terminal."""
-    from tqdm import tqdm
-
-    name = what.rsplit("/", 1)[-1]
-    with tqdm(desc=name, unit="B", unit_scale=True, leave=False, disable=not sys.stderr.isatty()) as shown:
+    with console.progress(unit="B", description=what.rsplit("/", 1)[-1]) as shown:
         yield lambda received: shown.update(received - shown.n)

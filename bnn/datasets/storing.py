@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bnn.datasets.catalog import listing_digest
+from bnn.errors import UserError
 from bnn.files import atomic
 
 RECORD = "digests.json"
 
 
-class DataError(RuntimeError):
+class DataError(UserError, RuntimeError):
     """Data that are missing or not what they should be; the message is one line for the user."""
 
 

@@ -3,10 +3,11 @@
 import contextlib
 import os
 
+from bnn.errors import UserError
 from bnn.files import lock
 
 
-class WriteError(OSError):
+class WriteError(UserError, OSError):
     """A file that cannot be written; the message is one line for the user."""
 
 

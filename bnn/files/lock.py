@@ -4,6 +4,8 @@ import os
 import socket
 import sys
 
+from bnn.errors import UserError
+
 try:
     import fcntl
 except ImportError:  # Windows
@@ -13,7 +15,7 @@ NAME = ".lock"
 _held = {}  # resolved folder -> descriptor of its lock file; the system closes them when the process ends
 
 
-class LockError(RuntimeError):
+class LockError(UserError, RuntimeError):
     """A directory that another process writes into, or that is no longer there; the message is one line."""
 
 

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bnn.errors import UserError
 from bnn.geometry import angles, levels
 
 NAMES = "sign, ternary, ternary:THRESHOLD or lloyd-max:LEVELS"
 MOST_LEVELS = 256
 
 
-class QuantizerError(ValueError):
+class QuantizerError(UserError, ValueError):
     """A name that means no quantizer; the message says what was expected and what was received."""
 
 

@@ -4,7 +4,7 @@ Quantizers with the estimators of their gradients, quantized layers, batch norm,
 decide the speed.
 """
 
-from bnn.layers.fast_ops import Adam
+import bnn.optimizers  # noqa: F401, what saved networks were trained with
 from bnn.layers.gradients import pointwise_gradient
 from bnn.layers.norm import BatchNorm
 from bnn.layers.quantized import MaxPool2x2, QuantActivation, QuantConv2D, QuantDense, WeightClip
@@ -24,7 +24,6 @@ from bnn.layers.quantizers import (
 from bnn.layers.rotation import Rotation
 
 __all__ = [
-    "Adam",
     "ApproxSign",
     "BatchNorm",
     "IdentitySign",

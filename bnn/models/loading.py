@@ -6,8 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
+from bnn.errors import UserError
 
-class ModelFileError(ValueError):
+
+class ModelFileError(UserError, ValueError):
     """A file that holds no model, or no images for it; the message is one line for the user."""
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import keras
 
+from bnn.errors import UserError
 from bnn.layers import QuantActivation, QuantConv2D, QuantDense, Rotation
 from bnn.models.traversal import CONVOLUTIONS, DEPTHWISE, SEPARABLE
 from bnn.tables import aligned
@@ -18,7 +19,7 @@ PASSING = (
 )  # fmt: skip
 
 
-class SummaryError(ValueError):
+class SummaryError(UserError, ValueError):
     """A model whose multiplications cannot be counted; the message is one line."""
 
 

@@ -22,6 +22,7 @@ import numpy as np
 
 from bnn.config import ConfigError, ModelConfig, TrainConfig, expect, from_json, to_json
 from bnn.datasets.catalog import ENTRIES
+from bnn.errors import UserError
 from bnn.files import atomic, lock
 from bnn.files.records import write_csv, write_json
 from bnn.runs.provenance import git_commit, versions
@@ -35,7 +36,7 @@ DATA_KEYS = ("name", "digest", "official")
 CONFIG_KEYS = {"model", "training", "data", "settings_sha256", "command", "versions", "git_commit"}
 
 
-class RunError(RuntimeError):
+class RunError(UserError, RuntimeError):
     """A run directory that is missing, unfinished or foreign; the message is one line for the user."""
 
 

@@ -1,57 +1,37 @@
 """What a training leaves in its run directory: log rows, checkpoints, and a save when a signal asks to stop."""
 
 import math
-import signal
 import sys
 import time
 
 import keras
 import numpy as np
 from keras import ops
-from tqdm import tqdm
 
+from bnn import console
 from bnn.analysis.geometry_log import flips, quantized_kernels
 from bnn.files import atomic
 from bnn.runs import RunError
-
-
-class Interrupted(Exception):
-    """Training was asked to stop, and has saved.
-
-    Attributes:
-        signal: int, SIGINT or SIGTERM.
-    """
-
-    def __init__(self, number):
-        super().__init__()
-        self.signal = number
+from bnn.training.schedule import learning_rate
+from bnn.training.signals import Interrupted
 
 
 class Journal(keras.callbacks.Callback):
     """Keeps a run directory: log rows, checkpoints, the progress bar, and a save when a signal asks to stop.
 
-    As a context manager it turns SIGINT and SIGTERM into a save after the running step; a second SIGINT stops at once.
+    Args:
+        run: Run.
+        steps: int, of an epoch.
+        epoch: int, epochs that are done.
+        first_step: int, steps that are done of the next one.
+        requests: StopRequests, which tells whether a signal asked to stop.
     """
 
-    def __init__(self, run, steps, epoch, first_step):
+    def __init__(self, run, steps, epoch, first_step, requests):
         super().__init__()
-        self.run, self.steps, self.first_step = run, steps, first_step
+        self.run, self.steps, self.first_step, self.requests = run, steps, first_step, requests
         # Rows of epochs after the checkpoint belong to work that a kill threw away.
         self.rows = [row for row in run.log() if row["epoch"] <= epoch]
-        self.signal = None
-
-    def __enter__(self):
-        self.handlers = {s: signal.signal(s, self._ask_to_stop) for s in (signal.SIGINT, signal.SIGTERM)}
-        return self
-
-    def __exit__(self, *_):
-        for number, handler in self.handlers.items():
-            signal.signal(number, handler)
-
-    def _ask_to_stop(self, number, _):
-        if self.signal is not None:
-            raise KeyboardInterrupt
-        self.signal = number
 
     def on_train_begin(self, logs=None):
         self.partial = self._load_partial()
@@ -59,9 +39,9 @@ class Journal(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         self.start = time.perf_counter()
-        self.bar = tqdm(
-            total=self.steps, initial=self.first_step, desc=f"epoch {epoch + 1}/{self.run.training.epochs}",
-            unit="step", leave=False, disable=None,
+        self.bar = console.progress(
+            total=self.steps, unit="step", description=f"epoch {epoch + 1}/{self.run.training.epochs}",
+            initial=self.first_step,
         )  # fmt: skip
 
     def on_train_batch_end(self, batch, logs=None):
@@ -75,10 +55,10 @@ class Journal(keras.callbacks.Callback):
         ):
             variable.assign_add(value)
         self._expect_finite("a finite loss", logs["loss"])
-        if self.signal is not None and done < self.steps:
+        if self.requests.signal is not None and done < self.steps:
             self.bar.close()
             self._save_partial()
-            raise Interrupted(self.signal)
+            raise Interrupted(self.run, self.requests.signal)
 
     def _expect_finite(self, what, value):
         """Stop the training at a NaN or infinity, before it gets into a checkpoint."""
@@ -111,13 +91,13 @@ class Journal(keras.callbacks.Callback):
             improved
             or (epoch + 1) % config.ckpt_n == 0
             or epoch + 1 == config.epochs
-            or self.signal is not None
+            or self.requests.signal is not None
         ):
             self._save_last()
         self._print(row)
         self.first_step, self.partial = 0, {}
-        if self.signal is not None and epoch + 1 < config.epochs:
-            raise Interrupted(self.signal)
+        if self.requests.signal is not None and epoch + 1 < config.epochs:
+            raise Interrupted(self.run, self.requests.signal)
 
     def _row(self, epoch, logs):
         """The epoch's log row, with what its interrupted part had gathered."""
@@ -127,7 +107,7 @@ class Journal(keras.callbacks.Callback):
         self.kernels = kernels
         means = {name: logs[name] for name in ("loss", "accuracy", "val_loss", "val_accuracy")}
         seconds = time.perf_counter() - self.start + self.partial.get("seconds", 0.0)
-        rate = self.run.training.learning_rate(epoch - 1)
+        rate = learning_rate(self.run.training, epoch - 1)
         return {"epoch": epoch, **means, "learning_rate": rate, "flip_ratio": flip_ratio,
                 "seconds": round(seconds, 3)}  # fmt: skip
 

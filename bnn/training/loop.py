@@ -1,13 +1,13 @@
-"""Fit a network: loss, learning rate, shuffled batches, and going on where the last checkpoint ends."""
+"""Fit a network: loss, optimizer, and going on where the last checkpoint ends."""
 
 import keras
-import numpy as np
 
 from bnn.analysis import GeometryLogger
-from bnn.datasets.augmentation import windows
-from bnn.layers import Adam
-from bnn.runs import CLASSES
+from bnn.optimizers import Adam
+from bnn.training.batches import Batches, one_hot
 from bnn.training.journal import Journal
+from bnn.training.schedule import RateSchedule
+from bnn.training.signals import StopRequests
 
 if keras.backend.backend() == "jax":
     from bnn.training import jax_epoch
@@ -34,60 +34,7 @@ def compile_model(model, config):
     model.compile(optimizer, losses[config.loss_mode], metrics=["accuracy"])
 
 
-class Batches(keras.utils.PyDataset):
-    """The batches of an epoch, in an order that depends on seed and epoch alone.
-
-    Images that do not fill a last batch are left out; each epoch leaves out others. How a batch is augmented
-    depends on seed, epoch and step alone.
-
-    Args:
-        split: Split.
-        batch_size: int.
-        seed: int.
-        epoch: int, 0 for the first.
-        first_step: int, steps of this first epoch to leave out.
-        augmentation: "none", "crops" or "flips-and-crops".
-    """
-
-    def __init__(self, split, batch_size, seed, epoch=0, first_step=0, augmentation="none"):
-        super().__init__()
-        self.split, self.batch_size, self.seed = split, batch_size, seed
-        self.first_step, self.augmentation = first_step, augmentation
-        self.targets = one_hot(split.labels)
-        self._shuffle(epoch)
-
-    def _shuffle(self, epoch):
-        self.epoch = epoch
-        self.order = np.random.default_rng([self.seed, epoch]).permutation(len(self.split))
-
-    def __len__(self):
-        return len(self.split) // self.batch_size - self.first_step
-
-    def places(self, step):
-        """Where the batch's pixels are: `split.images[places]` are its images, and the first array tells which."""
-        step += self.first_step
-        index = self.order[step * self.batch_size : (step + 1) * self.batch_size]
-        if self.augmentation == "none":
-            return (index,)
-        # The order's random numbers come from the same seed and epoch without a key.
-        rng = np.random.default_rng(np.random.SeedSequence([self.seed, self.epoch], spawn_key=[step]))
-        size = self.split.images.shape[1:3]
-        return index[:, None, None], *windows(len(index), *size, rng, "flips" in self.augmentation)
-
-    def __getitem__(self, step):
-        places = self.places(step)
-        return self.split.images[places], self.targets[places[0].ravel()]
-
-    def on_epoch_end(self):
-        self._shuffle(self.epoch + 1)
-
-
-def one_hot(labels):
-    """Labels (n,) to targets (n, 10) float32."""
-    return np.eye(CLASSES, dtype=np.float32)[labels]
-
-
-def train(model, run, data_set, tensorboard=False):
+def fit(model, run, data_set, tensorboard=False, callbacks=()):
     """Train a compiled network from the step that its optimizer has reached to the end.
 
     Args:
@@ -95,6 +42,7 @@ def train(model, run, data_set, tensorboard=False):
         run: Run, whose log and checkpoints are kept.
         data_set: DataSet.
         tensorboard: write events to the run directory.
+        callbacks: further keras.callbacks.Callbacks. On JAX, with an accelerator, a "batch" may be many steps.
 
     Raises:
         Interrupted: SIGINT or SIGTERM came; everything up to the last step is saved.
@@ -104,45 +52,34 @@ def train(model, run, data_set, tensorboard=False):
     steps = len(data_set.train) // config.batch_size
     epoch, first_step = divmod(int(model.optimizer.iterations), steps)
     validation = (data_set.validation.images, one_hot(data_set.validation.labels))
-    journal = Journal(run, steps, epoch, first_step)
     schedule = RateSchedule(config, steps)
-    callbacks = [
-        schedule,
-        *([keras.callbacks.TensorBoard(run.folder / "tensorboard")] if tensorboard else []),
-        journal,
-    ]
-    if config.log_geometry:
-        callbacks.insert(0, RunGeometry(journal, data_set.validation.images, tensorboard))
-    feed = lambda batches: batches  # noqa: E731
-    if jax_epoch is not None and jax_epoch.worthwhile():
-        targets = one_hot(data_set.train.labels)
-        feed = jax_epoch.install(model, data_set.train, targets, schedule.rate, config.deterministic)
-    with journal:
+    feed = _feed(model, data_set.train, schedule, config.deterministic)
+    with StopRequests() as requests:
+        journal = Journal(run, steps, epoch, first_step, requests)
+        hooks = [schedule, *_observers(journal, data_set, tensorboard), *callbacks, journal]
         while epoch < config.epochs:
             last = epoch + 1 if first_step else config.epochs
             batches = Batches(
                 data_set.train, config.batch_size, config.seed, epoch, first_step, config.augment
             )
             model.fit(feed(batches), validation_data=validation, validation_batch_size=EVALUATION_BATCH, epochs=last,
-                      initial_epoch=epoch, callbacks=callbacks, shuffle=False, verbose=0)  # fmt: skip
+                      initial_epoch=epoch, callbacks=hooks, shuffle=False, verbose=0)  # fmt: skip
             epoch, first_step = last, 0
 
 
-class RateSchedule(keras.callbacks.Callback):
-    """Gives every step its learning rate."""
+def _feed(model, split, schedule, deterministic):
+    """Function from `Batches` to what `model.fit` takes: them, or chunks of many steps on JAX."""
+    if jax_epoch is None or not jax_epoch.worthwhile():
+        return lambda batches: batches
+    return jax_epoch.install(model, split, one_hot(split.labels), schedule.rate, deterministic)
 
-    def __init__(self, config, steps):
-        super().__init__()
-        self.config, self.steps = config, steps
 
-    def rate(self, step):
-        """The rate of step 0, 1, ... of the training."""
-        epoch, step = divmod(step, self.steps)
-        return self.config.learning_rate(epoch, (step + 1) / self.steps)
-
-    def on_train_batch_begin(self, batch, logs=None):
-        optimizer = self.model.optimizer
-        optimizer.learning_rate = self.rate(int(optimizer.iterations))
+def _observers(journal, data_set, tensorboard):
+    """The callbacks that only look on, as the settings want them."""
+    if journal.run.training.log_geometry:
+        yield RunGeometry(journal, data_set.validation.images, tensorboard)
+    if tensorboard:
+        yield keras.callbacks.TensorBoard(journal.run.folder / "tensorboard")
 
 
 class RunGeometry(GeometryLogger):

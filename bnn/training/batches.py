@@ -1,0 +1,60 @@
+"""The batches of an epoch, shuffled and augmented."""
+
+import keras
+import numpy as np
+
+from bnn.datasets.augmentation import windows
+from bnn.runs import CLASSES
+
+
+class Batches(keras.utils.PyDataset):
+    """The batches of an epoch, in an order that depends on seed and epoch alone.
+
+    Images that do not fill a last batch are left out; each epoch leaves out others. How a batch is augmented
+    depends on seed, epoch and step alone.
+
+    Args:
+        split: Split.
+        batch_size: int.
+        seed: int.
+        epoch: int, 0 for the first.
+        first_step: int, steps of this first epoch to leave out.
+        augmentation: "none", "crops" or "flips-and-crops".
+    """
+
+    def __init__(self, split, batch_size, seed, epoch=0, first_step=0, augmentation="none"):
+        super().__init__()
+        self.split, self.batch_size, self.seed = split, batch_size, seed
+        self.first_step, self.augmentation = first_step, augmentation
+        self.targets = one_hot(split.labels)
+        self._shuffle(epoch)
+
+    def _shuffle(self, epoch):
+        self.epoch = epoch
+        self.order = np.random.default_rng([self.seed, epoch]).permutation(len(self.split))
+
+    def __len__(self):
+        return len(self.split) // self.batch_size - self.first_step
+
+    def places(self, step):
+        """Where the batch's pixels are: `split.images[places]` are its images, and the first array tells which."""
+        step += self.first_step
+        index = self.order[step * self.batch_size : (step + 1) * self.batch_size]
+        if self.augmentation == "none":
+            return (index,)
+        # The order's random numbers come from the same seed and epoch without a key.
+        rng = np.random.default_rng(np.random.SeedSequence([self.seed, self.epoch], spawn_key=[step]))
+        size = self.split.images.shape[1:3]
+        return index[:, None, None], *windows(len(index), *size, rng, "flips" in self.augmentation)
+
+    def __getitem__(self, step):
+        places = self.places(step)
+        return self.split.images[places], self.targets[places[0].ravel()]
+
+    def on_epoch_end(self):
+        self._shuffle(self.epoch + 1)
+
+
+def one_hot(labels):
+    """Labels (n,) to targets (n, 10) float32."""
+    return np.eye(CLASSES, dtype=np.float32)[labels]

@@ -1,0 +1,49 @@
+"""SIGINT and SIGTERM during a training: a wish to stop, which waits for the end of a step."""
+
+import signal
+import threading
+
+NUMBERS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Interrupted(Exception):
+    """A training was asked to stop, and has saved; `bnn.training.resume` goes on with it.
+
+    Attributes:
+        run: Run.
+        signal: int, SIGINT or SIGTERM.
+    """
+
+    def __init__(self, run, number):
+        super().__init__(f"interrupted; saved {run.checkpoint('last')}; "
+                         f"go on with bnn.training.resume({str(run.folder)!r})")  # fmt: skip
+        self.run, self.signal = run, number
+
+
+class StopRequests:
+    """As a context manager it turns SIGINT and SIGTERM into a request; a second SIGINT or SIGTERM stops at once.
+
+    Outside the main thread, which alone receives signals, it does nothing.
+
+    Attributes:
+        signal: int, the signal that asked to stop; None: none has.
+    """
+
+    def __init__(self):
+        self.signal = None
+
+    def __enter__(self):
+        self._handlers = {}
+        if threading.current_thread() is threading.main_thread():
+            self._handlers = {number: signal.signal(number, self._ask_to_stop) for number in NUMBERS}
+        return self
+
+    def __exit__(self, *_):
+        for number, handler in self._handlers.items():
+            # None: a handler that was not installed from Python, and which Python cannot put back.
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+    def _ask_to_stop(self, number, _):
+        if self.signal is not None:
+            raise KeyboardInterrupt
+        self.signal = number
