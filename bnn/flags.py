@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+from pathlib import Path
 
 from bnn.config import PRESETS, ModelConfig, TrainConfig
 
@@ -22,6 +23,14 @@ def take_settings(namespace):
         dict from field name to value, of those that were given by hand.
     """
     return {f.name: vars(namespace).pop(f.name) for f in FLAGGED if f.name in namespace}
+
+
+def add_data_dir(parser, *aliases):
+    """Add `--data_dir`, and other names for it: None where it is not given."""
+    parser.add_argument(
+        "--data_dir", *aliases, type=Path, metavar="DIR",
+        help="folder of the data sets (default: $BNN_DATA, else data/ of the clone, else ./data)",
+    )  # fmt: skip
 
 
 def _flag(f):

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Measure a network: the angles and dot products of every layer, and the test accuracy of a run."""
 
 import argparse
@@ -6,14 +5,16 @@ from pathlib import Path
 
 from bnn import backend
 from bnn.config import ConfigError
-from bnn.console import progress, run_program
+from bnn.console import progress
+from bnn.flags import add_data_dir
 
+PROGRAM = "analyze.py"
 IMAGES = 500  # of a run, the paper's
 
 
-def parse(argv=None):
+def parse(argv=None, program=PROGRAM):
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(prog=program, description=__doc__)
     parser.add_argument(
         "network",
         type=Path,
@@ -45,6 +46,7 @@ def parse(argv=None):
         "--output", type=Path, metavar="DIR",
         help="for metrics.json and figures (default: RUN, or MODEL-geometry beside the model)",
     )  # fmt: skip
+    add_data_dir(parser)
     args = parser.parse_args(argv)
     for name, least in (("batch_size", 1), ("score_images", 0)):
         if getattr(args, name) < least:
@@ -52,9 +54,9 @@ def parse(argv=None):
     return args
 
 
-def main():
-    """Analyse as the command line says."""
-    args = parse()
+def main(argv=None, program=PROGRAM):
+    """Analyze as the command line says; arguments and result as for `bnn.commands.train.main`."""
+    args = parse(argv, program)
     if args.network.suffix == ".keras" or args.network.is_file():
         return analyse_model(args)
     return analyse_run(args)
@@ -65,7 +67,7 @@ def analyse_run(args):
     from bnn import datasets, runs
 
     run = runs.open_run(args.network)
-    data_set, log = datasets.load(run.training.data_set), run.log()
+    data_set, log = datasets.load(run.training.data_set, args.data_dir), run.log()
     images = data_set.test.images[: _count(args.images, len(data_set.test))]
     backend.load()
     from bnn.analysis import report
@@ -128,7 +130,3 @@ def _measure(args, model, images, folder, about, log):
     drawn = overview.save_all(layers, log, output)
     print(f"wrote {output / 'metrics.json'} and {len(drawn)} figures (PNG and PDF): {', '.join(drawn)}")
     return 0
-
-
-if __name__ == "__main__":
-    run_program("analyze.py", main)

@@ -11,16 +11,18 @@ import argparse
 import contextlib
 import re
 import sys
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from bnn.datasets.catalog import ENTRIES, MNIST, SOURCE_KINDS
+from bnn.flags import add_data_dir
+
+PROGRAM = "download.py"
 
 
-def parse(argv=None):
+def parse(argv=None, program=PROGRAM):
     """The command line, or exit status 2 and one line on stderr."""
     parser = _Parser(
-        prog="download.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog=program, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
     add("--data_set", choices=[*ENTRIES, "all"], default="all", help="which to fetch (default: %(default)s)")
@@ -31,13 +33,7 @@ def parse(argv=None):
     add("--sha256", metavar="DIGEST", type=digest, help="accept, from --mirror, the CIFAR-10 archive of this digest "
         "as a variant of the data (default: the official data alone)")  # fmt: skip
     add("--force", action="store_true", help="fetch even where verified data are present (default: no)")
-    add(
-        "--output",
-        metavar="DIR",
-        type=Path,
-        default=None,
-        help="where to put it (default: data/ of the checkout)",
-    )
+    add_data_dir(parser, "--output")
     args = parser.parse_args(argv)
     if args.sha256 and not args.mirror:
         parser.error("argument --sha256: expected together with --mirror, received alone")
@@ -71,21 +67,28 @@ def digest(text):
     return text.lower()
 
 
-def main(argv=None):
+def main(argv=None, program=PROGRAM):
     """Fetch what the command line names.
+
+    Args:
+        argv: list of arguments; None: those of the process.
+        program: str, the program's name, for messages.
+
+    Returns:
+        int, the exit code.
 
     Raises:
         DownloadError: a data set cannot be had.
     """
-    args = parse(argv)
-    from bnn.datasets import DATA_FOLDER, fetching, sources
+    args = parse(argv, program)
+    from bnn.datasets import data_folder, fetching, sources
 
     patience = sources.Patience()
     kinds = SOURCE_KINDS if args.source == "all" else (args.source,)
     for entry in ENTRIES.values() if args.data_set == "all" else [ENTRIES[args.data_set]]:
         sha256 = args.sha256 if entry is not MNIST else None
         stored, done = fetching.ensure(
-            entry, args.output or DATA_FOLDER, args.mirror, sha256, kinds, args.force, patience, _say
+            entry, data_folder(args.data_dir), args.mirror, sha256, kinds, args.force, patience, _say
         )
         _say(f"{entry.name}: {done} {len(entry.files)} files in {stored.folder} ({stored.label})")
     return 0

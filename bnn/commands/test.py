@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Quick self-test, under a minute on two cores: does this installation train, save, reload and compute as it should?
 
 A small binary and a small ternary network learn generated data, are saved, reloaded in a fresh process and compared
@@ -7,18 +6,19 @@ The full suite is `make test`.
 """
 
 import argparse
+import contextlib
+import io
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-import numpy as np
-
-from bnn import backend, geometry
-from bnn.config import ModelConfig, TrainConfig
-from bnn.console import run_program
-
+PROGRAM = "test.py"
+SETTINGS = {
+    "input_shape": (8, 8, 1), "conv": (16, 16), "max_pool": (0, 1), "fc": (32,), "bn_decay": 0.9, "batch_size": 32,
+    "epochs": 8, "lr_start": 0.01, "lr_end": 0.01, "precision": "float32",
+}  # fmt: skip
 PREDICT = """
 import sys
 from bnn import backend
@@ -30,15 +30,24 @@ numpy.save(sys.argv[3], model.predict(numpy.load(sys.argv[2]), verbose=0))
 
 
 def generated_data(rng, n=512, classes=4):
-    """Noisy copies of one random image a class: (n, 8, 8, 1) uint8 images and (n,) labels."""
+    """Noisy copies of one random image a class, n of (8, 8, 1), as a DataSet."""
+    import numpy as np
+
+    from bnn.datasets import DataSet, Split
+
     labels = rng.integers(classes, size=n)
     prototypes = rng.integers(256, size=(classes, 8, 8, 1))
     noise = rng.normal(0, 40, size=(n, 8, 8, 1))
-    return np.clip(prototypes[labels] + noise, 0, 255).astype(np.uint8), labels
+    split = Split(np.clip(prototypes[labels] + noise, 0, 255).astype(np.uint8), labels)
+    return DataSet("mnist-5k", "generated", False, split, split[: n // 4], split)
 
 
 def check_angle(rng):
     """The mean of sampled cosines agrees with the closed form within 5 standard errors."""
+    import numpy as np
+
+    from bnn import geometry
+
     cosines = np.cos(geometry.sample_angles(1000, 10_000, geometry.sign, rng))
     error = abs(cosines.mean() - geometry.expected_cos_sign(1000))
     mean_deg = np.degrees(np.arccos(cosines.mean()))
@@ -48,48 +57,48 @@ def check_angle(rng):
     )
 
 
-def check_network(config, rng):
-    """A network of `config` learns, and predicts the same bits from its file in another process."""
-    import keras
+def check_network(rng, **settings):
+    """A network learns, and predicts the same bits from its file in another process."""
+    from bnn.training import start
 
-    from bnn.datasets import Split
-    from bnn.models import build_model
-    from bnn.training import Batches, compile_model, one_hot
-
-    images, labels = generated_data(rng)
-    model = build_model(config)
-    compile_model(model, TrainConfig(lr_start=0.01))
-    model.fit(Batches(Split(images, labels), 32, seed=0), epochs=8, verbose=0)
-    accuracy = model.evaluate(images, one_hot(labels), verbose=0)[1]
+    data = generated_data(rng)
     with tempfile.TemporaryDirectory() as folder:
-        saved, given, received = (
-            str(Path(folder) / name) for name in ("net.keras", "images.npy", "scores.npy")
-        )
-        keras.saving.save_model(model, saved)
-        np.save(given, images)
-        subprocess.run(
-            [sys.executable, "-c", PREDICT, saved, given, received], check=True, cwd=Path(__file__).parent
-        )
-        same = np.array_equal(np.load(received), model.predict(images, verbose=0))
+        given = SETTINGS | settings | {"data_set": data}
+        training = start.begin(Path(folder) / "run", given, command=[PROGRAM])
+        with contextlib.redirect_stdout(io.StringIO()):
+            run = training.run_to_end()
+        scores = training.model.predict(data.test.images, verbose=0)
+        same = (scores == predict_elsewhere(run.checkpoint("last"), data.test.images, Path(folder))).all()
+    accuracy = (scores.argmax(axis=1) == data.test.labels).mean()
     return (
         accuracy > 0.9 and same,
         f"accuracy {accuracy:.3f}, reloaded predictions {'identical' if same else 'DIFFER'}",
     )
 
 
-def main():
-    """Run the checks and say what passed."""
+def predict_elsewhere(model, images, folder):
+    """The scores that a saved model gives to images in a fresh process, which exchanges files in `folder`."""
+    import numpy as np
+
+    given, received = folder / "images.npy", folder / "scores.npy"
+    np.save(given, images)
+    here = Path(__file__).resolve().parents[2]
+    subprocess.run([sys.executable, "-c", PREDICT, model, given, received], check=True, cwd=here)
+    return np.load(received)
+
+
+def main(argv=None, program=PROGRAM):
+    """Run the checks and say what passed; arguments and result as for `bnn.commands.train.main`."""
     argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    ).parse_args()
-    backend.load()
-    backend.seed_everything(0)
+        prog=program, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    ).parse_args(argv)
+    import numpy as np
+
     rng = np.random.default_rng(0)
-    small = {"input_shape": (8, 8, 1), "conv": (16, 16), "max_pool": (0, 1), "fc": (32,), "bn_decay": 0.9}
     checks = {
         "closed-form angle against sampling": lambda: check_angle(rng),
-        "binary network": lambda: check_network(ModelConfig(**small), rng),
-        "ternary network": lambda: check_network(ModelConfig(**small, levels=3, threshold=0.02), rng),
+        "binary network": lambda: check_network(rng),
+        "ternary network": lambda: check_network(rng, levels=3, threshold=0.02),
     }
     start, failed = time.perf_counter(), 0
     for name, check in checks.items():
@@ -98,7 +107,3 @@ def main():
         print(f"{'pass' if passed else 'FAIL'}  {name}: {what}", flush=True)
     print(f"{len(checks) - failed} passed, {failed} failed in {time.perf_counter() - start:.0f} s")
     return int(failed > 0)
-
-
-if __name__ == "__main__":
-    run_program("test.py", main)

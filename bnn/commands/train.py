@@ -1,25 +1,22 @@
-#!/usr/bin/env python3
 """Train a binary, ternary or continuous network; the result is a run directory.
 
 The defaults are the paper's CIFAR-10 network and settings. Each data set has presets, overridden by flags.
 """
 
 import argparse
-import dataclasses
 import sys
 from pathlib import Path
 
-from bnn import backend
-from bnn.config import ConfigError, settings_for
-from bnn.console import run_program
-from bnn.files import lock
-from bnn.flags import add_flags, take_settings
+from bnn.config import settings_for
+from bnn.flags import add_data_dir, add_flags, take_settings
+
+PROGRAM = "train.py"
 
 
-def parse(argv=None):
+def parse(argv=None, program=PROGRAM):
     """The command line: (dict of settings given by hand, namespace of the other flags)."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog=program, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add_flags(parser)
     flag = parser.add_argument_group("run directory").add_argument
@@ -42,56 +39,61 @@ def parse(argv=None):
         help="print parameters, bytes and multiply-accumulates; train nothing",
     )
     flag("--tensorboard", action="store_true", help="write TensorBoard events to the run directory")
-    argv = sys.argv[1:] if argv is None else [*map(str, argv)]
-    options = parser.parse_args(argv, argparse.Namespace(command=["train.py", *argv]))
+    add_data_dir(parser)
+    options = parser.parse_args(argv)
     given = take_settings(options)
     if options.resume and (options.run_dir or options.overwrite or options.init_from):
         parser.error(
             "--resume goes on with a run as it is: expected no --run_dir, --overwrite or --init_from beside it"
         )
-    return {k: tuple(v) if isinstance(v, list) else v for k, v in given.items()}, options
+    return given, options
 
 
-def main(argv=None):
+def main(argv=None, program=PROGRAM):
     """Train as the command line says.
 
     Args:
         argv: list of arguments; None: those of the process.
+        program: str, the program's name, for messages and the run's record.
 
     Returns:
         int, the exit code.
     """
-    given, options = parse(argv)
+    argv = sys.argv[1:] if argv is None else [*map(str, argv)]
+    given, options = parse(argv, program)
     if options.summary:
         print_summary(given, options.resume)
         return 0
-    if options.tensorboard:
-        backend.expect_tensorflow("--tensorboard")
-    run, data_set, model = resume(options.resume, given) if options.resume else start(given, options)
-    from bnn import runs, training
-    from bnn.training import journal
+    from bnn.training.signals import Interrupted
 
-    print(f"{run.folder}: {run.model.kind} network, {model.count_params():,} parameters, on {data_set.label}, "
-          f"{len(data_set.train):,} training images, {run.training.precision}")  # fmt: skip
     try:
-        training.train(model, run, data_set, options.tensorboard)
-    except journal.Interrupted as stop:
-        print(
-            f"interrupted; saved {run.checkpoint('last')}; go on with: python train.py --resume {run.folder}"
-        )
+        run = train(given, options, [*program.split(), *argv])
+    except Interrupted as stop:
+        print(f"interrupted; saved {stop.run.checkpoint('last')}; "
+              f"go on with: {_spelled('train', program)} --resume {stop.run.folder}")  # fmt: skip
         return 128 + stop.signal
-    rows = run.log()
-    if not rows:
-        raise runs.RunError(f"{run.folder}: expected log.csv with a row an epoch, received none")
-    best = max(rows, key=lambda row: row["val_accuracy"])
+    best = run.best_epoch()
     print(f"wrote {run.folder}: best validation accuracy {best['val_accuracy']:.4f} in epoch {best['epoch']}; "
-          f"next: python analyze.py {run.folder}")  # fmt: skip
+          f"next: {_spelled('analyze', program)} {run.folder}")  # fmt: skip
     return 0
+
+
+def train(given, options, command):
+    """Train as the parsed command line says; the Run."""
+    from bnn import training
+
+    shared = {"data_dir": options.data_dir, "tensorboard": options.tensorboard}
+    if options.resume:
+        return training.resume(options.resume, **shared, **given)
+    return training.train(
+        options.run_dir, overwrite=options.overwrite, init_from=options.init_from, command=command, **shared,
+        **given,
+    )  # fmt: skip
 
 
 def print_summary(given, folder):
     """Say how small the network of the flags is, or of a run."""
-    from bnn import runs
+    from bnn import backend, runs
 
     model_config = runs.open_run(folder).model if folder else settings_for(given)[0]
     backend.load()
@@ -100,74 +102,6 @@ def print_summary(given, folder):
     print(summary(build_model(model_config)))
 
 
-def start(given, options):
-    """A new run: (Run, DataSet, compiled model)."""
-    from bnn import runs
-
-    model_config, train_config = settings_for(given)
-    folder = options.run_dir or Path("runs") / runs.default_name(model_config, train_config)
-    overwrite = options.overwrite or (train_config.debug and not options.run_dir)
-    runs.expect_free(folder, overwrite)
-    if folder.is_dir():
-        lock.hold(folder)  # A new one is locked when it is made.
-    data_set = load_data(train_config)
-    backend.load()
-    from bnn import training
-    from bnn.models import build_model
-
-    train_config = dataclasses.replace(
-        train_config, precision=backend.resolve_precision(train_config.precision)
-    )
-    backend.seed_everything(train_config.seed, train_config.deterministic)
-    model = build_model(model_config, train_config.precision)
-    training.compile_model(model, train_config)
-    if options.init_from:
-        runs.open_run(options.init_from).copy_weights(model)
-        model.optimizer.build(model.trainable_variables)
-    initial = model if options.init_from else None
-    run = runs.create(folder, model_config, train_config, data_set, options.command, overwrite, initial)
-    return run, data_set, model
-
-
-def resume(folder, given):
-    """An interrupted run: (Run, DataSet, compiled model)."""
-    from bnn import runs
-
-    run = runs.reopen(folder)
-    stored = dataclasses.asdict(run.model) | dataclasses.asdict(run.training)
-    for name, value in given.items():
-        if value != stored[name] and (name, value) != ("precision", "auto"):
-            raise ConfigError(
-                f"--{name}: expected {stored[name]!r}, with which {folder} was begun, received {value!r}"
-            )
-    data_set = load_data(run.training)
-    run.expect_data(data_set)
-    backend.load()
-    from bnn import training
-    from bnn.models import build_model
-
-    backend.seed_everything(run.training.seed, run.training.deterministic)
-    if run.checkpoint("last").is_file():
-        return run, data_set, run.load_model("last", compiled=True)
-    model = build_model(run.model, run.training.precision)
-    training.compile_model(model, run.training)
-    return run, data_set, model
-
-
-def load_data(config):
-    """The data set of a TrainConfig, cut down for --debug."""
-    from bnn import datasets
-
-    data_set = datasets.load(config.data_set)
-    if config.debug:
-        data_set = dataclasses.replace(
-            data_set, train=data_set.train[:500], validation=data_set.validation[:100]
-        )
-    if config.batch_size > len(data_set.train):
-        most = f"at most the {len(data_set.train)} training images"
-        raise ConfigError(f"--batch_size: expected {most}, received {config.batch_size}")
-    return data_set
-
-
-if __name__ == "__main__":
-    run_program("train.py", main)
+def _spelled(name, program):
+    """How those who call this program by that name call another one."""
+    return f"python {name}.py" if program.endswith(".py") else f"bnn {name}"

@@ -2,19 +2,19 @@
 
 `load("mnist-5k")` gives a `DataSet` with the splits train, validation and test. `catalog` is the table of those that
 are downloaded, `sources` fetches files, `convert` turns archives and sheets into the official files, `storing` and
-`fetching` put them on the disk, and `reading` reads them.
+`fetching` put them on the disk, `place` says where, and `reading` reads them.
 """
 
 import importlib
 
 HOMES = {
-    "DATA_FOLDER": "reading",
     "DataSet": "reading",
     "Split": "reading",
     "load": "reading",
     "DataError": "storing",
+    "data_folder": "place",
 }
-__all__ = ["DATA_FOLDER", "DataError", "DataSet", "Split", "load"]
+__all__ = ["DataError", "DataSet", "Split", "data_folder", "load"]
 
 
 def __getattr__(name):

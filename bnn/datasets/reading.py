@@ -6,15 +6,14 @@ import io
 import math
 from dataclasses import dataclass
 from importlib import resources
-from pathlib import Path
 
 import numpy as np
 
 from bnn.datasets.catalog import CIFAR_10, ENTRIES, MNIST
 from bnn.datasets.fetching import earlier_downloads
+from bnn.datasets.place import data_folder, is_clone
 from bnn.datasets.storing import DataError, verify
 
-DATA_FOLDER = Path(__file__).resolve().parents[2] / "data"
 MNIST_5K_SHA256 = "846f6cad587fea3877f6e0fe0a1968dfc68867ce170d3bc9fc2dccdbed17961d"
 EMBEDDED_HINT = "or use --data_set mnist-5k, which needs no download"
 
@@ -73,7 +72,7 @@ def load(name, folder=None):
 
     Args:
         name: "cifar-10", "MNIST" or "mnist-5k".
-        folder: where data/download.py put it; None: `data/` of the checkout.
+        folder: where data/download.py put it; None: `data_folder()`.
 
     Returns:
         DataSet
@@ -86,7 +85,7 @@ def load(name, folder=None):
     if name not in ENTRIES:
         raise DataError(f"data set: expected one of {', '.join([*ENTRIES, 'mnist-5k'])}, received {name!r}")
     entry = ENTRIES[name]
-    stored = _stored(entry, Path(folder or DATA_FOLDER) / entry.folder)
+    stored = _stored(entry, data_folder(folder) / entry.folder)
     train, test = READERS[name](stored.folder)
     split = len(train) - entry.validation
     return DataSet(name, stored.digest, stored.official, train[:split], train[split:], test, entry.class_names,
@@ -95,7 +94,8 @@ def load(name, folder=None):
 
 def _stored(entry, folder):
     """The verified files, or a `DataError` that says what to do."""
-    command = f"python data/download.py --data_set {entry.name}"
+    program = "python data/download.py" if is_clone() else "bnn download"
+    command = f"{program} --data_set {entry.name}"
     if any((folder / name).exists() for name in entry.files):
         try:
             return verify(entry, folder)

@@ -160,6 +160,13 @@ class Run:
                 f"{path}: expected numbers in the columns {', '.join(LOG_COLUMNS)}, received {error}"
             ) from None
 
+    def best_epoch(self):
+        """The first row of `log()` with the best validation accuracy, a dict; a `RunError` if there is no row."""
+        rows = self.log()
+        if not rows:
+            raise RunError(f"{self.folder}: expected log.csv with a row an epoch, received none")
+        return max(rows, key=lambda row: row["val_accuracy"])
+
     def write_log(self, rows):
         """Replace log.csv."""
         write_csv(self.folder / "log.csv", LOG_COLUMNS, rows)

@@ -1,12 +1,17 @@
-"""The training loop.
+"""The training of a network.
 
-Loss, learning rate, shuffled batches, what is logged and saved, and many steps per call on JAX.
+`train` begins a run and `resume` goes on with one. Below them: settings to a running training, the loop with loss and
+optimizer, shuffled batches, the learning rate, what is logged and saved, signals, many steps per call on JAX.
 """
 
 from bnn.faces import face
 
 __getattr__, __dir__, __all__ = face(
     __name__,
-    journal=["Interrupted", "Journal"],
-    loop=["Batches", "RateSchedule", "compile_model", "one_hot", "train"],
+    batches=["Batches", "one_hot"],
+    journal=["Journal"],
+    loop=["compile_model", "fit"],
+    schedule=["RateSchedule", "learning_rate"],
+    signals=["Interrupted", "StopRequests"],
+    start=["resume", "train"],
 )

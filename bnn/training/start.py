@@ -1,0 +1,211 @@
+"""From settings to a running training: `train` begins a run, `resume` goes on with one that was interrupted."""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+from bnn import backend, datasets, runs
+from bnn.config import ConfigError, settings_for
+from bnn.datasets import DataSet
+from bnn.files import lock
+
+CUT = {"train": 500, "validation": 100}  # images that --debug leaves
+
+
+def train(
+    run_dir=None, *, overwrite=False, init_from=None, data_dir=None, tensorboard=False, callbacks=(),
+    command=None, **settings,
+):  # fmt: skip
+    """Train a network from the beginning; the result is a run directory. What train.py does.
+
+    Prints a line about the network and one for each epoch. SIGINT and SIGTERM save before they stop. All random
+    number generators of the process are seeded.
+
+    Args:
+        run_dir: str or Path, where the run is kept; None: `runs/` and a name from the settings.
+        overwrite: replace a run that is there.
+        init_from: str or Path, a run of the same network whose best weights this one begins with; None: random ones.
+        data_dir: str or Path of the data sets; None: see `bnn.datasets.data_folder`.
+        tensorboard: write TensorBoard events to the run directory.
+        callbacks: further keras.callbacks.Callbacks.
+        command: list of str, what config.json keeps as the command; None: this call.
+        **settings: fields of `ModelConfig` and `TrainConfig`; what is not given is the data set's preset.
+            `data_set` is a name, by default the paper's "cifar-10", or a `DataSet` with such a name.
+
+    Returns:
+        Run
+
+    Raises:
+        ConfigError: there is no such setting, or no network or training can have it.
+        DataError: the data set is not there.
+        RunError: a run is there already, or weights or loss became infinite or NaN.
+        LockError: another process writes into the run directory.
+        WriteError: the disk is full, or the run directory cannot be written.
+        Interrupted: SIGINT or SIGTERM came; everything up to the last step is saved.
+    """
+    _expect_tensorboard(tensorboard)
+    command = command or _call(run_dir, init_from, settings)
+    training = begin(
+        run_dir, settings, command=command, overwrite=overwrite, init_from=init_from, data_dir=data_dir
+    )
+    return training.run_to_end(tensorboard, callbacks)
+
+
+def resume(run_dir, *, data_dir=None, tensorboard=False, callbacks=(), **settings):
+    """Go on with an interrupted run, to the same bits as if nothing had interrupted it; a finished one stays as it is.
+
+    Args:
+        run_dir: str or Path of a run directory.
+        data_dir: str or Path of the data sets; None: see `bnn.datasets.data_folder`.
+        tensorboard: write TensorBoard events to the run directory.
+        callbacks: further keras.callbacks.Callbacks.
+        **settings: must be those with which the run was begun; none need be given. `data_set` may be a `DataSet`.
+
+    Returns:
+        Run
+
+    Raises:
+        ConfigError: the run was begun with another setting.
+        RunError: there is no such run, or it is damaged, or one of the errors of `train`.
+    """
+    _expect_tensorboard(tensorboard)
+    return go_on(run_dir, settings, data_dir=data_dir).run_to_end(tensorboard, callbacks)
+
+
+@dataclass(frozen=True)
+class Training:
+    """A training that is ready to begin, or to go on.
+
+    Attributes:
+        run: Run.
+        data_set: DataSet.
+        model: compiled keras.Model.
+    """
+
+    run: runs.Run
+    data_set: DataSet
+    model: object
+
+    def run_to_end(self, tensorboard=False, callbacks=()):
+        """Say what is trained, and train it; the Run. Raises as `loop.fit` does."""
+        from bnn.training import loop
+
+        run, data_set = self.run, self.data_set
+        print(f"{run.folder}: {run.model.kind} network, {self.model.count_params():,} parameters, on {data_set.label}, "
+              f"{len(data_set.train):,} training images, {run.training.precision}")  # fmt: skip
+        loop.fit(self.model, run, data_set, tensorboard, callbacks)
+        return run
+
+
+def begin(run_dir, settings, *, command, overwrite=False, init_from=None, data_dir=None):
+    """A new run with its untrained network.
+
+    Args:
+        run_dir: str, Path or None, as for `train`.
+        settings: dict, as for `train`.
+        command: list of str, for config.json.
+        overwrite, init_from, data_dir: as for `train`.
+
+    Returns:
+        Training
+
+    Raises:
+        UserError: as `train` does; up to data that are missing, without having loaded Keras.
+    """
+    given, data_set = _split(settings)
+    model_config, train_config = settings_for(given)
+    folder = Path(run_dir or Path("runs") / runs.default_name(model_config, train_config))
+    overwrite = overwrite or (train_config.debug and not run_dir)
+    runs.expect_free(folder, overwrite)
+    if folder.is_dir():
+        lock.hold(folder)  # A new one is locked when it is made.
+    data_set = load_data(train_config, data_set, data_dir)
+    runs.Run(folder, model_config, train_config, {}).expect_fit(data_set)
+    backend.load()
+    precision = backend.resolve_precision(train_config.precision)
+    train_config = dataclasses.replace(train_config, precision=precision)
+    model = _new_model(model_config, train_config)
+    if init_from:
+        runs.open_run(init_from).copy_weights(model)
+        model.optimizer.build(model.trainable_variables)
+    initial = model if init_from else None
+    run = runs.create(folder, model_config, train_config, data_set, command, overwrite, initial)
+    return Training(run, data_set, model)
+
+
+def go_on(run_dir, settings, *, data_dir=None):
+    """An interrupted run with its network as it was; arguments, result and errors as for `resume` and `begin`."""
+    run = runs.reopen(run_dir)
+    given, data_set = _split(settings)
+    _expect_agreement(run, given)
+    data_set = load_data(run.training, data_set, data_dir)
+    run.expect_data(data_set)
+    backend.load()
+    if run.checkpoint("last").is_file():
+        backend.seed_everything(run.training.seed, run.training.deterministic)
+        return Training(run, data_set, run.load_model("last", compiled=True))
+    return Training(run, data_set, _new_model(run.model, run.training))
+
+
+def _new_model(model_config, train_config):
+    """A network as its seed makes it, compiled."""
+    from bnn.models import build_model
+    from bnn.training.loop import compile_model
+
+    backend.seed_everything(train_config.seed, train_config.deterministic)
+    model = build_model(model_config, train_config.precision)
+    compile_model(model, train_config)
+    return model
+
+
+def load_data(config, data_set=None, data_dir=None):
+    """The data set of a TrainConfig, cut down for --debug.
+
+    Args:
+        config: TrainConfig.
+        data_set: DataSet to take; None: the one that `config` names.
+        data_dir: str, Path or None, as for `train`.
+
+    Raises:
+        DataError: it is not there.
+        ConfigError: it has fewer training images than a batch.
+    """
+    data_set = data_set or datasets.load(config.data_set, data_dir)
+    if config.debug:
+        cut = {name: getattr(data_set, name)[:count] for name, count in CUT.items()}
+        data_set = dataclasses.replace(data_set, **cut)
+    if config.batch_size > len(data_set.train):
+        most = f"at most the {len(data_set.train)} training images"
+        raise ConfigError(f"--batch_size: expected {most}, received {config.batch_size}")
+    return data_set
+
+
+def _split(settings):
+    """Settings with a name for data set, and the DataSet that stood there or None."""
+    data_set = settings.get("data_set")
+    if isinstance(data_set, DataSet):
+        return settings | {"data_set": data_set.name}, data_set
+    return settings, None
+
+
+def _expect_agreement(run, given):
+    """Raise a `ConfigError` unless a run was begun with the given settings."""
+    stored = vars(run.model) | vars(run.training)
+    for name, value in given.items():
+        value = tuple(value) if isinstance(value, list) else value
+        if value != stored.get(name) and (name, value) != ("precision", "auto"):
+            raise ConfigError(f"--{name}: expected {stored.get(name)!r}, with which {run.folder} was begun, "
+                              f"received {value!r}")  # fmt: skip
+
+
+def _expect_tensorboard(wanted):
+    if wanted:
+        backend.expect_tensorflow("--tensorboard")
+
+
+def _call(run_dir, init_from, settings):
+    """A call of `train` as the words that config.json keeps as a command."""
+    settings, _ = _split(settings)
+    folders = {"run_dir": run_dir, "init_from": init_from}
+    words = [f"{name}={value}" for name, value in folders.items() if value is not None]
+    return ["bnn.training.train", *words, *(f"{name}={value!r}" for name, value in settings.items())]
