@@ -26,23 +26,16 @@ PRECISIONS = ("float32", "bfloat16")
 def measure(data_set, precision, seed):
     """Train one network and print its test accuracy."""
     sys.path.insert(0, str(ROOT))
-    from bnn import backend, datasets, runs, training
+    from bnn import datasets, training
     from bnn.analysis import report
-    from bnn.config import settings_for
-    from bnn.models import build_model
 
     settings, images = CASES[data_set]
-    given = settings | {"data_set": data_set, "precision": precision, "seed": seed}
-    model_config, train_config = settings_for(given)
     data = datasets.load(data_set)
-    backend.seed_everything(seed)
-    model = build_model(model_config, precision)
-    training.compile_model(model, train_config)
     small = dataclasses.replace(data, train=data.train[:images])
     with tempfile.TemporaryDirectory() as folder:
-        run = runs.create(Path(folder) / "run", model_config, train_config, small, sys.argv)
-        training.train(model, run, small)
-    print(report.accuracy(model, data.test))
+        given = {"data_set": small, "precision": precision, "seed": seed}
+        run = training.train(Path(folder) / "run", **settings | given)
+        print(report.accuracy(run.load_model("last"), data.test))
 
 
 def main():

@@ -19,7 +19,7 @@ With JAX on a GPU train.py runs many steps in a call; beside it stands Keras's o
     KERAS_BACKEND=jax python benchmarks/training_speed.py --steps 1000
 
 Every case runs in a process of its own, and the cases take turns, so that a busy moment of the machine strikes all.
-Ours goes through `fit` as train.py does it: shuffled batches of uint8 images, loss, metrics, optimizer.
+Ours is `bnn.training.train`, the train.py of a library: shuffled batches of uint8 images, loss, metrics, optimizer.
 """
 
 import argparse
@@ -28,7 +28,9 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
+from pathlib import Path
 
 from measuring import ROOT, in_turns, machine, spread
 
@@ -43,20 +45,7 @@ def measure(way, precision, batch, steps):
     import keras
     import numpy as np
 
-    from bnn.config import ModelConfig, TrainConfig
-    from bnn.datasets import Split
-    from bnn.models import build_model
-    from bnn.training import Batches, compile_model
-    from bnn.training.loop import jax_epoch
-
-    model = build_model(ModelConfig(), precision)
-    compile_model(model, TrainConfig())
-    rng = np.random.default_rng(0)
-    images = rng.integers(256, size=(batch * steps, 32, 32, 3), dtype=np.uint8)
-    split = Split(images, rng.integers(10, size=batch * steps, dtype=np.uint8))
-    batches = Batches(split, batch, 0)
-    if jax_epoch is not None and jax_epoch.worthwhile() and way == "ours":
-        batches = jax_epoch.install(model, split, batches.targets, lambda step: 1e-3)(batches)
+    from bnn import training
 
     class Clock(keras.callbacks.Callback):
         record = []  # noqa: RUF012
@@ -65,9 +54,29 @@ def measure(way, precision, batch, steps):
             # The loss in `logs` is known, so the steps are done.
             self.record.append((int(self.model.optimizer.iterations), time.perf_counter()))
 
-    model.fit(batches, callbacks=[Clock()], shuffle=False, verbose=0)
+    if way == "fit":
+        from bnn.training import jax_epoch
+
+        jax_epoch.worthwhile = lambda: False
+    with tempfile.TemporaryDirectory() as folder:
+        settings = {"precision": precision, "batch_size": batch, "epochs": 1}
+        training.train(
+            Path(folder) / "run", data_set=random_images(batch * steps), callbacks=[Clock()], **settings
+        )
     done, times = np.array(Clock.record).T
     print(batch * np.median((np.diff(done) / np.diff(times))[done[:-1] >= 3]))
+
+
+def random_images(n):
+    """A DataSet of n random images for training, and few for validation."""
+    import numpy as np
+
+    from bnn.datasets import DataSet, Split
+
+    rng = np.random.default_rng(0)
+    images = rng.integers(256, size=(n, 32, 32, 3), dtype=np.uint8)
+    split = Split(images, rng.integers(10, size=n, dtype=np.uint8))
+    return DataSet("cifar-10", "random", False, split, split[:10], split[:10])
 
 
 def device():

@@ -3,7 +3,6 @@
 import argparse
 import functools
 import importlib
-import sys
 
 from bnn.console import run_program
 

@@ -51,5 +51,3 @@ def _other_defaults(name):
     values = {data_set: preset[name] for data_set, preset in PRESETS.items() if name in preset}
     spelled = {k: (" ".join(map(str, v)) or "none") if isinstance(v, tuple) else v for k, v in values.items()}
     return "".join(f"; {data_set}: {value}" for data_set, value in spelled.items())
-
-

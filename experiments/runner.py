@@ -6,23 +6,18 @@ import signal
 from dataclasses import dataclass
 from pathlib import Path
 
-import train
-from bnn import backend, datasets, runs
-from bnn.config import settings_for
+from bnn import backend, datasets, runs, training
+from bnn.config import DATA_SETS, settings_for
 from bnn.console import progress
 from bnn.datasets.catalog import CIFAR_10
 from bnn.files import records
+from bnn.flags import add_data_dir
 from bnn.runs import RunError
 
 ROOT = Path(__file__).resolve().parent.parent
-DATA_SETS = ("cifar-10", "MNIST", "mnist-5k")
 # The paper's network, narrow enough for a hundred epochs of CIFAR-10 in about an hour on two cores.
 NARROW = {"conv": (32, 32, 64, 64, 128, 128), "fc": (256,)}
 SMOKE = {"data_set": "mnist-5k", "conv": (4, 4), "max_pool": (1, 1), "fc": (8,), "epochs": 2, "debug": True}
-
-
-class Interrupted(Exception):
-    """A training was asked to stop, and has saved."""
 
 
 @dataclass(frozen=True)
@@ -31,11 +26,12 @@ class Experiment:
 
     Attributes:
         name: str.
-        settings: dict from train.py's flags to values, for all its trainings.
+        settings: dict of settings for all its trainings, as `bnn.training.train` takes them.
         quick: whether this is a smoke test.
         runs: Path of the folder with a run directory for each training.
         results: Path of the folder for table and figure.
         analysed: int, test images that statistics are over.
+        data_dir: Path of the data sets, or None for the usual place.
         finished: Run that stands in for the training of the binary network, or None.
     """
 
@@ -45,12 +41,13 @@ class Experiment:
     runs: Path
     results: Path
     analysed: int
+    data_dir: Path | None = None
     finished: runs.Run | None = None
 
     @functools.cached_property
     def data(self):
         """The DataSet of the trainings."""
-        return datasets.load(self.settings["data_set"])
+        return datasets.load(self.settings["data_set"], self.data_dir)
 
     def trained(self, name, **changes):
         """The run of a training, which is begun, or gone on with, or left as it is if it is finished.
@@ -63,21 +60,18 @@ class Experiment:
             Run
 
         Raises:
-            Interrupted: SIGINT or SIGTERM came; the training has saved.
+            bnn.training.Interrupted: SIGINT or SIGTERM came; the training has saved.
             RunError: the run directory holds a run of other settings.
         """
         import keras
 
         given, folder = self.settings | changes, self.runs / name
-        arguments = [*flags(given), "--run_dir", folder]
-        if (folder / "config.json").is_file():
-            expect_settings(runs.open_run(folder), given)
-            # A finished one too: a kill after the last log row may have left the checkpoint before.
-            arguments = ["--resume", folder]
         keras.utils.clear_session()
-        if train.main(arguments):
-            raise Interrupted
-        return runs.open_run(folder)
+        if not (folder / "config.json").is_file():
+            return training.train(folder, data_dir=self.data_dir, **given)
+        expect_settings(runs.open_run(folder), given)
+        # A finished one too: a kill after the last log row may have left the checkpoint before.
+        return training.resume(folder, data_dir=self.data_dir)
 
     def binary_network(self):
         """The binary network that an experiment looks into: of the run that was given, else trained here."""
@@ -120,9 +114,8 @@ def begin(name, description, epochs, argv=None, one_network=False):
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    here = "cifar-10" if (datasets.DATA_FOLDER / CIFAR_10.folder).is_dir() else "mnist-5k"
     flag = parser.add_argument
-    flag("--data_set", choices=DATA_SETS, default=here, help="default: cifar-10 if downloaded, else mnist-5k")
+    flag("--data_set", choices=DATA_SETS, help="default: cifar-10 if downloaded, else mnist-5k")
     flag("--epochs", type=int, default=epochs, metavar="N", help="of each training (default: %(default)s)")
     flag("--seed", type=int, default=0, metavar="N", help="of the first training (default: %(default)s)")
     flag("--paper_network", action="store_true",
@@ -131,25 +124,33 @@ def begin(name, description, epochs, argv=None, one_network=False):
         flag("--run", type=Path, metavar="DIR",
              help="look into this run's network, such as results/cifar-10-binary/seed0, and train none")  # fmt: skip
     flag("--runs", type=Path, metavar="DIR", help=f"run directories (default: runs/experiments/{name})")
+    add_data_dir(parser)
     flag("--results", type=Path, metavar="DIR", help="table and figure (default: results/experiments)")
     flag("--quick", action="store_true",
          help="smoke test: tiny networks, 500 digits, in runs/experiments/quick; the results mean nothing")  # fmt: skip
     options = parser.parse_args(argv)
+    data_set = options.data_set or data_set_here(options.data_dir)
     finished = binary_run(options.run) if one_network and options.run else None
     if options.quick:
         settings, place = SMOKE, ROOT / "runs" / "experiments" / "quick"
         folders = (place / name, place)
     else:
-        narrow = options.data_set == "cifar-10" and not options.paper_network
-        settings = (NARROW if narrow else {}) | {"data_set": options.data_set, "epochs": options.epochs}
+        narrow = data_set == "cifar-10" and not options.paper_network
+        settings = (NARROW if narrow else {}) | {"data_set": data_set, "epochs": options.epochs}
         folders = (ROOT / "runs" / "experiments" / name, ROOT / "results" / "experiments")
     settings = (
         settings | {"seed": options.seed} | ({"data_set": finished.training.data_set} if finished else {})
     )
     return Experiment(
         name, settings, options.quick, options.runs or folders[0], options.results or folders[1],
-        50 if options.quick else 500, finished,
+        50 if options.quick else 500, options.data_dir, finished,
     )  # fmt: skip
+
+
+def data_set_here(data_dir):
+    """CIFAR-10 if it is in the folder of the data sets, else the digits that are always there."""
+    downloaded = (datasets.data_folder(data_dir) / CIFAR_10.folder).is_dir()
+    return CIFAR_10.name if downloaded else "mnist-5k"
 
 
 def binary_run(folder):
@@ -176,7 +177,7 @@ def perform(experiment, measure):
     try:
         with plots.in_style():
             experiment.write(*measure(experiment))
-    except (Interrupted, KeyboardInterrupt):
+    except (training.Interrupted, KeyboardInterrupt):
         print("interrupted; the same command goes on")
         return 128 + signal.SIGINT
     return 0
@@ -193,15 +194,6 @@ def scores(model, images, batch_size=200):
 def correct(model, split, batch_size=200):
     """Which images of a Split a network names right, (n,) bool array."""
     return scores(model, split.images, batch_size).argmax(axis=1) == split.labels
-
-
-def flags(given):
-    """Settings as train.py's arguments."""
-    arguments = []
-    for name, value in given.items():
-        values = value if isinstance(value, tuple) else () if value is True else (value,)
-        arguments += [f"--{name}", *map(str, values)]
-    return arguments
 
 
 def expect_settings(run, given):

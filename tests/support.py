@@ -90,15 +90,11 @@ def small_settings(kind="binary", **training):
 
 def start(folder, data, kind="binary", **training):
     """A new small run: (compiled network, Run)."""
-    from bnn import backend, runs
-    from bnn.models import build_model
-    from bnn.training import compile_model
+    from bnn.training.start import begin
 
-    model_config, train_config = small_settings(kind, **training)
-    backend.seed_everything(train_config.seed)
-    model = build_model(model_config)
-    compile_model(model, train_config)
-    return model, runs.create(folder, model_config, train_config, data, ["train.py"])
+    model, config = small_settings(kind, **training)
+    begun = begin(folder, vars(model) | vars(config) | {"data_set": data}, command=["train.py"])
+    return begun.model, begun.run
 
 
 def code(book):

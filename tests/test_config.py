@@ -1,8 +1,5 @@
-"""Settings: presets, flags, JSON, and what each bad value is told."""
+"""Settings: presets, JSON, and what each bad value is told."""
 
-import argparse
-import dataclasses
-import itertools
 import json
 import math
 import subprocess
@@ -72,99 +69,6 @@ def test_debug_is_short_unless_told():
 def test_kinds():
     assert ModelConfig(continuous=True).kind == "continuous"
     assert ModelConfig(levels=3, threshold=0.02).kind == "ternary"
-
-
-def test_the_schedule_is_exponential():
-    training = TrainConfig(lr_start=1e-2, lr_end=1e-4, epochs=4)
-    rates = [training.learning_rate(epoch) for epoch in range(5)]
-    assert rates == pytest.approx([1e-2, 10**-2.5, 1e-3, 10**-3.5, 1e-4])
-    assert [training.learning_rate(1, part) for part in (0.1, 0.5, 1)] == [rates[1]] * 3
-
-
-def test_cosine_falls_along_half_a_wave():
-    training = TrainConfig(lr_start=1.0, lr_end=0.2, epochs=4, schedule="cosine")
-    halves = [training.learning_rate(epoch, part) for epoch in range(4) for part in (0.5, 1)]
-    assert halves == pytest.approx([0.6 + 0.4 * math.cos(math.pi * k / 8) for k in range(1, 9)])
-    assert halves[-1] == pytest.approx(0.2)
-
-
-@given(
-    st.sampled_from(config.SCHEDULES),
-    st.integers(0, 5),
-    st.integers(1, 20),
-    st.integers(1, 50),
-    st.floats(1e-6, 1),
-    st.floats(1e-6, 1),
-)
-def test_every_schedule_rises_through_the_warmup_and_then_falls(schedule, warmup, rest, steps, one, other):
-    lr_end, lr_start = sorted([one, other])
-    training = TrainConfig(
-        schedule=schedule, warmup=warmup, epochs=warmup + rest, lr_start=lr_start, lr_end=lr_end
-    )
-    rates = [training.learning_rate(e, (s + 1) / steps) for e in range(warmup + rest) for s in range(steps)]
-    rise = warmup * steps
-    assert rates[:rise] == pytest.approx([lr_start * (i + 1) / rise for i in range(rise)])
-    assert all(a >= b * (1 - 1e-12) for a, b in itertools.pairwise(rates[rise:]))
-    assert all(lr_end * (1 - 1e-12) <= rate <= lr_start for rate in rates[rise:])
-    if schedule == "exponential":
-        assert rates[rise] == lr_start
-        per_epoch = rates[rise::steps]
-        ratios = [b / a for a, b in itertools.pairwise(per_epoch)]
-        assert ratios == pytest.approx([(lr_end / lr_start) ** (1 / rest)] * (rest - 1))
-    else:
-        assert rates[-1] == pytest.approx(lr_end)
-
-
-# ---- flags ----
-
-
-def parse(*argv):
-    parser = argparse.ArgumentParser()
-    config.add_flags(parser)
-    return vars(parser.parse_args(argv))
-
-
-def test_only_flags_given_by_hand_appear():
-    assert parse() == {}
-    assert parse("--epochs", "3", "--continuous", "--conv", "8", "16", "--fc") == {
-        "epochs": 3, "continuous": True, "conv": [8, 16], "fc": [],
-    }  # fmt: skip
-
-
-def test_every_flag_of_the_authors_code_is_there():
-    flags = {f.name for kind in KINDS for f in dataclasses.fields(kind) if f.metadata}
-    assert flags >= {
-        "data_set", "batch_size", "epochs", "lr_start", "lr_end", "loss_mode", "conv", "fc", "max_pool",
-        "ckpt_n", "filter_size", "continuous", "debug", "levels", "threshold",
-    }  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    "argv",
-    [
-        ["--data_set", "svhn"],
-        ["--levels", "4"],
-        ["--epochs", "many"],
-        ["--conv", "8", "x"],
-        ["--loss_mode", "l2"],
-    ],
-)
-def test_flags_of_wrong_values_end_in_status_2(argv, capsys):
-    with pytest.raises(SystemExit) as exit_:
-        parse(*argv)
-    assert exit_.value.code == 2
-    message = capsys.readouterr().err.splitlines()[-1]
-    assert argv[0] in message and argv[-1] in message
-
-
-def test_flag_help_tells_the_defaults(monkeypatch):
-    monkeypatch.setenv("COLUMNS", "1000")
-    parser = argparse.ArgumentParser()
-    config.add_flags(parser)
-    text = " ".join(parser.format_help().split())
-    epochs = config.PRESETS["mnist-5k"]["epochs"]
-    assert f"passes over the training images (default: 500; MNIST: 100; mnist-5k: {epochs})" in text
-    assert "(default: 128 128 256 256 512 512; MNIST: none; mnist-5k: " in text
 
 
 # ---- bad values ----
@@ -388,11 +292,3 @@ def test_settings_and_geometry_load_no_deep_learning():
 def test_settings_load_the_standard_library_alone():
     loaded, _ = modules_after("import bnn.config")
     assert loaded.isdisjoint({"numpy", "scipy"})
-
-
-def test_train_help_loads_no_deep_learning():
-    code = "import sys, runpy; sys.argv = ['train.py', '--help']\n"
-    code += "try: runpy.run_path('train.py', run_name='__main__')\nexcept SystemExit as e: assert not e.code"
-    loaded, output = modules_after(code)
-    assert "--data_set {cifar-10,MNIST,mnist-5k}" in output
-    assert loaded.isdisjoint({"keras", "tensorflow", "jax", "torch"})

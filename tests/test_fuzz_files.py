@@ -14,7 +14,7 @@ import pytest
 from bnn import datasets, runs, training
 from bnn.analysis import geometry_log
 from bnn.datasets.storing import install, staging, verify
-from bnn.training import Interrupted, Journal
+from bnn.training import Interrupted, Journal, StopRequests
 from tests.corruption import corrupted, within
 from tests.support import small_data, start
 from tests.toy_data_sets import VARIANT_MEMBERS, tar_toy
@@ -80,7 +80,7 @@ def trained(tmp_path_factory, data):
         with pytest.MonkeyPatch.context() as patch:
             interrupt_after(patch, STEPS + 3)
             with pytest.raises(Interrupted):
-                training.train(model, run, data)
+                training.fit(model, run, data)
     return folders
 
 
@@ -89,7 +89,7 @@ def interrupt_after(patch, step):
 
     def on_train_batch_end(self, batch, logs=None):
         if int(self.model.optimizer.iterations) == step:
-            self.signal = 2
+            self.requests.signal = 2
         original(self, batch, logs)
 
     patch.setattr(Journal, "on_train_batch_end", on_train_batch_end)
@@ -148,7 +148,7 @@ def test_checkpoints(run, name, cases):
 
 @campaign(150, 5000)
 def test_partial_epochs(run, cases):
-    journal = Journal(run, STEPS, 1, 3)
+    journal = Journal(run, STEPS, 1, 3, StopRequests())
     journal.set_model(run.load_model("last", compiled=True))
 
     def read():
@@ -203,7 +203,7 @@ def test_what_another_network_gathered_in_its_epoch_is_refused(run, tmp_path, da
     path = next(run.folder.glob("partial-*.npz"))
     with np.load(path, allow_pickle=False) as saved:
         arrays = dict(saved)
-    journal = Journal(run, STEPS, 1, 3)
+    journal = Journal(run, STEPS, 1, 3, StopRequests())
     journal.set_model(run.load_model("last", compiled=True))
     name = next(name for name in arrays if name.startswith("kernel_"))
     for wrong in (

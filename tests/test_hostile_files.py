@@ -15,7 +15,7 @@ import pytest
 
 from bnn import config, datasets, runs
 from bnn.models import build_model
-from bnn.training import Journal
+from bnn.training import Journal, StopRequests
 from tests.support import assert_refused, call, small_data, start
 
 
@@ -211,7 +211,7 @@ def test_an_interrupted_epoch_is_no_way_in(run, marker, tmp_path):
     model, _ = start(tmp_path / "other", small_data())
     path = run.folder / "partial-0.npz"
     np.savez(path, seconds=1.0, kernel_conv_1=np.array([Exploit(marker)], object))
-    journal = Journal(run, 10, 0, 0)
+    journal = Journal(run, 10, 0, 0, StopRequests())
     journal.set_model(model)
     with pytest.raises(
         runs.RunError, match=r"partial-0\.npz: expected what an interrupted epoch had gathered"

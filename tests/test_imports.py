@@ -17,7 +17,9 @@ RUNS = MODELS | {"runs"}
 # What a package or module may import besides itself: packages, or single modules of one. The table of design.md.
 MAY_IMPORT = {
     "": GROUND,
+    "__main__": GROUND,  # commands are loaded by their names
     **{name: set() for name in GROUND},
+    "console": {"errors"},
     "geometry": GROUND,
     "layers": GROUND | {"optimizers"},
     "bits": GROUND,
@@ -35,7 +37,7 @@ MAY_IMPORT = {
 NUMPY_ALONE = ("geometry", "bits", "files")
 MOST_LINES = 300
 # To be split; whoever brings one below the limit takes it out here.
-TOO_LONG = {"config", "datasets.sources", "geometry.streaming", "layers.quantizers", "runs.directory"}
+TOO_LONG = {"datasets.sources", "geometry.streaming", "layers.quantizers", "runs.directory"}
 # Arrows that the table forbids, (from, to): to be mended, and taken out here.
 FORBIDDEN = set()
 
@@ -164,9 +166,9 @@ def test_no_module_is_long():
 
 
 def test_nobody_imports_a_program():
-    """But for experiments, which train as train.py does."""
     programs = {"train", "analyze", "test", "tools", "benchmarks"}
-    for path in [*(ROOT / "bnn").rglob("*.py"), *ROOT.glob("*.py"), *(ROOT / "tools").glob("*.py")]:
+    folders = ("bnn", "tools", "experiments", "benchmarks")
+    for path in [*ROOT.glob("*.py"), *(p for f in folders for p in (ROOT / f).rglob("*.py"))]:
         nodes = [
             n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Import | ast.ImportFrom)
         ]

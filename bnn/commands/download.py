@@ -21,9 +21,7 @@ PROGRAM = "download.py"
 
 def parse(argv=None, program=PROGRAM):
     """The command line, or exit status 2 and one line on stderr."""
-    parser = _Parser(
-        prog=program, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = _Parser(prog=program, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--data_set", choices=[*ENTRIES, "all"], default="all", help="which to fetch (default: %(default)s)")
     add("--source", choices=[*SOURCE_KINDS, "all"], default="all", help="where to look: mirrors on the web, or a "

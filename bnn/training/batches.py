@@ -52,6 +52,7 @@ class Batches(keras.utils.PyDataset):
         return self.split.images[places], self.targets[places[0].ravel()]
 
     def on_epoch_end(self):
+        """Shuffle for the next epoch."""
         self._shuffle(self.epoch + 1)
 
 

@@ -104,7 +104,9 @@ def begin(run_dir, settings, *, command, overwrite=False, init_from=None, data_d
         run_dir: str, Path or None, as for `train`.
         settings: dict, as for `train`.
         command: list of str, for config.json.
-        overwrite, init_from, data_dir: as for `train`.
+        overwrite: bool, as for `train`.
+        init_from: str, Path or None, as for `train`.
+        data_dir: str, Path or None, as for `train`.
 
     Returns:
         Training

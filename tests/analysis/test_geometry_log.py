@@ -6,11 +6,12 @@ import keras
 import numpy as np
 import pytest
 
+from bnn import training
 from bnn.analysis import GeometryLogger, geometry_log, report
 from bnn.files import write_csv
 from bnn.layers import BatchNorm, QuantActivation, QuantDense, Sign, Ternary
 from bnn.runs import RunError, open_run
-from bnn.training import Interrupted, Journal, train
+from bnn.training import Interrupted, Journal
 from tests.support import small_data, start
 
 
@@ -37,7 +38,7 @@ def test_measures_what_the_report_does(tmp_path, data, kind):
 
 def test_logs_the_start_and_every_k_epochs(tmp_path, data):
     model, run = start(tmp_path / "run", data, epochs=5, log_geometry=2)
-    train(model, run, data)
+    training.fit(model, run, data)
     rows = rows_of(run)
     assert [row["epoch"] for row in rows] == [0] * 3 + [2] * 3 + [4] * 3
     assert [row["layer"] for row in rows[:3]] == ["conv_1", "dense_1", "dense_2"]
@@ -47,7 +48,7 @@ def test_logs_the_start_and_every_k_epochs(tmp_path, data):
 
 def test_none_is_written_unless_asked(tmp_path, data):
     model, run = start(tmp_path / "run", data, epochs=1)
-    train(model, run, data)
+    training.fit(model, run, data)
     assert rows_of(run) == []
     assert not (run.folder / "geometry.csv").exists()
 
@@ -56,7 +57,7 @@ def test_logging_does_not_touch_the_training(tmp_path, data):
     weights = []
     for k in (0, 1):
         model, run = start(tmp_path / f"run{k}", data, epochs=2, log_geometry=k)
-        train(model, run, data)
+        training.fit(model, run, data)
         weights.append(model.get_weights())
     assert all(np.allclose(a, b, atol=1e-5) for a, b in zip(*weights, strict=True))
 
@@ -64,7 +65,7 @@ def test_logging_does_not_touch_the_training(tmp_path, data):
 def test_flip_ratios_are_those_of_the_runs_log_by_layer(tmp_path, data):
     model, run = start(tmp_path / "run", data, "ternary", epochs=2, log_geometry=1)
     sizes = {layer.name: np.prod(layer.kernel.shape) for layer in model.layers if hasattr(layer, "kernel")}
-    train(model, run, data)
+    training.fit(model, run, data)
     rows = rows_of(run)
     assert {row["flip_ratio"] for row in rows if row["epoch"] == 0} == {None}
     for logged in run.log():
@@ -76,7 +77,7 @@ def test_flip_ratios_are_those_of_the_runs_log_by_layer(tmp_path, data):
 
 def test_zeros_are_those_of_the_kernels(tmp_path, data):
     model, run = start(tmp_path / "run", data, "ternary", epochs=1, log_geometry=1)
-    train(model, run, data)
+    training.fit(model, run, data)
     for row in rows_of(run)[-3:]:
         kernel = np.asarray(model.get_layer(row["layer"]).kernel)
         assert row["zeros"] == np.mean(np.abs(kernel) <= 0.1) > 0
@@ -84,7 +85,7 @@ def test_zeros_are_those_of_the_kernels(tmp_path, data):
 
 def test_kernels_that_are_not_quantized_have_no_flips(tmp_path, data):
     model, run = start(tmp_path / "run", data, "continuous", epochs=1, log_geometry=1)
-    train(model, run, data)
+    training.fit(model, run, data)
     assert {row["flip_ratio"] for row in rows_of(run)} == {None}
 
 
@@ -92,14 +93,14 @@ def test_kernels_that_are_not_quantized_have_no_flips(tmp_path, data):
 def test_interrupted_runs_log_what_undisturbed_ones_do(tmp_path, data, monkeypatch, every):
     """Stopped in mid-epoch, at the start too; and killed with rows that no checkpoint knows of."""
     model, whole = start(tmp_path / "whole", data, epochs=4, log_geometry=every)
-    train(model, whole, data)
+    training.fit(model, whole, data)
     model, run = start(tmp_path / "run", data, epochs=4, log_geometry=every)
     for step in (3, 14, 37):
-        stop_at(step, monkeypatch, lambda m=model: train(m, run, data))
+        stop_at(step, monkeypatch, lambda m=model: training.fit(m, run, data))
         model = run.load_model("last", compiled=True)
         later = [{**row, "epoch": 5} for row in rows_of(run)[-3:]]
         write_csv(run.folder / "geometry.csv", geometry_log.COLUMNS, rows_of(run) + later)
-    train(model, run, data)
+    training.fit(model, run, data)
     assert rows_of(run) == rows_of(whole)
     assert len(rows_of(run)) == 3 * (1 + 4 // every)
 
@@ -120,7 +121,7 @@ def stop_at(step, patch, action):
 
 def test_a_run_tells_tensorboard_its_losses_and_its_geometry(tmp_path, data):
     model, run = start(tmp_path / "run", data, epochs=1, log_geometry=1)
-    train(model, run, data, tensorboard=True)
+    training.fit(model, run, data, tensorboard=True)
     found = {path.parent.name for path in (run.folder / "tensorboard").glob("*/events*")}
     assert found == {"train", "validation", "geometry"}
 

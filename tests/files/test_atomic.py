@@ -117,7 +117,7 @@ def test_a_training_whose_disk_fills_up_keeps_the_last_checkpoint(disk, monkeypa
         rf"/{name}: expected to write it, received No space left on device; what was there before is kept$"
     )
     with pytest.raises(atomic.WriteError, match=message):
-        training.train(model, run, data)
+        training.fit(model, run, data)
     assert_as_after_an_epoch(run)
 
 
@@ -127,7 +127,7 @@ def test_an_interruption_that_finds_no_room_keeps_the_last_checkpoint(disk, monk
     after_an_epoch(monkeypatch, lambda: (fill(disk, 0), signal.raise_signal(signal.SIGTERM)))
     message = rf"/partial-{STEPS + 2}\.npz: expected to write it, received No space left on device$"
     with pytest.raises(atomic.WriteError, match=message):
-        training.train(model, run, data)
+        training.fit(model, run, data)
     assert_as_after_an_epoch(run)
 
 
@@ -185,7 +185,7 @@ def test_a_training_whose_directory_goes_away_says_so_and_spares_its_successor(
     with pytest.raises(
         lock.LockError, match=f"^{run.folder}: expected the run directory .* received {received}$"
     ):
-        training.train(model, run, data)
+        training.fit(model, run, data)
     if successor:
         assert runs.open_run(run.folder).training.seed == 5
         assert sorted(p.name for p in run.folder.iterdir()) == [".lock", "config.json"]

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from bnn.layers import Sign, Ternary, WeightClip, fast_ops
+from bnn.layers import Sign, Ternary, fast_ops
 
 tf = pytest.importorskip("tensorflow")
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="fast forms are TensorFlow's")
@@ -71,39 +71,6 @@ def test_convolution_of_small_bfloat16_maps_uses_taps(monkeypatch):
         fast_ops.conv2d(normal(*shape, dtype=dtype), normal(3, 3, 4, 4, dtype=dtype))
     gpu = bool(tf.config.list_physical_devices("GPU"))
     assert used == ["portable_conv2d" if gpu else "tap_conv2d", "portable_conv2d", "portable_conv2d"]
-
-
-def fitted(optimizer):
-    """The layer that some steps of the optimizer make, with gradients beyond the clip."""
-    keras.utils.set_random_seed(0)
-    layer = keras.layers.Dense(3, kernel_constraint=WeightClip(0.5))
-    model = keras.Sequential([keras.Input((4,)), layer])
-    model.compile(optimizer, "mse")
-    model.fit(
-        10 * normal(60, 4), 10 * normal(60, 3, seed=1), batch_size=10, epochs=2, shuffle=False, verbose=0
-    )
-    return model
-
-
-def test_adam_is_keras_adam():
-    models = [
-        fitted(cls(0.01, epsilon=1e-8, clipvalue=1.0)) for cls in (fast_ops.Adam, keras.optimizers.Adam)
-    ]
-    ours, theirs = ([*m.get_weights(), *(v.numpy() for v in m.optimizer.variables)] for m in models)
-    for value, reference in zip(ours, theirs, strict=True):
-        np.testing.assert_allclose(value, reference, rtol=1e-4, atol=1e-6)
-
-
-def test_adam_goes_on_after_saving(tmp_path):
-    model = fitted(fast_ops.Adam(0.01, clipvalue=1.0))
-    model.save(tmp_path / "model.keras")
-    loaded = keras.saving.load_model(tmp_path / "model.keras")
-    x, y = normal(10, 4), normal(10, 3)
-    for m in (model, loaded):
-        m.train_on_batch(x, y)
-    assert type(loaded.optimizer) is fast_ops.Adam
-    for value, reference in zip(loaded.get_weights(), model.get_weights(), strict=True):
-        np.testing.assert_array_equal(value, reference)
 
 
 @pytest.mark.parametrize(

@@ -98,11 +98,11 @@ def test_training_is_that_of_plain_fit(tmp_path, kind, options):
 
 def test_a_signal_waits_for_the_call_and_the_rest_follows_exactly(tmp_path, monkeypatch):
     model, whole = start(tmp_path / "whole", DATA, log_geometry=1)
-    training.train(model, whole, DATA)
+    training.fit(model, whole, DATA)
     model, run = start(tmp_path / "run", DATA, log_geometry=1)
     with monkeypatch.context() as patch, pytest.raises(Interrupted):
         spy(patch, "on_train_batch_end", at_step(STEPS + CALL, lambda: signal.raise_signal(signal.SIGINT)))
-        training.train(model, run, DATA)
+        training.fit(model, run, DATA)
     assert (run.folder / f"partial-{STEPS + CALL}.npz").is_file()
     go_on(run, DATA)
     assert_same_run(run, whole)
@@ -117,5 +117,5 @@ def test_a_loss_that_is_not_finite_is_found_at_its_step(tmp_path, monkeypatch):
     )
     model, run = start(tmp_path / "run", DATA)
     with pytest.raises(runs.RunError, match=rf"at step {STEPS + 3}, epoch 2, learning rate 0\.01"):
-        training.train(model, run, DATA)
+        training.fit(model, run, DATA)
     assert int(run.load_model("last", compiled=True).optimizer.iterations) == STEPS

@@ -10,9 +10,8 @@ import pytest
 
 from bnn import runs, training
 from bnn.config import TrainConfig
-from bnn.datasets import augmentation
 from bnn.files import atomic, lock
-from bnn.training import Batches, Interrupted, Journal, loop, one_hot
+from bnn.training import Interrupted, Journal, StopRequests, one_hot
 from tests.support import same_but_for_seconds, small_data, start
 
 STEPS = 10  # of an epoch: 200 images in batches of 20
@@ -40,7 +39,7 @@ def whole(tmp_path_factory, data):
         spy(patch, "on_epoch_end", lambda j: seen["weights"].append(j.model.get_weights()))
         model, run = start(tmp_path_factory.mktemp("whole") / "run", data)
         seen["weights"].append(model.get_weights())
-        training.train(model, run, data)
+        training.fit(model, run, data)
     return run, seen
 
 
@@ -70,7 +69,7 @@ def at_step(step, action):
 def go_on(run, data):
     """Continue a run from nothing but its directory."""
     run = runs.open_run(run.folder)
-    training.train(run.load_model("last", compiled=True), run, data)
+    training.fit(run.load_model("last", compiled=True), run, data)
 
 
 def assert_same_run(run, other):
@@ -81,72 +80,6 @@ def assert_same_run(run, other):
     states = [[v.numpy() for v in r.load_model("last", True).optimizer.variables] for r in (run, other)]
     assert all(np.array_equal(a, b) for a, b in zip(*states, strict=True))
     assert {p.name for p in run.folder.glob("*")} == {p.name for p in other.folder.glob("*")}
-
-
-# the order of an epoch
-
-
-def test_order_depends_on_seed_and_epoch_alone(data):
-    third = Batches(data.train, 20, seed=5, epoch=2)
-    later = Batches(data.train, 20, seed=5)
-    later.on_epoch_end()
-    later.on_epoch_end()
-    np.testing.assert_array_equal(later.order, third.order)
-    for other in (Batches(data.train, 20, seed=5, epoch=3), Batches(data.train, 20, seed=6, epoch=2)):
-        assert not np.array_equal(other.order, third.order)
-
-
-def test_an_epoch_shows_every_image_once(data):
-    batches = Batches(data.train, 20, seed=0)
-    assert len(batches) == STEPS
-    assert sorted(np.concatenate([batches.order[i * 20 : i * 20 + 20] for i in range(STEPS)])) == list(
-        range(200)
-    )
-    images, targets = batches[3]
-    index = batches.order[60:80]
-    assert images.dtype == np.uint8
-    np.testing.assert_array_equal(images, data.train.images[index])
-    np.testing.assert_array_equal(targets, one_hot(data.train.labels[index]))
-
-
-def test_images_that_fill_no_batch_are_left_out(data):
-    batches = Batches(data.train, 30, seed=0)
-    assert len(batches) == 6
-    assert all(len(batches[i][0]) == 30 for i in range(6))
-
-
-def test_a_later_first_step_skips_the_first_batches(data):
-    whole, rest = Batches(data.train, 20, 0, epoch=1), Batches(data.train, 20, 0, epoch=1, first_step=7)
-    assert len(rest) == 3
-    for step in range(3):
-        np.testing.assert_array_equal(rest[step][0], whole[7 + step][0])
-
-
-def test_augmented_batches_depend_on_seed_epoch_and_step_alone(data):
-    def batches(**changes):
-        return Batches(data.train, 20, **{"seed": 5, "epoch": 2, "augmentation": "flips-and-crops"} | changes)
-
-    images, targets = batches()[7]
-    np.testing.assert_array_equal(targets, batches(augmentation="none")[7][1])
-    np.testing.assert_array_equal(images, batches()[7][0])
-    np.testing.assert_array_equal(images, batches(first_step=4)[3][0])
-    np.testing.assert_array_equal(images, Batches(data.train, 20, 5, 2, 0, "flips-and-crops")[7][0])
-    for other in (batches(epoch=3), batches(seed=6), batches(augmentation="crops")):
-        assert not np.array_equal(images, other[7][0])
-    assert not np.array_equal(images[0], batches(augmentation="none")[7][0][0])
-
-
-def test_no_two_steps_and_no_order_share_random_numbers(data, monkeypatch):
-    """Were a step's numbers the order's, or another step's, shifts would follow from places."""
-    drawn = []
-    windows = lambda n, *size: drawn.append(size[2].random()) or augmentation.windows(n, *size)  # noqa: E731
-    monkeypatch.setattr(loop, "windows", windows)
-    for seed in (0, 1):
-        for epoch in (0, 1):
-            batches = Batches(data.train, 20, seed, epoch, augmentation="crops")
-            assert len([batches[step] for step in range(STEPS)]) == STEPS
-            drawn.append(np.random.default_rng([seed, epoch]).random())
-    assert len(set(drawn)) == len(drawn) == 2 * 2 * (STEPS + 1)
 
 
 # what a training leaves
@@ -163,7 +96,7 @@ def test_warmup_and_cosine_give_each_step_its_rate(tmp_path, data, monkeypatch):
     rates = []
     model, run = start(tmp_path / "run", data, epochs=2, schedule="cosine", warmup=1)
     spy(monkeypatch, "on_train_batch_end", lambda j: rates.append(float(j.model.optimizer.learning_rate)))
-    training.train(model, run, data)
+    training.fit(model, run, data)
     steps = np.arange(1, STEPS + 1) / STEPS
     fall = 0.003 + (0.03 - 0.003) * (1 + np.cos(np.pi * steps)) / 2
     np.testing.assert_allclose(rates, [*(0.03 * steps), *fall], rtol=1e-5)
@@ -225,7 +158,7 @@ def test_ckpt_n_spares_checkpoints_that_are_not_best(tmp_path, data, monkeypatch
     model, run = start(tmp_path / "run", data, epochs=5, ckpt_n=3)
     epoch = lambda: int(model.optimizer.iterations) // STEPS  # noqa: E731
     monkeypatch.setattr(runs.Run, "save_model", lambda self, _, name: saved.append((name, epoch())))
-    training.train(model, run, data)
+    training.fit(model, run, data)
     log = run.log()
     improved = [
         r["epoch"] for i, r in enumerate(log) if all(r["val_accuracy"] > s["val_accuracy"] for s in log[:i])
@@ -249,7 +182,7 @@ def test_signals_in_mid_epoch_save_and_the_rest_follows_exactly(tmp_path, data, 
     model, run = start(tmp_path / "run", data)
     handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     for step, number in ((14, signal.SIGINT), (17, signal.SIGTERM), (29, signal.SIGINT)):
-        interrupt(monkeypatch, step, number, lambda m=model: training.train(m, run, data))
+        interrupt(monkeypatch, step, number, lambda m=model: training.fit(m, run, data))
         assert [path.name for path in run.folder.glob("partial*")] == [f"partial-{step}.npz"]
         assert [row["epoch"] for row in run.log()] == list(range(1, step // STEPS + 1))
         model = run.load_model("last", compiled=True)
@@ -262,9 +195,9 @@ def test_signals_in_mid_epoch_save_and_the_rest_follows_exactly(tmp_path, data, 
 @pytest.mark.parametrize("kind", ["ternary", "continuous", "stochastic", "magnitude-aware"])
 def test_other_kinds_go_on_exactly_too(tmp_path, data, monkeypatch, kind):
     model, undisturbed = start(tmp_path / "whole", data, kind, epochs=1)
-    training.train(model, undisturbed, data)
+    training.fit(model, undisturbed, data)
     model, run = start(tmp_path / "run", data, kind, epochs=1)
-    interrupt(monkeypatch, 3, signal.SIGINT, lambda: training.train(model, run, data))
+    interrupt(monkeypatch, 3, signal.SIGINT, lambda: training.fit(model, run, data))
     go_on(run, data)
     assert_same_run(run, undisturbed)
     assert (run.log()[0]["flip_ratio"] == 0) == (kind == "continuous")
@@ -273,9 +206,9 @@ def test_other_kinds_go_on_exactly_too(tmp_path, data, monkeypatch, kind):
 def test_every_option_goes_on_exactly_too(tmp_path, data, monkeypatch):
     options = {"epochs": 2, "schedule": "cosine", "warmup": 1, "augment": "flips-and-crops"}
     model, undisturbed = start(tmp_path / "whole", data, **options)
-    training.train(model, undisturbed, data)
+    training.fit(model, undisturbed, data)
     model, run = start(tmp_path / "run", data, **options)
-    interrupt(monkeypatch, 13, signal.SIGINT, lambda: training.train(model, run, data))
+    interrupt(monkeypatch, 13, signal.SIGINT, lambda: training.fit(model, run, data))
     go_on(run, data)
     assert_same_run(run, undisturbed)
 
@@ -286,7 +219,7 @@ def test_a_signal_at_the_end_of_an_epoch_saves_the_whole_epoch(tmp_path, data, w
     model, run = start(tmp_path / "run", data)
     with monkeypatch.context() as patch, pytest.raises(Interrupted):
         spy(patch, method, at_step(STEPS, lambda: signal.raise_signal(signal.SIGTERM)))
-        training.train(model, run, data)
+        training.fit(model, run, data)
     assert not list(run.folder.glob("partial*"))
     assert same_but_for_seconds(run.log(), whole[0].log()[:1])
     assert int(run.load_model("last", compiled=True).optimizer.iterations) == STEPS
@@ -295,29 +228,21 @@ def test_a_signal_at_the_end_of_an_epoch_saves_the_whole_epoch(tmp_path, data, w
 def test_a_signal_in_the_very_last_step_is_no_interruption(tmp_path, data, monkeypatch):
     model, run = start(tmp_path / "run", data, epochs=1)
     spy(monkeypatch, "on_train_batch_end", at_step(STEPS, lambda: signal.raise_signal(signal.SIGINT)))
-    training.train(model, run, data)
+    training.fit(model, run, data)
     assert len(run.log()) == 1
-
-
-def test_a_second_ctrl_c_stops_at_once(whole):
-    journal = Journal(whole[0], STEPS, 0, 0)
-    with pytest.raises(KeyboardInterrupt), journal:
-        signal.raise_signal(signal.SIGINT)
-        assert journal.signal == signal.SIGINT
-        signal.raise_signal(signal.SIGINT)
 
 
 @pytest.mark.parametrize(("name", "time"), [("last.keras", 1), ("log.csv", 2), ("last.keras", 2)])
 def test_a_kill_at_any_write_loses_nothing(tmp_path, data, whole, monkeypatch, name, time):
     """Killed just before a file gets its name for the first or second time: in the first or second epoch."""
     model, run = start(tmp_path / "run", data)
-    kill_before(monkeypatch, name, time, lambda: training.train(model, run, data))
+    kill_before(monkeypatch, name, time, lambda: training.fit(model, run, data))
     if time == 2:
         go_on(run, data)
     else:
         assert not run.checkpoint("last").exists()
         model, _ = start(tmp_path / "unused", data)
-        training.train(model, run, data)
+        training.fit(model, run, data)
     remove_leftovers(run)
     assert_same_run(run, whole[0])
 
@@ -327,7 +252,7 @@ def test_a_kill_while_an_interruption_is_saved_leaves_the_one_before(
     tmp_path, data, whole, monkeypatch, name
 ):
     model, run = start(tmp_path / "run", data)
-    interrupt(monkeypatch, 13, signal.SIGINT, lambda: training.train(model, run, data))
+    interrupt(monkeypatch, 13, signal.SIGINT, lambda: training.fit(model, run, data))
     with monkeypatch.context() as patch:
         spy(patch, "on_train_batch_end", at_step(16, lambda: signal.raise_signal(signal.SIGINT)))
         kill_before(patch, name, 1, lambda: go_on(run, data))
@@ -375,7 +300,7 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_checkpoint(tmp_path,
     poison = lambda: model.layers[-1].offset.assign(np.full(10, np.nan, np.float32))  # noqa: E731
     spy(monkeypatch, "on_train_batch_end", at_step(STEPS + 2, poison))
     with pytest.raises(runs.RunError, match=rf"nan at step {STEPS + 3}, epoch 2, learning rate 0\.01"):
-        training.train(model, run, data)
+        training.fit(model, run, data)
     last = run.load_model("last", compiled=True)
     assert int(last.optimizer.iterations) == STEPS
     assert all(np.isfinite(w).all() for w in last.get_weights())
@@ -400,7 +325,7 @@ def test_weights_that_are_not_finite_are_never_saved(tmp_path, data, monkeypatch
         rf"finite weights in .*dense_1/kernel, received nan at step {step}, epoch 2, learning rate 0\.01"
     )
     with pytest.raises(runs.RunError, match=message):
-        training.train(model, run, data)
+        training.fit(model, run, data)
     last = run.load_model("last", compiled=True)
     assert int(last.optimizer.iterations) == STEPS
     assert len(run.log()) == 1
@@ -413,7 +338,7 @@ def test_a_validation_loss_that_is_not_finite_stops(tmp_path, data, monkeypatch)
     with pytest.raises(
         runs.RunError, match=rf"finite validation loss, received .* at step {2 * STEPS}, epoch 2"
     ):
-        training.train(model, run, data)
+        training.fit(model, run, data)
     assert [row["epoch"] for row in run.log()] == [1]
     assert int(run.load_model("last", compiled=True).optimizer.iterations) == STEPS
 
@@ -421,7 +346,7 @@ def test_a_validation_loss_that_is_not_finite_stops(tmp_path, data, monkeypatch)
 def test_a_damaged_record_of_an_interruption_is_refused(whole, tmp_path):
     run = runs.open_run(shutil.copytree(whole[0].folder, tmp_path / "copy"))
     (run.folder / f"partial-{3 * STEPS}.npz").write_bytes(b"PK\x03\x04 half")
-    journal = Journal(run, STEPS, 3, 0)
+    journal = Journal(run, STEPS, 3, 0, StopRequests())
     journal.set_model(run.load_model("last", compiled=True))
     with pytest.raises(
         runs.RunError, match=rf"partial-{3 * STEPS}\.npz: expected .*, received a damaged file"
@@ -440,5 +365,5 @@ def test_a_full_disk_keeps_the_checkpoint_before(tmp_path, data, monkeypatch):
 
     monkeypatch.setattr(keras.Model, "save", full)
     with pytest.raises(atomic.WriteError, match="No space left"):
-        training.train(model, run, data)
+        training.fit(model, run, data)
     assert int(run.load_model("last", compiled=True).optimizer.iterations) == STEPS

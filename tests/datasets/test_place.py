@@ -1,0 +1,58 @@
+"""Where data sets are looked for and put."""
+
+from pathlib import Path
+
+import pytest
+
+from bnn import datasets
+from bnn.datasets import data_folder, place
+from bnn.datasets.catalog import MNIST
+from tests.support import ROOT
+
+
+@pytest.fixture(autouse=True)
+def no_variable(monkeypatch):
+    monkeypatch.delenv("BNN_DATA", raising=False)
+
+
+@pytest.fixture
+def installed(monkeypatch, tmp_path):
+    """As if the package lay in site-packages."""
+    monkeypatch.setattr(place, "CLONE", tmp_path / "site-packages")
+    (tmp_path / "site-packages" / "data").mkdir(parents=True)  # another package's
+    return tmp_path
+
+
+def test_a_clone_has_its_own(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert data_folder() == ROOT / "data"
+
+
+def test_elsewhere_it_is_the_current_folders(installed):
+    assert data_folder() == Path("data")
+
+
+def test_the_variable_comes_before_both_and_what_was_named_before_it(monkeypatch, installed):
+    monkeypatch.setenv("BNN_DATA", "/srv/sets")
+    assert data_folder() == Path("/srv/sets")
+    assert data_folder("here") == Path("here")
+    monkeypatch.setenv("BNN_DATA", "")
+    assert data_folder() == Path("data")
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_data_are_read_from_there(monkeypatch, tmp_path, named):
+    if not named:
+        monkeypatch.setenv("BNN_DATA", str(tmp_path))
+    with pytest.raises(datasets.DataError) as error:
+        datasets.load("MNIST", tmp_path if named else None)
+    assert f"expected its files in {tmp_path / MNIST.folder}, received none" in str(error.value)
+
+
+def test_the_command_that_gets_data_is_one_that_is_there(monkeypatch, installed):
+    monkeypatch.chdir(installed)
+    with pytest.raises(datasets.DataError, match="run bnn download --data_set MNIST, or use"):
+        datasets.load("MNIST")
+    monkeypatch.setattr(place, "CLONE", ROOT)
+    with pytest.raises(datasets.DataError, match=r"run python data/download\.py --data_set MNIST, or use"):
+        datasets.load("MNIST", installed)

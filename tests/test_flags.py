@@ -1,0 +1,67 @@
+"""Settings as flags: what a command line gives, what it is told, and what --help says."""
+
+import argparse
+import dataclasses
+
+import pytest
+
+from bnn.config import PRESETS, ModelConfig, TrainConfig
+from bnn.flags import add_flags, take_settings
+
+
+def parse(*argv):
+    parser = argparse.ArgumentParser()
+    add_flags(parser)
+    return vars(parser.parse_args(argv))
+
+
+def test_only_flags_given_by_hand_appear():
+    assert parse() == {}
+    assert parse("--epochs", "3", "--continuous", "--conv", "8", "16", "--fc") == {
+        "epochs": 3, "continuous": True, "conv": [8, 16], "fc": [],
+    }  # fmt: skip
+
+
+def test_every_flag_of_the_authors_code_is_there():
+    flags = {f.name for kind in (ModelConfig, TrainConfig) for f in dataclasses.fields(kind) if f.metadata}
+    assert flags >= {
+        "data_set", "batch_size", "epochs", "lr_start", "lr_end", "loss_mode", "conv", "fc", "max_pool",
+        "ckpt_n", "filter_size", "continuous", "debug", "levels", "threshold",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["--data_set", "svhn"],
+        ["--levels", "4"],
+        ["--epochs", "many"],
+        ["--conv", "8", "x"],
+        ["--loss_mode", "l2"],
+    ],
+)
+def test_flags_of_wrong_values_end_in_status_2(argv, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        parse(*argv)
+    assert exit_.value.code == 2
+    message = capsys.readouterr().err.splitlines()[-1]
+    assert argv[0] in message and argv[-1] in message
+
+
+def test_flag_help_tells_the_defaults(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "1000")
+    parser = argparse.ArgumentParser()
+    add_flags(parser)
+    text = " ".join(parser.format_help().split())
+    epochs = PRESETS["mnist-5k"]["epochs"]
+    assert f"passes over the training images (default: 500; MNIST: 100; mnist-5k: {epochs})" in text
+    assert "(default: 128 128 256 256 512 512; MNIST: none; mnist-5k: " in text
+
+
+def test_settings_are_taken_out_of_the_command_line():
+    parser = argparse.ArgumentParser()
+    add_flags(parser)
+    parser.add_argument("--other")
+    namespace = parser.parse_args(["--epochs", "3", "--other", "x"])
+    assert take_settings(namespace) == {"epochs": 3}
+    assert vars(namespace) == {"other": "x"}

@@ -1,0 +1,59 @@
+"""The command `bnn`, and the programs that are doors to the same commands."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from bnn.__main__ import COMMANDS
+from tests.support import ROOT, call
+
+DOORS = {"train": "train.py", "analyze": "analyze.py", "test": "test.py", "download": "data/download.py"}
+HEAVY = {"keras", "tensorflow", "jax", "torch", "numpy", "scipy", "matplotlib"}
+
+
+def call_bnn(*args, cwd=ROOT, **kwargs):
+    command = [sys.executable, "-m", "bnn", *map(str, args)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=cwd, **kwargs)
+
+
+def test_help_lists_the_commands():
+    done = call_bnn("--help")
+    assert done.returncode == 0
+    for name, what in COMMANDS.items():
+        assert f"  {name:10}{what}\n" in done.stdout
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_of_a_command_loads_nothing_heavy(name):
+    code = f"import sys; sys.argv[1:] = ['{name}', '--help']; from bnn.__main__ import main\n"
+    code += "try: main()\nexcept SystemExit as stop: assert not stop.code\n"
+    code += "print(*sorted({module.partition('.')[0] for module in sys.modules}))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"usage: bnn {name} ")
+    assert HEAVY.isdisjoint(done.stdout.splitlines()[-1].split())
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_doors_bear_their_files_names(name):
+    environment = os.environ | {"KERAS_BACKEND": "none such"}
+    program = DOORS[name].rpartition("/")[2]
+    assert call(DOORS[name], "--help", env=environment).stdout.startswith(f"usage: {program} ")
+    for done, prefix in ((call(DOORS[name], "--x"), program), (call_bnn(name, "--x"), f"bnn {name}")):
+        assert done.returncode == 2
+        assert done.stderr.splitlines()[-1].startswith(f"{prefix}: error: ")
+
+
+def test_errors_bear_the_commands_name(tmp_path):
+    done = call_bnn("train", "--resume", tmp_path / "none")
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert done.stderr.startswith(f"bnn train: error: {tmp_path / 'none'}: expected a run directory")
+
+
+@pytest.mark.parametrize("args", [(), ("nothing",), ("--nothing",)])
+def test_a_command_must_be_one(args):
+    done = call_bnn(*args)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("bnn: error: ")

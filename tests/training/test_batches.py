@@ -1,0 +1,79 @@
+"""The batches of an epoch: their order, what fills them, and how they are augmented."""
+
+import numpy as np
+import pytest
+
+from bnn.datasets import augmentation
+from bnn.training import Batches, one_hot
+from bnn.training import batches as module
+from tests.support import small_data
+
+STEPS = 10  # of an epoch: 200 images in batches of 20
+
+
+@pytest.fixture(scope="module")
+def data():
+    return small_data()
+
+
+def test_order_depends_on_seed_and_epoch_alone(data):
+    third = Batches(data.train, 20, seed=5, epoch=2)
+    later = Batches(data.train, 20, seed=5)
+    later.on_epoch_end()
+    later.on_epoch_end()
+    np.testing.assert_array_equal(later.order, third.order)
+    for other in (Batches(data.train, 20, seed=5, epoch=3), Batches(data.train, 20, seed=6, epoch=2)):
+        assert not np.array_equal(other.order, third.order)
+
+
+def test_an_epoch_shows_every_image_once(data):
+    batches = Batches(data.train, 20, seed=0)
+    assert len(batches) == STEPS
+    assert sorted(np.concatenate([batches.order[i * 20 : i * 20 + 20] for i in range(STEPS)])) == list(
+        range(200)
+    )
+    images, targets = batches[3]
+    index = batches.order[60:80]
+    assert images.dtype == np.uint8
+    np.testing.assert_array_equal(images, data.train.images[index])
+    np.testing.assert_array_equal(targets, one_hot(data.train.labels[index]))
+
+
+def test_images_that_fill_no_batch_are_left_out(data):
+    batches = Batches(data.train, 30, seed=0)
+    assert len(batches) == 6
+    assert all(len(batches[i][0]) == 30 for i in range(6))
+
+
+def test_a_later_first_step_skips_the_first_batches(data):
+    whole, rest = Batches(data.train, 20, 0, epoch=1), Batches(data.train, 20, 0, epoch=1, first_step=7)
+    assert len(rest) == 3
+    for step in range(3):
+        np.testing.assert_array_equal(rest[step][0], whole[7 + step][0])
+
+
+def test_augmented_batches_depend_on_seed_epoch_and_step_alone(data):
+    def batches(**changes):
+        return Batches(data.train, 20, **{"seed": 5, "epoch": 2, "augmentation": "flips-and-crops"} | changes)
+
+    images, targets = batches()[7]
+    np.testing.assert_array_equal(targets, batches(augmentation="none")[7][1])
+    np.testing.assert_array_equal(images, batches()[7][0])
+    np.testing.assert_array_equal(images, batches(first_step=4)[3][0])
+    np.testing.assert_array_equal(images, Batches(data.train, 20, 5, 2, 0, "flips-and-crops")[7][0])
+    for other in (batches(epoch=3), batches(seed=6), batches(augmentation="crops")):
+        assert not np.array_equal(images, other[7][0])
+    assert not np.array_equal(images[0], batches(augmentation="none")[7][0][0])
+
+
+def test_no_two_steps_and_no_order_share_random_numbers(data, monkeypatch):
+    """Were a step's numbers the order's, or another step's, shifts would follow from places."""
+    drawn = []
+    windows = lambda n, *size: drawn.append(size[2].random()) or augmentation.windows(n, *size)  # noqa: E731
+    monkeypatch.setattr(module, "windows", windows)
+    for seed in (0, 1):
+        for epoch in (0, 1):
+            batches = Batches(data.train, 20, seed, epoch, augmentation="crops")
+            assert len([batches[step] for step in range(STEPS)]) == STEPS
+            drawn.append(np.random.default_rng([seed, epoch]).random())
+    assert len(set(drawn)) == len(drawn) == 2 * 2 * (STEPS + 1)

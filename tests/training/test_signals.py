@@ -1,0 +1,61 @@
+"""SIGINT and SIGTERM as requests to stop."""
+
+import signal
+import threading
+
+import pytest
+
+from bnn import runs
+from bnn.training import Interrupted, StopRequests
+from bnn.training.signals import NUMBERS
+from tests.support import small_settings
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_a_signal_is_a_request_and_handlers_come_back(number):
+    before = [signal.getsignal(n) for n in NUMBERS]
+    with StopRequests() as requests:
+        assert requests.signal is None
+        signal.raise_signal(number)
+        assert requests.signal == number
+    assert [signal.getsignal(n) for n in NUMBERS] == before
+
+
+def test_a_second_ctrl_c_stops_at_once():
+    with pytest.raises(KeyboardInterrupt), StopRequests() as requests:
+        signal.raise_signal(signal.SIGINT)
+        assert requests.signal == signal.SIGINT
+        signal.raise_signal(signal.SIGINT)
+
+
+def test_a_handler_that_python_did_not_install_is_no_obstacle(monkeypatch):
+    set_handler, seen = signal.signal, []
+    monkeypatch.setattr(signal, "signal", lambda number, handler: seen.append(handler))
+    with StopRequests():
+        pass
+    monkeypatch.setattr(signal, "signal", set_handler)
+    assert seen[2:] == [signal.SIG_DFL, signal.SIG_DFL]
+
+
+def test_other_threads_leave_signals_alone():
+    before, failed = [signal.getsignal(n) for n in NUMBERS], []
+
+    def enter():
+        try:
+            with StopRequests() as requests:
+                assert [signal.getsignal(n) for n in NUMBERS] == before
+            assert requests.signal is None
+        except BaseException as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=enter)
+    thread.start()
+    thread.join()
+    assert not failed
+
+
+def test_an_interruption_says_how_to_go_on(tmp_path):
+    stop = Interrupted(runs.Run(tmp_path, *small_settings(), {}), signal.SIGINT)
+    assert (
+        str(stop) == f"interrupted; saved {tmp_path}/last.keras; go on with bnn.training.resume('{tmp_path}')"
+    )

@@ -1,0 +1,174 @@
+"""`bnn.training.train` and `resume`: what train.py does, from Python."""
+
+import json
+import signal
+import threading
+
+import numpy as np
+import pytest
+
+import bnn
+from bnn import datasets, runs, training
+from bnn.config import ConfigError
+from bnn.training import Interrupted
+from bnn.training.start import load_data
+from tests.support import TINY, call, same_but_for_seconds, small_data, small_settings
+from tests.training.test_loop import assert_same_run, at_step, spy
+
+SMALL = {
+    "input_shape": (8, 8, 1), "conv": [4], "max_pool": [1], "fc": [8], "bn_decay": 0.9, "batch_size": 20, "epochs": 2,
+    "lr_start": 0.03, "lr_end": 0.003,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def data():
+    return small_data()
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, data):
+    return training.train(tmp_path_factory.mktemp("start") / "whole", data_set=data, **SMALL)
+
+
+def test_a_training_is_that_of_the_program(trained, tmp_path, capsys):
+    """Same log, same weights, same lines; only the recorded command differs."""
+    run = bnn.training.train(
+        tmp_path / "run", data_set="mnist-5k", conv=(8, 8), max_pool=(1, 1), fc=(16,), batch_size=10, epochs=3,
+        deterministic=True,
+    )  # fmt: skip
+    theirs = runs.open_run(trained[0])
+    assert (run.model, run.training, run.data) == (theirs.model, theirs.training, theirs.data)
+    assert same_but_for_seconds(run.log(), theirs.log())
+    for ours, other in zip(run.load_model().get_weights(), theirs.load_model().get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, other)
+    first, *epochs = capsys.readouterr().out.splitlines()
+    assert first == trained[1].stdout.splitlines()[0].replace(str(trained[0]), str(run.folder))
+    said = [line.rpartition("  ")[0] for line in trained[1].stdout.splitlines()[1:-1]]
+    assert [line.rpartition("  ")[0] for line in epochs] == said
+
+
+def test_a_data_set_may_be_an_object_and_lists_are_tuples(whole, data):
+    assert whole.model.conv == (4,) and len(whole.log()) == 2
+    assert whole.data == {"name": "mnist-5k", "digest": data.digest, "official": True}
+    assert whole == runs.open_run(whole.folder)
+
+
+def test_the_call_is_recorded(whole):
+    command = json.loads((whole.folder / "config.json").read_text())["command"]
+    assert command[:2] == ["bnn.training.train", f"run_dir={whole.folder}"]
+    assert {"data_set='mnist-5k'", "conv=[4]", "epochs=2"} <= set(command)
+
+
+def test_an_interruption_is_gone_on_with(tmp_path, data, whole, monkeypatch):
+    with monkeypatch.context() as patch, pytest.raises(Interrupted) as stop:
+        spy(patch, "on_train_batch_end", at_step(13, lambda: signal.raise_signal(signal.SIGINT)))
+        training.train(tmp_path / "run", data_set=data, **SMALL)
+    assert stop.value.run.folder == tmp_path / "run"
+    run = training.resume(str(tmp_path / "run"), data_set=data)
+    assert_same_run(run, whole)
+    before = {path.name: path.read_bytes() for path in run.folder.iterdir()}
+    assert training.resume(run.folder, data_set=data, **SMALL) == run
+    assert {path.name: path.read_bytes() for path in run.folder.iterdir()} == before
+
+
+def test_a_run_that_has_no_checkpoint_yet_begins_anew(tmp_path, data, whole):
+    """As a kill in the first epoch leaves it."""
+    training.start.begin(tmp_path / "run", SMALL | {"data_set": data}, command=[])
+    assert_same_run(training.resume(tmp_path / "run", data_set=data), whole)
+
+
+def test_threads_can_train(tmp_path, data, whole):
+    done = []
+    thread = threading.Thread(
+        target=lambda: done.append(training.train(tmp_path / "run", data_set=data, **SMALL))
+    )
+    thread.start()
+    thread.join()
+    assert_same_run(done[0], whole)
+
+
+def test_callbacks_see_every_step(tmp_path, data):
+    import keras
+
+    seen = []
+    callback = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: seen.append(batch))
+    training.train(tmp_path / "run", data_set=data, callbacks=[callback], **SMALL)
+    assert seen == [*range(10)] * 2
+
+
+def test_a_run_begins_with_anothers_weights_and_replaces_one(tmp_path, data, whole):
+    begun = training.start.begin(
+        whole.folder.with_name("copy"), SMALL | {"data_set": data}, command=["x"], init_from=whole.folder
+    )
+    for ours, other in zip(begun.model.get_weights(), whole.load_model().get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, other)
+    with pytest.raises(runs.RunError, match="received one that holds a run"):
+        training.train(begun.run.folder, data_set=data, **SMALL)
+    run = training.train(begun.run.folder, overwrite=True, data_set=data, **SMALL | {"epochs": 1})
+    assert len(run.log()) == 1
+
+
+def test_the_usual_place_is_below_the_current_folder(tmp_path, data, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = training.train(data_set=data, **SMALL | {"epochs": 1})
+    assert str(run.folder) == "runs/mnist-5k-binary-conv4-fc8-1epochs-seed0"
+    assert (tmp_path / run.folder / "best.keras").is_file()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"epoch": 3}, "epoch: expected no setting of this name, received 3"),
+        ({"epochs": 0}, "epochs: expected 1 to"),
+        ({"data_set": "svhn"}, "data_set: expected one of cifar-10, MNIST, mnist-5k, received 'svhn'"),
+        ({"batch_size": 201}, "at most the 200 training images, received 201"),
+    ],
+)
+def test_bad_settings_are_refused_before_anything_is_written(tmp_path, data, settings, message):
+    with pytest.raises(ConfigError, match=message):
+        training.train(tmp_path / "run", **SMALL | {"data_set": data} | settings)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_network_for_other_images_is_refused(tmp_path, data):
+    with pytest.raises(runs.RunError, match=r"expected a network from images of \(8, 8, 1\)"):
+        training.train(tmp_path / "run", **SMALL | {"data_set": data, "input_shape": (28, 28, 1)})
+    assert not (tmp_path / "run").exists()
+
+
+def test_other_settings_or_data_than_the_runs_are_refused(whole, data):
+    with pytest.raises(ConfigError, match=r"--epochs: expected 2, with which .* was begun, received 3"):
+        training.resume(whole.folder, epochs=3, data_set=data)
+    with pytest.raises(ConfigError, match="--nothing: expected None"):
+        training.resume(whole.folder, nothing=3, data_set=data)
+    with pytest.raises(runs.RunError, match="expected data of SHA-256"):
+        training.resume(whole.folder)
+
+
+def test_data_are_read_from_the_folder_that_is_named(tmp_path):
+    with pytest.raises(datasets.DataError, match=f"expected its files in {tmp_path / 'sets'}"):
+        training.train(tmp_path / "run", data_set="MNIST", data_dir=tmp_path / "sets")
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_program_takes_the_folder_too(tmp_path):
+    process = call("train.py", "--data_set", "MNIST", "--data_dir", tmp_path, "--run_dir", tmp_path / "run")
+    assert process.returncode == 1 and f"expected its files in {tmp_path}" in process.stderr
+
+
+def test_debug_cuts_the_data(data):
+    _, config = small_settings(debug=True)
+    mnist = load_data(config)
+    assert (len(mnist.train), len(mnist.validation), len(mnist.test)) == (500, 100, 500)
+    assert load_data(config, data).train.images.shape == (200, 8, 8, 1)
+
+
+def test_the_command_takes_what_the_program_takes(trained, tmp_path):
+    from tests.test_main import call_bnn
+
+    done = call_bnn("train", *TINY, "--debug", "--epochs", 1, "--run_dir", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1].endswith(f"next: bnn analyze {tmp_path / 'run'}")
+    command = json.loads((tmp_path / "run" / "config.json").read_text())["command"]
+    assert command == ["bnn", "train", *TINY, "--debug", "--epochs", "1", "--run_dir", str(tmp_path / "run")]
