@@ -14,6 +14,7 @@ from tests.support import TINY, call
 GUARD = str(Path(__file__).parent / "guard")
 for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
     del os.environ[name]  # a proxy on this machine would be a way out of it
+os.environ.pop("BNN_DATA", None)  # tests say where they look for data
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [GUARD, os.environ.get("PYTHONPATH")]))
 
 settings.register_profile("repeatable", derandomize=True, deadline=None)

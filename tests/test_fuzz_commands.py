@@ -1,6 +1,5 @@
 """Command lines at random: an exit code of 0, 1 or 2, and where it is not 0 a last line that says why."""
 
-import argparse
 import os
 import runpy
 import sys
@@ -9,8 +8,11 @@ import numpy as np
 import pytest
 
 from bnn import config
+from bnn.commands import analyze, download, train
 from bnn.console import run_program
-from tests.commands.test_download import download
+from bnn.datasets import sources
+from bnn.flags import FLAGGED
+from bnn.training.start import begin
 from tests.corruption import within
 from tests.support import ROOT, TINY, assert_refused, call
 
@@ -90,16 +92,11 @@ def outcome(program, main, argv, monkeypatch, capsys):
     return stop.value.code or 0, said
 
 
-def load(program):
-    """The names of a program's module."""
-    return argparse.Namespace(**runpy.run_path(str(ROOT / program), run_name="fuzzed"))
-
-
 @campaign(400, 20_000)
 def test_train_up_to_its_settings(cases, monkeypatch, capsys):
     """Parsing, presets and validation; the next test goes on from there."""
-    program, rng = load("train.py"), np.random.default_rng(0)
-    flags = [f"--{name}" for name in config.SETTINGS] + [
+    rng = np.random.default_rng(0)
+    flags = [f"--{field.name}" for field in FLAGGED] + [
         "--run_dir",
         "--resume",
         "--init_from",
@@ -108,7 +105,7 @@ def test_train_up_to_its_settings(cases, monkeypatch, capsys):
     ]
 
     def main():
-        given, _ = program.parse()
+        given, _ = train.parse()
         config.settings_for(given)
 
     codes = set()
@@ -124,7 +121,7 @@ def test_train_up_to_its_settings(cases, monkeypatch, capsys):
 @campaign(12, 300)
 def test_train_up_to_its_first_step(cases, tmp_path, monkeypatch, capsys):
     """Small networks of every shape get their run directory, or are refused before anything is written."""
-    program, rng = load("train.py"), np.random.default_rng(1)
+    rng = np.random.default_rng(1)
     pool = {
         "--conv": ["", "1", "3 2", "5 5"], "--max_pool": ["", "0", "1", "0 1", "1 1 1"], "--fc": ["", "1", "7 2"],
         "--filter_size": ["1", "2", "31"], "--levels": ["2", "3"], "--threshold": ["0", "0.999"], "--continuous": [""],
@@ -136,8 +133,8 @@ def test_train_up_to_its_first_step(cases, tmp_path, monkeypatch, capsys):
         argv = ["--data_set", "mnist-5k", "--run_dir", str(tmp_path / str(case))]
         for flag in rng.choice(list(pool), size=rng.integers(0, 7), replace=False):
             argv += [str(flag), *str(rng.choice(pool[flag])).split()]
-        given, options = program.parse(argv)
-        main = lambda given=given, options=options: (program.start(given, options), 0)[1]  # noqa: E731
+        given, options = train.parse(argv)
+        main = lambda given=given, folder=options.run_dir: (begin(folder, given, command=[]), 0)[1]  # noqa: E731
         code, said = outcome(
             "train.py", lambda main=main: run_program("train.py", main), argv, monkeypatch, capsys
         )
@@ -148,11 +145,11 @@ def test_train_up_to_its_first_step(cases, tmp_path, monkeypatch, capsys):
 
 @campaign(60, 3000)
 def test_analyze_of_anything(cases, tmp_path, monkeypatch, capsys):
-    program, rng = load("analyze.py"), np.random.default_rng(2)
+    rng = np.random.default_rng(2)
     monkeypatch.chdir(tmp_path)
     for _ in range(cases):
         argv = [*random_flags(rng, ["--images", "--output", "--x"], NUMBERS + PATHS), str(rng.choice(PATHS))]
-        main = lambda: run_program("analyze.py", program.main)  # noqa: E731
+        main = lambda: run_program("analyze.py", analyze.main)  # noqa: E731
         code, said = outcome("analyze.py", main, argv, monkeypatch, capsys)
         assert code in (1, 2), argv
         assert "analyze.py: error: " in said, argv
@@ -163,13 +160,13 @@ def test_analyze_of_anything(cases, tmp_path, monkeypatch, capsys):
 def test_download_of_anything(cases, tmp_path, monkeypatch, capsys):
     """Every mirror is a file, a closed door or no address at all."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(download, "BACKOFF_S", 0)
-    monkeypatch.setattr(download, "DATA", tmp_path)  # not where the data may be already
+    monkeypatch.setattr(sources, "BACKOFF_S", 0)
+    monkeypatch.setenv("BNN_DATA", str(tmp_path))  # not where the data may be already
     for name in ("http_proxy", "https_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     rng, public = (
         np.random.default_rng(3),
-        ["--mirror", "--output", "--sha256", "--data_set", "--force", "--x"],
+        ["--mirror", "--output", "--data_dir", "--sha256", "--data_set", "--force", "--x"],
     )
     for _ in range(cases):
         argv = random_flags(rng, public, URLS + PATHS + ["MNIST", "cifar-10", "ab" * 32])
@@ -204,13 +201,14 @@ def test_names_that_are_no_text_are_shown_all_the_same(tmp_path):
 
 @campaign(60, 2000)
 def test_notebooks_of_anything(cases, tmp_path, monkeypatch, capsys):
-    program, rng = load("tools/notebooks.py"), np.random.default_rng(4)
+    names = runpy.run_path(str(ROOT / "tools" / "notebooks.py"), run_name="fuzzed")
+    rng = np.random.default_rng(4)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "README.md").write_text("# no notebook")
     for _ in range(cases):
         argv = random_flags(rng, ["--run", "--figures", "--output", "--x"], PATHS)
         argv = [str(rng.choice(["html", "check", "write", "x", ""])), str(rng.choice(PATHS)), *argv]
-        main = lambda: sys.exit(program.main())  # noqa: E731
+        main = lambda: sys.exit(names["main"]())  # noqa: E731
         code, said = outcome("notebooks.py", main, argv, monkeypatch, capsys)
         assert code in (1, 2), argv
         assert said, argv

@@ -124,9 +124,11 @@ def test_an_unknown_data_set_is_refused():
 
 @pytest.mark.parametrize("name", ["cifar-10", "MNIST"])
 def test_data_that_are_not_there_are_refused_with_the_command_that_gets_them(tmp_path, name):
-    """In a copy of the code, beside which no data can lie."""
+    """In a copy of the clone, in which no data can lie."""
     shutil.copytree(ROOT / "bnn", tmp_path / "bnn", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "train.py", tmp_path)
+    (tmp_path / "data").mkdir()
+    shutil.copy(ROOT / "data" / "download.py", tmp_path / "data")
     process = subprocess.run(
         [sys.executable, "train.py", "--data_set", name],
         cwd=tmp_path,

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from bnn import datasets
 from bnn.commands import download
-from bnn.datasets import DataError, reading
+from bnn.datasets import DataError, place, reading
 from bnn.datasets.catalog import CIFAR_10, ENTRIES, MNIST, listing_digest
 from bnn.datasets.reading import read_idx
 from bnn.datasets.storing import Stored
@@ -31,7 +31,7 @@ every_entry = pytest.mark.parametrize("entry", ENTRIES.values(), ids=ENTRIES)
 def test_the_face_has_its_names_twice():
     for _ in range(2):
         assert datasets.load is reading.load and datasets.DataSet is reading.DataSet
-        assert datasets.DATA_FOLDER == ROOT / "data"
+        assert datasets.data_folder is place.data_folder
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         datasets.nothing  # noqa: B018
 
@@ -179,6 +179,11 @@ def variant(tmp_path_factory):
     records[49_500] = records[59_999] = np.random.default_rng(0).integers(0, 10, 3073)
     digest = write_variant(folder / CIFAR_10.folder, [part.tobytes() for part in np.split(records, 6)])
     return folder, digest, records
+
+
+def test_data_are_found_by_the_variable(variant, monkeypatch):
+    monkeypatch.setenv("BNN_DATA", str(variant[0]))
+    assert datasets.load("cifar-10").digest == variant[1]
 
 
 def test_cifar_10_is_images_of_rows_columns_channels_in_the_paper_s_split(variant):
