@@ -8,6 +8,7 @@ import typing
 from dataclasses import dataclass, field
 
 from bnn.errors import UserError
+from bnn.estimators import ESTIMATORS, as_setting, meanings
 
 # What differs from the dataclasses' defaults, which are the paper's CIFAR-10 settings.
 PRESETS = {
@@ -29,17 +30,13 @@ PRECISIONS = ("auto", "float32", "bfloat16")
 SCHEDULES = ("exponential", "cosine")
 AUGMENTATIONS = ("none", "crops", "flips-and-crops")
 FIRST_LAYERS = ("quantized", "real", "rotated")
-# Of gradients; "ste" is the straight-through estimator, with the levels and the threshold that are set.
-ESTIMATORS = {
-    "ste": (2, 3), "approx_sign": (2,), "swish_sign": (2,), "identity_sign": (2,), "stochastic_sign": (2,),
-    "magnitude_aware_sign": (2,), "optimal_ternary": (3,),
-}  # fmt: skip
+QUANTIZERS = ("kernel_quantizer", "activation_quantizer")  # settings
 MAX_SIZE = 65_536  # of a layer or an image's side: beyond it stands a slip, not a network
 MAX_COUNT = 10**9  # of images in a batch, epochs
 MAX_LAYERS = 1000  # convolutions; likewise hidden dense layers
 MAX_WEIGHTS = 2**30  # of all kernels: 4 GiB, and Adam needs three times that
 # Settings that earlier runs do not have: their default.
-LATER = {"log_geometry", "first_layer", "clip", "schedule", "warmup", "augment", "estimator"}
+LATER = {"log_geometry", "first_layer", "clip", "schedule", "warmup", "augment", "estimator", *QUANTIZERS}
 
 
 class ConfigError(UserError, ValueError):
@@ -80,8 +77,12 @@ class ModelConfig:
     )
     levels: int = setting(2, "2: binary weights and activations; 3: ternary", choices=(2, 3))
     threshold: float = setting(0.0, "ternary: values of at most this size become 0; in [0, 1)")
-    estimator: str = setting("ste", "how gradients pass the quantizers; ste: straight through; README.md: the others",
+    estimator: str = setting("ste", f"how networks quantize and gradients pass the quantizers; {meanings()}",
                              choices=tuple(ESTIMATORS))  # fmt: skip
+    # In place of the estimator's: another's name, or a function or class registered with Keras, of which a config keeps
+    # the registered name.
+    kernel_quantizer: str | None = None
+    activation_quantizer: str | None = None
     continuous: bool = setting(False, "train the real-valued twin: no quantizer, hard tanh for sign")
     first_layer: str = setting(
         "quantized",
@@ -92,6 +93,8 @@ class ModelConfig:
     bn_decay: float = setting(0.999, "decay of batch norm's moving averages; in [0, 1)")
 
     def __post_init__(self):
+        for name in QUANTIZERS:
+            object.__setattr__(self, name, as_setting(getattr(self, name)))
         check_fields(self)
         expect(all(0 < n <= MAX_SIZE for n in self.input_shape), "input_shape", f"sizes from 1 to {MAX_SIZE}",
                list(self.input_shape))  # fmt: skip
@@ -112,17 +115,25 @@ class ModelConfig:
         expect(self.weights <= MAX_WEIGHTS, "conv, fc", f"at most {MAX_WEIGHTS} weights in all", self.weights)
         expect(0 <= self.threshold < 1, "threshold", "a value in [0, 1)", self.threshold)
         expect(self.threshold == 0 or self.levels == 3, "threshold", "0 unless levels is 3", self.threshold)
-        expect(not (self.continuous and self.levels == 3), "levels", "2 in a continuous net", self.levels)
-        expect(self.first_layer == "quantized" or not self.continuous, "first_layer",
-               "quantized, the default, in a continuous net, which has no quantizer", self.first_layer)  # fmt: skip
         expect(self.clip > 0, "clip", "a positive number", self.clip)
-        expect(self.levels in ESTIMATORS[self.estimator], "levels",
-               f"{ESTIMATORS[self.estimator][0]} with the estimator {self.estimator}", self.levels)  # fmt: skip
-        expect(self.estimator == "ste" or self.threshold == 0, "threshold",
-               f"none with the estimator {self.estimator}, which sets its own", self.threshold)  # fmt: skip
-        expect(self.estimator == "ste" or not self.continuous, "estimator", "ste, the default, in a continuous net",
-               self.estimator)  # fmt: skip
+        self._check_quantizers()
         expect(0 <= self.bn_decay < 1, "bn_decay", "a value in [0, 1)", self.bn_decay)
+
+    def _check_quantizers(self):
+        own = f"{_one_of(ESTIMATORS)}, or a registered function such as Custom>my_sign"
+        for name in QUANTIZERS:
+            value = getattr(self, name)
+            expect(value is None or value in ESTIMATORS or ">" in value, name, own, value)
+        for name in (self.estimator, self.kernel_quantizer, self.activation_quantizer):
+            levels = ESTIMATORS[name].levels if name in ESTIMATORS else (self.levels,)
+            expect(self.levels in levels, "levels", f"{levels[0]} with the estimator {name}", self.levels)
+        none = f"none with the estimator {self.estimator}, which sets its own"
+        takes = ESTIMATORS[self.estimator].takes_threshold
+        expect(takes or self.threshold == 0, "threshold", none, self.threshold)
+        for name in ("levels", "first_layer", "estimator", *QUANTIZERS):
+            value, default = getattr(self, name), getattr(ModelConfig, name)
+            wanted = f"{default}, the default, in a continuous net, which has no quantizer"
+            expect(value == default or not self.continuous, name, wanted, value)
 
     @property
     def weights(self):
@@ -140,7 +151,9 @@ class ModelConfig:
 
     @property
     def kind(self):
-        """The field's word for the network: "binary", "ternary" or "continuous"."""
+        """The field's word: "binary", "ternary" or "continuous"; "quantized" with quantizers of one's own."""
+        if not {self.kernel_quantizer, self.activation_quantizer} <= {None, *ESTIMATORS}:
+            return "quantized"
         return "continuous" if self.continuous else {2: "binary", 3: "ternary"}[self.levels]
 
 
@@ -208,7 +221,7 @@ def settings_for(given):
     Raises:
         ConfigError: there is no such setting, or a value is out of range.
     """
-    given = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
+    given = complete(given)
     names = {f.name for kind in (ModelConfig, TrainConfig) for f in dataclasses.fields(kind)}
     for name, value in given.items():
         expect(name in names, name, "no setting of this name", value)
@@ -216,12 +229,16 @@ def settings_for(given):
     expect(data_set in DATA_SETS, "data_set", _one_of(DATA_SETS), data_set)
     debug = {"epochs": 2} if given.get("debug") else {}
     merged = PRESETS[data_set] | debug | given
-    if "conv" in given and not given["conv"]:
-        merged = {"max_pool": ()} | ({**merged, "max_pool": ()} if "max_pool" not in given else merged)
     return tuple(
         kind(**{f.name: merged[f.name] for f in dataclasses.fields(kind) if f.name in merged})
         for kind in (ModelConfig, TrainConfig)
     )
+
+
+def complete(given):
+    """Settings as the configs take them: lists as tuples, and no poolings beside an empty `conv` unless given."""
+    given = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
+    return given if given.get("conv", True) else {"max_pool": ()} | given
 
 
 def to_json(config):
@@ -257,6 +274,8 @@ def _one_of(choices):
 
 
 def _is_a(value, annotation):
+    if isinstance(annotation, types.UnionType):
+        return any(_is_a(value, one) for one in typing.get_args(annotation))
     if isinstance(annotation, types.GenericAlias):
         parts = typing.get_args(annotation)
         if not isinstance(value, tuple):
@@ -270,5 +289,7 @@ def _is_a(value, annotation):
 
 
 def _type_name(annotation):
+    own = "a name, None, or a function or class with @keras.saving.register_keras_serializable() above it"
     names = {int: "a whole number", float: "a finite number", bool: "true or false", str: "a string"}
+    names[str | None] = own  # the quantizers
     return names.get(annotation, f"a list: {annotation}")

@@ -69,6 +69,15 @@ def test_debug_is_short_unless_told():
 def test_kinds():
     assert ModelConfig(continuous=True).kind == "continuous"
     assert ModelConfig(levels=3, threshold=0.02).kind == "ternary"
+    assert ModelConfig(kernel_quantizer="magnitude_aware_sign").kind == "binary"
+    assert ModelConfig(activation_quantizer="Custom>f").kind == "quantized"
+
+
+def test_unregistered_quantizers_are_told_how_to_be_registered():
+    with pytest.raises(
+        ConfigError, match=r"kernel_quantizer: .* @keras.saving.register_keras_serializable\(\) above"
+    ):
+        ModelConfig(kernel_quantizer=lambda x: x)
 
 
 # ---- bad values ----
@@ -118,6 +127,13 @@ BAD_MODELS = [
     ({"estimator": "optimal_ternary"}, "levels", "2"),
     ({"estimator": "optimal_ternary", "levels": 3, "threshold": 0.1}, "threshold", "0.1"),
     ({"estimator": "swish_sign", "continuous": True}, "estimator", "'swish_sign'"),
+    ({"kernel_quantizer": "sign"}, "kernel_quantizer", "'sign'"),
+    ({"activation_quantizer": 2}, "activation_quantizer", "2"),
+    ({"activation_quantizer": len}, "activation_quantizer", "<built-in function len>"),
+    ({"activation_quantizer": "optimal_ternary"}, "levels", "2"),
+    ({"kernel_quantizer": "approx_sign", "levels": 3}, "levels", "3"),
+    ({"kernel_quantizer": "ste", "continuous": True}, "kernel_quantizer", "'ste'"),
+    ({"kernel_quantizer": "Custom>f", "continuous": True}, "kernel_quantizer", "'Custom>f'"),
     ({"continuous": 1}, "continuous", "1"),
     ({"first_layer": "float"}, "first_layer", "'float'"),
     ({"first_layer": "real", "continuous": True}, "first_layer", "'real'"),
@@ -182,6 +198,13 @@ def test_unknown_data_sets_are_refused_before_their_preset_is_sought(data_set):
 # ---- JSON ----
 
 
+def _quantizers(draw, levels):
+    if levels == 2 and draw(st.booleans()):
+        return {"continuous": True}
+    names = st.sampled_from([None, "ste", "Custom>my_sign"])
+    return {name: draw(names) for name in config.QUANTIZERS}
+
+
 @st.composite
 def model_configs(draw):
     sizes = st.lists(st.integers(1, 300), max_size=4).map(tuple)
@@ -195,7 +218,7 @@ def model_configs(draw):
         fc=draw(sizes),
         levels=levels,
         threshold=draw(st.floats(0, 1, exclude_max=True)) if levels == 3 else 0.0,
-        continuous=levels == 2 and draw(st.booleans()),
+        **_quantizers(draw, levels),
         bn_decay=draw(st.floats(0, 1, exclude_max=True)),
     )
 

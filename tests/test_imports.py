@@ -11,7 +11,7 @@ import pytest
 from tests.support import ROOT
 
 GROUND = {"errors", "tables", "console", "faces"}
-SETTINGS = {"config", "flags", "optimizers", "backend", "paper"}
+SETTINGS = {"config", "estimators", "flags", "optimizers", "backend", "paper"}
 MODELS = GROUND | SETTINGS | {"models", "layers", "files", "datasets"}
 RUNS = MODELS | {"runs"}
 # What a package or module may import besides itself: packages, or single modules of one. The table of design.md.
@@ -37,7 +37,7 @@ MAY_IMPORT = {
 NUMPY_ALONE = ("geometry", "bits", "files")
 MOST_LINES = 300
 # To be split; whoever brings one below the limit takes it out here.
-TOO_LONG = {"datasets.sources", "geometry.streaming", "layers.quantizers", "runs.directory"}
+TOO_LONG = {"datasets.sources", "geometry.streaming", "runs.directory"}
 # Arrows that the table forbids, (from, to): to be mended, and taken out here.
 FORBIDDEN = set()
 

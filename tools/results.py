@@ -4,8 +4,8 @@
     python tools/results.py write    # replace every table by what the folders say now
     python tools/results.py check    # exit code 1 if one is out of step
 
-A table stands between `<!-- table: NAME GROUP ... -->` and `<!-- end -->`. NAME is a function below; a GROUP is a
-folder whose subfolders are runs that differ in their seed alone: shown are mean and standard deviation.
+A table stands between `<!-- table: NAME GROUP ... -->` and `<!-- end -->`. NAME is a function below; a GROUP, if it
+takes any, is a folder whose subfolders are runs that differ in their seed alone: shown are mean and standard deviation.
 """
 
 import argparse
@@ -20,6 +20,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from bnn import paper, runs
 from bnn.console import run_program
+from bnn.estimators import ESTIMATORS
 from bnn.files import atomic
 
 TABLE = re.compile(r"(<!-- table: (.+?) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -217,7 +218,16 @@ def _spread_slope(layers):
     return statistics.linear_regression(d, spread).slope
 
 
-TABLES = {f.__name__: f for f in (list_of_runs, correlations, angles, geometry, unbinarized, summary)}
+def estimators():
+    """What `--estimator` may be, from `bnn.estimators`."""
+    rows = [[f"`{e.name}`", e.forward, e.gradient, e.reference] for e in ESTIMATORS.values()]
+    rows = [[cell.replace("|", "\\|") for cell in row] for row in rows]
+    return markdown(["`--estimator`", "forward", "gradient", "reference"], rows)
+
+
+TABLES = {
+    f.__name__: f for f in (list_of_runs, correlations, angles, geometry, unbinarized, summary, estimators)
+}
 
 
 def filled(text, folder):

@@ -57,11 +57,15 @@ def _statistics(product, calls):
 def quantized_kernels(model):
     """The signs of every quantized kernel of a model, a dict from layer name to an int8 array of -1, 0 and 1."""
     return {
-        # Cast before the copy to the host: a quarter of the bytes.
-        name: ops.convert_to_numpy(ops.cast(ops.sign(layer.kernel_quantizer(layer.kernel)), "int8"))
+        name: _signs(layer)
         for name, layer in traversal.walk(model)
         if getattr(layer, "kernel_quantizer", None) is not None
     }
+
+
+def _signs(layer):
+    quantized = layer.kernel_quantizer(ops.cast(layer.kernel, "float32"))
+    return ops.convert_to_numpy(ops.cast(ops.sign(quantized), "int8"))  # a quarter of the bytes to copy
 
 
 def flips(before, after):

@@ -9,7 +9,7 @@ from keras import ops
 
 from bnn.analysis.linear_maps import Convolution, Dense
 from bnn.geometry import QuantizerError, ScalarQuantizer
-from bnn.geometry.named_quantizers import SIGN, ternary
+from bnn.geometry.named_quantizers import SIGN, ternary_quantizer
 from bnn.layers import QuantConv2D, QuantDense, Rotation
 from bnn.models.traversal import CONVOLUTIONS, DEPTHWISE, SEPARABLE, walk
 
@@ -48,6 +48,13 @@ class Product:
     layer: keras.Layer | None = None
     variable: keras.Variable | None = None
     arrange: Callable = lambda tensor: tensor
+
+    def quantize(self, columns):
+        """What the quantizer makes of (d, n) latent kernels, float32; a layer's own gets them in the layer's shape."""
+        if self.quantizer is not getattr(self.layer, "kernel_quantizer", None):
+            return np.asarray(self.quantizer(columns))
+        kernels = columns.reshape(*self.layer.kernel.shape[:-1], -1)
+        return float32(self.quantizer(ops.convert_to_tensor(kernels))).reshape(columns.shape)
 
     def multiply(self, inputs, kernel):
         """The linear map in float32, whatever the layer's compute dtype; see `Convolution.multiply`."""
@@ -127,15 +134,17 @@ def _own_product(name, layer, quantizer):
     place = {"layer": layer, "variable": layer.kernel}
     if own is None and quantizer is not None:
         return of_arrays(name, linear, latent.reshape(form), quantizer, **place)
-    quantized = latent if own is None else float32(own(layer.kernel))
+    quantized = latent if own is None else float32(own(ops.convert_to_tensor(latent)))
     kernels = quantized.reshape(form), latent.reshape(form)
     return Product(name, linear, kernels, own, _scalar(own), **place)
 
 
 def _scalar(quantizer):
-    """The levels of one of `bnn.layers.quantizers`'s quantizers."""
-    known = {2: lambda: SIGN, 3: lambda: ternary(quantizer.threshold)}
-    return known.get(getattr(quantizer, "levels", None), lambda: None)()
+    """The levels of a layer's quantizer, where it says what they are; see `layers.Quantizer`."""
+    levels = getattr(quantizer, "levels", None)
+    if levels == 3 and hasattr(quantizer, "threshold"):
+        return ternary_quantizer(quantizer.threshold)
+    return SIGN if levels == 2 else None
 
 
 def _keras_products(name, layer, quantizer):

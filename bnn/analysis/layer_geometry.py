@@ -126,7 +126,7 @@ class LayerReport:
             return np.zeros(1)
         chosen = rng.permutation(self.kernels[1].shape[1])[:ROTATED]
         rotated = geometry.randomly_rotated(self.kernels[1][:, chosen], rng).astype(np.float32)
-        return geometry.angle(np.asarray(self.product.quantizer(rotated)), rotated, axis=0)
+        return geometry.angle(self.product.quantize(rotated), rotated, axis=0)
 
     @property
     def patches(self):

@@ -18,7 +18,7 @@ __getattr__, __dir__, __all__ = face(
         "expected_cos_sign_scaled",
         "sign",
         "std_angle_sign",
-        "ternary",
+        "ternarize",
         "ternary_cos",
         "ternary_zeros",
     ],

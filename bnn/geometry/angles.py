@@ -28,7 +28,7 @@ def sign(x):
     return x.dtype.type(2) * (x >= 0) - 1
 
 
-def ternary(x, threshold):
+def ternarize(x, threshold):
     """Ternarize: sign(x) where |x| > threshold, else 0 (paper, final version, ternary section).
 
     Args:
@@ -177,7 +177,7 @@ def _dimension(d):
 
 
 def ternary_cos(t):
-    r"""Cosine between x ~ N(0, I_d) and ternary(x, t) as d grows: 2 φ(t) / sqrt(2 (1 - Φ(t))).
+    r"""Cosine between x ~ N(0, I_d) and ternarize(x, t) as d grows: 2 φ(t) / sqrt(2 (1 - Φ(t))).
 
     Args:
         t: (...) array_like, threshold / sigma, >= 0.
@@ -192,7 +192,7 @@ def ternary_cos(t):
 
 
 def ternary_zeros(t):
-    """Fraction of zeros in ternary(x, t) for x ~ N(0, 1): 2 Φ(t) - 1.
+    """Fraction of zeros in ternarize(x, t) for x ~ N(0, 1): 2 Φ(t) - 1.
 
     Args:
         t: (...) array_like, threshold / sigma, >= 0.

@@ -60,7 +60,7 @@ class ScalarQuantizer:
 SIGN = ScalarQuantizer("sign", (0.0,), (-1.0, 1.0))
 
 
-def ternary(threshold=None):
+def ternary_quantizer(threshold=None):
     """To -1, 0 and +1: 0 up to the threshold in size; None: up to the best for Gaussian weights, 0.6120 sigma."""
     name = "ternary" if threshold is None else f"ternary:{threshold:g}"
     edge = levels.best_ternary_threshold() if threshold is None else threshold
@@ -68,7 +68,7 @@ def ternary(threshold=None):
     return ScalarQuantizer(name, (-edge, above), (-1.0, 0.0, 1.0), relative=threshold is None)
 
 
-def lloyd_max(count):
+def lloyd_max_quantizer(count):
     """The quantizer of least squared error for Gaussian weights, at their own spread (`levels.lloyd_max`)."""
     thresholds, values, _ = levels.lloyd_max(count)
     return ScalarQuantizer(f"lloyd-max:{count}", tuple(thresholds), tuple(values), relative=True)
@@ -90,11 +90,11 @@ def named(name):
     kind, colon, argument = name.partition(":")
     try:
         if kind in ("sign", "ternary") and not colon:
-            return SIGN if kind == "sign" else ternary()
+            return SIGN if kind == "sign" else ternary_quantizer()
         if kind == "ternary" and 0 <= float(argument) < math.inf:
-            return ternary(float(argument))
+            return ternary_quantizer(float(argument))
         if kind == "lloyd-max" and 2 <= int(argument) <= MOST_LEVELS:
-            return lloyd_max(int(argument))
+            return lloyd_max_quantizer(int(argument))
     except ValueError:
         pass
     raise QuantizerError(

@@ -5,7 +5,7 @@ decide the speed.
 """
 
 import bnn.optimizers  # noqa: F401, what saved networks were trained with
-from bnn.layers.gradients import pointwise_gradient
+from bnn.layers.gradients import pointwise_gradient, straight_through, with_gradient
 from bnn.layers.norm import BatchNorm
 from bnn.layers.quantized import MaxPool2x2, QuantActivation, QuantConv2D, QuantDense, WeightClip
 from bnn.layers.quantizers import (
@@ -18,8 +18,10 @@ from bnn.layers.quantizers import (
     StochasticSign,
     SwishSign,
     Ternary,
+    sign,
     ste_sign,
     ste_ternary,
+    ternary,
 )
 from bnn.layers.rotation import Rotation
 
@@ -41,6 +43,10 @@ __all__ = [
     "Ternary",
     "WeightClip",
     "pointwise_gradient",
+    "sign",
     "ste_sign",
     "ste_ternary",
+    "straight_through",
+    "ternary",
+    "with_gradient",
 ]

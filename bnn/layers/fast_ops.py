@@ -162,7 +162,10 @@ def conv2d(x, kernel):
 
 
 def portable_quantize(quantizer, x, dtype):
-    """What a quantizer makes of the float tensor x, cast to dtype."""
+    """Quantize the float tensor or variable x and cast to dtype."""
+    x = ops.cast(
+        x, x.dtype
+    )  # A tensor, also of a variable: TensorFlow's custom gradients accept nothing else.
     return ops.cast(quantizer(x), dtype)
 
 

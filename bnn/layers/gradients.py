@@ -1,11 +1,51 @@
-"""Derivatives as the Keras backend computes them: what a straight-through estimator really sends back."""
+"""Gradients: replace a function's own by another, and compute the one that the Keras backend really uses."""
 
 import keras
 import numpy as np
+from keras import ops
+
+
+def with_gradient(quantize, backward):
+    """Replace the gradient of a function.
+
+    Args:
+        quantize: function from a float tensor to a tensor of the same shape and dtype, on `keras.ops`.
+        backward: function from (x, upstream) to the gradient with respect to x, where `upstream` is the gradient with
+            respect to quantize(x); all three have x's shape and dtype.
+
+    Returns:
+        Function of a tensor or `keras.Variable`: `quantize` with the gradient that `backward` computes.
+    """
+
+    @ops.custom_gradient
+    def estimator(x):
+        def gradient(*args, upstream=None):
+            return backward(x, args[0] if upstream is None else upstream)
+
+        return quantize(x), gradient
+
+    # The cast turns a variable into a tensor: TensorFlow's custom gradients accept tensors only.
+    return lambda x: estimator(ops.cast(x, x.dtype))
+
+
+def straight_through(quantize):
+    """Give a quantizer the straight-through gradient: 1 where |x| <= 1, else 0 (paper, section 2).
+
+    Args:
+        quantize: function from a float tensor to a tensor of the same shape and dtype.
+
+    Returns:
+        The same function, with that gradient.
+    """
+
+    def backward(x, upstream):
+        return ops.where(ops.abs(x) <= 1, upstream, ops.zeros_like(upstream))
+
+    return with_gradient(quantize, backward)
 
 
 def pointwise_gradient(function, x):
-    """Values and derivatives of a function that maps each element by itself.
+    """Values and derivatives of a function that maps each element independently of the others.
 
     Args:
         function: from a float32 tensor to one of the same shape, on `keras.ops`.
@@ -13,12 +53,12 @@ def pointwise_gradient(function, x):
 
     Returns:
         values: float32 array of x's shape.
-        derivatives: float32 array of x's shape, with the function's own gradient where it defines one.
+        derivatives: float32 array of x's shape; where the function defines a gradient, that gradient.
 
     Raises:
         RuntimeError: the backend is neither TensorFlow nor JAX.
     """
-    x = keras.ops.convert_to_tensor(np.asarray(x, np.float32))
+    x = ops.convert_to_tensor(np.asarray(x, np.float32))
     backend = keras.backend.backend()
     if backend == "tensorflow":
         values, derivatives = _tensorflow(function, x)
@@ -26,7 +66,7 @@ def pointwise_gradient(function, x):
         values, derivatives = _jax(function, x)
     else:
         raise RuntimeError(f"backend: expected tensorflow or jax, received {backend}")
-    return keras.ops.convert_to_numpy(values), keras.ops.convert_to_numpy(derivatives)
+    return ops.convert_to_numpy(values), ops.convert_to_numpy(derivatives)
 
 
 def _tensorflow(function, x):
@@ -42,4 +82,4 @@ def _jax(function, x):
     import jax
 
     values, pull_back = jax.vjp(function, x)
-    return values, pull_back(keras.ops.ones_like(values))[0]
+    return values, pull_back(ops.ones_like(values))[0]

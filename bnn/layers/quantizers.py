@@ -1,9 +1,9 @@
 """Quantizers and the estimators of their gradients, on `keras.ops`.
 
-A quantizer maps real values to a few levels. Its derivative is zero almost everywhere, so training puts another in
-its place: by default the straight-through estimator, by which the gradient passes unchanged where |x| <= 1 and is 0
-elsewhere [1]_. Names are Larq's where Larq has the estimator. Functions quantize tensors; the class of the same name
-is the function as layers take it, saved with its arguments.
+A quantizer maps real values to a few levels. Its derivative is 0 almost everywhere, so training replaces it: by
+default the straight-through estimator passes the gradient unchanged where |x| <= 1 and stops it elsewhere [1]_.
+Functions quantize tensors; the class of the same name is the function in the form that layers save, with its
+arguments. `bnn.estimators` lists what a network is trained with by name.
 
 References:
     .. [1] Courbariaux, Hubara, Soudry, El-Yaniv & Bengio, "Binarized Neural Networks", 2016, arXiv:1602.02830.
@@ -17,13 +17,15 @@ References:
 import keras
 from keras import ops
 
-BEST_RATIO = 0.6120031809624809  # of threshold to sigma: `levels.best_ternary_threshold()`, which needs SciPy
+from bnn.layers.gradients import straight_through, with_gradient
+
+BEST_RATIO = 0.6120031809624809  # threshold / sigma: `geometry.best_ternary_threshold()`, without SciPy
 
 
 def sign(x):
-    """Binarize: +1 where x >= 0, else -1. The sign of 0 is +1, for a binary network has no third level.
+    """Binarize: +1 where x >= 0, else -1. The sign of 0 is +1, since a binary network has no third level.
 
-    TensorFlow takes numbers below 1e-38 for 0, so that the sign of a negative one of these is +1 there.
+    TensorFlow treats subnormal numbers, those below 1e-38, as 0; there the sign of a negative one is +1.
 
     Args:
         x: float tensor of any shape.
@@ -45,44 +47,6 @@ def ternary(x, threshold):
         Tensor of x's shape and dtype, with values in {-1, 0, +1}.
     """
     return ops.cast(x > threshold, x.dtype) - ops.cast(x < -threshold, x.dtype)
-
-
-def with_gradient(quantize, backward):
-    """Give a function the gradient of an estimator in place of its own.
-
-    Args:
-        quantize: function from a tensor to a tensor of the same shape and dtype.
-        backward: function from (x, upstream gradient) to the gradient with respect to x; all of x's shape and dtype.
-
-    Returns:
-        The function `quantize`, with that gradient.
-    """
-
-    @ops.custom_gradient
-    def estimator(x):
-        def gradient(*args, upstream=None):
-            return backward(x, args[0] if upstream is None else upstream)
-
-        return quantize(x), gradient
-
-    # The cast reads a variable: TensorFlow's custom gradients take nothing but tensors.
-    return lambda x: estimator(ops.cast(x, x.dtype))
-
-
-def straight_through(quantize):
-    """Give `quantize` the straight-through gradient: 1 where |x| <= 1, else 0 (paper, section 2; [1]_, eq. 4).
-
-    Args:
-        quantize: function from a tensor to a tensor of the same shape and dtype.
-
-    Returns:
-        The same function, with the estimator's gradient.
-    """
-
-    def backward(x, upstream):
-        return ops.where(ops.abs(x) <= 1, upstream, ops.zeros_like(upstream))
-
-    return with_gradient(quantize, backward)
 
 
 ste_sign = straight_through(sign)
@@ -117,14 +81,14 @@ def swish_sign(x, beta=5.0):
 
 
 def identity_sign(x):
-    """`sign` with derivative 1 everywhere: the straight-through estimator as it was first proposed ([4]_)."""
+    """`sign` with derivative 1 everywhere: the straight-through estimator as first proposed ([4]_)."""
     return with_gradient(sign, lambda x, upstream: upstream)(x)
 
 
 def magnitude_aware_sign(x):
-    """`sign` times m, the mean of |x| over all axes but the last: a scale for each unit of a kernel ([2]_).
+    """`sign` times m, the mean of |x| over all axes but the last: one scale per unit of a kernel ([2]_).
 
-    The derivative is m where |x| <= 1, else 0; m itself is taken for a constant.
+    The derivative is m where |x| <= 1, else 0; m itself is treated as a constant.
     """
     scale = ops.mean(ops.abs(x), axis=tuple(range(len(x.shape) - 1)))
     return ops.stop_gradient(scale) * ste_sign(x)
@@ -148,29 +112,32 @@ def stochastic_sign(x, seed):
 def optimal_ternary(x):
     """`ste_ternary` with the threshold `BEST_RATIO` sigma, sigma the standard deviation of all values of x.
 
-    Of all thresholds this one turns Gaussian values the least, by 25.85 degrees. It is the optimum of ternary weight
-    networks too, there approximated by 0.7 times the mean size ([5]_).
+    Of all thresholds it gives the smallest angle between Gaussian values and their ternary ones, 25.85 degrees. It is
+    also the optimum of ternary weight networks, which approximate it by 0.7 times the mean of |x| ([5]_).
     """
     return straight_through(lambda values: ternary(values, BEST_RATIO * ops.std(values)))(x)
 
 
 class Quantizer:
-    """What layers quantize with: a map with the gradient of its estimator, saved by its constructor's arguments.
+    """Base class of quantizers for layers: a map with the gradient of its estimator, saved by its arguments.
+
+    A subclass sets `estimator`, a function of a tensor and of the constructor's arguments, or defines `__call__`; it
+    is registered with `keras.saving.register_keras_serializable`.
 
     Attributes:
-        levels: number of output values.
-        threshold: values of at most this size become 0; 0 for binary, None where it is the best for the values' spread.
+        levels: 2 where the map is the sign, 3 where it is the ternary map, both up to positive factors; the number of
+            values of any other map, or None, the default: unknown, and theory predicts no angle.
+        threshold: for 2 and 3 levels the size up to which values become 0; None: the best one for the values' spread.
     """
 
-    levels = 2
-    threshold = 0.0
+    levels = None
 
     def __call__(self, x):
         """Quantize a float tensor; shape and dtype stay."""
         return self.estimator(x, **self.get_config())
 
     def get_config(self):
-        """Arguments of the constructor, and of the function that is called."""
+        """Arguments of the constructor, and of `estimator`."""
         return {}
 
     @classmethod
@@ -179,16 +146,21 @@ class Quantizer:
         return cls(**config)
 
 
+class _Binary(Quantizer):
+    levels = 2
+    threshold = 0.0
+
+
 @keras.saving.register_keras_serializable("bnn")
-class Sign(Quantizer):
-    """Binary quantizer of layers: `ste_sign`."""
+class Sign(_Binary):
+    """Binary quantizer: `ste_sign`."""
 
     estimator = staticmethod(ste_sign)
 
 
 @keras.saving.register_keras_serializable("bnn")
 class Ternary(Quantizer):
-    """Ternary quantizer of layers: `ste_ternary`.
+    """Ternary quantizer: `ste_ternary`.
 
     Args:
         threshold: float in [0, 1).
@@ -211,15 +183,15 @@ class Ternary(Quantizer):
 
 
 @keras.saving.register_keras_serializable("bnn")
-class ApproxSign(Quantizer):
-    """Binary quantizer of layers: `approx_sign`."""
+class ApproxSign(_Binary):
+    """Binary quantizer: `approx_sign`."""
 
     estimator = staticmethod(approx_sign)
 
 
 @keras.saving.register_keras_serializable("bnn")
-class SwishSign(Quantizer):
-    """Binary quantizer of layers: `swish_sign`.
+class SwishSign(_Binary):
+    """Binary quantizer: `swish_sign`.
 
     Args:
         beta: float > 0.
@@ -241,14 +213,14 @@ class SwishSign(Quantizer):
 
 
 @keras.saving.register_keras_serializable("bnn")
-class IdentitySign(Quantizer):
-    """Binary quantizer of layers: `identity_sign`."""
+class IdentitySign(_Binary):
+    """Binary quantizer: `identity_sign`."""
 
     estimator = staticmethod(identity_sign)
 
 
 @keras.saving.register_keras_serializable("bnn")
-class MagnitudeAwareSign(Quantizer):
+class MagnitudeAwareSign(_Binary):
     """Binary quantizer of kernels: `magnitude_aware_sign`."""
 
     estimator = staticmethod(magnitude_aware_sign)
@@ -256,7 +228,7 @@ class MagnitudeAwareSign(Quantizer):
 
 @keras.saving.register_keras_serializable("bnn")
 class StochasticSign(Sign):
-    """Binary quantizer of layers: in training `stochastic_sign`, in inference `ste_sign`.
+    """Binary quantizer: `stochastic_sign` in training, `ste_sign` in inference.
 
     Args:
         seed: int that fixes the random numbers; None: Keras's seed decides.
@@ -291,19 +263,28 @@ class OptimalTernary(Quantizer):
     estimator = staticmethod(optimal_ternary)
 
 
+def unit_ternary():
+    """The `Ternary` whose threshold is best for values of standard deviation 1: `BEST_RATIO`.
+
+    Batch norm without a scale gives activations that deviation. Their own, as in `OptimalTernary`, would make an image
+    depend on the rest of its batch.
+    """
+    return Ternary(BEST_RATIO)
+
+
 def for_training(quantizer):
-    """The map that takes a quantizer's place in training: a stochastic one's random draws, any other itself."""
+    """What quantizes in training: the random draws of a stochastic quantizer; any other quantizer itself."""
     return getattr(quantizer, "draw", quantizer)
 
 
 def get(identifier):
-    """The quantizer that a layer's argument means.
+    """The quantizer that an argument of a layer stands for.
 
     Args:
         identifier: None, a callable, or the config of a saved quantizer.
 
     Raises:
-        ValueError: it is something else.
+        ValueError: it is none of these.
     """
     if isinstance(identifier, dict):
         return keras.saving.deserialize_keras_object(identifier)

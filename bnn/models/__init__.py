@@ -11,7 +11,7 @@ __getattr__, __dir__, __all__ = face(
     batch_norm=["refit_batch_norm"],
     compact=["save_compact"],
     loading=["ModelFileError", "load_images", "load_model"],
-    networks=["build_model"],
+    networks=["build", "build_model"],
     size=["Summary", "SummaryError", "summary"],
     traversal=["walk"],
 )

@@ -1,40 +1,51 @@
-"""The paper's networks, built from a `ModelConfig`."""
+"""Networks of the paper's layout, from a `ModelConfig`, or from its fields and quantizers of one's own."""
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import keras
 
-from bnn.layers import (
-    ApproxSign,
-    BatchNorm,
-    IdentitySign,
-    MagnitudeAwareSign,
-    MaxPool2x2,
-    OptimalTernary,
-    QuantActivation,
-    QuantConv2D,
-    QuantDense,
-    Rotation,
-    Sign,
-    StochasticSign,
-    SwishSign,
-    Ternary,
-)
-from bnn.layers.quantizers import BEST_RATIO
+from bnn.config import ConfigError, ModelConfig, complete
+from bnn.estimators import ESTIMATORS
+from bnn.layers import BatchNorm, MaxPool2x2, QuantActivation, QuantConv2D, QuantDense, Rotation, quantizers
 
-# What activations are binarized with, if not by `Sign`.
-SIGNS = {
-    "approx_sign": ApproxSign, "swish_sign": SwishSign, "identity_sign": IdentitySign,
-    "stochastic_sign": StochasticSign,
-}  # fmt: skip
+
+def build(*, kernel_quantizer=None, activation_quantizer=None, precision="float32", **settings):
+    """A network from the fields of `bnn.config.ModelConfig`, not compiled.
+
+    Args:
+        kernel_quantizer: quantizes the kernels: the name of an estimator of `bnn.estimators.ESTIMATORS`, or a function
+            from a float tensor to one of the same shape and dtype. A class is called without arguments, once per
+            layer. None: the quantizer of the setting `estimator`.
+        activation_quantizer: the same for activations.
+        precision: "float32" or "bfloat16", the arithmetic of the layers; variables and outputs are float32.
+        **settings: fields of `ModelConfig`, such as input_shape=(28, 28, 1), conv=(32, 64), max_pool=(1, 1),
+            fc=(128,), levels=3, threshold=0.02; tuples may be lists.
+
+    Returns:
+        keras.Model, see `build_model`. It saves as any other. To load it, a function of one's own must be registered
+        with `keras.saving.register_keras_serializable` or be among `custom_objects`.
+
+    Raises:
+        ConfigError: a setting is out of range.
+        TypeError: there is no such setting.
+    """
+    given = {"kernel_quantizer": kernel_quantizer, "activation_quantizer": activation_quantizer}
+    own = {name: quantizer for name, quantizer in given.items() if callable(quantizer)}
+    named = {name: f"Custom>{getattr(q, '__name__', type(q).__name__)}" for name, q in own.items()}
+    config = ModelConfig(**complete(settings), **given | named)
+    makers = [_maker(config, name, own.get(name)) for name in given]
+    return _Network(config, precision, *makers).model()
 
 
 def build_model(config, precision="float32"):
-    """The network of `config`: convolution, pooling, batch norm, quantizer; then the same with dense layers.
+    """The network of a `ModelConfig`.
 
-    Layers are named conv_1, conv_2, ... and dense_1, ...; what follows one bears its name and a suffix
-    (conv_2_pool, conv_2_norm, conv_2_activation). The last dense layer and its batch norm give the real outputs.
-    A rotated first layer stands behind a `Rotation`, conv_1_rotation or dense_1_rotation.
+    Convolution, pooling, batch norm, quantizer, once per entry of `conv`; then the same with dense layers. Layers are
+    named conv_1, conv_2, ... and dense_1, ...; a layer that follows one has its name and a suffix (conv_2_pool,
+    conv_2_norm, conv_2_activation). The last dense layer and its batch norm compute the scores. A rotated first layer
+    follows a `Rotation`, conv_1_rotation or dense_1_rotation.
 
     Args:
         config: ModelConfig.
@@ -42,80 +53,110 @@ def build_model(config, precision="float32"):
 
     Returns:
         keras.Model from (batch, height, width, channels) uint8 images to (batch, classes) float32 scores.
+
+    Raises:
+        ConfigError: a quantizer of `config` is not registered with Keras.
     """
-    dtype = {"float32": "float32", "bfloat16": "mixed_bfloat16"}[precision]
-    inputs = keras.Input(config.input_shape, dtype="uint8", name="images")
-    low, high = config.input_range
-    # float32, since bfloat16 cannot tell neighbouring shades apart near +-1.
-    x = keras.layers.Rescaling((high - low) / 255, low, dtype="float32", name="scale")(inputs)
-    for i, (filters, pool) in enumerate(zip(config.conv, config.max_pool, strict=True), 1):
-        name = f"conv_{i}"
-        x = _convolution(x, filters, config, name, dtype)
-        if pool:
-            x = MaxPool2x2(name=f"{name}_pool", dtype=dtype)(x)
-        x = _norm_and_quantize(x, config, name, dtype)
-    x = keras.layers.Flatten(name="flatten", dtype=dtype)(x)
-    for i, units in enumerate(config.fc, 1):
-        x = _dense(x, units, config, f"dense_{i}", dtype)
-        x = _norm_and_quantize(x, config, f"dense_{i}", dtype)
-    name = f"dense_{len(config.fc) + 1}"
-    x = _dense(x, config.classes, config, name, dtype)
-    scores = BatchNorm(config.bn_decay, name=f"{name}_norm", dtype="float32")(x)
-    return keras.Model(inputs, scores, name=config.kind)
+    return _Network(config, precision, *quantizer_makers(config)).model()
 
 
-def kernel_quantizer(config):
-    """A quantizer for one of `config`'s kernels, None for the continuous twin.
+def quantizer_makers(config):
+    """How to make the quantizers of a network's layers, each of which draws random numbers of its own, if any.
 
-    Most estimators are about activations, and leave kernels to the straight-through one: of a latent kernel clipped
-    to [-1, 1], weights that reach 1 could not leave it again by a derivative that is 0 there.
+    Args:
+        config: ModelConfig.
+
+    Returns:
+        (kernel, activation): functions without arguments that return a quantizer; None for a continuous network.
+
+    Raises:
+        ConfigError: a quantizer of `config` is not registered with Keras.
     """
+    return _maker(config, "kernel_quantizer"), _maker(config, "activation_quantizer")
+
+
+def _maker(config, setting, own=None):
+    """The function that makes quantizers for a setting, of `own` if that is given."""
     if config.continuous:
-        return None
-    if config.levels == 3:
-        return OptimalTernary() if config.estimator == "optimal_ternary" else Ternary(config.threshold)
-    return MagnitudeAwareSign() if config.estimator == "magnitude_aware_sign" else Sign()
+        return lambda: None
+    name = getattr(config, setting) or config.estimator
+    if own is None and name not in ESTIMATORS:
+        own = keras.saving.get_registered_object(name)
+        if own is None:
+            raise ConfigError(f"{setting}: expected a function that is registered with Keras as {name}, received none; "
+                              "first import the module that defines it")  # fmt: skip
+    if own is not None:
+        return own if isinstance(own, type) else lambda: own
+    return _maker_of_estimator(config, setting, ESTIMATORS[name])
 
 
-def activation_quantizer(config):
-    """A quantizer for one layer of `config`'s activations, None for the continuous twin.
-
-    The best threshold for activations is a constant: batch norm without a scale gives them the deviation 1.
-    """
-    if config.continuous:
-        return None
-    if config.levels == 3:
-        return Ternary(BEST_RATIO if config.estimator == "optimal_ternary" else config.threshold)
-    return SIGNS.get(config.estimator, Sign)()
+def _maker_of_estimator(config, setting, estimator):
+    kernels = setting == "kernel_quantizer"
+    if kernels and estimator.leaves_kernels and config.kernel_quantizer is None:
+        estimator = ESTIMATORS["ste"]
+    names = estimator.kernel if kernels else estimator.activation
+    make = getattr(quantizers, names[config.levels])
+    takes_threshold = estimator.takes_threshold and config.levels == 3
+    return (lambda: make(config.threshold)) if takes_threshold else make
 
 
-def _convolution(x, filters, config, name, dtype):
-    size, options = config.filter_size, _options(config, name, dtype)
-    if _first(config, name) == "rotated":
-        # The kernel begins as large as without the rotation: in a 1x1 convolution Glorot counts fewer outputs.
-        limit = math.sqrt(6 / (size**2 * (x.shape[-1] + filters)))
-        options["kernel_initializer"] = keras.initializers.RandomUniform(-limit, limit)
-        x, size = Rotation(size, name=f"{name}_rotation", dtype="float32")(x), 1
-    return QuantConv2D(filters, size, **options)(x)
+@dataclass(frozen=True)
+class _Network:
+    """A network in the making: its settings, and functions that make quantizers."""
 
+    config: ModelConfig
+    precision: str
+    kernel_quantizer: Callable
+    activation_quantizer: Callable
 
-def _dense(x, units, config, name, dtype):
-    if _first(config, name) == "rotated":
-        x = Rotation(name=f"{name}_rotation", dtype="float32")(x)
-    return QuantDense(units, **_options(config, name, dtype))(x)
+    def model(self):
+        config = self.config
+        inputs = keras.Input(config.input_shape, dtype="uint8", name="images")
+        low, high = config.input_range
+        # float32, since bfloat16 cannot tell neighboring shades apart near +-1.
+        x = keras.layers.Rescaling((high - low) / 255, low, dtype="float32", name="scale")(inputs)
+        for i, (filters, pool) in enumerate(zip(config.conv, config.max_pool, strict=True), 1):
+            name = f"conv_{i}"
+            x = self.convolution(x, filters, name)
+            if pool:
+                x = MaxPool2x2(name=f"{name}_pool", dtype=self.dtype)(x)
+            x = self.norm_and_quantize(x, name)
+        x = keras.layers.Flatten(name="flatten", dtype=self.dtype)(x)
+        for i, units in enumerate(config.fc, 1):
+            x = self.dense(x, units, f"dense_{i}")
+            x = self.norm_and_quantize(x, f"dense_{i}")
+        name = f"dense_{len(config.fc) + 1}"
+        x = self.dense(x, config.classes, name)
+        scores = BatchNorm(config.bn_decay, name=f"{name}_norm", dtype="float32")(x)
+        return keras.Model(inputs, scores, name=config.kind)
 
+    @property
+    def dtype(self):
+        return {"float32": "float32", "bfloat16": "mixed_bfloat16"}[self.precision]
 
-def _options(config, name, dtype):
-    """Arguments that the network's quantized layers share."""
-    quantizer = None if _first(config, name) == "real" else kernel_quantizer(config)
-    return {"kernel_quantizer": quantizer, "clip": config.clip, "name": name, "dtype": dtype}
+    def convolution(self, x, filters, name):
+        size, options = self.config.filter_size, self.options(name)
+        if self.first(name) == "rotated":
+            # The kernel begins as large as without the rotation: in a 1x1 convolution Glorot counts fewer outputs.
+            limit = math.sqrt(6 / (size**2 * (x.shape[-1] + filters)))
+            options["kernel_initializer"] = keras.initializers.RandomUniform(-limit, limit)
+            x, size = Rotation(size, name=f"{name}_rotation", dtype="float32")(x), 1
+        return QuantConv2D(filters, size, **options)(x)
 
+    def dense(self, x, units, name):
+        if self.first(name) == "rotated":
+            x = Rotation(name=f"{name}_rotation", dtype="float32")(x)
+        return QuantDense(units, **self.options(name))(x)
 
-def _first(config, name):
-    """What `config` wants of its first layer; None for any other layer."""
-    return config.first_layer if name == ("conv_1" if config.conv else "dense_1") else None
+    def norm_and_quantize(self, x, name):
+        x = BatchNorm(self.config.bn_decay, name=f"{name}_norm", dtype=self.dtype)(x)
+        return QuantActivation(self.activation_quantizer(), name=f"{name}_activation", dtype=self.dtype)(x)
 
+    def options(self, name):
+        """Arguments that quantized layers share."""
+        quantizer = None if self.first(name) == "real" else self.kernel_quantizer()
+        return {"kernel_quantizer": quantizer, "clip": self.config.clip, "name": name, "dtype": self.dtype}
 
-def _norm_and_quantize(x, config, name, dtype):
-    x = BatchNorm(config.bn_decay, name=f"{name}_norm", dtype=dtype)(x)
-    return QuantActivation(activation_quantizer(config), name=f"{name}_activation", dtype=dtype)(x)
+    def first(self, name):
+        """The setting `first_layer` if this is the first layer, else None."""
+        return self.config.first_layer if name == ("conv_1" if self.config.conv else "dense_1") else None

@@ -70,15 +70,17 @@ class Run:
 
         Raises:
             RunError: there is no such checkpoint, it cannot be read, or it is not of the network in config.json.
+            ConfigError: a quantizer of the run is not registered with Keras.
         """
         import keras
 
-        import bnn.layers  # noqa: F401, so that Keras knows the layers
+        from bnn.models.networks import quantizer_makers  # which imports all layers, so that Keras knows them
 
         path = self.checkpoint(name)
         if not path.is_file():
             raise RunError(f"{self.folder}: expected a checkpoint {path.name}, received a run that has none yet; "
                            f"go on with python train.py --resume {self.folder}")  # fmt: skip
+        quantizer_makers(self.model)  # Keras does not say by which name a missing function is registered.
         try:
             with warnings.catch_warnings():
                 # Keras only warns of weights that it does not find, and leaves them as they began.
@@ -325,5 +327,7 @@ def default_name(model, training):
     ]
     kind = model.kind if model.estimator == "ste" else model.estimator
     kind += str(model.threshold) if kind == "ternary" else ""
-    parts = [training.data_set, kind, *sizes, f"{training.epochs}epochs", f"seed{training.seed}"]
+    quantizers = {"kernel": model.kernel_quantizer, "activation": model.activation_quantizer}
+    own = [f"{place}-{name.rpartition('>')[2]}" for place, name in quantizers.items() if name]
+    parts = [training.data_set, kind, *own, *sizes, f"{training.epochs}epochs", f"seed{training.seed}"]
     return "-".join(parts + ["debug"] * training.debug)

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bnn import backend, datasets, runs
-from bnn.config import ConfigError, settings_for
+from bnn.config import QUANTIZERS, ConfigError, settings_for
 from bnn.datasets import DataSet
+from bnn.estimators import as_setting
 from bnn.files import lock
 
 CUT = {"train": 500, "validation": 100}  # images that --debug leaves
@@ -183,7 +184,8 @@ def load_data(config, data_set=None, data_dir=None):
 
 
 def _split(settings):
-    """Settings with a name for data set, and the DataSet that stood there or None."""
+    """Settings with names for data set and quantizers, and the DataSet that stood there or None."""
+    settings = settings | {name: as_setting(settings[name]) for name in QUANTIZERS if name in settings}
     data_set = settings.get("data_set")
     if isinstance(data_set, DataSet):
         return settings | {"data_set": data_set.name}, data_set

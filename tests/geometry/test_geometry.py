@@ -25,7 +25,7 @@ from bnn.geometry import (
     sampling,
     sign,
     std_angle_sign,
-    ternary,
+    ternarize,
     ternary_cos,
     ternary_zeros,
 )
@@ -45,10 +45,10 @@ def check_mean(sample, expected):
 
 def test_quantizers():
     x = np.array([-2.0, -0.5, -0.0, 0.0, 0.5, 2.0], np.float32)
-    assert sign(x).dtype == ternary(x, 0.5).dtype == np.float32
+    assert sign(x).dtype == ternarize(x, 0.5).dtype == np.float32
     np.testing.assert_array_equal(sign(x), [-1, -1, 1, 1, 1, 1])
-    np.testing.assert_array_equal(ternary(x, 0.5), [-1, 0, 0, 0, 0, 1])
-    np.testing.assert_array_equal(ternary(x, 0), [-1, -1, 0, 0, 1, 1])
+    np.testing.assert_array_equal(ternarize(x, 0.5), [-1, 0, 0, 0, 0, 1])
+    np.testing.assert_array_equal(ternarize(x, 0), [-1, -1, 0, 0, 1, 1])
 
 
 @pytest.mark.parametrize("tilt", [0, 1e-12, 1e-6, 0.1, 1, np.pi / 2, 3, np.pi - 1e-6, np.pi])
@@ -145,11 +145,11 @@ def test_ternary_angle_published(t, degrees, tolerance):
 def test_ternary_sampled():
     rng = np.random.default_rng(3)
     t, d = np.array([0.1, 0.612, 2.0]), 100_000
-    angles = [sample_angles(d, 20, lambda x, s=s: ternary(x, s), rng).mean() for s in t]
+    angles = [sample_angles(d, 20, lambda x, s=s: ternarize(x, s), rng).mean() for s in t]
     np.testing.assert_allclose(np.cos(angles), ternary_cos(t), atol=2e-3)
     x = rng.standard_normal(d)
     np.testing.assert_allclose(
-        [np.mean(ternary(x, s) == 0) for s in t], ternary_zeros(t), atol=Z * 0.5 / np.sqrt(d)
+        [np.mean(ternarize(x, s) == 0) for s in t], ternary_zeros(t), atol=Z * 0.5 / np.sqrt(d)
     )
 
 

@@ -16,7 +16,7 @@ VALUES = st.lists(st.floats(-3, 3, width=32), min_size=2, max_size=20).map(lambd
 def test_sign_and_ternary_are_those_of_the_library(x):
     np.testing.assert_array_equal(named("sign")(x), geometry.sign(x))
     for threshold in (0.0, 0.5, 1.0):
-        np.testing.assert_array_equal(named(f"ternary:{threshold}")(x), geometry.ternary(x, threshold))
+        np.testing.assert_array_equal(named(f"ternary:{threshold}")(x), geometry.ternarize(x, threshold))
     assert named("sign")(x).dtype == x.dtype
 
 

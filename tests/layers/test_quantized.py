@@ -1,4 +1,4 @@
-"""Quantized layers against Keras' own on quantized weights, and batch norm against NumPy."""
+"""Quantized layers against Keras' own on quantized weights."""
 
 import keras
 import numpy as np
@@ -6,7 +6,6 @@ import pytest
 import tensorflow as tf
 
 from bnn import geometry
-from bnn.analysis.linear_maps import Convolution
 from bnn.layers import (
     BatchNorm,
     QuantActivation,
@@ -17,29 +16,15 @@ from bnn.layers import (
     Ternary,
     WeightClip,
 )
+from tests.layers.layer_runs import normal, run
 
 THRESHOLD = 0.3
 QUANTIZERS = {
     "binary": (Sign(), geometry.sign),
-    "ternary": (Ternary(THRESHOLD), lambda w: geometry.ternary(w, THRESHOLD)),
+    "ternary": (Ternary(THRESHOLD), lambda w: geometry.ternarize(w, THRESHOLD)),
     "none": (None, lambda w: w),
 }
 KINDS = pytest.mark.parametrize("kind", QUANTIZERS)
-BFLOAT16_EPSILON = 2.0**-8
-
-
-def normal(*shape, seed=0):
-    return np.random.default_rng(seed).standard_normal(shape, dtype=np.float32)
-
-
-def run(layer, x, upstream=None, **kwargs):
-    """Output, and gradients of its product with `upstream` with respect to input and trainable weights."""
-    x = tf.constant(x)
-    with tf.GradientTape() as tape:
-        tape.watch(x)
-        y = layer(x, **kwargs)
-        upstream = tf.ones_like(y) if upstream is None else tf.cast(upstream, y.dtype)
-    return y, tape.gradient(y, [x, *(w.value for w in layer.trainable_weights)], output_gradients=upstream)
 
 
 def assert_equals_keras(layer, reference, x, quantized):
@@ -162,7 +147,7 @@ def test_activation_is_the_quantizer_or_hard_tanh(dtype):
     upstream = np.arange(8, dtype=np.float32)[None]
     expected = {
         "binary": geometry.sign(x),
-        "ternary": geometry.ternary(x, THRESHOLD),
+        "ternary": geometry.ternarize(x, THRESHOLD),
         "none": np.clip(x, -1, 1),
     }
     for kind, (quantizer, _) in QUANTIZERS.items():
@@ -180,154 +165,30 @@ def test_the_initializer_makes_the_latent_kernel():
     assert kernel.std() == pytest.approx(0.3 / np.sqrt(3), rel=0.02)
 
 
-# ---- rotation ----
+@pytest.mark.parametrize(
+    "make",
+    [lambda q: QuantDense(3, q), lambda q: QuantConv2D(3, 2, q), QuantActivation],
+    ids=["dense", "conv", "act"],
+)
+def test_a_quantizer_of_ones_own_may_have_a_custom_gradient(make):
+    """TensorFlow's accepts tensors only, but a kernel is a variable."""
 
+    @keras.ops.custom_gradient
+    def step(x):
+        return keras.ops.cast(
+            x > 0.1, x.dtype
+        ), lambda *args, upstream=None: 7 * (args[0] if args else upstream)
 
-def built_rotation(size, shape, seed=0):
-    keras.utils.set_random_seed(seed)
-    layer = Rotation(size)
-    layer.build(shape)
-    return layer, np.asarray(layer.rotation, np.float64).T  # R, a row each component
-
-
-@pytest.mark.parametrize(("size", "shape"), [(3, (2, 6, 5, 3)), (2, (2, 4, 4, 1)), (1, (2, 30))])
-def test_rotation_is_orthogonal_fixed_and_seeded(size, shape):
-    layer, r = built_rotation(size, shape)
-    np.testing.assert_allclose(r @ r.T, np.eye(len(r)), atol=1e-5)
-    assert len(r) == layer.compute_output_shape(shape)[-1] == size**2 * shape[-1]
-    assert layer.trainable_weights == []
-    np.testing.assert_array_equal(built_rotation(size, shape)[1], r)
-    assert not np.allclose(built_rotation(size, shape, seed=1)[1], r, atol=0.1)
-
-
-@pytest.mark.parametrize("size", [1, 2, 3])
-def test_rotation_turns_the_patches_that_a_convolution_multiplies(size):
-    x = normal(2, 5, 4, 3)
-    layer, r = built_rotation(size, x.shape)
-    places = np.stack(np.unravel_index(np.arange(2 * 20), (2, 20)), axis=1)
-    (patches,) = Convolution((size, size), (1, 1), (1, 1), "same").patches(x, places)
-    turned = np.asarray(layer(x)).reshape(len(places), -1)
-    np.testing.assert_allclose(turned, patches @ r.T, rtol=1e-4, atol=1e-5)
-
-
-def test_rotation_of_vectors_keeps_their_lengths_and_angles():
-    x = normal(6, 40)
-    layer, r = built_rotation(1, x.shape)
-    turned = np.asarray(layer(x))
-    np.testing.assert_allclose(turned, x @ r.T, rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(turned @ turned.T, x @ x.T, rtol=1e-4, atol=1e-4)
-
-
-def test_a_convolution_behind_a_rotation_is_one_by_the_generalized_binarization():
-    """theta_R(w) = R' theta(R w) (paper, section 3), forward and backward."""
-    x, w = normal(2, 5, 4, 3), normal(27, 8, seed=1)
-    rotation, r = built_rotation(3, x.shape)
-    behind = QuantConv2D(8, 1, Sign())
-    behind.build((2, 5, 4, 27))
-    behind.kernel.assign((r @ w).reshape(1, 1, 27, 8))
-    binarized = r.T @ geometry.sign(r @ w)
-    reference = keras.layers.Conv2D(8, 3, use_bias=False, padding="same")
-    reference.build(x.shape)
-    reference.kernel.assign(binarized.reshape(3, 3, 3, 8))
-    upstream = normal(2, 5, 4, 8, seed=2)
-    y, (_, gradient) = run(behind, rotation(x), upstream)
-    expected, (_, reference_gradient) = run(reference, x, upstream)
-    np.testing.assert_allclose(y, expected, rtol=1e-3, atol=1e-4)
-    turned = r @ np.reshape(reference_gradient, (27, 8))
-    passed = np.where(np.abs(r @ w) <= 1, turned, 0)
-    np.testing.assert_allclose(np.reshape(gradient, (27, 8)), passed, rtol=1e-3, atol=1e-3)
-
-
-def test_the_generalized_binarization_restores_the_angle_of_random_vectors():
-    """Kernels with most of their length in few components: 37 degrees in a random basis, far more in their own."""
-    d, units = 27, 4000
-    w = np.exp(-np.arange(d))[:, None] * normal(d, units)
-    _, r = built_rotation(3, (1, 5, 5, 3))
-    own = geometry.angle(geometry.sign(w), w, axis=0)
-    rotated = geometry.angle(r.T @ geometry.sign(r @ w), w, axis=0)
-    theory = np.arccos(geometry.expected_cos_sign(d))
-    assert np.degrees(own.mean()) > 60
-    # One rotation is one sample for the leading components, so the mean need not be the theory's exactly.
-    assert np.degrees(rotated.mean()) == pytest.approx(np.degrees(theory), abs=4)
-
-
-# ---- batch norm ----
-
-
-@pytest.mark.parametrize("shape", [(64, 5), (8, 4, 3, 5)])
-def test_batch_norm_against_numpy(shape):
-    x, offset, decay, epsilon = 2 * normal(*shape) + 3, normal(5, seed=1), 0.9, 1e-3
-    layer = BatchNorm(decay, epsilon)
-    layer.build(shape)
-    layer.offset.assign(offset)
-    flat = x.reshape(-1, 5).astype(np.float64)
-    mean, variance = flat.mean(0), flat.var(0)  # The biased variance, of the batch as it is.
-
-    trained = layer(x, training=True)
-    np.testing.assert_allclose(
-        trained, (x - mean) / np.sqrt(variance + epsilon) + offset, rtol=1e-4, atol=1e-5
-    )
-    np.testing.assert_allclose(layer.moving_mean, mean, rtol=1e-4)  # The start weighs nothing.
-    np.testing.assert_allclose(layer.moving_variance, variance, rtol=1e-4)
-
-    moving_mean, moving_variance = np.asarray(layer.moving_mean), np.asarray(layer.moving_variance)
-    inferred = layer(x, training=False)
-    expected = (x - moving_mean) / np.sqrt(moving_variance + epsilon) + offset
-    np.testing.assert_allclose(inferred, expected, rtol=1e-4, atol=1e-5)
-    np.testing.assert_array_equal(layer.moving_mean, moving_mean)  # Inference learns nothing.
-    np.testing.assert_array_equal(layer(x), inferred)
-
-
-def test_batch_norm_averages_all_steps_until_they_outnumber_the_decays_memory():
-    layer = BatchNorm(decay=0.75)
-    batches = normal(8, 20, 3) + 1
-    means = batches.astype(np.float64).mean(axis=1)
-    expected = np.zeros(3)
-    for step, batch in enumerate(batches):
-        layer(batch, training=True)
-        expected += max(0.25, 1 / (step + 1)) * (means[step] - expected)
-        np.testing.assert_allclose(layer.moving_mean, expected, rtol=1e-4, atol=1e-6)
-        if step < 4:
-            np.testing.assert_allclose(expected, means[: step + 1].mean(axis=0))
-
-
-@pytest.mark.parametrize("shape", [(32, 6), (4, 5, 4, 6)])
-@pytest.mark.parametrize("training", [True, False])
-def test_batch_norm_equals_keras(shape, training):
-    ours = BatchNorm(0.95, 1e-3)
-    theirs = keras.layers.BatchNormalization(momentum=0.95, epsilon=1e-3, scale=False)
-    weights = [normal(6), normal(6, seed=1), np.abs(normal(6, seed=2)) + 0.1, np.float32(1000)]
-    x, upstream = 3 * normal(*shape, seed=3) - 1, normal(*shape, seed=4)
-    results = []
-    for layer in (ours, theirs):
-        layer.build(shape)
-        for weight, value in zip(layer.weights, weights, strict=False):  # Keras counts no steps.
-            weight.assign(value)
-        results.append((run(layer, x, upstream, training=training), layer.get_weights()[:3]))
-    for mine, other in zip(*map(tf.nest.flatten, results), strict=True):
-        np.testing.assert_allclose(mine, other, rtol=1e-3, atol=1e-4)
-
-
-@pytest.mark.parametrize("training", [True, False])
-def test_batch_norm_computes_in_float32(training):
-    layer, exact = BatchNorm(0.5, dtype="mixed_bfloat16"), BatchNorm(0.5)
-    x = tf.cast(normal(64, 3, 3, 4) + 5, tf.bfloat16)
-    y, expected = layer(x, training=training), exact(tf.cast(x, tf.float32), training=training)
-    assert y.dtype == tf.bfloat16
-    assert {weight.dtype for weight in layer.weights} == {"float32"}
-    np.testing.assert_allclose(layer.moving_mean, exact.moving_mean, rtol=1e-5)
-    np.testing.assert_allclose(layer.moving_variance, exact.moving_variance, rtol=1e-4)
-    np.testing.assert_allclose(tf.cast(y, tf.float32), expected, rtol=BFLOAT16_EPSILON, atol=1e-6)
-
-
-@pytest.mark.parametrize("shape", [(1, 3), (4, 3), (1, 1, 1, 3), (2, 2, 2, 3)])
-def test_batch_norm_of_constant_channels_gives_the_offset(shape):
-    layer = BatchNorm()
-    layer.build(shape)
-    layer.offset.assign([1, 2, 3])
-    y = layer(np.full(shape, 7, np.float32), training=True)
-    np.testing.assert_allclose(y, np.broadcast_to(np.float32([1, 2, 3]), shape), atol=1e-4)
-    assert np.isfinite(layer.moving_variance).all()
+    layer = make(step)
+    x = normal(2, 4, 4, 5)
+    layer.build(x.shape)
+    y, (x_gradient, *kernel_gradients) = run(layer, x)
+    if isinstance(layer, QuantActivation):
+        np.testing.assert_array_equal(y, x > 0.1)
+        np.testing.assert_array_equal(x_gradient, np.full_like(x, 7))
+    else:
+        np.testing.assert_array_equal(layer.quantized_kernel(), np.asarray(layer.kernel) > 0.1)
+        assert np.abs(kernel_gradients[0]).max() > 0
 
 
 # ---- configuration ----

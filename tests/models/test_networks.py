@@ -10,10 +10,24 @@ import keras
 import numpy as np
 import pytest
 
+from bnn import optimizers
 from bnn.analysis import report
-from bnn.config import ModelConfig, settings_for
-from bnn.layers import BatchNorm, QuantActivation, QuantConv2D, QuantDense, Rotation, Sign
-from bnn.models import build_model
+from bnn.config import ConfigError, ModelConfig, settings_for
+from bnn.estimators import ESTIMATORS
+from bnn.layers import (
+    BatchNorm,
+    QuantActivation,
+    QuantConv2D,
+    QuantDense,
+    Rotation,
+    Sign,
+    StochasticSign,
+    SwishSign,
+)
+from bnn.layers.quantizers import BEST_RATIO
+from bnn.models import build, build_model
+from bnn.training import compile_model, one_hot
+from tests.support import small_data, small_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = ModelConfig(
@@ -211,6 +225,145 @@ def test_the_seed_decides_the_weights():
         weights.append(np.asarray(build_model(SMALL).get_layer("conv_2").kernel))
     np.testing.assert_array_equal(weights[0], weights[1])
     assert not np.array_equal(weights[0], weights[2])
+
+
+# ---- estimators ----
+
+
+def settings(estimator):
+    model, training = small_settings()
+    return dataclasses.replace(model, levels=ESTIMATORS[estimator].levels[0], estimator=estimator), training
+
+
+@pytest.fixture(scope="module")
+def data():
+    return small_data()
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_networks_train_and_load_as_they_were(estimator, data, tmp_path):
+    keras.utils.set_random_seed(0)
+    model_config, train_config = settings(estimator)
+    model = build_model(model_config)
+    compile_model(model, train_config)
+    x, y = data.train.images, one_hot(data.train.labels)
+    losses = model.fit(x, y, batch_size=20, epochs=5, verbose=0).history["loss"]
+    assert losses[-1] < 0.9 * losses[0]
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(again(x), model(x))
+
+
+@pytest.mark.parametrize(
+    ("estimator", "kernels", "activations"),
+    [
+        ("ste", "Sign", "Sign"),
+        ("approx_sign", "Sign", "ApproxSign"),
+        ("swish_sign", "Sign", "SwishSign"),
+        ("identity_sign", "Sign", "IdentitySign"),
+        ("stochastic_sign", "Sign", "StochasticSign"),
+        ("magnitude_aware_sign", "MagnitudeAwareSign", "Sign"),
+        ("optimal_ternary", "OptimalTernary", "Ternary"),
+    ],
+)
+def test_an_estimator_decides_both_quantizers(estimator, kernels, activations):
+    layers = build_model(settings(estimator)[0]).layers
+    assert {type(x.kernel_quantizer).__name__ for x in layers if hasattr(x, "kernel_quantizer")} == {kernels}
+    quantizers = [x.quantizer for x in layers if isinstance(x, QuantActivation)]
+    assert {type(q).__name__ for q in quantizers} == {activations}
+    assert len({id(q) for q in quantizers}) == len(quantizers) == 2  # each draws its own random numbers
+    if estimator == "optimal_ternary":
+        assert {q.threshold for q in quantizers} == {BEST_RATIO}
+
+
+@pytest.mark.parametrize("levels", [2, 3])
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_one_place_may_have_another_estimators_quantizer(name, levels):
+    entry = ESTIMATORS[name]
+    if levels not in entry.levels:
+        with pytest.raises(
+            ConfigError, match=f"levels: expected {entry.levels[0]} with the estimator {name}"
+        ):
+            build(kernel_quantizer=name, levels=levels)
+        return
+    plain = dict.fromkeys(("kernel", "activation"), {2: "Sign", 3: "Ternary"}[levels])
+    for place in plain:
+        model = build(**SIZES, levels=levels, **{f"{place}_quantizer": name})
+        expected = plain | {place: getattr(entry, place)[levels].replace("unit_ternary", "Ternary")}
+        assert classes(model) == expected
+        assert model.name == {2: "binary", 3: "ternary"}[levels]
+
+
+# ---- build ----
+
+SIZES = {"input_shape": (8, 8, 3), "classes": 4, "conv": [6, 5], "max_pool": [0, 1], "fc": [7]}
+
+
+def classes(model):
+    """The class's name of the quantizer of all kernels and of all activations."""
+    kernels = {type(layer.kernel_quantizer).__name__ for layer in quantized_layers(model)}
+    activations = {type(x.quantizer).__name__ for x in model.layers if isinstance(x, QuantActivation)}
+    return (
+        {"kernel": kernels.pop(), "activation": activations.pop()} if len(kernels | activations) < 3 else None
+    )
+
+
+def step(x):
+    return keras.ops.where(x > 0.05, 1.0, -0.5)
+
+
+def test_build_takes_the_fields_of_the_config():
+    ours, theirs = build(**SIZES, levels=3, threshold=0.1), build_model(TERNARY)
+    assert [layer.get_config() for layer in ours.layers] == [layer.get_config() for layer in theirs.layers]
+    assert ours.name == theirs.name
+    assert names(build(conv=[], fc=[])) == ["images", "scale", "flatten", "dense_1", "dense_1_norm"]
+    assert quantized_layers(build(**SIZES, precision="bfloat16"))[0].compute_dtype == "bfloat16"
+
+
+def test_a_built_network_is_a_keras_model_for_a_fit_of_ones_own(capsys):
+    model = build(**SIZES, levels=3, threshold=0.02)
+    model.compile(optimizers.Adam(1e-2), "squared_hinge")
+    x, y = images(SMALL, 60), 2 * np.eye(4, dtype=np.float32)[np.arange(60) % 4] - 1
+    losses = model.fit(x, y, epochs=8, batch_size=20, verbose=0).history["loss"]
+    assert losses[-1] < 0.9 * losses[0]
+    model.summary()
+    assert "conv_2_activation" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("quantizer", "shared"),
+    [(step, True), (StochasticSign, False), (SwishSign(2.0), True)],
+    ids=["function", "class", "object"],
+)
+def test_build_takes_quantizers_of_ones_own(quantizer, shared):
+    model = build(**SIZES, kernel_quantizer=quantizer, activation_quantizer=quantizer)
+    found = [layer.kernel_quantizer for layer in quantized_layers(model)]
+    found += [layer.quantizer for layer in model.layers if isinstance(layer, QuantActivation)]
+    assert len(found) == 4 + 3
+    assert len({id(q) for q in found}) == (1 if shared else 7)
+    assert model.name == "quantized"
+
+
+def test_a_quantizer_of_ones_own_need_not_be_registered_to_load(tmp_path):
+    model = build(**SIZES, kernel_quantizer=step)
+    model.save(tmp_path / "model.keras")
+    with pytest.raises(Exception, match="step"):
+        keras.saving.load_model(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras", custom_objects={"step": step})
+    np.testing.assert_array_equal(again(images(SMALL)), model(images(SMALL)))
+    assert set(np.unique(quantized_layers(again)[0].quantized_kernel())) == {-0.5, 1}
+
+
+def test_a_continuous_network_has_no_quantizer_of_ones_own():
+    with pytest.raises(
+        ConfigError, match=r"activation_quantizer: expected None, .* continuous net.*'Custom>step'"
+    ):
+        build(**SIZES, continuous=True, activation_quantizer=step)
+
+
+def test_settings_that_there_are_not_are_refused():
+    with pytest.raises(TypeError, match="epochs"):
+        build(**SIZES, epochs=3)
 
 
 # ---- files ----

@@ -4,6 +4,7 @@ import json
 import signal
 import threading
 
+import keras
 import numpy as np
 import pytest
 
@@ -52,6 +53,33 @@ def test_a_data_set_may_be_an_object_and_lists_are_tuples(whole, data):
     assert whole.model.conv == (4,) and len(whole.log()) == 2
     assert whole.data == {"name": "mnist-5k", "digest": data.digest, "official": True}
     assert whole == runs.open_run(whole.folder)
+
+
+def test_quantizers_are_given_as_functions_and_kept_by_name(tmp_path, data):
+    @keras.saving.register_keras_serializable()
+    def shifted_sign(x):
+        return bnn.layers.ste_sign(x - 0.05)
+
+    settings = SMALL | {
+        "kernel_quantizer": shifted_sign,
+        "activation_quantizer": "approx_sign",
+        "data_set": data,
+    }
+    run = training.train(tmp_path / "run", **settings)
+    assert (run.model.kernel_quantizer, run.model.activation_quantizer) == (
+        "Custom>shifted_sign",
+        "approx_sign",
+    )
+    command = json.loads((run.folder / "config.json").read_text())["command"]
+    assert "kernel_quantizer='Custom>shifted_sign'" in command
+    assert run.load_model().get_layer("conv_1").kernel_quantizer is shifted_sign
+    assert training.resume(run.folder, **settings).log() == run.log()
+    with pytest.raises(
+        ConfigError, match=r"--kernel_quantizer: expected 'Custom>shifted_sign', .* received 'ste'"
+    ):
+        training.resume(run.folder, **settings | {"kernel_quantizer": "ste"})
+    name = runs.default_name(run.model, run.training)
+    assert "-quantized-kernel-shifted_sign-activation-approx_sign-" in name
 
 
 def test_the_call_is_recorded(whole):

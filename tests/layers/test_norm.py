@@ -1,0 +1,87 @@
+"""Batch norm against NumPy and against Keras's own."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from bnn.layers import BatchNorm
+from tests.layers.layer_runs import normal, run
+
+BFLOAT16_EPSILON = 2.0**-8
+
+
+@pytest.mark.parametrize("shape", [(64, 5), (8, 4, 3, 5)])
+def test_batch_norm_against_numpy(shape):
+    x, offset, decay, epsilon = 2 * normal(*shape) + 3, normal(5, seed=1), 0.9, 1e-3
+    layer = BatchNorm(decay, epsilon)
+    layer.build(shape)
+    layer.offset.assign(offset)
+    flat = x.reshape(-1, 5).astype(np.float64)
+    mean, variance = flat.mean(0), flat.var(0)  # The biased variance, of the batch as it is.
+
+    trained = layer(x, training=True)
+    np.testing.assert_allclose(
+        trained, (x - mean) / np.sqrt(variance + epsilon) + offset, rtol=1e-4, atol=1e-5
+    )
+    np.testing.assert_allclose(layer.moving_mean, mean, rtol=1e-4)  # The start weighs nothing.
+    np.testing.assert_allclose(layer.moving_variance, variance, rtol=1e-4)
+
+    moving_mean, moving_variance = np.asarray(layer.moving_mean), np.asarray(layer.moving_variance)
+    inferred = layer(x, training=False)
+    expected = (x - moving_mean) / np.sqrt(moving_variance + epsilon) + offset
+    np.testing.assert_allclose(inferred, expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(layer.moving_mean, moving_mean)  # Inference learns nothing.
+    np.testing.assert_array_equal(layer(x), inferred)
+
+
+def test_batch_norm_averages_all_steps_until_they_outnumber_the_decays_memory():
+    layer = BatchNorm(decay=0.75)
+    batches = normal(8, 20, 3) + 1
+    means = batches.astype(np.float64).mean(axis=1)
+    expected = np.zeros(3)
+    for step, batch in enumerate(batches):
+        layer(batch, training=True)
+        expected += max(0.25, 1 / (step + 1)) * (means[step] - expected)
+        np.testing.assert_allclose(layer.moving_mean, expected, rtol=1e-4, atol=1e-6)
+        if step < 4:
+            np.testing.assert_allclose(expected, means[: step + 1].mean(axis=0))
+
+
+@pytest.mark.parametrize("shape", [(32, 6), (4, 5, 4, 6)])
+@pytest.mark.parametrize("training", [True, False])
+def test_batch_norm_equals_keras(shape, training):
+    ours = BatchNorm(0.95, 1e-3)
+    theirs = keras.layers.BatchNormalization(momentum=0.95, epsilon=1e-3, scale=False)
+    weights = [normal(6), normal(6, seed=1), np.abs(normal(6, seed=2)) + 0.1, np.float32(1000)]
+    x, upstream = 3 * normal(*shape, seed=3) - 1, normal(*shape, seed=4)
+    results = []
+    for layer in (ours, theirs):
+        layer.build(shape)
+        for weight, value in zip(layer.weights, weights, strict=False):  # Keras counts no steps.
+            weight.assign(value)
+        results.append((run(layer, x, upstream, training=training), layer.get_weights()[:3]))
+    for mine, other in zip(*map(tf.nest.flatten, results), strict=True):
+        np.testing.assert_allclose(mine, other, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_batch_norm_computes_in_float32(training):
+    layer, exact = BatchNorm(0.5, dtype="mixed_bfloat16"), BatchNorm(0.5)
+    x = tf.cast(normal(64, 3, 3, 4) + 5, tf.bfloat16)
+    y, expected = layer(x, training=training), exact(tf.cast(x, tf.float32), training=training)
+    assert y.dtype == tf.bfloat16
+    assert {weight.dtype for weight in layer.weights} == {"float32"}
+    np.testing.assert_allclose(layer.moving_mean, exact.moving_mean, rtol=1e-5)
+    np.testing.assert_allclose(layer.moving_variance, exact.moving_variance, rtol=1e-4)
+    np.testing.assert_allclose(tf.cast(y, tf.float32), expected, rtol=BFLOAT16_EPSILON, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(1, 3), (4, 3), (1, 1, 1, 3), (2, 2, 2, 3)])
+def test_batch_norm_of_constant_channels_gives_the_offset(shape):
+    layer = BatchNorm()
+    layer.build(shape)
+    layer.offset.assign([1, 2, 3])
+    y = layer(np.full(shape, 7, np.float32), training=True)
+    np.testing.assert_allclose(y, np.broadcast_to(np.float32([1, 2, 3]), shape), atol=1e-4)
+    assert np.isfinite(layer.moving_variance).all()

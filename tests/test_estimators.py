@@ -1,0 +1,74 @@
+"""The table of estimators: every entry makes quantizers, and the README shows it."""
+
+import importlib
+
+import keras
+import pytest
+
+from bnn.estimators import ESTIMATORS, as_setting, meanings
+from bnn.layers import Sign, ste_sign
+from bnn.layers import quantizers as factories
+from tests.support import ROOT
+
+ENTRIES = pytest.mark.parametrize("entry", ESTIMATORS.values(), ids=ESTIMATORS)
+
+
+@ENTRIES
+def test_entries_make_quantizers_of_their_levels(entry):
+    assert ESTIMATORS[entry.name] is entry
+    assert tuple(entry.kernel) == tuple(entry.activation) == entry.levels
+    for place in (entry.kernel, entry.activation):
+        for levels, name in place.items():
+            threshold = (0.1,) if entry.takes_threshold and levels == 3 else ()
+            assert getattr(factories, name)(*threshold).levels == levels
+
+
+def test_only_estimators_of_activations_leave_kernels():
+    """What `ste` would do to the kernels anyway needs no exception."""
+    assert all(
+        entry.kernel != ESTIMATORS["ste"].kernel for entry in ESTIMATORS.values() if entry.leaves_kernels
+    )
+
+
+@ENTRIES
+def test_help_and_readme_show_every_entry(entry):
+    assert f"{entry.name}: {entry.forward}, gradient {entry.gradient}" in meanings()
+    row = next(
+        r for r in (ROOT / "README.md").read_text().splitlines() if r.startswith(f"| `{entry.name}` |")
+    )
+    shown = row.replace("\\|", "|")
+    assert all(text in shown for text in (entry.forward, entry.gradient, entry.reference))
+
+
+@pytest.fixture
+def registered():
+    @keras.saving.register_keras_serializable()
+    def registered_sign(x):
+        return ste_sign(x)
+
+    yield registered_sign
+    del keras.saving.get_custom_objects()["Custom>registered_sign"]
+
+
+def test_registered_functions_and_classes_are_kept_by_name(registered):
+    assert as_setting(registered) == "Custom>registered_sign"
+    assert as_setting(Sign) == "bnn>Sign"
+
+
+@pytest.mark.parametrize("value", [None, "ste", "nonsense", 3, ste_sign, Sign(), lambda x: x], ids=str)
+def test_anything_else_is_left_as_it_is(value):
+    assert as_setting(value) is value
+
+
+def test_a_function_whose_name_another_has_taken_is_not_registered(registered):
+    @keras.saving.register_keras_serializable(name="registered_sign")
+    def other(x):
+        return x
+
+    assert as_setting(registered) is registered
+    assert as_setting(other) == "Custom>registered_sign"
+
+
+def test_the_table_needs_no_keras(monkeypatch):
+    monkeypatch.delitem(importlib.import_module("sys").modules, "keras")
+    assert as_setting(ste_sign) is ste_sign
