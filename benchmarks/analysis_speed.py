@@ -37,10 +37,9 @@ def network_and_images(n):
 
 def ours(model, images):
     """What analyze.py computes."""
-    from bnn.analysis import report
+    from bnn.analysis import analyze
 
-    for layer in report.analyze(model, images, batch_size=BATCH, score_images=0):
-        layer.statistics()
+    analyze(model, images, batch_size=BATCH, score_images=0).rows()
 
 
 def taps(model):

@@ -9,7 +9,6 @@ dense 256, batch 50, 15 epochs, the paper's other settings. Evaluated on all 10,
 
 import argparse
 import dataclasses
-import statistics
 import sys
 import tempfile
 from pathlib import Path
@@ -27,7 +26,7 @@ def measure(data_set, precision, seed):
     """Train one network and print its test accuracy."""
     sys.path.insert(0, str(ROOT))
     from bnn import datasets, training
-    from bnn.analysis import report
+    from bnn.models import accuracy
 
     settings, images = CASES[data_set]
     data = datasets.load(data_set)
@@ -35,11 +34,14 @@ def measure(data_set, precision, seed):
     with tempfile.TemporaryDirectory() as folder:
         given = {"data_set": small, "precision": precision, "seed": seed}
         run = training.train(Path(folder) / "run", **settings | given)
-        print(report.accuracy(run.load_model("last"), data.test))
+        print(accuracy(run.load_model("last"), data.test))
 
 
 def main():
     """Train all cases in turns and print the table."""
+    sys.path.insert(0, str(ROOT))
+    from bnn.analysis import pool
+
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=3, metavar="N", help="seeds 0 to N - 1 (default: 3)")
     args = parser.parse_args()
@@ -51,10 +53,9 @@ def main():
     for data_set in CASES:
         for precision in PRECISIONS:
             values = [accuracy[data_set, precision, seed] for seed in range(args.seeds)]
+            pooled = pool(values)
             each = " ".join(f"{value:.4f}" for value in values)
-            print(
-                f"{data_set:8}  {precision:9}  {statistics.mean(values):.4f}   {statistics.stdev(values):.4f}  {each}"
-            )
+            print(f"{data_set:8}  {precision:9}  {pooled.mean:.4f}   {pooled.std:.4f}  {each}")
 
 
 if __name__ == "__main__":

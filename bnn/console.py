@@ -57,6 +57,11 @@ def progress(iterable=None, total=None, unit="it", description=None, initial=0):
                 leave=False, disable=None)  # fmt: skip
 
 
+def silent(iterable, total=None, unit="it", description=None):
+    """The same call as `progress`, which shows nothing: what library functions do unless they are given another."""
+    return iterable
+
+
 def _interruption(error):
     """The interruption that an error is or follows from: libraries fail in turn as they clean up half-made objects."""
     while error is not None and not isinstance(error, KeyboardInterrupt):

@@ -16,7 +16,7 @@ BATCH = 100
 def measure(experiment):
     """Train, replace and compare: (rows, figure)."""
     from bnn.analysis import ablation
-    from bnn.models import refit_batch_norm
+    from bnn.models import evaluation, refit_batch_norm
 
     model, data = experiment.binary_network(), experiment.data
     names, _ = ablation.quantized_layers(model)
@@ -26,8 +26,8 @@ def measure(experiment):
         copy = ablation.unbinarized(model, kernels)
         refit_batch_norm(copy, data.train.images[:REFIT_IMAGES])
         original = original or copy
-        accuracy = float(runner.correct(copy, data.test).mean())
-        compared = compare(original, copy, data.test.images[: experiment.analysed])
+        accuracy = evaluation.accuracy(copy, data.test, progress=runner.testing)
+        compared = compare(original, copy, data.test.images[: experiment.analyzed])
         rows += [{"replaced": replaced, "test_accuracy": accuracy, **row} for row in compared]
     return rows, draw(rows, names)
 

@@ -15,6 +15,7 @@ STATISTICS = ("d", "angle_mean_deg", "angle_theory_deg", "r_weights", "r_permute
 def measure(experiment):
     """Train every kind from every seed, and measure: (rows, figure)."""
     from bnn.config import FIRST_LAYERS
+    from bnn.models import evaluation
 
     rows, first_seed = [], experiment.settings["seed"]
     for seed in range(first_seed, first_seed + (1 if experiment.quick else SEEDS)):
@@ -22,7 +23,7 @@ def measure(experiment):
             run = experiment.trained(f"{kind}-seed{seed}", first_layer=kind, seed=seed)
             model = run.load_model("last")
             layer = experiment.layers(model)[0].statistics()
-            accuracy = float(runner.correct(model, experiment.data.test).mean())
+            accuracy = evaluation.accuracy(model, experiment.data.test, progress=runner.testing)
             row = {"first_layer": kind, "seed": seed, "test_accuracy": accuracy}
             rows.append(row | {name: layer[name] for name in STATISTICS})
     return rows, draw(rows)

@@ -14,7 +14,7 @@ REFIT_IMAGES = 2000
 def measure(experiment):
     """Train both, and measure: (rows, figure)."""
     from bnn.analysis import ablation
-    from bnn.models import refit_batch_norm
+    from bnn.models import accuracy, refit_batch_norm
 
     data, rows = experiment.data, []
     for network, changes in {"binary": {}, "continuous": {"continuous": True}}.items():
@@ -22,8 +22,8 @@ def measure(experiment):
         copy = ablation.binarized(model)
         refit_batch_norm(copy, data.train.images[:REFIT_IMAGES])
         accuracies = {
-            "test_accuracy": float(runner.correct(model, data.test).mean()),
-            "binarized_accuracy": float(runner.correct(copy, data.test).mean()),
+            "test_accuracy": accuracy(model, data.test, progress=runner.testing),
+            "binarized_accuracy": accuracy(copy, data.test, progress=runner.testing),
         }
         quantizer = "sign" if changes else None
         for layer in experiment.layers(model, quantizer=quantizer):

@@ -25,11 +25,14 @@ DIGITS = {name: CHANGES[name] for name in ("paper", "cosine", "real first layer"
 
 def measure(experiment):
     """Train with ever more changes: (rows, figure)."""
+    from bnn.models import correct
+
     data, settings, right, logs = experiment.data, {}, {}, {}
     for name, change in (CHANGES if data.name == "cifar-10" else DIGITS).items():
         settings |= change
         run = experiment.trained(name.replace(", ", "-").replace(" ", "-"), **settings)
-        right[name], logs[name] = runner.correct(run.load_model("last"), data.test), run.log()
+        right[name] = correct(run.load_model("last"), data.test, progress=runner.testing)
+        logs[name] = run.log()
     rows = [row(name, named, right["paper"]) for name, named in right.items()]
     for line in rows:
         print(

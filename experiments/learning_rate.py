@@ -32,8 +32,10 @@ def measure(experiment):
 
 def measured(experiment, run):
     """What a trained network's layers show: (rows, dict from layer to its latent weights)."""
+    from bnn.models import evaluation
+
     model = run.load_model("last")
-    accuracy = float(runner.correct(model, experiment.data.test).mean())
+    accuracy = evaluation.accuracy(model, experiment.data.test, progress=runner.testing)
     rows, latent = [], {}
     for layer in experiment.layers(model):
         row = layer.statistics()

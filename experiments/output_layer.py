@@ -57,9 +57,10 @@ def measure(experiment):
 
 def seen(before, split):
     """What the output layer sees of a Split's images; `before` is the network up to it."""
+    from bnn.models import scores
     from bnn.training import one_hot
 
-    inputs = runner.scores(before, split.images).astype(np.float64)
+    inputs = scores(before, split.images, progress=runner.testing).astype(np.float64)
     return Seen(inputs, 2 * one_hot(split.labels).astype(np.float64) - 1)
 
 

@@ -14,15 +14,13 @@ from experiments import runner
 
 def measure(experiment):
     """Find or train the network, and measure: (rows, figure)."""
-    from bnn.analysis.layer_geometry import mean_and_std
-
     model, rows = experiment.binary_network(), []
     layers = experiment.layers(model, score_images=0)
-    across = permuted_across(model, experiment.data.test.images[: experiment.analysed])
+    across = permuted_across(model, experiment.data.test.images[: experiment.analyzed])
     for layer in layers:
         rows.append({
-            "layer": layer.name, "within_images": float(layer.permuted.r), "across_images": across[layer.name],
-            "predicted": layer.predicted_r_permuted(), "cosine": float(np.cos(mean_and_std(layer.angles)[0])),
+            "layer": layer.name, "within_images": layer.r_permuted, "across_images": across[layer.name],
+            "predicted": layer.predicted_r_permuted(), "cosine": float(np.cos(np.radians(layer.angle_mean_deg))),
         })  # fmt: skip
     return rows, draw(rows)
 

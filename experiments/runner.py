@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # The paper's network, narrow enough for a hundred epochs of CIFAR-10 in about an hour on two cores.
 NARROW = {"conv": (32, 32, 64, 64, 128, 128), "fc": (256,)}
 SMOKE = {"data_set": "mnist-5k", "conv": (4, 4), "max_pool": (1, 1), "fc": (8,), "epochs": 2, "debug": True}
+testing = functools.partial(progress, description="testing")  # shown while test images are scored
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Experiment:
         quick: whether this is a smoke test.
         runs: Path of the folder with a run directory for each training.
         results: Path of the folder for table and figure.
-        analysed: int, test images that statistics are over.
+        analyzed: int, test images that statistics are over.
         data_dir: Path of the data sets, or None for the usual place.
         finished: Run that stands in for the training of the binary network, or None.
     """
@@ -40,7 +41,7 @@ class Experiment:
     quick: bool
     runs: Path
     results: Path
-    analysed: int
+    analyzed: int
     data_dir: Path | None = None
     finished: runs.Run | None = None
 
@@ -81,11 +82,11 @@ class Experiment:
         return self.trained("binary").load_model("last")
 
     def layers(self, model, **options):
-        """The LayerReports of a network over the first test images; options are `report.analyze`'s."""
-        from bnn.analysis import report
+        """The Report of a network over the first test images; options are those of `analyze`."""
+        from bnn.analysis import analyze
 
-        bar = functools.partial(progress, unit="batch", description="measuring")
-        return report.analyze(model, self.data.test.images[: self.analysed], progress=bar, **options)
+        bar = functools.partial(progress, description="measuring")
+        return analyze(model, self.data.test.images[: self.analyzed], progress=bar, **options)
 
     def write(self, rows, figure):
         """Write the table, rows with the same keys, and the figure, and say where."""
@@ -181,19 +182,6 @@ def perform(experiment, measure):
         print("interrupted; the same command goes on")
         return 128 + signal.SIGINT
     return 0
-
-
-def scores(model, images, batch_size=200):
-    """What a network that is used once or twice says to images, (n, classes) array."""
-    from bnn.analysis import ablation
-
-    bar = functools.partial(progress, unit="batch", description="testing")
-    return ablation.scores(model, images, batch_size, bar)
-
-
-def correct(model, split, batch_size=200):
-    """Which images of a Split a network names right, (n,) bool array."""
-    return scores(model, split.images, batch_size).argmax(axis=1) == split.labels
 
 
 def expect_settings(run, given):

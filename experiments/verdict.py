@@ -25,7 +25,6 @@ KEPT = (
     "sign_flips",
     "r_permuted",
     "r_predicted",
-    "input_dimension",
     "r_scores",
 )
 COSTS = ("accuracy lost", "cross-entropy gained")
@@ -87,14 +86,14 @@ def trained(experiment, name, seed):
 
 def binarized(experiment, model):
     """Each layer's statistics with what binarizing it costs, a list of dicts."""
-    from bnn.models import refit_batch_norm
+    from bnn.models import evaluation, refit_batch_norm
 
     data, rows = experiment.data, []
 
     def scores(layer=None):
         copy = with_binary_kernel(model, layer)
         refit_batch_norm(copy, data.train.images[:REFIT_IMAGES])
-        return runner.scores(copy, data.test.images)
+        return evaluation.scores(copy, data.test.images, progress=runner.testing)
 
     accuracy, cross_entropy = judge(scores(), data.test.labels)
     for layer in experiment.layers(model, quantizer="sign"):
@@ -130,7 +129,7 @@ def with_binary_kernel(model, layer=None):
     copy.set_weights(model.get_weights())
     if layer is not None:
         kernel = copy.get_layer(layer.name).kernel
-        kernel.assign(np.reshape(layer.kernels[0] * layer.weights.slope, kernel.shape))
+        kernel.assign(np.reshape(layer.kernels.quantized * layer.slope, kernel.shape))
     return copy
 
 

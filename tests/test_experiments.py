@@ -13,7 +13,7 @@ import pytest
 
 from bnn import datasets, runs
 from bnn.analysis import ablation
-from bnn.models import refit_batch_norm
+from bnn.models import correct, refit_batch_norm
 from bnn.runs import RunError
 from bnn.training import Journal
 from experiments import (
@@ -151,7 +151,7 @@ def test_output_layer(folder):
     products = keras.Model(model.inputs, norm.input).predict(train.images, verbose=0)
     norm.moving_mean.assign(products.mean(axis=0))
     norm.moving_variance.assign(products.var(axis=0))
-    assert rows[0]["test_accuracy"] == pytest.approx(runner.correct(model, data.test).mean(), abs=1e-6)
+    assert rows[0]["test_accuracy"] == pytest.approx(correct(model, data.test).mean(), abs=1e-6)
     loss = keras.losses.SquaredHinge()(np.eye(10)[train.labels], model.predict(train.images, verbose=0))
     assert rows[0]["train_loss"] == pytest.approx(float(loss), rel=1e-4)
 
@@ -337,7 +337,7 @@ def test_correct_is_the_highest_score(first_layers):
     model = runs.open_run(first_layers[1] / "first_layer" / "real-seed0").load_model("last")
     test = datasets.load("mnist-5k").test[:70]
     expected = model.predict(test.images, verbose=0).argmax(axis=1) == test.labels
-    np.testing.assert_array_equal(runner.correct(model, test, batch_size=30), expected)
+    np.testing.assert_array_equal(correct(model, test, batch_size=30), expected)
 
 
 @pytest.mark.parametrize("name", NAMES)

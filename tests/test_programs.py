@@ -14,7 +14,7 @@ from tests.support import ROOT, TINY, assert_refused, call
 
 
 @pytest.fixture(scope="session")
-def analysed(trained):
+def analyzed(trained):
     """(analyze.py's output folder for the tiny run, what the program said)"""
     before = {path.name: path.read_bytes() for path in trained[0].iterdir()}
     output = trained[0].parent / "analysis" / "of tiny"
@@ -182,8 +182,8 @@ def test_other_data_than_the_runs_are_refused(copy):
 # analyze.py
 
 
-def test_analyze_prints_accuracy_and_table(trained, analysed):
-    (run, _), (folder, process) = trained, analysed
+def test_analyze_prints_accuracy_and_table(trained, analyzed):
+    (run, _), (folder, process) = trained, analyzed
     lines = process.stdout.splitlines()
     assert lines[0] == f"{run}: binary network, trained on mnist-5k"
     accuracy = json.loads((folder / "metrics.json").read_text())["test_accuracy"]
@@ -198,8 +198,8 @@ def test_analyze_prints_accuracy_and_table(trained, analysed):
     assert process.stderr == ""
 
 
-def test_metrics_hold_what_is_promised(analysed):
-    metrics = json.loads((analysed[0] / "metrics.json").read_text(), parse_constant=pytest.fail)
+def test_metrics_hold_what_is_promised(analyzed):
+    metrics = json.loads((analyzed[0] / "metrics.json").read_text(), parse_constant=pytest.fail)
     assert {"test_accuracy", "data_set", "layers"} <= set(metrics)
     assert metrics["data_set"] == "mnist-5k"
     assert 0.2 < metrics["test_accuracy"] <= 1
@@ -209,14 +209,14 @@ def test_metrics_hold_what_is_promised(analysed):
         assert tuple(row) == (
             "layer", "d", "units", "angle_mean_deg", "angle_std_deg", "angle_theory_deg", "angle_rotated_deg",
             "r_weights", "slope", "sign_flips", "r_permuted", "r_predicted", "r_activations", "r_scores",
-            "input_dimension", "latent_std", "zeros",
+            "latent_std", "zeros",
         )  # fmt: skip
         assert (row["r_activations"] is None) == (row["layer"] == "conv_1")
         assert 20 < row["angle_mean_deg"] < 45
 
 
-def test_figures_are_real_png_and_pdf_files(analysed):
-    folder, process = analysed
+def test_figures_are_real_png_and_pdf_files(analyzed):
+    folder, process = analyzed
     figures = {path.stem for path in folder.glob("*.png")}
     assert figures == {path.stem for path in folder.glob("*.pdf")}
     assert all(name in process.stdout.splitlines()[-1] for name in figures)
@@ -230,7 +230,7 @@ def test_figures_are_real_png_and_pdf_files(analysed):
 @pytest.mark.parametrize("images", [0, -1, 501])
 def test_images_are_counted_against_the_test_set(trained, images):
     process = call("analyze.py", trained[0], "--images", images)
-    assert_refused(process, f"--images: expected 1 to the 500 test images, received {images}")
+    assert_refused(process, f"images: expected 1 to the 500 test images, received {images}")
 
 
 @pytest.mark.parametrize("program", ["train.py", "analyze.py"])

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from bnn import datasets, runs
-from bnn.analysis import report
+from bnn.analysis import analyze
 from bnn.files import records
-from bnn.models import refit_batch_norm
+from bnn.models import accuracy, refit_batch_norm
 from tests.support import ROOT, assert_refused, call
 
 SMALL = ("--data_set", "mnist-5k", "--conv", "8", "--max_pool", "1", "--fc", "16", "--debug", "--seed")
@@ -34,8 +34,8 @@ def test_a_published_run_is_a_run_that_gives_its_own_figures(published):
     run = runs.open_run(published / "small" / "seed0")
     metrics = json.loads((run.folder / "metrics.json").read_text())
     model, data = run.load_model(), datasets.load("mnist-5k")
-    assert metrics["test_accuracy"] == report.accuracy(model, data.test)
-    rows = [layer.statistics() for layer in report.analyze(model, data.test.images[:40])]
+    assert metrics["test_accuracy"] == accuracy(model, data.test)
+    rows = analyze(model, data.test.images[:40]).rows()
     assert metrics["layers"] == json.loads(json.dumps(rows))
     assert metrics["checkpoint"] == "last"
     assert 0 < metrics["patch_variance"]["1"] < metrics["patch_variance"]["4"] <= 1
@@ -56,12 +56,12 @@ def test_a_continuous_network_is_measured_as_what_sign_makes_of_it(tmp_path):
     assert metrics["layers"][0]["angle_mean_deg"] == pytest.approx(
         np.degrees(np.arccos(cosines)).mean(), rel=1e-4
     )
-    assert metrics["test_accuracy"] == report.accuracy(model, data.test)
+    assert metrics["test_accuracy"] == accuracy(model, data.test)
     for layer in ("conv_1", "dense_1", "dense_2"):
         latent = model.get_layer(layer).kernel
         latent.assign(np.where(np.asarray(latent) < 0, -1, 1))
     refit_batch_norm(model, data.train.images[:60])
-    assert metrics["binarized_accuracy"] == pytest.approx(report.accuracy(model, data.test))
+    assert metrics["binarized_accuracy"] == pytest.approx(accuracy(model, data.test))
     assert not (tmp_path / "twin" / "unbinarized.csv").exists()
 
 
@@ -99,11 +99,11 @@ def test_tables_are_what_the_folders_say(published):
 
 
 def test_seeds_are_shown_by_mean_and_deviation(published, tmp_path):
-    for seed, accuracy in enumerate((0.5, 0.7, 0.9)):
+    for seed, fraction in enumerate((0.5, 0.7, 0.9)):
         folder = shutil.copytree(published / "small" / "seed0", tmp_path / "group" / f"seed{seed}")
         metrics = json.loads((folder / "metrics.json").read_text())
         for row in metrics["layers"]:
-            row["angle_mean_deg"] = 10 * accuracy
+            row["angle_mean_deg"] = 10 * fraction
         records.write_json(folder / "metrics.json", metrics)
     (tmp_path / "README.md").write_text("<!-- table: angles group -->\n<!-- end -->\n")
     assert call("tools/results.py", "write", "--folder", tmp_path).returncode == 0

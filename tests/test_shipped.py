@@ -10,6 +10,7 @@ from PIL import Image
 
 from bnn import datasets, runs
 from bnn.analysis import report
+from bnn.models import accuracy
 from tests.support import ROOT, call
 
 SHARED = ROOT.parent / "shared" / "data"
@@ -50,7 +51,7 @@ def test_their_accuracy_is_that_of_the_card(shipped):
     run, metrics, model = shipped
     split = first_test_images(run, metrics["images"])
     # A score or two may be equal to rounding, which differs between processors.
-    assert report.accuracy(model, split) == pytest.approx(metrics["images_accuracy"], abs=2 / len(split))
+    assert accuracy(model, split) == pytest.approx(metrics["images_accuracy"], abs=2 / len(split))
 
 
 @pytest.mark.slow
@@ -63,7 +64,9 @@ def test_every_figure_of_the_card(shipped, tmp_path):
     found = json.loads((tmp_path / "metrics.json").read_text())
     assert found["test_accuracy"] == pytest.approx(metrics["test_accuracy"], abs=5e-4)
     for row, expected in zip(found["layers"], metrics["layers"], strict=True):
-        assert row == pytest.approx(expected, rel=1e-3, abs=1e-3)
+        # Over the first 100 test images when it was published, and over 100 random ones of them now.
+        assert row.pop("r_scores") == pytest.approx(expected["r_scores"], abs=0.05)
+        assert row == pytest.approx({key: expected[key] for key in row}, rel=1e-3, abs=1e-3)
 
 
 def downloaded(run):

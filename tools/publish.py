@@ -8,7 +8,6 @@ directory like any other: analyze.py and gen_plots.ipynb take it. Its best.keras
 """
 
 import argparse
-import functools
 import json
 import shutil
 import sys
@@ -92,15 +91,16 @@ def copy_record(source, target):
 
 def measure(model, data, images, quantizer):
     """What analyze.py writes, and the principal components of the first layer's input, as a dict."""
-    from bnn.analysis import report
+    from bnn.analysis import analyze
     from bnn.geometry import components
+    from bnn.models import accuracy
 
-    layers = report.analyze(model, data.test.images[:images], quantizer=quantizer)
-    shares, _ = components.principal_components(layers[0].patches)
+    report = analyze(model, data.test.images[:images], quantizer=quantizer)
+    shares, _ = components.principal_components(report[0].patches)
     return {
-        "test_accuracy": report.accuracy(model, data.test), "data_set": data.name, "data_digest": data.digest,
-        "images": images, "images_accuracy": report.accuracy(model, data.test[:images]),
-        "layers": [layer.statistics() for layer in layers],
+        "test_accuracy": accuracy(model, data.test), "data_set": data.name, "data_digest": data.digest,
+        "images": images, "images_accuracy": accuracy(model, data.test[:images]),
+        "layers": report.rows(),
         "patch_variance": {str(n): float(shares[:n].sum()) for n in COMPONENTS},
     }  # fmt: skip
 
@@ -109,18 +109,17 @@ def unbinarize(model, data, images):
     """`ablation.accuracies` with a progress bar."""
     from bnn.analysis import ablation
 
-    bar = functools.partial(progress, unit="network")
-    return ablation.accuracies(model, data.train.images[:images], data.test[:images], bar)
+    return ablation.accuracies(model, data.train.images[:images], data.test[:images], progress)
 
 
 def binarized_accuracy(model, data, images):
     """The test accuracy of a continuous network whose kernels become their signs, batch norm measured anew."""
-    from bnn.analysis import ablation, report
-    from bnn.models import refit_batch_norm
+    from bnn.analysis import ablation
+    from bnn.models import accuracy, refit_batch_norm
 
     copy = ablation.binarized(model)
     refit_batch_norm(copy, data.train.images[:images])
-    return report.accuracy(copy, data.test)
+    return accuracy(copy, data.test)
 
 
 def card(run, data, metrics, folder):

@@ -1,11 +1,14 @@
 #!/usr/bin/env python3
-"""Fill the tables of results/README.md, and of the one above, from the folders that tools/publish.py made.
+"""Fill the tables of results/README.md, of the README above and of docs/ beside it.
+
+They come from the folders that tools/publish.py made, and from the table of statistics of the library.
 
     python tools/results.py write    # replace every table by what the folders say now
     python tools/results.py check    # exit code 1 if one is out of step
 
-A table stands between `<!-- table: NAME GROUP ... -->` and `<!-- end -->`. NAME is a function below; a GROUP, if it
-takes any, is a folder whose subfolders are runs that differ in their seed alone: shown are mean and standard deviation.
+A table stands between `<!-- table: NAME GROUP ... -->` and `<!-- end -->`. NAME is one of `TABLES` below; a GROUP, if
+it takes any, is a folder whose subfolders are runs that differ in their seed alone: shown are mean and standard
+deviation.
 """
 
 import argparse
@@ -13,12 +16,13 @@ import csv
 import json
 import math
 import re
-import statistics
 import sys
 from pathlib import Path
+from statistics import linear_regression
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from bnn import paper, runs
+from bnn.analysis import comparison, statistics
 from bnn.console import run_program
 from bnn.estimators import ESTIMATORS
 from bnn.files import atomic
@@ -65,11 +69,8 @@ def group(folder):
 
 def mean(values, decimals=3):
     """Mean and standard deviation over seeds as text; a dash where a value is missing."""
-    values = list(values)
-    if any(value is None for value in values):
-        return "-"
-    text = f"{statistics.mean(values):.{decimals}f}"
-    return text if len(set(values)) == 1 else f"{text} ± {statistics.stdev(values):.{decimals}f}"
+    pooled = comparison.pool(values)
+    return pooled.text(decimals) if pooled else "-"
 
 
 def markdown(heads, rows):
@@ -134,32 +135,37 @@ def correlations(folder):
 
 
 def angles(folder):
-    """Angles, their spread and what Gaussian weights would show, a row a layer."""
-    return _statistics(folder, {
-        "angle": ("angle_mean_deg", 2), "spread": ("angle_std_deg", 2), "Gaussian": ("angle_theory_deg", 2),
-        "σ of the weights": ("latent_std", 3), "zeros": ("zeros", 3),
-    })  # fmt: skip
+    """Angles, their spread and what Gaussian weights would show, one row per layer."""
+    return _columns(folder, ("angle_mean_deg", "angle_std_deg", "angle_theory_deg", "latent_std", "zeros"))
 
 
 def geometry(folder):
-    """What a network shows that the paper has no values for, a row a layer."""
-    return _statistics(folder, {
-        "angle": ("angle_mean_deg", 2), "spread": ("angle_std_deg", 2), "Gaussian": ("angle_theory_deg", 2),
-        "r": ("r_weights", 3), "permuted": ("r_permuted", 3), "activations": ("r_activations", 3),
-        "predicted": ("r_predicted", 3), "flips": ("sign_flips", 3),
-        "σ of the weights": ("latent_std", 3), "zeros": ("zeros", 3),
-    })  # fmt: skip
+    """What a network shows that the paper has no values for, one row per layer."""
+    return _columns(folder, (
+        "angle_mean_deg", "angle_std_deg", "angle_theory_deg", "r_weights", "r_permuted", "r_activations",
+        "r_predicted", "sign_flips", "latent_std", "zeros",
+    ))  # fmt: skip
 
 
-def _statistics(folder, columns):
-    """A row a layer; columns is a dict from head to (statistic, decimals)."""
+def _columns(folder, keys):
+    """The statistics of these keys, one row per layer."""
     seeds = group(folder)
     rows = [
-        [layer, str(row["d"])]
-        + [mean((p.layers[layer][key] for p in seeds), decimals) for key, decimals in columns.values()]
+        [layer, str(row["d"]), *(mean((p.layers[layer][key] for p in seeds), _decimals(key)) for key in keys)]
         for layer, row in seeds[0].layers.items()
     ]
-    return markdown(["layer", "d", *columns], rows)
+    return markdown(["layer", "d", *(statistics.find(key).title for key in keys)], rows)
+
+
+def _decimals(key):
+    """As of a single network, but for what seeds agree on less."""
+    return min(statistics.decimals(key), 3)
+
+
+def statistics_table():
+    """What every statistic is, one row for each: the documentation's table."""
+    rows = [[s.heading, f"`{s.key}`", s.unit, s.meaning, s.definition] for s in statistics.STATISTICS]
+    return markdown(["column", "key", "unit", "meaning", "defined in"], rows)
 
 
 def unbinarized(folder):
@@ -215,7 +221,7 @@ def _spread_slope(layers):
     """Least squares slope over the convolutions, as in the paper's figure."""
     convolutions = [row for row in layers if row["layer"].startswith("conv")]
     d, spread = ([math.log(row[key]) for row in convolutions] for key in ("d", "angle_std_deg"))
-    return statistics.linear_regression(d, spread).slope
+    return linear_regression(d, spread).slope
 
 
 def estimators():
@@ -228,6 +234,7 @@ def estimators():
 TABLES = {
     f.__name__: f for f in (list_of_runs, correlations, angles, geometry, unbinarized, summary, estimators)
 }
+TABLES["statistics"] = statistics_table
 
 
 def filled(text, folder):
@@ -251,7 +258,8 @@ def main():
     parser.add_argument("--folder", type=Path, default=Path("results"), metavar="DIR",
                         help="with README.md and the groups (default: %(default)s)")  # fmt: skip
     args = parser.parse_args()
-    for path in (args.folder / "README.md", args.folder.parent / "README.md"):
+    above = args.folder.parent
+    for path in (args.folder / "README.md", above / "README.md", *sorted((above / "docs").glob("*.md"))):
         old = path.read_text() if path.is_file() else ""
         new = filled(old, args.folder)
         if args.action == "write" and TABLE.search(old):

@@ -9,8 +9,12 @@ from bnn.faces import face
 __getattr__, __dir__, __all__ = face(
     __name__,
     ablation=["binarized", "unbinarized"],
+    checks=["ReportError"],
+    comparison=["Pooled", "pool", "pool_rows"],
     geometry_log=["GeometryLogger"],
-    kernel_products=["Product"],
-    layer_geometry=["LayerReport", "UnanalysableError"],
-    report=["Report", "ReportError", "analyze", "from_arrays"],
+    kernel_products=["Kernels", "Product"],
+    layer_geometry=["LayerGeometry", "UnanalyzableError"],
+    layer_report=["LayerReport"],
+    report=["Report", "analyze", "from_arrays"],
+    statistics=["STATISTICS", "Statistic"],
 )

@@ -1,14 +1,10 @@
 """What quantization costs: a trained network, its quantizers taken out layer by layer (paper, section 3) or put in."""
 
 import keras
-import numpy as np
-from keras import ops
 
-from bnn.analysis.capture import as_built
+from bnn.console import silent
 from bnn.layers import QuantActivation, QuantConv2D, QuantDense, Sign
-from bnn.models import refit_batch_norm
-
-BATCH = 200  # images at a time
+from bnn.models import accuracy, refit_batch_norm
 
 
 def quantized_layers(model):
@@ -97,24 +93,24 @@ def variants(model):
     )
 
 
-def accuracies(model, images, split, progress=iter):
+def accuracies(model, images, split, progress=silent):
     """The accuracy of each of the `variants`, before and after refitting batch norm.
 
     Args:
         model: keras.Model, as trained; it is left as it is.
         images: (n, height, width, channels) uint8 array of training images, for the refit.
         split: Split that the accuracy is measured on.
-        progress: wraps the iterable of variants, such as `tqdm`.
+        progress: shows progress over the variants, as `console.progress` does.
 
     Returns:
         list of dicts with "what" and "layer" (see `variants`), "stale" and "refitted", accuracies in [0, 1].
     """
-    rows = []
-    for (what, layer), arguments in progress(variants(model).items()):
+    rows, compared = [], variants(model)
+    for (what, layer), arguments in progress(compared.items(), total=len(compared), unit="network"):
         copy = unbinarized(model, *arguments)
-        stale = _accuracy(copy, split)
+        stale = accuracy(copy, split)
         refit_batch_norm(copy, images)
-        rows.append({"what": what, "layer": layer, "stale": stale, "refitted": _accuracy(copy, split)})
+        rows.append({"what": what, "layer": layer, "stale": stale, "refitted": accuracy(copy, split)})
     return rows
 
 
@@ -131,24 +127,3 @@ def lost(rows, what, layers="all"):
     """
     refitted = {(row["what"], row["layer"]): row["refitted"] for row in rows}
     return refitted["kernels", "none"] - refitted.get((what, layers), float("nan"))
-
-
-def scores(model, images, batch_size=BATCH, progress=iter):
-    """What a network that is used once or twice says to images: `predict` would compile a function for it.
-
-    Args:
-        model: keras.Model.
-        images: (n, ...) array, n >= 1.
-        batch_size: int, images at a time, at most.
-        progress: wraps the batches, such as `tqdm`.
-
-    Returns:
-        (n, classes) array.
-    """
-    parts = np.array_split(images, -(-len(images) // batch_size))
-    said = (model(as_built(model, part), training=False) for part in progress(parts))
-    return np.concatenate([ops.convert_to_numpy(part) for part in said])
-
-
-def _accuracy(model, split):
-    return float(np.mean(scores(model, split.images).argmax(axis=1) == split.labels))

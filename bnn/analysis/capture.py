@@ -13,6 +13,7 @@ from keras import ops
 from bnn.analysis.kernel_products import float32
 from bnn.layers import QuantActivation
 from bnn.models import walk
+from bnn.models.evaluation import as_built
 
 
 def stream(model, found, images, batch_size=50):
@@ -66,12 +67,6 @@ def _calls(model, found, batch):
     with wrapped_calls(layers, listening):
         model(as_built(model, batch), training=False)
     return calls
-
-
-def as_built(model, batch):
-    """The batch in the structure that a graph was built with: Keras warns of an array in place of a list of one."""
-    structure = getattr(model, "input", batch)  # a model that is no graph has none
-    return keras.tree.pack_sequence_as(structure, keras.tree.flatten(batch))
 
 
 @contextmanager

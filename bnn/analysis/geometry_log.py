@@ -10,7 +10,7 @@ from keras import ops
 
 from bnn import geometry
 from bnn.analysis import capture, kernel_products
-from bnn.analysis.layer_geometry import mean_and_std
+from bnn.analysis.statistics import mean_and_std
 from bnn.files import write_csv
 from bnn.geometry import CorrelationStatistics
 from bnn.models import traversal
@@ -50,7 +50,7 @@ def _statistics(product, calls):
         "layer": product.name,
         "angle_mean_deg": math.degrees(mean),
         "r_weights": float(correlation.r),
-        "zeros": float(np.mean(product.kernels[0] == 0)),
+        "zeros": float(np.mean(product.kernels.quantized == 0)),
     }
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -25,6 +26,13 @@ OTHERS = {
 }  # fmt: skip
 
 
+class Kernels(NamedTuple):
+    """A kernel in its two forms, arrays of one shape: the two halves of every statistic."""
+
+    quantized: np.ndarray
+    latent: np.ndarray
+
+
 @dataclass(frozen=True, eq=False)
 class Product:
     """A kernel of a model, quantized and latent, and how it meets the input.
@@ -32,7 +40,7 @@ class Product:
     Attributes:
         name: the layer's, after those of the models and layers around it: "backbone/conv_1".
         linear: Dense or Convolution.
-        kernels: (quantized, latent), each a (d, groups, units) float32 array.
+        kernels: Kernels, each a (d, groups, units) float32 array.
         quantizer: what made one of the other; None if nothing did.
         scalar: ScalarQuantizer with the levels of `quantizer`, for theory; None if they are not known.
         layer: keras.Layer; None for arrays.
@@ -42,7 +50,7 @@ class Product:
 
     name: str
     linear: Dense | Convolution
-    kernels: tuple
+    kernels: Kernels
     quantizer: Callable | None
     scalar: ScalarQuantizer | None
     layer: keras.Layer | None = None
@@ -71,7 +79,7 @@ def of_arrays(name, linear, latent, quantizer, **kwargs):
         )
     quantized = quantized.reshape(latent.shape)
     scalar = quantizer if isinstance(quantizer, ScalarQuantizer) else None
-    return Product(name, linear, (quantized, latent), quantizer, scalar, **kwargs)
+    return Product(name, linear, Kernels(quantized, latent), quantizer, scalar, **kwargs)
 
 
 def find(model, quantizer=None):
@@ -100,7 +108,7 @@ def refused(model):
 
 
 def _reason(layer):
-    """Why a layer with a kernel cannot be analysed; None if it can, or has none."""
+    """Why a layer with a kernel cannot be analyzed; None if it can, or has none."""
     if isinstance(layer, QuantConv2D | QuantDense):
         return None if layer.built else "it has no weights yet: call the model once"
     base = next((cls for cls in KERAS if isinstance(layer, cls)), None)
@@ -135,7 +143,7 @@ def _own_product(name, layer, quantizer):
     if own is None and quantizer is not None:
         return of_arrays(name, linear, latent.reshape(form), quantizer, **place)
     quantized = latent if own is None else float32(own(ops.convert_to_tensor(latent)))
-    kernels = quantized.reshape(form), latent.reshape(form)
+    kernels = Kernels(quantized.reshape(form), latent.reshape(form))
     return Product(name, linear, kernels, own, _scalar(own), **place)
 
 

@@ -1,20 +1,11 @@
 """What a notebook needs around its figures: the run it is about, and tables."""
 
-import html
 from pathlib import Path
 
 from bnn import datasets, runs
+from bnn.analysis import statistics
 from bnn.config import ConfigError
-from bnn.tables import aligned, cell
-
-HEADS = {
-    "layer": "layer", "d": "d", "units": "units", "angle_mean_deg": "angle (°)", "angle_std_deg": "± (°)",
-    "angle_theory_deg": "Gaussian (°)", "r_weights": "r", "paper_r_weights": "paper", "slope": "slope",
-    "sign_flips": "sign flips", "r_permuted": "r permuted", "paper_r_permuted": "paper", "r_predicted": "r predicted",
-    "r_activations": "r activations", "paper_r_activations": "paper", "r_scores": "r of scores",
-    "latent_std": "σ of weights", "zeros": "zeros",
-}  # fmt: skip
-DECIMALS = {"angle_mean_deg": 2, "angle_std_deg": 2, "angle_theory_deg": 2, "slope": 4, "latent_std": 4}
+from bnn.tables import aligned, html_table
 
 
 class NotebookError(runs.RunError):
@@ -80,14 +71,6 @@ def table(rows, columns, caption):
     """
     from IPython.display import display
 
-    heads = [HEADS.get(key, key) for key in columns]
-    cells = [[cell(row[key], DECIMALS.get(key, 3)) for key in columns] for row in rows]
-    lines = [_row(heads, "th"), *(_row(line, "td") for line in cells)]
-    page = (f'<div style="overflow-x: auto; max-width: 100%"><table><caption>{html.escape(caption)}</caption>'
-            f"{''.join(lines)}</table></div>")  # fmt: skip
-    display({"text/html": page, "text/plain": f"{caption}\n{aligned([heads, *cells])}"}, raw=True)
-
-
-def _row(texts, tag):
-    style = 'style="white-space: nowrap"'
-    return f"<tr>{''.join(f'<{tag} {style}>{html.escape(text)}</{tag}>' for text in texts)}</tr>"
+    heads, lines = [statistics.title(key) for key in columns], statistics.cells(rows, columns)
+    page, text = html_table([heads, *lines], caption), f"{caption}\n{aligned([heads, *lines])}"
+    display({"text/html": page, "text/plain": text}, raw=True)

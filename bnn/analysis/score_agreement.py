@@ -1,21 +1,24 @@
 """What a layer's quantizer means to the whole network: its scores with that quantizer and without."""
 
-import itertools
+import math
 from contextlib import contextmanager
 
 import keras
 import numpy as np
 from keras import ops
 
-from bnn.analysis.capture import as_built, wrapped_calls
+from bnn.analysis.capture import wrapped_calls
+from bnn.analysis.kernel_products import Kernels
+from bnn.console import silent
 from bnn.geometry import CorrelationStatistics
 from bnn.layers import BatchNorm
 from bnn.models import walk
+from bnn.models.evaluation import as_built
 
 SCORES = 1000  # of an image, of each output, at most
 
 
-def score_agreement(model, images, layers, n=100, batch_size=50, progress=iter):
+def score_agreement(model, images, layers, n=100, batch_size=50, seed=0, progress=silent):
     """Correlations of a model's scores with those that it gives after the kernel of one layer is exchanged.
 
     A real kernel is exchanged for its quantized one, one that the layer quantizes itself for the latent one, scaled
@@ -27,39 +30,50 @@ def score_agreement(model, images, layers, n=100, batch_size=50, progress=iter):
     Args:
         model: keras.Model; it is left as it was.
         images: (n, ...) array, or a list or dict of these.
-        layers: list of LayerReport of the model, with data.
-        n: how many of the images to take, at most.
+        layers: list of LayerGeometry or LayerReport of the model, with data.
+        n: how many of the images to take, at most: drawn at random, and in random order, because the moments of a
+            batch of one class are not those of all.
         batch_size: images at a time, at most; batches are as equal as can be.
-        progress: wraps the list of layers, such as `tqdm`.
+        seed: of the draw.
+        progress: shows progress over the layers, as `console.progress` does.
 
     Returns:
-        list of float in [-1, 1], a layer each: over all scores of all images, evenly spaced ones of an image with more
-        than 1,000; the mean over the model's outputs. NaN where scores do not vary; None where the kernel is no
-        variable that could be exchanged. 1 for a kernel that nothing quantizes.
+        list of float in [-1, 1], one for each layer: over all scores of all images drawn, evenly spaced ones of an
+        image with more than 1,000; the mean over the model's outputs. NaN where scores do not vary; None where the
+        kernel is no variable that could be exchanged. 1 for a kernel that nothing quantizes.
     """
-    agreements = []
+    agreements, batches = [], _drawn(images, n, batch_size, np.random.default_rng(seed))
     with _own_moments(model):
-        before = _scores(model, images, n, batch_size)
-        for layer in progress(layers):
+        before = _scores(model, images, batches)
+        for layer in progress(layers, total=len(layers), unit="layer"):
             if layer.product.quantizer is None:
                 agreements.append(1.0)
             elif layer.product.variable is None:
                 agreements.append(None)
             else:
                 with _exchanged(layer):
-                    agreements.append(_agreement(before, _scores(model, images, n, batch_size)))
+                    agreements.append(_agreement(before, _scores(model, images, batches)))
     return agreements
 
 
-def _scores(model, images, n, batch_size):
+def _drawn(images, n, batch_size, rng):
+    """Indices of at most n images, a list with an array for each batch."""
+    chosen = rng.permutation(len(keras.tree.flatten(images)[0]))[:n]
+    return np.array_split(chosen, math.ceil(len(chosen) / batch_size))
+
+
+def _scores(model, images, batches):
     """A list with, for each output, an (n, scores) array."""
-    n = min(n, len(keras.tree.flatten(images)[0]))
-    edges = np.linspace(0, n, -(-n // batch_size) + 1).astype(int)
     parts = []
-    for start, stop in itertools.pairwise(edges):
-        batch = keras.tree.map_structure(lambda array, first=start, last=stop: array[first:last], images)
+    for chosen in batches:
+        batch = keras.tree.map_structure(lambda array, places=chosen: _taken(array, places), images)
         parts.append(keras.tree.flatten(model(as_built(model, batch), training=False)))
     return [np.concatenate([_thinned(part) for part in output]) for output in zip(*parts, strict=True)]
+
+
+def _taken(array, places):
+    """Some of the images; by slices, which every kind of array knows."""
+    return np.concatenate([np.asarray(array[i : i + 1]) for i in places])
 
 
 def _thinned(output):
@@ -77,7 +91,11 @@ def _exchanged(layer):
     """While it lasts, the model multiplies by the layer's other kernel."""
     owner, variable = layer.product.layer, layer.product.variable
     own = getattr(owner, "kernel_quantizer", None)
-    other = _scaled(layer, 0 if own is None else 1)
+    kernels, std = layer.product.kernels, Kernels(*layer.weights.std)
+    if own is None:
+        other = _fitted(kernels.quantized, std.quantized, std.latent, layer.weights.r)
+    else:
+        other = _fitted(kernels.latent, std.latent, std.quantized, layer.weights.r)
     with _restored([variable]):
         variable.assign(other.reshape(variable.shape))
         if own is not None:
@@ -89,11 +107,10 @@ def _exchanged(layer):
                 owner.kernel_quantizer = own
 
 
-def _scaled(layer, which):
-    """The quantized kernel (0) or the latent one (1), with the dot products that are nearest to the other's."""
-    std = layer.weights.std
-    scale = layer.weights.r * std[1 - which] / std[which] if std.all() else 1.0
-    return layer.product.kernels[which] * np.float32(scale)
+def _fitted(kernel, std, others, r):
+    """A kernel whose dot products have spread `std`, scaled so that they are nearest to those of spread `others`."""
+    scale = r * others / std if std and others else 1.0
+    return kernel * np.float32(scale)
 
 
 @contextmanager

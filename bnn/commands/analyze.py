@@ -3,7 +3,6 @@
 import argparse
 from pathlib import Path
 
-from bnn import backend
 from bnn.config import ConfigError
 from bnn.console import progress
 from bnn.flags import add_data_dir
@@ -57,76 +56,37 @@ def parse(argv=None, program=PROGRAM):
 def main(argv=None, program=PROGRAM):
     """Analyze as the command line says; arguments and result as for `bnn.commands.train.main`."""
     args = parse(argv, program)
-    if args.network.suffix == ".keras" or args.network.is_file():
-        return analyse_model(args)
-    return analyse_run(args)
-
-
-def analyse_run(args):
-    """A run: its accuracy, its geometry on test images, its history."""
-    from bnn import datasets, runs
-
-    run = runs.open_run(args.network)
-    data_set, log = datasets.load(run.training.data_set, args.data_dir), run.log()
-    images = data_set.test.images[: _count(args.images, len(data_set.test))]
-    backend.load()
-    from bnn.analysis import report
-
-    model = run.load_model("best")
-    run.expect_fit(data_set)
-    print(f"{args.network}: {run.model.kind} network, {run.origin(data_set)}")
-    accuracy = report.accuracy(model, data_set.test)
-    print(f"test accuracy {accuracy:.4f} ({len(data_set.test):,} images)")
-    about = {"test_accuracy": accuracy, "data_set": data_set.name, "data_digest": data_set.digest}
-    return _measure(args, model, images, args.network, about, log)
-
-
-def _count(text, most):
-    if text is None:
-        return min(IMAGES, most)
-    if not text.isdecimal() or not 0 < int(text) <= most:
-        raise ConfigError(f"--images: expected 1 to the {most} test images, received {text}")
-    return int(text)
-
-
-def analyse_model(args):
-    """A model file: its geometry on the images of another file."""
-    if args.images is None:
+    is_model = args.network.suffix == ".keras" or args.network.is_file()
+    if is_model and args.images is None:
         raise ConfigError(f"{args.network}: expected --images FILE with what the model takes, received none")
-    backend.load()
-    from bnn.models import loading
+    from bnn.analysis import analyze
 
-    model = loading.load_model(args.network)
-    images = loading.load_images(args.images, model)
-    folder = args.network.with_name(f"{args.network.stem}-geometry")
-    return _measure(args, model, images, folder, {"model": str(args.network)}, None)
+    report = analyze(
+        args.network, args.images if is_model else _count(args.images), quantizer=args.quantizer,
+        activations=args.activations, batch_size=args.batch_size, score_images=args.score_images,
+        data_dir=args.data_dir, progress=progress,
+    )  # fmt: skip
+    folder = args.network.with_name(f"{args.network.stem}-geometry") if is_model else args.network
+    _show(report, args.output or folder)
+    return 0
 
 
-def _measure(args, model, images, folder, about, log):
-    """Print the table, and write metrics.json and the figures."""
-    from bnn.analysis import report
-    from bnn.files import records
+def _count(text):
+    """How many test images of a run."""
+    try:
+        return None if text is None else int(text)
+    except ValueError:
+        raise ConfigError(f"--images: expected a number of test images, received {text}") from None
+
+
+def _show(report, folder):
+    """Print what there is to say, and write metrics.json and the figures."""
     from bnn.plots import overview
 
-    n = report.check_images(model, images)
-    batches = -(-n // args.batch_size)
-
-    def bar(steps):
-        total, unit = (len(steps), "layer") if isinstance(steps, list) else (batches, "batch")
-        return progress(steps, total, unit)
-
-    layers = report.analyze(
-        model, images, quantizer=args.quantizer, activations=args.activations, batch_size=args.batch_size,
-        score_images=args.score_images, progress=bar,
-    )  # fmt: skip
-    rows = [layer.statistics() for layer in layers]
-    print(f"\ngeometry over {n} images (angles in degrees)\n{report.table(rows)}\n")
-    for name, reason in layers.unanalysed.items():
-        print(f"not analysed: {name}: {reason}")
-    output = args.output or folder
-    output.mkdir(parents=True, exist_ok=True)
-    chosen = {"quantizer": args.quantizer, "activations": args.activations, "unanalysed": layers.unanalysed}
-    records.write_json(output / "metrics.json", about | chosen | {"images": n, "layers": rows})
-    drawn = overview.save_all(layers, log, output)
-    print(f"wrote {output / 'metrics.json'} and {len(drawn)} figures (PNG and PDF): {', '.join(drawn)}")
-    return 0
+    about = report.about
+    if "run" in about:
+        print(f"{about['run']}: {about['network']} network, {about['origin']}")
+        print(f"test accuracy {about['test_accuracy']:.4f} ({about['test_images']:,} images)")
+    print(f"\n{report}\n")
+    path, drawn = report.save(folder), overview.save_all(report, report.log, folder)
+    print(f"wrote {path} and {len(drawn)} figures (PNG and PDF): {', '.join(drawn)}")

@@ -23,7 +23,7 @@ __getattr__, __dir__, __all__ = face(
         "ternary_zeros",
     ],
     components=["as_images", "mosaic", "principal_components"],
-    correlation=["participation_ratio", "predicted_correlation", "predicted_correlation_permuted"],
+    correlation=["predicted_correlation", "predicted_correlation_permuted"],
     levels=[
         "best_ternary_threshold",
         "lloyd_max",

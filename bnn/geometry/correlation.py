@@ -1,38 +1,13 @@
-"""Correlations of dot products, predicted from the moments of the inputs; the dimension that inputs fill.
+"""Correlations of dot products, predicted from the moments of the inputs.
 
 NumPy and SciPy only, float64, radians. d is the dimension: a kernel's fan-in. "Paper" is [1]_.
 
 References:
     .. [1] Anderson & Berg, "The High-Dimensional Geometry of Binary Neural Networks", ICLR 2018,
        arXiv:1705.07199.
-    .. [2] P. Gao et al., "A theory of multineuronal dimensionality, dynamics and measurement", bioRxiv 214262, 2017.
 """
 
 import numpy as np
-
-
-def participation_ratio(rows, others):
-    r"""Effective dimension (tr S)^2 / tr(S^2) of vectors of covariance S [2]_: d if S is a multiple of I, 1 for a line.
-
-    One sample of n vectors would give at most n - 1, however large the truth. Two independent ones do not
-    overlook dimensions: numerator and denominator of tr(S_1) tr(S_2) / tr(S_1 S_2) are unbiased.
-
-    Args:
-        rows: (n, d) array_like.
-        others: (m, d) array_like, independent of `rows`.
-
-    Returns:
-        Float, >= 1 up to the samples' noise; NaN for fewer than two vectors in a sample, or if they do not vary;
-        infinite where the samples have no direction in common.
-    """
-    if min(len(rows), len(others)) < 2:
-        return float("nan")
-    first, second = (np.asarray(x) - np.mean(x, axis=0, dtype=np.float64) for x in (rows, others))
-    scale = np.sum(first**2) * np.sum(second**2)
-    kept = np.result_type(rows, others, np.float32)  # float32 is exact enough, and twice as fast
-    with np.errstate(invalid="ignore", divide="ignore"):
-        overlap = np.sum((first.astype(kept) @ second.T.astype(kept)) ** 2, dtype=np.float64)
-        return float(scale / overlap)
 
 
 def predicted_correlation(quantized, latent, second_moment, mean):

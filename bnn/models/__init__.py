@@ -1,7 +1,7 @@
-"""Networks: build, load, traverse and size them.
+"""Networks: build, load, traverse, evaluate and size them.
 
-The paper's networks from their settings, saved ones, the layers of any model, batch norm measured anew, parameters
-and multiply-accumulates by bit width, and small files to share.
+The paper's networks from their settings, saved ones, the layers of any model, scores and accuracy, batch norm measured
+anew, parameters and multiply-accumulates by bit width, and small files to share.
 """
 
 from bnn.faces import face
@@ -10,6 +10,7 @@ __getattr__, __dir__, __all__ = face(
     __name__,
     batch_norm=["refit_batch_norm"],
     compact=["save_compact"],
+    evaluation=["accuracy", "correct", "scores"],
     loading=["ModelFileError", "load_images", "load_model"],
     networks=["build", "build_model"],
     size=["Summary", "SummaryError", "summary"],

@@ -1,7 +1,6 @@
-"""Models and images from files of anybody's."""
+"""Networks and images from files, ours or third-party."""
 
 import warnings
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -13,18 +12,19 @@ class ModelFileError(UserError, ValueError):
     """A file that holds no model, or no images for it; the message is one line for the user."""
 
 
-def load_model(path):
-    """A model that Keras saved, without running code that the file may hold.
+def load_model(path, compiled=False):
+    """The network in a .keras file, of whatever origin; code that the file may hold is not run.
 
     Args:
-        path: Path of a .keras file. Models of classes and functions that neither Keras nor this package has cannot be
-            read: load these yourself, and call `report.analyze`.
+        path: Path of a file that Keras 3 saved. Models of classes and functions that neither Keras nor this package
+            has cannot be read: load these yourself.
+        compiled: with its optimizer and loss, to go on training.
 
     Returns:
         keras.Model
 
     Raises:
-        ModelFileError: it is no such file.
+        ModelFileError: there is no such file, or it holds no network that Keras can read.
     """
     import keras
 
@@ -33,21 +33,25 @@ def load_model(path):
     path = Path(path)
     if not path.is_file():
         raise ModelFileError(f"{path}: expected a .keras file, received no such file")
-    if path.suffix != ".keras" or not zipfile.is_zipfile(path):
+    if path.suffix != ".keras":
         raise ModelFileError(f"{path}: expected a .keras file that Keras 3 saved, received another file")
     try:
         with warnings.catch_warnings():
             # Keras only warns of weights that it does not find, and leaves them as they began.
-            warnings.filterwarnings("error", ".*(could not be loaded|Skipping variable).*")
-            model = keras.saving.load_model(path, compile=False, safe_mode=True)
+            warnings.filterwarnings("error", ".*(could not be loaded|Skipping (variable|nested)).*")
+            model = keras.saving.load_model(path, compile=compiled, safe_mode=True)
     except Exception as error:  # whichever of Keras, h5py, zipfile, zlib and json meets the damage first
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise ModelFileError(
-            f"{path}: expected a saved model, received one that Keras cannot read ({reason})"
+            f"{path}: expected a saved network, received one that Keras cannot read ({_reason(error)})"
         ) from None
     if not isinstance(model, keras.Model):
-        raise ModelFileError(f"{path}: expected a saved model, received a {type(model).__name__}")
+        raise ModelFileError(f"{path}: expected a saved network, received a {type(model).__name__}")
     return model
+
+
+def _reason(error):
+    """What a library says of a damaged file, on one line."""
+    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def load_images(path, model):
@@ -72,9 +76,8 @@ def load_images(path, model):
         content = np.load(path, mmap_mode=None if packed else "r", allow_pickle=False)
         arrays = {name: content[name] for name in content.files} if packed else {"images": content}
     except Exception as error:  # of numpy, zipfile, zlib
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise ModelFileError(
-            f"{path}: expected a .npy or .npz file of images, received another ({reason})"
+            f"{path}: expected a .npy or .npz file of images, received another ({_reason(error)})"
         ) from None
     names = [tensor.name for tensor in getattr(model, "inputs", None) or ()]
     if len(arrays) == 1 and len(names) <= 1:

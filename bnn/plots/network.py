@@ -46,7 +46,7 @@ def angles(layers):
         xlabel="angle (degrees)",
         ylabel="density (per degree)",
     )
-    names = [f"{layer.name}, d = {len(layer.kernels[0])}" for layer in layers]
+    names = [f"{layer.name}, d = {len(layer.kernels.quantized)}" for layer in layers]
     zoomed.set(yticks=range(len(layers))[::-1], yticklabels=names, xlabel="angle (degrees), zoomed")
     zoomed.legend(loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0)
     zoomed.tick_params(axis="y", length=0)
@@ -65,7 +65,7 @@ def angle_spread(layers):
     fig, ax = style.figure(width=8, height=3.8)
     products = []
     for layer, colour in zip(layers, style.sequence(len(layers)), strict=True):
-        values, d = np.degrees(layer.angles[np.isfinite(layer.angles)]), len(layer.kernels[0])
+        values, d = np.degrees(layer.angles[np.isfinite(layer.angles)]), len(layer.kernels.quantized)
         theory = np.degrees(layer.theory_spread())
         products.append(theory * np.sqrt(d))
         ax.plot(d, theory, "x", color=ORANGE, markeredgewidth=2, markersize=9, zorder=4)
@@ -73,7 +73,7 @@ def angle_spread(layers):
             spread = values.std(ddof=1)
             error = spread / np.sqrt(2 * (len(values) - 1))
             primitives.points(ax, [d], [spread], [error], colour=colour, label=layer.name)
-    sizes = [len(layer.kernels[0]) for layer in layers]
+    sizes = [len(layer.kernels.quantized) for layer in layers]
     grid = np.geomspace(min(sizes) / 1.5, max(sizes) * 1.5, 50)
     ax.plot(grid, np.median(products) / np.sqrt(grid), "-x", markevery=[], color=ORANGE, linewidth=1)
     ax.plot([], [], "-x", color=ORANGE, linewidth=1, markeredgewidth=2, label="Gaussian weights, slope -1/2")
@@ -208,8 +208,8 @@ def predicted_correlations(layers):
     low = 1.0
     for layer, colour in zip(layers, style.sequence(len(layers)), strict=True):
         pairs = (
-            (layer.predicted_r(), layer.weights.r),
-            (layer.predicted_r_permuted(), layer.permuted.r),
+            (layer.r_predicted, layer.r_weights),
+            (layer.predicted_r_permuted(), layer.r_permuted),
         )
         ax.plot(*pairs[0], "o", color=colour, markersize=9, label=layer.name)
         ax.plot(*pairs[1], "s", color=colour, markersize=8, markerfacecolor="white", markeredgewidth=2)

@@ -38,7 +38,7 @@ def latent_weights(layers):
     """Histograms of the latent weights with the normal density of their spread, a panel a layer (paper, Fig 2d)."""
     figure, grid = _panels(len(layers))
     for layer, axes in zip(layers, grid, strict=False):
-        latent = layer.kernels[1].reshape(-1)
+        latent = layer.kernels.latent.reshape(-1)
         axes.hist(latent, bins=81, density=True, color=style.COLOURS[0], log=True)
         bottom = axes.get_ylim()[0]
         x = np.linspace(*axes.get_xlim(), 300)

@@ -14,7 +14,6 @@ import csv
 import hashlib
 import json
 import shutil
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,9 +71,8 @@ class Run:
             RunError: there is no such checkpoint, it cannot be read, or it is not of the network in config.json.
             ConfigError: a quantizer of the run is not registered with Keras.
         """
-        import keras
-
-        from bnn.models.networks import quantizer_makers  # which imports all layers, so that Keras knows them
+        from bnn.models import loading
+        from bnn.models.networks import quantizer_makers
 
         path = self.checkpoint(name)
         if not path.is_file():
@@ -82,14 +80,9 @@ class Run:
                            f"go on with python train.py --resume {self.folder}")  # fmt: skip
         quantizer_makers(self.model)  # Keras does not say by which name a missing function is registered.
         try:
-            with warnings.catch_warnings():
-                # Keras only warns of weights that it does not find, and leaves them as they began.
-                warnings.simplefilter("error", UserWarning)
-                model = keras.saving.load_model(path, compile=compiled)
-        except Exception as error:  # whichever of Keras, h5py, zipfile, zlib and json meets the damage first
-            reason = (str(error).splitlines() or [type(error).__name__])[-1]
-            raise RunError(f"{path}: expected a saved network, received one that Keras cannot read "
-                           f"({reason[:200]})") from None  # fmt: skip
+            model = loading.load_model(path, compiled)
+        except loading.ModelFileError as error:
+            raise RunError(str(error)) from None
         self._expect_network(model, path)
         if compiled and not model.compiled:
             raise RunError(f"{path}: expected a network with its optimizer, received one without")

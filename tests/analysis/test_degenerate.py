@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from bnn.analysis import geometry_log, report
+from bnn.analysis import geometry_log, report, statistics
 from bnn.config import ModelConfig
 from bnn.files import records
 from bnn.models import build_model
@@ -24,7 +24,7 @@ TERNARY = {"levels": 3, "threshold": 0.2}
 CASES = {
     "an all-zero ternary kernel": (
         TERNARY, 0.1, 6, ANGLES | CORRELATIONS | {"angle_theory_deg", "r_scores"},
-        CORRELATIONS | {"r_activations", "r_scores", "input_dimension"},
+        CORRELATIONS | {"r_activations", "r_scores"},
     ),
     "latent weights of 0": ({}, 0.0, 6, ANGLES | CORRELATIONS - {"slope"} | {"r_scores"}, set()),
     "latent weights all alike": ({}, 0.3, 6, set(), set()),
@@ -33,7 +33,7 @@ CASES = {
     "one dimension": ({"conv": (2,), "max_pool": (0,), "filter_size": 1}, None, 6, set(), None),
     "one dimension, one unit": (ONE, None, 6, set(), None),
     "one dimension, one unit, one image": (
-        ONE, None, 1, CORRELATIONS | {"r_scores", "input_dimension"}, {"r_scores", "input_dimension"},
+        ONE, None, 1, CORRELATIONS | {"r_scores"}, {"r_scores"},
     ),
     "a continuous kernel of 0": ({"continuous": True}, 0.0, 6, ANGLES - {"angle_rotated_deg"} | CORRELATIONS, None),
 }  # fmt: skip
@@ -66,7 +66,7 @@ def test_nan_where_undefined_and_nowhere_else(settings, value, count, first, sec
     records.write_json(tmp_path / "metrics.json", rows)
     read = json.loads((tmp_path / "metrics.json").read_text())
     assert {name for name, value in read[0].items() if value is None} == first | {"r_activations"}
-    assert len(report.table(rows).splitlines()) == 1 + len(rows)
+    assert len(statistics.text_table(rows).splitlines()) == 1 + len(rows)
     for figure in (overview.latent_weights(layers), overview.dot_products(layers, "weights")):
         FigureCanvasAgg(figure).draw()
     geometry_log.measure(model, images)

@@ -17,9 +17,9 @@ def layer():
 
 def test_our_signs_are_larqs(layer):
     found = report.from_arrays(layer["latent"], layer["inputs"], before=layer["before"])
-    np.testing.assert_array_equal(found.kernels[0], layer["quantized"])
+    np.testing.assert_array_equal(found.kernels.quantized, layer["quantized"])
     np.testing.assert_array_equal(np.where(layer["before"] >= 0, 1, -1), layer["inputs"])
-    np.testing.assert_allclose(layer["inputs"] @ found.kernels[0], layer["output"], atol=1e-4)
+    np.testing.assert_allclose(layer["inputs"] @ found.kernels.quantized, layer["output"], atol=1e-4)
 
 
 def test_the_statistics_are_those_of_larqs_own_products(layer):

@@ -1,5 +1,8 @@
 """Every statistic of the report against plain NumPy on the same tensors, all images at once."""
 
+import dataclasses
+import json
+
 import keras
 import numpy as np
 import pytest
@@ -13,7 +16,7 @@ from tests.support import KINDS
 KEYS = (
     "layer", "d", "units", "angle_mean_deg", "angle_std_deg", "angle_theory_deg", "angle_rotated_deg",
     "r_weights", "slope", "sign_flips", "r_permuted", "r_predicted", "r_activations", "r_scores",
-    "input_dimension", "latent_std", "zeros",
+    "latent_std", "zeros",
 )  # fmt: skip
 THRESHOLD = KINDS["ternary"]["threshold"]
 
@@ -31,7 +34,7 @@ def random_network(kind):
 
 
 @pytest.fixture(scope="module", params=KINDS)
-def analysed(request):
+def analyzed(request):
     """(kind, network, images, layer reports)"""
     model = random_network(request.param)
     images = np.random.default_rng(2).integers(0, 256, (23, 7, 7, 2), dtype=np.uint8)
@@ -97,8 +100,8 @@ def correlation(x, y):
 # the statistics
 
 
-def test_every_statistic_is_the_direct_one(analysed):
-    kind, model, images, layers = analysed
+def test_every_statistic_is_the_direct_one(analyzed):
+    kind, model, images, layers = analyzed
     generators = np.random.default_rng(3).spawn(4)
     for layer, rng, (a, before, latent) in zip(layers, generators, forward(model, images, kind), strict=True):
         row = layer.statistics()
@@ -135,29 +138,29 @@ def test_every_statistic_is_the_direct_one(analysed):
 
 
 def places(layer, rng, n_images):
-    total = n_images * sum(layer._positions)
+    total = n_images * (49 if layer.name.startswith("conv") else 1)
     return rng.choice(total, size=min(layer_geometry.PATCHES, total), replace=False)
 
 
-def test_r_predicted_is_r_weights_where_it_has_seen_every_patch(analysed):
+def test_r_predicted_is_r_weights_where_it_has_seen_every_patch(analyzed):
     """Pooled over positions and units, second moments say all there is to say."""
-    _, _, images, layers = analysed
+    _, _, images, layers = analyzed
     for layer in layers:
         places = 49 if layer.name.startswith("conv") else 1
         assert len(layer.patches) == len(images) * places
-        assert layer.predicted_r() == pytest.approx(layer.weights.r, abs=1e-4)
+        assert layer.r_predicted == pytest.approx(layer.weights.r, abs=1e-4)
 
 
-def test_r_predicted_from_a_sample_is_near(analysed, monkeypatch):
-    _, model, images, _ = analysed
+def test_r_predicted_from_a_sample_is_near(analyzed, monkeypatch):
+    _, model, images, _ = analyzed
     monkeypatch.setattr(layer_geometry, "PATCHES", 300)
     for layer in report.analyze(model, images)[:2]:
         assert len(layer.patches) == 300
-        assert layer.predicted_r() == pytest.approx(layer.weights.r, abs=0.1)
+        assert layer.r_predicted == pytest.approx(layer.weights.r, abs=0.1)
 
 
-def test_no_statistic_depends_on_the_batch_size(analysed):
-    _, model, images, layers = analysed
+def test_no_statistic_depends_on_the_batch_size(analyzed):
+    _, model, images, layers = analyzed
     for other in (report.analyze(model, images, batch_size=n, seed=3) for n in (1, 23)):
         for a, b in zip(layers, other, strict=True):
             rows = a.statistics(), b.statistics()
@@ -167,14 +170,14 @@ def test_no_statistic_depends_on_the_batch_size(analysed):
             np.testing.assert_array_equal(a.angles, b.angles)
 
 
-def test_rows_have_exactly_the_promised_keys(analysed):
-    _, _, _, layers = analysed
+def test_rows_have_exactly_the_promised_keys(analyzed):
+    _, _, _, layers = analyzed
     assert [tuple(layer.statistics()) for layer in layers] == [KEYS] * 4
     assert [layer.name for layer in layers] == ["conv_1", "conv_2", "dense_1", "dense_2"]
 
 
-def test_theory_is_the_closed_form_of_the_kind(analysed):
-    kind, _, _, layers = analysed
+def test_theory_is_the_closed_form_of_the_kind(analyzed):
+    kind, _, _, layers = analyzed
     for layer in layers:
         row = layer.statistics()
         expected = {
@@ -185,8 +188,8 @@ def test_theory_is_the_closed_form_of_the_kind(analysed):
         assert row["angle_theory_deg"] == pytest.approx(np.degrees(np.arccos(expected)))
 
 
-def test_histograms_hold_every_pair(analysed):
-    _, _, _, layers = analysed
+def test_histograms_hold_every_pair(analyzed):
+    _, _, _, layers = analyzed
     for layer in layers:
         for name, histogram in layer.histograms.items():
             assert histogram.counts.sum() + histogram.outside == getattr(layer, name).count
@@ -224,8 +227,8 @@ def test_constant_images_are_undefined_not_wrong():
 # capture
 
 
-def test_stream_gives_the_tensors_that_layers_multiply(analysed):
-    kind, model, images, _ = analysed
+def test_stream_gives_the_tensors_that_layers_multiply(analyzed):
+    kind, model, images, _ = analyzed
     found = kernel_products.find(model)
     batches = list(capture.stream(model, found, images, batch_size=10))
     assert [start for start, _ in batches] == [0, 10, 20]
@@ -248,24 +251,72 @@ def test_bfloat16_networks_are_measured_in_float32():
         np.dtype("float32")
     }
     product = kernel_products.find(model)[1]
-    assert product.multiply(np.ones((1, 196), np.float32), product.kernels[0]).dtype == np.float32
+    assert product.multiply(np.ones((1, 196), np.float32), product.kernels.quantized).dtype == np.float32
 
 
-# accuracy and table
+# the report
 
 
-def test_accuracy_is_the_fraction_of_right_highest_scores(analysed):
-    from bnn.datasets import Split
+def test_layers_are_found_by_name_and_by_place(analyzed):
+    _, _, _, layers = analyzed
+    assert len(layers) == 4
+    assert layers["conv_2"] is layers[1] is list(layers)[1]
+    assert [layer.name for layer in layers[2:]] == ["dense_1", "dense_2"]
+    with pytest.raises(
+        KeyError, match="expected a layer among conv_1, conv_2, dense_1, dense_2, received 'x'"
+    ):
+        layers["x"]
+    refused = report.Report(layers, {"lstm": "it is recurrent"})
+    with pytest.raises(KeyError, match=r"received 'lstm' \(it is recurrent\)"):
+        refused["lstm"]
 
-    _, model, images, _ = analysed
-    predicted = keras.ops.convert_to_numpy(model(images)).argmax(axis=1)
-    labels = np.where(np.arange(23) < 20, predicted, (predicted + 1) % 10)
-    assert report.accuracy(model, Split(images, labels), batch_size=7) == pytest.approx(20 / 23)
+
+def test_statistics_are_attributes_and_nothing_can_be_set(analyzed):
+    _, _, _, layers = analyzed
+    layer = layers["conv_2"]
+    assert {key: getattr(layer, key) for key in KEYS} == layer.statistics()
+    assert set(KEYS) <= set(dir(layer))
+    assert layer.r_weights == layer.weights.r and layer.layer == layer.name
+    assert layer.kernels.latent.shape == layer.kernels.quantized.shape == (layer.d, layer.units)
+    with pytest.raises(AttributeError, match="has no attribute 'r_nothing'"):
+        layer.r_nothing  # noqa: B018
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        layer.r_scores = 1.0
+    assert repr(layer).startswith("<LayerReport conv_2: d 36, units 5, angle ")
 
 
-def test_table_has_a_line_a_layer(analysed):
-    _, _, _, layers = analysed
-    head, *lines = report.table([layer.statistics() for layer in layers]).splitlines()
+def test_printed_it_is_a_table_with_a_line_for_each_layer(analyzed):
+    _, _, _, layers = analyzed
+    caption, head, *lines = str(layers).splitlines()
+    assert caption == "geometry over 23 images (angles in degrees)"
     assert [line.split()[0] for line in (head, *lines)] == ["layer", "conv_1", "conv_2", "dense_1", "dense_2"]
     assert len({len(line) for line in (head, *lines)}) == 1
     assert lines[0].split()[head.split().index("r_act")] == "-"
+    refused = report.Report(layers, {"lstm": "it is recurrent"})
+    assert str(refused).splitlines()[-2:] == ["", "not analyzed: lstm: it is recurrent"]
+
+
+def test_in_a_notebook_it_is_a_table(analyzed):
+    _, _, _, layers = analyzed
+    page = layers._repr_html_()
+    assert page.count("<tr>") == 5
+    assert "angle (°)</th>" in page and "<td" in page and "conv_2</td>" in page
+
+
+def test_what_is_saved_is_metrics_json(analyzed, tmp_path):
+    _, _, _, layers = analyzed
+    path = layers.save(tmp_path / "new" / "folder")
+    assert path == tmp_path / "new" / "folder" / "metrics.json"
+    metrics = json.loads(path.read_text())
+    assert list(metrics) == ["quantizer", "activations", "images", "unanalyzed", "layers"]
+    assert metrics["layers"] == layers.rows()
+    assert metrics["images"] == 23
+
+
+def test_a_function_is_saved_by_its_name(tmp_path):
+    def halves(w):
+        return np.round(2 * w) / 2
+
+    model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(5)])
+    found = report.analyze(model, np.ones((4, 6), np.float32), quantizer=halves)
+    assert json.loads(found.save(tmp_path).read_text())["quantizer"] == "halves"

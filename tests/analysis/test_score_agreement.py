@@ -80,7 +80,7 @@ def test_the_model_is_left_as_it_was():
     assert agreement(model, IMAGES) == first  # no dropout either
     found = report.analyze(model, IMAGES, score_images=0)
 
-    def stopped(steps):
+    def stopped(steps, **_):
         yield steps[0]
         raise KeyboardInterrupt
 

@@ -290,20 +290,3 @@ def test_a_rotation_without_its_matrix_is_distributed_as_one_with(k):
         error = np.sqrt((x.var(axis=0) + y.var(axis=0)) / n)
         assert (np.abs(x.mean(axis=0) - y.mean(axis=0)) < 4.5 * error).all()
     assert np.abs(np.cov(ours.T) - np.cov(haar.T)).max() < 0.4
-
-
-def test_participation_ratio_counts_dimensions():
-    rng = np.random.default_rng(0)
-    for scales in ([1.0] * 9, [1.0] + [0] * 8, [3.0, 2, 1]):
-        rows, others = (rng.standard_normal((20_000, len(scales))) * scales + 5 for _ in range(2))
-        squares = np.square(scales)
-        expected = squares.sum() ** 2 / np.sum(squares**2)
-        assert geometry.participation_ratio(rows, others) == pytest.approx(expected, rel=0.03)
-    assert np.isnan(geometry.participation_ratio(rows[:1], others))
-    assert np.isnan(geometry.participation_ratio(np.ones((5, 3)), np.ones((5, 3))))
-
-
-def test_participation_ratio_sees_more_dimensions_than_there_are_vectors():
-    rng = np.random.default_rng(0)
-    ratios = [geometry.participation_ratio(*rng.standard_normal((2, 100, 2000))) for _ in range(5)]
-    assert np.mean(ratios) == pytest.approx(2000, rel=0.15)  # the plain formula gives about 190

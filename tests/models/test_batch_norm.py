@@ -4,11 +4,11 @@ import keras
 import numpy as np
 import pytest
 
-from bnn.analysis import ablation, report
+from bnn.analysis import ablation
 from bnn.config import ModelConfig, TrainConfig
 from bnn.datasets import Split
 from bnn.layers import BatchNorm
-from bnn.models import build_model, refit_batch_norm
+from bnn.models import accuracy, build_model, refit_batch_norm
 from bnn.training import Batches, compile_model
 from tests.support import KINDS
 
@@ -85,7 +85,7 @@ def test_a_variance_needs_two(n, batch_size):
 def test_refit_of_an_unchanged_network_keeps_what_it_knows(trained, data):
     copy = ablation.unbinarized(trained)
     refit_batch_norm(copy, data[0].images)
-    before, after = (report.accuracy(model, data[1]) for model in (trained, copy))
+    before, after = (accuracy(model, data[1]) for model in (trained, copy))
     assert before > 0.8
     assert after == pytest.approx(before, abs=0.05)
 
@@ -124,5 +124,5 @@ def test_accuracies_of_all_variants(trained, data):
         ("activations", "conv_1_activation"), ("activations", "dense_1_activation"), ("activations", "all"),
     ]  # fmt: skip
     assert all(0 <= row[key] <= 1 for row in rows for key in ("stale", "refitted"))
-    assert rows[0]["stale"] == report.accuracy(trained, data[1])
+    assert rows[0]["stale"] == accuracy(trained, data[1])
     assert all(np.array_equal(a, b) for a, b in zip(before, trained.get_weights(), strict=True))

@@ -34,17 +34,17 @@ def folder(tmp_path_factory):
     return folder
 
 
-def test_a_model_file_is_analysed_from_the_command_line(folder):
+def test_a_model_file_is_analyzed_from_the_command_line(folder):
     command = ("analyze.py", folder / "model.keras", "--images", folder / "images.npy")
     process = call(*command, "--quantizer", "ternary", "--activations", "sign", "--batch_size", 8)
     assert (process.returncode, process.stderr) == (0, "")
     lines = process.stdout.splitlines()
-    assert "not analysed: einsum: its equation, not a dense layer's, says what is multiplied" in lines
+    assert "not analyzed: einsum: its equation, not a dense layer's, says what is multiplied" in lines
     output = folder / "model-geometry"
     assert lines[-1].startswith(f"wrote {output / 'metrics.json'} and 5 figures")
     metrics = json.loads((output / "metrics.json").read_text(), parse_constant=pytest.fail)
     assert (metrics["images"], metrics["quantizer"], metrics["activations"]) == (20, "ternary", "sign")
-    assert list(metrics["unanalysed"]) == ["einsum"]
+    assert list(metrics["unanalyzed"]) == ["einsum"]
     assert [row["layer"] for row in metrics["layers"]] == ["backbone/conv", "depthwise", "head"]
     assert {path.stem for path in output.glob("*.png")} == {
         "angles", "latent_weights", "dot_products", "permuted", "activations",
@@ -113,7 +113,7 @@ def test_files_that_hold_no_model_are_refused(folder, tmp_path):
 def test_code_in_a_model_file_does_not_run(tmp_path):
     model = keras.Sequential([keras.Input((2,)), layers.Lambda(lambda x: x + 1)])
     model.save(tmp_path / "lambda.keras")
-    with pytest.raises(ModelFileError, match=r"a saved model, received one that Keras cannot read .*ambda"):
+    with pytest.raises(ModelFileError, match=r"a saved network, received one that Keras cannot read .*ambda"):
         loading.load_model(tmp_path / "lambda.keras")
 
 

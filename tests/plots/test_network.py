@@ -55,9 +55,9 @@ def test_spread_has_a_cross_at_its_theory(network):
     layers, _ = network
     (ax,) = drawn(network_plots.angle_spread(layers))
     crosses = [line for line in ax.lines if line.get_marker() == "x" and len(line.get_xdata()) == 1]
-    assert [line.get_xdata()[0] for line in crosses] == [len(layer.kernels[0]) for layer in layers]
+    assert [line.get_xdata()[0] for line in crosses] == [len(layer.kernels.quantized) for layer in layers]
     if len(layers[0].thresholds()) == 1:
-        d = len(layers[0].kernels[0])
+        d = len(layers[0].kernels.quantized)
         assert crosses[0].get_ydata()[0] == pytest.approx(20.18 / np.sqrt(d), rel=1e-3)
 
 

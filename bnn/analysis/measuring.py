@@ -1,0 +1,121 @@
+"""From a model and images, or from arrays, to the LayerReports of its kernels, in one streamed pass."""
+
+import numpy as np
+
+from bnn.analysis import capture, kernel_products
+from bnn.analysis.checks import ReportError, check_images, check_weights, matrix
+from bnn.analysis.layer_geometry import LayerGeometry, UnanalyzableError
+from bnn.analysis.linear_maps import Dense
+from bnn.analysis.score_agreement import score_agreement
+from bnn.geometry import CoordinateMoments, named_quantizers
+
+ROWS = 4096  # of arrays at a time
+
+
+def of_model(model, images, quantizer, activations, batch_size, score_images, seed, progress):
+    """Every kernel of a model that can be analyzed; arguments as for `report.analyze`.
+
+    Returns:
+        (reports, unanalyzed): list of LayerReport, and dict from each other layer with a kernel to the reason.
+    """
+    quantizer, activations = as_function(quantizer), as_function(activations)
+    n_images = check_images(model, images, batch_size)
+    found, unanalyzed = _products(model, quantizer)
+    batches = -(-n_images // batch_size)
+
+    def stream():
+        streamed = capture.stream(model, found, images, batch_size)
+        for start, batch in progress(streamed, total=batches, unit="batch"):
+            yield start, min(batch_size, n_images - start), batch
+
+    standards = _standards(stream(), found, activations) if activations else [None] * len(found)
+    generators = np.random.default_rng(seed).spawn(len(found))
+    layers = [
+        LayerGeometry(p, n_images, rng, s) for p, rng, s in zip(found, generators, standards, strict=True)
+    ]
+    for start, count, batch in stream():
+        for layer, calls in zip(layers, batch, strict=True):
+            if layer.name not in unanalyzed:
+                _update(layer, start, count, calls, unanalyzed)
+    layers = [layer for layer in layers if layer.name not in unanalyzed]
+    if not layers:
+        raise _nothing(model, unanalyzed)
+    agreements = [None] * len(layers)
+    if score_images:
+        agreements = score_agreement(model, images, layers, score_images, batch_size, seed, progress)
+    return [layer.report(r) for layer, r in zip(layers, agreements, strict=True)], unanalyzed
+
+
+def of_arrays(kernel, inputs, quantizer, before, name, seed):
+    """One kernel with its inputs; arguments and result as of `report.from_arrays`."""
+    kernel = matrix("kernel", kernel)
+    inputs = matrix("inputs", inputs, len(kernel))
+    before = None if before is None else matrix("before", before, len(kernel))
+    if before is not None and len(before) != len(inputs):
+        raise ReportError(f"before: expected {len(inputs)} rows, as inputs has, received {len(before)}")
+    product = kernel_products.of_arrays(name, Dense(), kernel[:, None], as_function(quantizer))
+    layer = LayerGeometry(product, len(inputs), np.random.default_rng(seed))
+    for start in range(0, len(inputs), ROWS):
+        rows = slice(start, start + ROWS)
+        part = inputs[rows]
+        layer.update(start, len(part), [(part, None if before is None else before[rows])])
+    return layer.report()
+
+
+def as_function(quantizer):
+    """The function of a quantizer that may be given by name."""
+    return named_quantizers.named(quantizer) if isinstance(quantizer, str) else quantizer
+
+
+def _products(model, quantizer):
+    """What can be analyzed, and a dict of what cannot."""
+    check_weights(model)
+    found, refused = kernel_products.find(model, quantizer), kernel_products.refused(model)
+    if not found:
+        raise _nothing(model, refused)
+    if quantizer is not None and all(product.quantizer is not quantizer for product in found):
+        raise ReportError(
+            f"{model.name}: expected kernels without a quantizer of their own, for the one given, received none"
+        )
+    return found, refused
+
+
+def _nothing(model, unanalyzed):
+    reasons = "; ".join(f"{name} ({reason})" for name, reason in unanalyzed.items()) or "none with a kernel"
+    return ReportError(f"{model.name}: expected dense or convolution layers, received {reasons}")
+
+
+def _update(layer, start, count, calls, unanalyzed):
+    """Give a layer its batch, or note why it cannot take it."""
+    if calls is None:
+        unanalyzed[layer.name] = "it is called in a compiled function, where values cannot be seen"
+    elif not calls:
+        unanalyzed[layer.name] = "the model does not call it"
+    else:
+        try:
+            layer.update(start, count, calls)
+        except UnanalyzableError as error:
+            unanalyzed[layer.name] = str(error)
+
+
+def _standards(batches, found, quantizer):
+    """For each product a function from its real inputs to (quantized, standardized) ones; None without inputs."""
+    moments = [None] * len(found)
+    for _, _, batch in batches:
+        for i, calls in enumerate(batch):
+            for inputs, _ in calls or ():
+                channels = inputs.shape[-1]
+                moments[i] = moments[i] or CoordinateMoments(channels)
+                moments[i].update(inputs.reshape(-1, channels))
+    return [None if m is None else _standard(m.mean, m.std, quantizer) for m in moments]
+
+
+def _standard(mean, std, quantizer):
+    scale = np.where(std > 0, std, 1).astype(np.float32)
+    mean = mean.astype(np.float32)
+
+    def standard(inputs):
+        values = (inputs - mean) / scale
+        return np.asarray(quantizer(values), np.float32), values
+
+    return standard
