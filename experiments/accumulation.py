@@ -71,7 +71,7 @@ def draw(rows, names):
     for i, name in enumerate(names[:-1]):
         later = range(i, len(names))
         label = "" if i else "one layer, seen in the later ones"
-        left.plot(later, [r[name, names[j]] for j in later], ":", color=plots.GREY, linewidth=1, label=label)
+        left.plot(later, [r[name, names[j]] for j in later], ":", color=plots.GRAY, linewidth=1, label=label)
     left.plot([r[name, name] for name in names], "o-", color=plots.BLUE, label="this layer alone")
     left.plot([r["all", name] for name in names], "D-", color=plots.ORANGE, label="all layers")
     left.plot([r["but first", name] for name in names], "s-", color=plots.GREEN, label="all but the first")

@@ -38,7 +38,7 @@ def draw(rows):
     labels = {"test_accuracy": "test accuracy", "r_weights": "r of the first layer"}
     for ax, (name, label) in zip(axes, labels.items(), strict=True):
         for row in rows:
-            plots.points(ax, [kinds.index(row["first_layer"])], [row[name]], colour=plots.BLUE)
+            plots.points(ax, [kinds.index(row["first_layer"])], [row[name]], color=plots.BLUE)
         ax.set(ylabel=label, xlim=(-0.5, len(kinds) - 0.5))
         ax.set_xticks(range(len(kinds)), kinds)
     return figure

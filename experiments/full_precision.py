@@ -45,7 +45,7 @@ def draw(rows):
         ax.set(ylabel=label)
         ax.set_xticks(range(len(names)), names, rotation=60)
     theory = [row["angle_theory_deg"] for row in found]
-    axes[0].plot(range(len(names)), theory, ":", color=plots.GREY, label="Gaussian weights")
+    axes[0].plot(range(len(names)), theory, ":", color=plots.GRAY, label="Gaussian weights")
     plots.legend_below(figure, axes[0], columns=3)
     return figure
 

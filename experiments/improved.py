@@ -66,7 +66,7 @@ def draw(rows, logs):
     names = [f"+ {row['added']}" if i else row["added"] for i, row in enumerate(rows)]
     gains, errors = ([row[key] for row in rows] for key in ("gain", "gain_error"))
     right.errorbar(gains, range(len(rows)), xerr=errors, fmt="o", color=plots.BLUE)
-    right.axvline(0, color=plots.GREY, linestyle=":", zorder=0)
+    right.axvline(0, color=plots.GRAY, linestyle=":", zorder=0)
     right.set(xlabel="gain in test accuracy (points)", yticks=range(len(rows)), yticklabels=names)
     right.invert_yaxis()
     return figure

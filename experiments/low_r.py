@@ -75,7 +75,7 @@ def draw(rows):
     from bnn import plots
 
     names = list(dict.fromkeys(row["layer"] for row in rows))
-    looks = {name: {"color": plots.GREY, "linewidth": 1} for name in names}
+    looks = {name: {"color": plots.GRAY, "linewidth": 1} for name in names}
     looks[names[1]]["label"] = "the others"
     looks[names[0]] = {"color": plots.BLUE, "marker": "o", "label": names[0]}
     looks[names[-1]] = {"color": plots.ORANGE, "marker": "D", "label": names[-1]}

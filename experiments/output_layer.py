@@ -144,7 +144,7 @@ def draw(rows):
     signs.set(ylabel="signs that agree with the class", ylim=(0, 1))
     curve(pushes, [row["pushed_out"] for row in rows], "o-", plots.BLUE, "through batch norm")
     curve(pushes, [row["pushed_out_moments_held"] for row in rows], "D--", plots.ORANGE, "moments held")
-    pushes.axhline(0.5, color=plots.GREY, linestyle=":")
+    pushes.axhline(0.5, color=plots.GRAY, linestyle=":")
     pushes.set(ylabel="pushed farther out", ylim=(0, 1))
     curve(turned, [row["train_loss_turned"] for row in rows], "o-", plots.BLUE)
     plots.reference(turned, rows[0]["train_loss"], "as trained", axis="y", at=1, align="right")

@@ -49,7 +49,7 @@ def draw(rows):
     looks = {
         "within_images": ("o", plots.BLUE, "permuted within images"),
         "across_images": ("D", plots.ORANGE, "permuted across images"),
-        "cosine": ("_", plots.GREY, "cosine of the angle"),
+        "cosine": ("_", plots.GRAY, "cosine of the angle"),
     }
     for key, (marker, colour, label) in looks.items():
         ax.plot([row[key] for row in rows], marker, color=colour, markersize=10, label=label)

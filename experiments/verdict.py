@@ -175,7 +175,7 @@ def draw(rows):
             values = [ranks[name][network][0] for name in FORETOLD]
             marker = "D" if network == "all" else "o"
             ax.plot(values, range(len(FORETOLD)), marker, color=colour, label=network)
-        ax.axvline(0, color=plots.GREY, linewidth=1, zorder=0)
+        ax.axvline(0, color=plots.GRAY, linewidth=1, zorder=0)
         ax.set_yticks(range(len(FORETOLD)), FORETOLD if ax is others[0] else [""] * len(FORETOLD))
         ax.invert_yaxis()
         ax.set(xlabel=f"rank correlation with\n{cost}", xlim=(-1.05, 1.05))

@@ -81,12 +81,12 @@ def _count(text):
 
 def _show(report, folder):
     """Print what there is to say, and write metrics.json and the figures."""
-    from bnn.plots import overview
+    from bnn import plots
 
     about = report.about
     if "run" in about:
         print(f"{about['run']}: {about['network']} network, {about['origin']}")
         print(f"test accuracy {about['test_accuracy']:.4f} ({about['test_images']:,} images)")
     print(f"\n{report}\n")
-    path, drawn = report.save(folder), overview.save_all(report, report.log, folder)
+    path, drawn = report.save(folder), plots.save_all(report, folder, report.log)
     print(f"wrote {path} and {len(drawn)} figures (PNG and PDF): {', '.join(drawn)}")

@@ -1,27 +1,39 @@
-"""What the figures share: primitives that draw given arrays on given `Axes`."""
+"""What the figures share: each function draws given arrays on given `Axes`."""
 
 import numpy as np
 from matplotlib.colors import LogNorm
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from bnn.plots.style import BLACK, BLUE, GREY, SHADE
+from bnn.plots.style import BLACK, BLUE, GRAY, ORANGE, SHADE
+
+LABEL_SIZE = 11  # points
+LETTER, LINE = 0.62 * LABEL_SIZE, 1.15 * LABEL_SIZE  # at most so wide and so high, in points
+# Where a name may start, seen from its point, in points: near ones first.
+SHIFTS = [
+    (side * (9 if abs(up) < 2 else 16), up * LINE)
+    for up in (0, 0.5, -0.5, 1, -1, 2, -2, 3, -3)
+    for side in (1, -1)
+]
 
 
-def density(ax, sample, *, bins=50, colour=BLUE, label=None):
+def density(ax, sample, *, bins=50, color=BLUE, label=None):
     """Histogram of a sample, normalized to a density.
 
     Args:
         ax: Axes.
-        sample: (n,) array_like; what is not finite is left out.
+        sample: (n,) array_like; non-finite values are left out.
         bins: int, or edges.
-        colour: of edge and filling.
+        color: of edge and filling.
         label: str for the legend, or None.
     """
     sample = np.asarray(sample)
     sample = sample[np.isfinite(sample)]
-    ax.hist(sample, bins, density=True, histtype="stepfilled", color=colour, alpha=0.4, label=label)
+    ax.hist(sample, bins, density=True, histtype="stepfilled", color=color, alpha=0.4, label=label)
 
 
-def points(ax, x, y, error=None, *, colour=BLACK, marker="o", label=None):
+def points(ax, x, y, error=None, *, color=BLACK, marker="o", label=None):
     """Measured points, with bars where errors are given.
 
     Args:
@@ -29,74 +41,174 @@ def points(ax, x, y, error=None, *, colour=BLACK, marker="o", label=None):
         x: (n,) array_like.
         y: (n,) array_like.
         error: (n,) array_like of standard errors, or None.
-        colour: of the points.
+        color: of the points.
         marker: Matplotlib's.
         label: str for the legend, or None.
     """
-    form = {"color": colour, "marker": marker, "linestyle": "none", "markerfacecolor": "white"}
-    ax.errorbar(
-        np.asarray(x),
-        np.asarray(y),
-        error,
-        markeredgewidth=1.5,
-        elinewidth=1.5,
-        capsize=3,
-        label=label,
-        zorder=3,
-        **form,
-    )
+    form = {"color": color, "marker": marker, "linestyle": "none", "markerfacecolor": "white"}
+    form |= {"markeredgewidth": 1.5, "elinewidth": 1.5, "capsize": 3, "zorder": 3}
+    ax.errorbar(np.asarray(x), np.asarray(y), error, label=label, **form)
 
 
-def reference(ax, value, text, *, axis="x", colour=GREY, at=1.0, align="left", linestyle=":"):
+def reference(ax, value, text, *, axis="x", color=GRAY, at=1.0, align="left", linestyle=":"):
     """A line across the axes at a known value, with its name beside it.
 
     Args:
         ax: Axes.
         value: float, on `axis`.
-        text: str, the name; a line break goes on.
+        text: str, the name; it may have several lines.
         axis: "x" for a vertical line, "y" for a horizontal one.
-        colour: of line and text.
+        color: of line and text.
         at: float in [0, 1], the place of the text along the line.
-        align: "left" or "right": on which side of the place (x) or with which end at it (y) the text is.
+        align: "left" or "right": on which side of the line (x) or with which end at the place (y) the text is.
         linestyle: Matplotlib's.
     """
     draw, transform = {
         "x": (ax.axvline, ax.get_xaxis_transform()),
         "y": (ax.axhline, ax.get_yaxis_transform()),
     }[axis]
-    draw(value, color=colour, linewidth=1.5, linestyle=linestyle, zorder=1)
+    draw(value, color=color, linewidth=1.5, linestyle=linestyle, zorder=1)
     place, shift, va = ((value, at), (4, 0), "top") if axis == "x" else ((at, value), (0, 3), "bottom")
     shift = (-shift[0], shift[1]) if align == "right" else shift
-    form = {"color": colour, "fontsize": 11, "ha": align, "va": va}
+    form = {"color": color, "fontsize": LABEL_SIZE, "ha": align, "va": va}
     ax.annotate(text, place, shift, transform, "offset points", **form)
+
+
+def labels(ax, x, y, texts, *, avoid=((), ())):
+    """Names beside points. Each takes the first free place around its point; a name without one is left out.
+
+    Args:
+        ax: Axes whose limits and scales are final: the places are found for them.
+        x: (n,) array_like.
+        y: (n,) array_like.
+        texts: list of n str; the first ones choose first.
+        avoid: two (m,) array_likes, further points that no name may cover.
+    """
+    ax.figure.canvas.figure.draw_without_rendering()  # fixes the layout
+    spots = _in_points(ax, [*x, *avoid[0]], [*y, *avoid[1]])
+    marks = [(left - 3, left + 3, low - 3, low + 3) for left, low in spots]
+    frame = _in_points(ax, *zip(*((ax.get_xlim()[i], ax.get_ylim()[i]) for i in (0, 1)), strict=True))
+    taken = []
+    for text, spot, place in zip(texts, spots, zip(x, y, strict=True), strict=False):
+        for shift in SHIFTS:
+            box = _box(spot + shift, np.sign(shift[0]) * LETTER * len(text))
+            parts = [box, *_leader(spot, shift)]
+            if _inside(box, frame) and not any(_overlap(a, b) for a in parts for b in marks + taken):
+                taken += parts
+                _name(ax, text, place, shift)
+                break
+
+
+def _leader(spot, shift):
+    """Small boxes along the line from a point to its name; none where they are next to each other."""
+    steps = spot + np.linspace(0.3, 1, 8)[:, None] * shift if abs(shift[1]) > LINE else ()
+    return [(left, left, low, low) for left, low in steps]
+
+
+def _in_points(ax, x, y):
+    """(n, 2) places of data, in points (1/72 inch)."""
+    return ax.transData.transform(np.column_stack([x, y])) * 72 / ax.figure.dpi
+
+
+def _box(start, reach):
+    return (*sorted((start[0], start[0] + reach)), start[1] - LINE / 2, start[1] + LINE / 2)
+
+
+def _inside(box, frame):
+    return frame[0, 0] <= box[0] and box[1] <= frame[1, 0] and frame[0, 1] <= box[2] and box[3] <= frame[1, 1]
+
+
+def _overlap(a, b):
+    return a[0] < b[1] and b[0] < a[1] and a[2] < b[3] and b[2] < a[3]
+
+
+def _name(ax, text, place, shift):
+    line = {"arrowstyle": "-", "color": GRAY, "linewidth": 0.8, "shrinkA": 0, "shrinkB": 4}
+    arrow = line if abs(shift[1]) > LINE else None
+    form = {"ha": "left" if shift[0] > 0 else "right", "va": "center", "fontsize": LABEL_SIZE}
+    ax.annotate(text, place, shift, textcoords="offset points", color=BLACK, arrowprops=arrow, **form)
 
 
 def legend_below(fig, ax, *, columns):
     """One legend for all of a figure's axes, below them.
 
     Args:
-        fig: `matplotlib.figure.Figure`.
+        fig: a figure of these axes alone, or None: the legend is then within `ax`.
         ax: Axes, whose handles and labels are shown.
         columns: int.
     """
-    fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=columns)
+    if fig is None:
+        ax.legend()
+    else:
+        fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=columns)
 
 
-def dot_products(ax, histogram):
-    """2-D histogram of pairs of dot products, log density; the quadrants where the signs differ are shaded.
+def shared_labels(fig, axes, x, y):
+    """One name for the horizontal and one for the vertical axes of all panels.
+
+    Args:
+        fig: a figure of these axes alone, or None: each of the axes bears the names.
+        axes: list of Axes.
+        x: str.
+        y: str.
+    """
+    if fig is None:
+        for ax in axes:
+            ax.set(xlabel=x, ylabel=y)
+    else:
+        fig.supxlabel(x)
+        fig.supylabel(y)
+
+
+def pairs(ax, histogram):
+    """Joint histogram of pairs of dot products; the quadrants where the signs differ are shaded.
+
+    The color is the logarithm of the pairs in a cell, from one pair to those of the fullest cell.
 
     Args:
         ax: Axes.
         histogram: `bnn.geometry.Histogram2D`.
 
     Returns:
-        The mesh, for a colour bar.
+        The mesh, for `pairs_key`.
     """
     x, y, counts = histogram.x_edges, histogram.y_edges, histogram.counts
     for low, high, left, right in ((0, y[-1], x[0], 0), (y[0], 0, 0, x[-1])):
         ax.fill_between([left, right], low, high, color=SHADE, linewidth=0, zorder=0)
-    shown = np.ma.masked_equal(counts.T, 0)
-    norm = LogNorm(1, max(counts.max(), 2))
+    shown, norm = np.ma.masked_equal(counts.T, 0), LogNorm(1, max(counts.max(), 2))
     mesh = ax.pcolormesh(x, y, shown, norm=norm, cmap="viridis", rasterized=True, zorder=1)
     ax.set(xlim=(x[0], x[-1]), ylim=(y[0], y[-1]))
     return mesh
+
+
+def pairs_key(fig, axes, mesh):
+    """The key of panels that `pairs` drew: color, shading and line.
+
+    Args:
+        fig: a figure of these axes alone.
+        axes: list of Axes.
+        mesh: of one of them.
+    """
+    bar = fig.colorbar(mesh, ax=list(axes), aspect=30, fraction=0.05, pad=0.02)
+    bar.set_ticks(mesh.get_clim(), labels=["1", "most"])
+    bar.set_label("pairs per cell (log)", fontsize=LABEL_SIZE, labelpad=-16)
+    bar.minorticks_off()
+    bar.outline.set_visible(False)
+    fig.get_layout_engine().set(w_pad=0.08)
+    handles = [
+        Patch(color=SHADE, label="shaded: the two signs differ"),
+        Line2D([], [], color=ORANGE, linewidth=1.5, label="least squares"),
+    ]
+    fig.legend(handles=handles, loc="outside upper left", ncols=2)
+
+
+def plain_log(axis, steps=(1, 2, 5)):
+    """Label a logarithmic axis 1, 2, 5, 10, ..., without powers.
+
+    Args:
+        axis: of Matplotlib.
+        steps: list of the multiples of each power of ten that are labeled.
+    """
+    axis.set_major_locator(LogLocator(subs=steps))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
+from bnn import plots
 from bnn.analysis import geometry_log, report, statistics
 from bnn.config import ModelConfig
 from bnn.files import records
 from bnn.models import build_model
-from bnn.plots import overview
 
 CORRELATIONS = {"r_weights", "slope", "r_permuted", "r_predicted"}
 ANGLES = {"angle_mean_deg", "angle_std_deg", "angle_rotated_deg"}
@@ -67,7 +67,7 @@ def test_nan_where_undefined_and_nowhere_else(settings, value, count, first, sec
     read = json.loads((tmp_path / "metrics.json").read_text())
     assert {name for name, value in read[0].items() if value is None} == first | {"r_activations"}
     assert len(statistics.text_table(rows).splitlines()) == 1 + len(rows)
-    for figure in (overview.latent_weights(layers), overview.dot_products(layers, "weights")):
+    for figure in (plots.latent_weights(layers), plots.dot_products(layers)):
         FigureCanvasAgg(figure).draw()
     geometry_log.measure(model, images)
 

@@ -1,0 +1,106 @@
+"""A trained network beside the paper's, beside a prediction, and beside itself without quantizers."""
+
+import numpy as np
+from matplotlib.ticker import PercentFormatter
+
+from bnn.plots import primitives, style
+from bnn.plots.style import BLACK, BLUE, GRAY, ORANGE, SKY
+
+PANELS = {"r_weights": "weights", "r_permuted": "inputs permuted", "r_activations": "activations"}
+
+
+@style.styled
+def beside_paper(rows, axes=None):
+    """The correlations of Figs 3, 4 right and 5: this network's, and the paper's where a layer has its name.
+
+    Args:
+        rows: list of dicts, from `paper.beside`.
+        axes: None, or three Axes.
+
+    Returns:
+        Figure
+    """
+    fig, panels = style.axes_for(axes, 3, height=3.6, sharey=True)
+    theirs = {"color": ORANGE, "marker": "D", "markerfacecolor": "white", "label": "paper"}
+    for ax, (key, title) in zip(panels, PANELS.items(), strict=True):
+        for name, form in (
+            (key, {"color": BLUE, "marker": "o", "label": "this network"}),
+            (f"paper_{key}", theirs),
+        ):
+            values = [np.nan if row[name] is None else row[name] for row in rows]
+            ax.plot(range(len(rows)), values, linestyle=":", linewidth=1, markeredgewidth=1.5, **form)
+        ax.set(title=title)
+        ax.set_xticks(range(len(rows)), [row["layer"] for row in rows], rotation=90)
+        ax.grid(axis="y", alpha=0.4)
+    lowest = min((row[key] for row in rows for key in PANELS if row[key] is not None), default=0)
+    panels[0].set(ylabel="correlation r", ylim=(min(0.5, lowest - 0.05), 1.02))
+    primitives.legend_below(fig if axes is None else None, panels[0], columns=2)
+    return fig
+
+
+@style.styled
+def predicted_correlations(report, axes=None):
+    """The r that second moments predict against the measured one, one color per layer; and the same permuted.
+
+    Permuted inputs (open squares) are predicted from the mean and the mean square of the inputs' entries alone.
+
+    Args:
+        report: Report, or any iterable of layer reports.
+        axes: None, or Axes.
+
+    Returns:
+        Figure
+    """
+    layers = list(report)
+    fig, (ax,) = style.axes_for(axes, 1, height=4.8)
+    ax.axline((1, 1), slope=1, color=GRAY, linewidth=1, zorder=0)
+    hollow = {"markersize": 8, "markerfacecolor": "white", "markeredgewidth": 2}
+    low = 1.0
+    for layer, color in zip(layers, style.sequence(len(layers)), strict=True):
+        weights = (layer.r_predicted, layer.weights.r)
+        permuted = (layer.predicted_r_permuted(), layer.permuted.r)
+        ax.plot(*weights, "o", color=color, markersize=9, label=layer.name)
+        ax.plot(*permuted, "s", color=color, **hollow)
+        low = np.nanmin([low, *weights, *permuted])
+    ax.plot([], [], "s", color=GRAY, **hollow, label="inputs permuted")
+    ax.set(xlim=(low - 0.04, 1.02), ylim=(low - 0.04, 1.02), aspect="equal")
+    ax.set(xlabel="r predicted", ylabel="r measured")
+    ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
+    return fig
+
+
+@style.styled
+def unbinarizing(rows, images, axes=None):
+    """Accuracy without quantizers, batch norm refitted or not: one panel for kernels, one for activations.
+
+    Bars are standard errors; the dashed line is the network as trained.
+
+    Args:
+        rows: list of dicts, from `ablation.accuracies`.
+        images: int, that the accuracies are over.
+        axes: None, or one Axes for each of kernels and activations that the rows are about.
+
+    Returns:
+        Figure
+    """
+    kinds = [what for what in ("kernels", "activations") if any(row["what"] == what for row in rows)]
+    most = max(sum(row["what"] == what for row in rows) for what in kinds)
+    fig, panels = style.axes_for(axes, len(kinds), height=0.45 * most + 1.4, sharex=True)
+    for ax, what in zip(panels, kinds, strict=True):
+        _bars(ax, [row for row in rows if row["what"] == what or row["layer"] == "none"][::-1], images)
+        ax.axvline(rows[0]["stale"], color=ORANGE, linestyle="--", linewidth=1.5, label="as trained")
+        ax.set(title=f"continuous {what} in", xlabel="test accuracy", xlim=(0, 1))
+    primitives.legend_below(fig if axes is None else None, panels[0], columns=3)
+    return fig
+
+
+def _bars(ax, rows, images):
+    place, refitted = np.arange(len(rows)), np.array([row["refitted"] for row in rows])
+    ax.barh(place + 0.2, refitted, 0.38, color=BLUE, label="refitted")
+    error = np.sqrt(refitted * (1 - refitted) / images)
+    ax.errorbar(refitted, place + 0.2, xerr=error, fmt="none", ecolor=BLACK, capsize=3)
+    form = {"color": SKY, "hatch": "///", "edgecolor": "white", "label": "not refitted"}
+    ax.barh(place - 0.2, [row["stale"] for row in rows], 0.38, **form)
+    ax.set_yticks(place, [row["layer"].removesuffix("_activation") for row in rows])
+    ax.tick_params(axis="y", length=0)
+    ax.xaxis.set_major_formatter(PercentFormatter(1))

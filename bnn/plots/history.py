@@ -1,0 +1,56 @@
+"""Figures of a training: its log, and how the geometry of its layers came about."""
+
+import numpy as np
+
+from bnn.plots import primitives, style
+from bnn.plots.style import BLUE, ORANGE
+
+
+@style.styled
+def training(log, axes=None):
+    """Accuracy, loss and flip ratio over the epochs of a training.
+
+    Args:
+        log: list of dicts, the rows of log.csv as `Run.log` gives them.
+        axes: None, or three Axes.
+
+    Returns:
+        Figure
+    """
+    fig, (accuracy, loss, flips) = style.axes_for(axes, 3, height=2.6)
+    epochs = [row["epoch"] for row in log]
+    for ax, name in ((accuracy, "accuracy"), (loss, "loss")):
+        for prefix, label, color in (("", "training", BLUE), ("val_", "validation", ORANGE)):
+            ax.plot(epochs, [row[prefix + name] for row in log], color=color, label=label)
+        ax.set(xlabel="epoch", title=name)
+    accuracy.legend()
+    flips.semilogy(epochs, [max(row["flip_ratio"], 1e-9) for row in log], color=BLUE)
+    flips.set(xlabel="epoch", title="flip ratio")
+    return fig
+
+
+@style.styled
+def geometry_history(rows, report, axes=None):
+    """Angle and r of every layer over the epochs of a training (`train.py --log_geometry`).
+
+    Args:
+        rows: list of dicts, from `geometry_log.read`.
+        report: Report, or any iterable of layer reports: the dashed line is the median of their Gaussian angles.
+        axes: None, or two Axes.
+
+    Returns:
+        Figure
+    """
+    layers = list(report)
+    fig, (angle, r) = style.axes_for(axes, 2, height=3.8)
+    for layer, color in zip(layers, style.sequence(len(layers)), strict=True):
+        mine = [row for row in rows if row["layer"] == layer.name]
+        epochs = [row["epoch"] for row in mine]
+        for ax, key in ((angle, "angle_mean_deg"), (r, "r_weights")):
+            ax.plot(epochs, [row[key] for row in mine], "o-", color=color, markersize=3.5, label=layer.name)
+    theory = np.degrees(np.median([layer.theory_angle() for layer in layers]))
+    angle.axhline(theory, color=ORANGE, linestyle="--", linewidth=1.5, label="Gaussian weights")
+    angle.set(xlabel="epoch", ylabel="mean angle (degrees)")
+    r.set(xlabel="epoch", ylabel="correlation r")
+    primitives.legend_below(fig if axes is None else None, angle, columns=4)
+    return fig

@@ -1,0 +1,42 @@
+"""Small networks, their reports, and axes that are drawn at the end of a test."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from bnn import plots
+from bnn.analysis import report
+from bnn.config import ModelConfig
+from bnn.models import build_model
+from tests.support import KINDS
+
+SHAPES = {
+    "gray": {"input_shape": (8, 8, 1), "conv": (4, 6), "max_pool": (0, 1), "fc": (8,)},
+    "color": {"input_shape": (8, 8, 3), "conv": (4,), "max_pool": (1,), "fc": (8,)},
+    "dense": {"input_shape": (8, 8, 1), "conv": (), "max_pool": (), "fc": (8,)},
+}
+
+
+@pytest.fixture(scope="session", params=[(k, s) for k in ("binary", "ternary") for s in SHAPES], ids="-".join)
+def network(request):
+    """A network's `report`, and the `shape` of what its first kernels look at."""
+    kind, shape = request.param
+    config = ModelConfig(**SHAPES[shape], **KINDS[kind])
+    images = np.random.default_rng(0).integers(0, 256, (12, *config.input_shape), dtype=np.uint8)
+    first = config.input_shape if shape == "dense" else (3, 3, config.input_shape[-1])
+    return SimpleNamespace(report=report.analyze(build_model(config), images), shape=first)
+
+
+@pytest.fixture
+def ax():
+    """Axes in the style; the figure is rendered at the end, so that drawing warns of nothing."""
+    with plots.in_style():
+        fig, ax = plots.figure()
+        yield ax
+        fig.draw_without_rendering()
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)

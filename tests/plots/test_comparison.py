@@ -1,0 +1,42 @@
+"""A network beside the paper, beside its prediction, and without its quantizers."""
+
+import numpy as np
+import pytest
+
+from bnn import paper, plots
+from tests.plots.reading import drawn
+
+
+def test_the_paper_stands_beside_layers_of_its_names(network):
+    rows = paper.beside([layer.statistics() for layer in network.report])
+    panels = drawn(plots.beside_paper(rows))
+    assert [ax.get_title("left") for ax in panels] == ["weights", "inputs permuted", "activations"]
+    ours, theirs = panels[0].lines
+    np.testing.assert_allclose(ours.get_ydata(), [row["r_weights"] for row in rows])
+    published = [row["layer"] in paper.LAYERS for row in rows]
+    np.testing.assert_array_equal(np.isfinite(theirs.get_ydata()), published)
+
+
+def test_predictions_are_points_of_every_layer(network):
+    layers = list(network.report)
+    (ax,) = drawn(plots.predicted_correlations(layers))
+    shown = [line.get_xydata()[0] for line in ax.lines if line.get_marker() == "o"]
+    expected = [(layer.r_predicted, layer.weights.r) for layer in layers]
+    np.testing.assert_allclose(shown, expected)
+    assert all(low <= value <= high for low, high in (ax.get_xlim(),) for value in np.ravel(expected))
+
+
+def test_unbinarizing_bars_are_the_accuracies():
+    places = (("kernels", "none"), ("kernels", "conv_1"), ("kernels", "all"), ("activations", "all"))
+    rows = [{"what": what, "layer": layer, "stale": 0.1, "refitted": 0.8} for what, layer in places]
+    left, right = drawn(plots.unbinarizing(rows, 100))
+    assert sorted(bar.get_width() for bar in left.patches) == [0.1] * 3 + [0.8] * 3
+    assert [t.get_text() for t in right.get_yticklabels()] == ["all", "none"]
+    (bars,) = [c for c in left.containers if hasattr(c, "has_xerr")]
+    (start, end), *_ = (segment[:, 0] for segment in bars.lines[2][0].get_segments())
+    assert (end - start) / 2 == pytest.approx(0.04)
+
+
+def test_unbinarizing_kernels_alone_is_one_panel():
+    rows = [{"what": "kernels", "layer": name, "stale": 0.1, "refitted": 0.8} for name in ("none", "all")]
+    assert len(drawn(plots.unbinarizing(rows, 100))) == 1

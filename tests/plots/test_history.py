@@ -1,0 +1,39 @@
+"""Figures of a training show the rows of its log."""
+
+import numpy as np
+import pytest
+
+from bnn import plots
+from tests.plots.reading import curve, drawn
+
+
+def test_training_shows_the_log():
+    log = [
+        {
+            "epoch": e,
+            "accuracy": 0.1 * e,
+            "val_accuracy": 0.2,
+            "loss": 1.0,
+            "val_loss": 2.0,
+            "flip_ratio": e - 1,
+        }
+        for e in (1, 2, 3)
+    ]
+    accuracy, loss, flips = drawn(plots.training(log))
+    np.testing.assert_allclose(curve(accuracy, "training"), [[1, 2, 3], [0.1, 0.2, 0.3]])
+    np.testing.assert_allclose(curve(loss, "validation")[1], 2)
+    assert flips.lines[0].get_ydata()[0] > 0  # no flips, on a logarithmic axis
+
+
+def test_geometry_history_has_a_line_for_every_layer(network):
+    layers = list(network.report)
+    rows = [
+        {"epoch": e, "layer": layer.name, "angle_mean_deg": 30.0 + e, "r_weights": 0.9}
+        for e in (0, 2)
+        for layer in layers
+    ]
+    angle, r = drawn(plots.geometry_history(rows, layers))
+    assert all(curve(angle, layer.name)[1].tolist() == [30, 32] for layer in layers)
+    assert len(r.lines) == len(layers)
+    theory = np.degrees(np.median([layer.theory_angle() for layer in layers]))
+    assert curve(angle, "Gaussian weights")[1][0] == pytest.approx(theory)

@@ -1,0 +1,45 @@
+"""Figures 3 to 5: a panel for each layer that has the pairs, with its statistics and a key."""
+
+import numpy as np
+import pytest
+
+from bnn import plots
+from tests.plots.reading import drawn
+
+KINDS = {"weights": plots.dot_products, "permuted": plots.permuted, "activations": plots.activations}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_panels_have_the_layers_statistics_and_their_line(network, kind):
+    layers = [layer for layer in network.report if kind in layer.histograms]
+    fig = KINDS[kind](network.report)
+    panels = [ax for ax in drawn(fig) if ax.axison and ax.get_label() != "<colorbar>"]
+    assert len(panels) == len(layers)
+    for ax, layer in zip(panels, layers, strict=True):
+        statistics = getattr(layer, kind)
+        name, text = ax.get_title("left").splitlines()
+        assert name == layer.name
+        assert text.startswith(f"r = {statistics.r:.3f}, slope ")
+        (line,) = ax.lines
+        (x0, *_, x1), (y0, *_, y1) = line.get_data()
+        assert (y1 - y0) / (x1 - x0) == pytest.approx(statistics.slope)
+        assert np.interp(statistics.mean[0], *line.get_data()) == pytest.approx(statistics.mean[1])
+
+
+def test_a_figure_alone_has_its_key(network):
+    fig = plots.dot_products(network.report)
+    assert fig.axes[-1].get_label() == "<colorbar>"
+    assert "shaded: the two signs differ" in [text.get_text() for text in fig.legends[0].texts]
+
+
+def test_panels_of_the_callers_bear_their_names(network):
+    layers = list(network.report)
+    fig, axes = plots.figure(len(layers), squeeze=False)
+    assert plots.dot_products(layers, axes) is fig
+    assert len(drawn(fig)) == len(layers)
+    assert axes[0, 0].get_xlabel() == "a · w$_b$, quantized weights"
+    assert not fig.legends
+
+
+def test_no_pairs_are_an_empty_figure():
+    drawn(plots.activations([]))
