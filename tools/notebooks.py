@@ -37,7 +37,6 @@ pre { white-space: pre-wrap !important; overflow-wrap: anywhere; }
 .jp-Cell-inputWrapper .jp-InputArea-editor pre { white-space: pre !important; overflow-x: auto; }
 .highlight { overflow-x: auto; }
 @media (max-width: 50rem) { .jp-InputPrompt, .jp-OutputPrompt { display: none !important; }
- .jp-RenderedImage { overflow-x: auto; } .jp-RenderedImage img { max-width: none; width: 44rem; }
  body.jp-Notebook, .jp-Notebook { padding: 0 .4rem !important; } }
 </style>"""
 

@@ -61,7 +61,8 @@ def _pairs(report, kind, axes, x, y):
         x_mean, y_mean = statistics.mean
         line = y_mean + statistics.slope * (histogram.x_edges - x_mean)
         ax.plot(histogram.x_edges, line, color=ORANGE, linewidth=1)
-        ax.set_title(f"{layer.name}\nr = {statistics.r:.3f}, slope {statistics.slope:.2g}", fontsize=11)
+        title = f"{layer.name}: r = {statistics.r:.3f}\nslope {statistics.slope:.3g}"
+        ax.set_title(title, fontsize=primitives.LABEL_SIZE)
     primitives.shared_labels(fig if axes is None else None, panels, x, y)
     if axes is None and mesh is not None:
         primitives.pairs_key(fig, panels, mesh)

@@ -27,7 +27,7 @@ STYLE = {
     "axes.labelcolor": BLACK,
     "axes.titlesize": 12,
     "axes.titlelocation": "left",
-    "figure.dpi": 140,
+    "figure.dpi": 130,
     "figure.labelsize": 12,
     "xtick.color": GRAY,
     "xtick.labelcolor": BLACK,

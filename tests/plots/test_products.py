@@ -17,9 +17,7 @@ def test_panels_have_the_layers_statistics_and_their_line(network, kind):
     assert len(panels) == len(layers)
     for ax, layer in zip(panels, layers, strict=True):
         statistics = getattr(layer, kind)
-        name, text = ax.get_title("left").splitlines()
-        assert name == layer.name
-        assert text.startswith(f"r = {statistics.r:.3f}, slope ")
+        assert ax.get_title("left").startswith(f"{layer.name}: r = {statistics.r:.3f}\nslope ")
         (line,) = ax.lines
         (x0, *_, x1), (y0, *_, y1) = line.get_data()
         assert (y1 - y0) / (x1 - x0) == pytest.approx(statistics.slope)
