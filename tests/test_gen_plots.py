@@ -10,6 +10,7 @@ import pytest
 from bnn import paper
 from bnn.analysis import notebook
 from bnn.runs import directory
+from bnn.tables import cell
 from tests.support import ROOT, call, code, images, small_data, start
 from tools import notebooks
 
@@ -165,9 +166,9 @@ def test_tables_show_every_row(capsys):
     notebook.table(
         [{"layer": "conv_<1>", "d": 9, "zeros": 0.25, "r_activations": None}], ["layer", "d", "zeros"], "One"
     )
-    assert notebook.cell(None) == "-"
-    assert notebook.cell(np.pi) == "3.142"
-    assert notebook.cell(27) == "27"
+    assert cell(None) == "-"
+    assert cell(np.pi) == "3.142"
+    assert cell(27) == "27"
 
 
 def test_pages_open_offline(tmp_path):

@@ -37,8 +37,8 @@ def load_model(path, compiled=False):
         raise ModelFileError(f"{path}: expected a .keras file that Keras 3 saved, received another file")
     try:
         with warnings.catch_warnings():
-            # Keras only warns of weights that it does not find, and leaves them as they began.
-            warnings.filterwarnings("error", ".*(could not be loaded|Skipping (variable|nested)).*")
+            # Of weights that it does not find, and of files outside of the folder, Keras and zipfile only warn.
+            warnings.filterwarnings("error", ".*(could not be loaded|Skipping )")
             model = keras.saving.load_model(path, compile=compiled, safe_mode=True)
     except Exception as error:  # whichever of Keras, h5py, zipfile, zlib and json meets the damage first
         raise ModelFileError(

@@ -6,7 +6,7 @@ import pytest
 from keras import layers
 
 from bnn import geometry
-from bnn.analysis import report
+from bnn.analysis import ReportError, report
 from bnn.config import ModelConfig
 from bnn.geometry import QuantizerError
 from bnn.layers import Sign
@@ -358,7 +358,7 @@ def test_layers_that_keras_has_quantized_are_named():
     ],
 )
 def test_models_without_anything_to_analyze_are_refused(model, message):
-    with pytest.raises(report.ReportError, match=f"expected dense or convolution layers, {message}"):
+    with pytest.raises(ReportError, match=f"expected dense or convolution layers, {message}"):
         report.analyze(model(), ROWS)
 
 
@@ -367,7 +367,7 @@ def test_weights_that_are_not_finite_are_refused():
         [keras.Input((6,)), layers.Dense(4, name="a"), layers.BatchNormalization(name="b")]
     )
     model.layers[1].moving_mean.assign([0, np.nan, 0, 0])
-    with pytest.raises(report.ReportError, match="b/moving_mean: expected finite weights, received nan"):
+    with pytest.raises(ReportError, match="b/moving_mean: expected finite weights, received nan"):
         report.analyze(model, ROWS)
 
 
@@ -378,7 +378,7 @@ def test_quantizers_are_checked():
     with pytest.raises(QuantizerError, match=r"expected to get shape \(6, 4\) back, received \(6,\)"):
         report.analyze(model, ROWS, quantizer=lambda w: w.mean(axis=1))
     own = build_model(ModelConfig(input_shape=(6, 1, 1), conv=(), max_pool=(), fc=()))
-    with pytest.raises(report.ReportError, match="expected kernels without a quantizer of their own"):
+    with pytest.raises(ReportError, match="expected kernels without a quantizer of their own"):
         report.analyze(own, np.zeros((2, 6, 1, 1), np.uint8), quantizer="sign")
 
 
@@ -395,7 +395,7 @@ def test_quantizers_are_checked():
     ],
 )
 def test_images_that_do_not_fit_are_refused(images, message):
-    with pytest.raises(report.ReportError, match=f"images: .*{message}"):
+    with pytest.raises(ReportError, match=f"images: .*{message}"):
         report.analyze(nested(), images)
 
 
@@ -442,7 +442,7 @@ def test_values_before_a_quantizer_are_the_activations_side():
     w = RNG.standard_normal((6, 5))
     layer = report.from_arrays(w, sign(ROWS), before=ROWS)
     assert layer.activations.r == pytest.approx(correlation(sign(ROWS) @ sign(w), ROWS @ sign(w)), abs=1e-6)
-    with pytest.raises(report.ReportError, match="before: expected 40 rows, as inputs has, received 39"):
+    with pytest.raises(ReportError, match="before: expected 40 rows, as inputs has, received 39"):
         report.from_arrays(w, ROWS, before=ROWS[1:])
 
 
@@ -470,5 +470,5 @@ def test_rotated_kernels_have_the_angle_of_random_ones():
     ],
 )
 def test_arrays_that_do_not_fit_are_refused(kernel, inputs, message):
-    with pytest.raises(report.ReportError, match=message):
+    with pytest.raises(ReportError, match=message):
         report.from_arrays(kernel, inputs)
