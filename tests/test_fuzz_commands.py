@@ -162,6 +162,7 @@ def test_download_of_anything(cases, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sources, "BACKOFF_S", 0)
     monkeypatch.setenv("BNN_DATA", str(tmp_path))  # not where the data may be already
+    monkeypatch.setenv("PATH", str(tmp_path / "without npm"))
     for name in ("http_proxy", "https_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     rng, public = (
@@ -170,7 +171,7 @@ def test_download_of_anything(cases, tmp_path, monkeypatch, capsys):
     )
     for _ in range(cases):
         argv = random_flags(rng, public, URLS + PATHS + ["MNIST", "cifar-10", "ab" * 32])
-        main = lambda argv=argv: sys.exit(download.main(argv))  # noqa: E731
+        main = lambda argv=argv: run_program("download.py", lambda: download.main(argv))  # noqa: E731
         code, said = outcome("download.py", main, argv, monkeypatch, capsys)
         assert code in (1, 2), argv
         assert said.startswith("download.py: error: "), argv

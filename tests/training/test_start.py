@@ -12,7 +12,7 @@ import bnn
 from bnn import datasets, runs, training
 from bnn.config import ConfigError
 from bnn.training import Interrupted
-from bnn.training.start import load_data
+from bnn.training.start import begin, load_data
 from tests.support import TINY, call, same_but_for_seconds, small_data, small_settings
 from tests.training.test_loop import assert_same_run, at_step, spy
 
@@ -102,7 +102,7 @@ def test_an_interruption_is_gone_on_with(tmp_path, data, whole, monkeypatch):
 
 def test_a_run_that_has_no_checkpoint_yet_begins_anew(tmp_path, data, whole):
     """As a kill in the first epoch leaves it."""
-    training.start.begin(tmp_path / "run", SMALL | {"data_set": data}, command=[])
+    begin(tmp_path / "run", SMALL | {"data_set": data}, command=[])
     assert_same_run(training.resume(tmp_path / "run", data_set=data), whole)
 
 
@@ -126,7 +126,7 @@ def test_callbacks_see_every_step(tmp_path, data):
 
 
 def test_a_run_begins_with_anothers_weights_and_replaces_one(tmp_path, data, whole):
-    begun = training.start.begin(
+    begun = begin(
         whole.folder.with_name("copy"), SMALL | {"data_set": data}, command=["x"], init_from=whole.folder
     )
     for ours, other in zip(begun.model.get_weights(), whole.load_model().get_weights(), strict=True):
