@@ -7,10 +7,9 @@ import nbformat
 import numpy as np
 import pytest
 
-from bnn import paper
+from bnn import paper, tables
 from bnn.analysis import notebook
 from bnn.runs import directory
-from bnn.tables import cell
 from tests.support import ROOT, call, code, images, small_data, start
 from tools import notebooks
 
@@ -166,9 +165,9 @@ def test_tables_show_every_row(capsys):
     notebook.table(
         [{"layer": "conv_<1>", "d": 9, "zeros": 0.25, "r_activations": None}], ["layer", "d", "zeros"], "One"
     )
-    assert cell(None) == "-"
-    assert cell(np.pi) == "3.142"
-    assert cell(27) == "27"
+    assert tables.cell(None) == "-"
+    assert tables.cell(np.pi) == "3.142"
+    assert tables.cell(27) == "27"
 
 
 def test_pages_open_offline(tmp_path):
