@@ -1,7 +1,7 @@
 """Estimators by name: how a network quantizes, and the gradient that its training puts in place of a quantizer's own.
 
 The derivative of a quantizer is 0 almost everywhere. `ESTIMATORS` is the one table: settings, their help, networks and
-the README are made from it, without Keras. A new estimator is an entry here and a quantizer in
+docs/training.md are made from it, without Keras. A new estimator is an entry here and a quantizer in
 `bnn.layers.quantizers`.
 """
 

@@ -1,4 +1,4 @@
-"""The table of estimators: every entry makes quantizers, and the README shows it."""
+"""The table of estimators: every entry makes quantizers, and docs/training.md shows it."""
 
 import importlib
 
@@ -34,7 +34,9 @@ def test_only_estimators_of_activations_leave_kernels():
 def test_help_and_readme_show_every_entry(entry):
     assert f"{entry.name}: {entry.forward}, gradient {entry.gradient}" in meanings()
     row = next(
-        r for r in (ROOT / "README.md").read_text().splitlines() if r.startswith(f"| `{entry.name}` |")
+        r
+        for r in (ROOT / "docs" / "training.md").read_text().splitlines()
+        if r.startswith(f"| `{entry.name}` |")
     )
     shown = row.replace("\\|", "|")
     assert all(text in shown for text in (entry.forward, entry.gradient, entry.reference))
@@ -55,7 +57,11 @@ def test_registered_functions_and_classes_are_kept_by_name(registered):
     assert as_setting(Sign) == "bnn>Sign"
 
 
-@pytest.mark.parametrize("value", [None, "ste", "nonsense", 3, ste_sign, Sign(), lambda x: x], ids=str)
+@pytest.mark.parametrize(
+    "value",
+    [None, "ste", "nonsense", 3, ste_sign, Sign(), lambda x: x],
+    ids=["none", "a name", "no name", "a number", "an estimator", "a quantizer", "a function"],
+)
 def test_anything_else_is_left_as_it_is(value):
     assert as_setting(value) is value
 

@@ -1,4 +1,4 @@
-"""The README's quantizer of one's own: defined, trained and analyzed as it stands there."""
+"""The documentation's quantizer of one's own: defined, trained and analyzed as it stands there."""
 
 import re
 import textwrap
@@ -14,14 +14,14 @@ from tests.support import ROOT, assert_refused, call
 
 @pytest.fixture(scope="module")
 def example(tmp_path_factory):
-    """What the README's code leaves: its names, and the folder in which it ran."""
-    text = (ROOT / "README.md").read_text()
+    """What the page's code leaves: its names, and the folder in which it ran."""
+    text = (ROOT / "docs" / "training.md").read_text()
     section = text[text.index("### A quantizer of your own") :]
     code = textwrap.dedent(re.search(r"(?:^    .*\n|^\n)+", section[section.index("    import") :], re.M)[0])
     folder, names = tmp_path_factory.mktemp("example"), {"__name__": "example"}
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        exec(compile(code, "README.md", "exec"), names)
+        exec(compile(code, "training.md", "exec"), names)
     return names, folder
 
 

@@ -1,11 +1,7 @@
 """Models and images from files: what analyze.py makes of them, and what it refuses."""
 
 import json
-import os
 import pickle
-import subprocess
-import sys
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -14,7 +10,7 @@ from keras import layers
 
 from bnn.analysis import report
 from bnn.models import ModelFileError, loading
-from tests.support import ROOT, assert_refused, call
+from tests.support import assert_refused, call
 
 IMAGES = np.random.default_rng(0).standard_normal((20, 8, 8, 3)).astype(np.float32)
 
@@ -54,30 +50,6 @@ def test_a_model_file_is_analyzed_from_the_command_line(folder):
     for row, layer in zip(metrics["layers"], expected, strict=True):
         for key, value in layer.statistics().items():
             assert row[key] == pytest.approx(value, rel=1e-4) if key != "layer" else value, key
-
-
-def test_the_commands_of_the_readme_run_as_printed(tmp_path):
-    text = (ROOT / "README.md").read_text()
-    section = text[text.index("## Analyse your own model") : text.index("### Weights from elsewhere")]
-    commands = [line.strip() for line in section.splitlines() if line.startswith("    python ")]
-    assert len(commands) == 5
-    for name in ("analyze.py", "bnn"):
-        (tmp_path / name).symlink_to(ROOT / name)
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    for command in commands:
-        process = subprocess.run(
-            command,
-            shell=True,
-            cwd=tmp_path,
-            env=os.environ | {"PATH": path},
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
-        assert process.returncode == 0, process.stderr
-    rows = json.loads((tmp_path / "ternary" / "metrics.json").read_text())["layers"]
-    assert [(row["d"], row["units"]) for row in rows] == [(9, 16), (9, 16), (1936, 10)]
-    assert all(row["r_activations"] > 0 for row in rows)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,147 @@
+"""README.md and docs/: size, list of pages, links, and the commands that they show."""
+
+import ast
+import functools
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+
+from tests.support import ROOT, call
+
+PAGES = {
+    "start", "theory", "training", "your-own-model", "packed", "sweeps", "statistics", "experiments", "speed",
+    "guarantees", "faq",
+}  # fmt: skip
+TEXTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+LINKED = [*TEXTS, ROOT / "data" / "README.md", ROOT / "results" / "README.md"]
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\[[^][]*\]\(([^()\s]+)\)")
+PROGRAMS = {"train": "train.py", "analyze": "analyze.py", "test": "test.py", "download": "data/download.py"}
+PROGRAM = r"(train|analyze|test|data/download|(?:tools|benchmarks)/\w+)\.py"
+COMMAND = re.compile(rf"(?:\w+=\S+ )*(?:python (?:{PROGRAM}|-m (experiments\.\w+))|bnn (\w+))(?= |$)(.*)")
+
+every_text = pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.stem)
+
+
+def blocks(path, language):
+    return [body for found, body in BLOCK.findall(path.read_text()) if found == language]
+
+
+def commands(path):
+    """(program, its arguments) of every command of ours, in blocks and in code within the text."""
+    text = path.read_text()
+    lines = [line for body in blocks(path, "bash") for line in body.splitlines()]
+    lines += re.findall(r"`([^`\n]+)`", BLOCK.sub("", text))
+    for line in lines:
+        if match := COMMAND.fullmatch(line.split(" #")[0].strip()):
+            file, module, subcommand, arguments = match.groups()
+            yield module or (f"{file}.py" if file else PROGRAMS[subcommand]), arguments.split()
+
+
+@functools.cache
+def help_of(program):
+    if program.startswith("experiments."):
+        process = subprocess.run(
+            [sys.executable, "-m", program, "--help"], cwd=ROOT, capture_output=True, text=True, timeout=300
+        )
+    else:
+        process = call(program, "--help")
+    assert process.returncode == 0, process.stderr
+    return process.stdout
+
+
+def test_the_readme_is_short():
+    text = (ROOT / "README.md").read_bytes()
+    assert text.count(b"\n") <= 130
+    assert len(text) <= 9000
+
+
+def test_the_list_of_pages_is_fixed_and_the_readme_links_to_each():
+    assert {path.stem for path in (ROOT / "docs").glob("*.md")} == PAGES
+    assert set(re.findall(r"\(docs/([\w-]+)\.md\)", (ROOT / "README.md").read_text())) >= PAGES
+
+
+@pytest.mark.parametrize("path", LINKED, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_every_link_leads_somewhere(path):
+    for link in LINK.findall(BLOCK.sub("", path.read_text())):
+        if link.startswith(("https://", "http://")):
+            continue
+        file, _, anchor = unquote(link).partition("#")
+        target = path.parent / file if file else path
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+def anchors(path):
+    """The anchors that GitHub makes of a page's headings."""
+    heads = re.findall(r"^#+ (.+)$", BLOCK.sub("", path.read_text()), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
+
+
+@every_text
+def test_commands_have_flags_and_values_that_exist(path):
+    for program, arguments in commands(path):
+        text = help_of(program)
+        for i, word in enumerate(arguments):
+            flag, *value = word.split("=") if word.startswith("--") else (word,)
+            if word.startswith("--"):
+                assert re.search(rf"{flag}\b", text), f"{program} {flag}"
+                choices = re.search(rf"{flag} {{([^}}]*)}}", text)
+                value = value or arguments[i + 1 : i + 2]
+                assert not choices or set(value) <= set(re.sub(r"\s", "", choices[1]).split(",")), word
+
+
+def test_commands_are_found():
+    found = {program for path in TEXTS for program, _ in commands(path)}
+    assert set(PROGRAMS.values()) <= found
+    assert {f"experiments.{path.stem}" for path in (ROOT / "experiments").glob("*.py")} - found <= {
+        "experiments.__init__", "experiments.runner",
+    }  # fmt: skip
+
+
+@every_text
+def test_targets_of_make_exist(path):
+    targets = re.findall(r"^([\w/.-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    for line in [*"".join(blocks(path, "bash")).splitlines(), *re.findall(r"`([^`\n]+)`", path.read_text())]:
+        if match := re.match(r"make ([\w-]+)", line):
+            assert match[1] in targets, line
+
+
+@every_text
+def test_python_in_the_pages_is_python(path):
+    for body in blocks(path, "python"):
+        ast.parse(body)
+
+
+def test_tests_that_the_guarantees_name_exist():
+    names = re.findall(r"`(test_\w+\.py)`", (ROOT / "docs" / "guarantees.md").read_text())
+    assert names
+    assert set(names) <= {path.name for path in (ROOT / "tests").rglob("test_*.py")}
+
+
+def test_the_commands_for_a_model_of_ones_own_run_as_printed(tmp_path):
+    (block,) = blocks(ROOT / "docs" / "your-own-model.md", "bash")
+    assert len(block.splitlines()) == 5
+    for name in ("analyze.py", "bnn"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    for command in block.splitlines():
+        process = subprocess.run(
+            command,
+            shell=True,
+            cwd=tmp_path,
+            env=os.environ | {"PATH": path},
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        assert process.returncode == 0, process.stderr
+    rows = json.loads((tmp_path / "ternary" / "metrics.json").read_text())["layers"]
+    assert [(row["d"], row["units"]) for row in rows] == [(9, 16), (9, 16), (1936, 10)]
+    assert all(row["r_activations"] > 0 for row in rows)
