@@ -70,13 +70,13 @@ def sequence(count):
     return [matplotlib.colormaps["viridis"](x) for x in np.linspace(0, 0.88, count)]
 
 
-def figure(columns=1, rows=1, *, width=WIDTH, height=3.2, **options):
+def figure(columns=1, rows=1, *, width=10.0, height=3.6, **options):
     """A figure and its axes, sized for a page; no global state, nothing to close.
 
     Args:
         columns: int, axes side by side.
         rows: int, axes above one another.
-        width: float, inches.
+        width: float, inches; the figures of this package are `WIDTH` wide.
         height: float, inches per row.
         **options: of `Figure.subplots`.
 
@@ -106,7 +106,8 @@ def axes_for(axes, count, *, columns=None, **options):
     """
     if axes is None:
         columns = columns or max(count, 1)
-        fig, grid = figure(columns, max(1, -(-count // columns)), squeeze=False, **options)
+        options = {"width": WIDTH, "squeeze": False} | options
+        fig, grid = figure(columns, max(1, -(-count // columns)), **options)
         for empty in grid.flat[count:]:
             empty.set_axis_off()
         return fig, grid.reshape(-1)[:count]
