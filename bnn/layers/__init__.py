@@ -1,7 +1,7 @@
-"""What networks are made of. Importing this package registers all of it with Keras, so that saved networks load.
+"""What networks are made of. Importing this package registers its classes with Keras, so that saved networks load.
 
-Quantizers with the estimators of their gradients, quantized layers, batch norm, rotation, and the operations that
-decide the speed.
+Quantizers with the estimators of their gradients, quantized layers, batch norm, a fixed rotation, and the operations
+that decide the speed. `with_gradient` and `straight_through` make quantizers of one's own.
 """
 
 import bnn.optimizers  # noqa: F401, what saved networks were trained with

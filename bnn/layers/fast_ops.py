@@ -1,9 +1,10 @@
 """The few operations that decide the speed of training.
 
-Each is defined on `keras.ops` by its `portable_` form; the plain name is a faster one where there is one.
-Figures: TensorFlow 2.21, bfloat16, batch 50, the paper's CIFAR-10 network, 2 cores with AVX512-BF16.
-"Step 1.05 x": a training step takes that much longer with the portable form. The `lean_` forms are for JAX: of a step
-compiled for an H100, what is not a product reads and writes 1.0 GB with them and 1.3 GB without. They are not timed.
+The `portable_` form of each, on `keras.ops`, is its definition; the plain name selects the fastest form.
+Timings: TensorFlow 2.21, bfloat16, batch 50, the paper's CIFAR-10 network, 2 cores with AVX512-BF16.
+"Step 1.05 x": with the portable form a training step takes 1.05 times as long. The `lean_` forms are for JAX: in a
+step compiled for an H100, everything but the products reads and writes 1.0 GB with them and 1.3 GB without. They have
+not been timed.
 """
 
 import keras
@@ -36,17 +37,17 @@ def portable_batch_norm(x, offset, epsilon):
 
 
 def fused_batch_norm(x, offset, epsilon):
-    """`portable_batch_norm` of images; with its gradient 2.8 ms instead of 22.8 (conv_1), step 1.13 x."""
+    """`portable_batch_norm` of images; 2.8 ms with its gradient instead of 22.8 (conv_1), step 1.13 x."""
     scale = tf.ones_like(offset)
     normalized, mean, variance = tf.compat.v1.nn.fused_batch_norm(x, scale, offset, epsilon=epsilon)
     n = tf.cast(tf.size(x) // tf.size(offset), tf.float32)
-    return normalized, mean, variance * (n - 1) / n  # The operation gives the unbiased variance.
+    return normalized, mean, variance * (n - 1) / n  # The operation returns the unbiased variance.
 
 
 def lean_batch_norm(x, offset, epsilon):
-    """`portable_batch_norm` with its gradient written out: XLA reads and writes less, and keeps no float32 copies.
+    """`portable_batch_norm` with an explicit gradient: XLA reads and writes less, and keeps no float32 copies.
 
-    The moments have no gradient: they are for the moving averages alone.
+    The moments have no gradient: they serve the moving averages only.
     """
 
     @ops.custom_gradient
@@ -55,10 +56,10 @@ def lean_batch_norm(x, offset, epsilon):
 
         def gradient(upstream):
             inverse = ops.rsqrt(variance + epsilon)
-            centred, slope = (ops.cast(x, "float32") - mean) * inverse, ops.cast(upstream[0], "float32")
+            centered, slope = (ops.cast(x, "float32") - mean) * inverse, ops.cast(upstream[0], "float32")
             axes = tuple(range(len(x.shape) - 1))
-            along = ops.mean(slope * centred, axes)
-            d_x = inverse * (slope - ops.mean(slope, axes) - centred * along)
+            along = ops.mean(slope * centered, axes)
+            d_x = inverse * (slope - ops.mean(slope, axes) - centered * along)
             return ops.cast(d_x, x.dtype), ops.sum(slope, axes)
 
         return (normalized, mean, variance), gradient
@@ -67,21 +68,22 @@ def lean_batch_norm(x, offset, epsilon):
 
 
 def batch_norm(x, offset, epsilon):
-    """`portable_batch_norm`, in the form that is fastest on the backend."""
+    """`portable_batch_norm`, in the fastest form of the backend."""
     if tf is None:
         return lean_batch_norm(x, offset, epsilon)
     return (fused_batch_norm if len(x.shape) == 4 else portable_batch_norm)(x, offset, epsilon)
 
 
 def portable_max_pool2d(x):
-    """The largest of each 2x2 window, side by side, of a (batch, height, width, channels) tensor; a last odd row or
-    column is left out. The gradient goes to the first of equal values.
-    """  # noqa: D205
+    """The maximum of each 2x2 window of a (batch, height, width, channels) tensor.
+
+    Windows do not overlap; a last odd row or column is left out. The gradient goes to the first of equal values.
+    """
     return ops.max_pool(x, 2, 2, data_format="channels_last")
 
 
 def lean_max_pool2d(x):
-    """`portable_max_pool2d` that keeps which value was the first: on GPUs XLA's own gradient searches and scatters."""
+    """`portable_max_pool2d` that stores the place of each maximum; on GPUs XLA's own gradient searches and scatters."""
     height, width, channels = x.shape[1:]
     rows, columns = height // 2, width // 2
 
@@ -107,7 +109,7 @@ def lean_max_pool2d(x):
 
 
 def max_pool2d(x):
-    """`portable_max_pool2d`, in the form that is fastest on the backend."""
+    """`portable_max_pool2d`, in the fastest form of the backend."""
     return (lean_max_pool2d if tf is None else portable_max_pool2d)(x)
 
 
@@ -125,7 +127,7 @@ def portable_conv2d(x, kernel):
 
 
 def tap_conv2d(x, kernel):
-    """`portable_conv2d` whose kernel gradient is a product a tap: 22 ms instead of 46 (conv_6), step 1.03 x."""
+    """`portable_conv2d` whose kernel gradient is one product per tap: 22 ms instead of 46 (conv_6), step 1.03 x."""
     size, *_, channels, filters = kernel.shape
     height, width = x.shape[1:3]
     before = (size - 1) // 2
@@ -150,7 +152,7 @@ def tap_conv2d(x, kernel):
 
 
 def conv2d(x, kernel):
-    """`portable_conv2d`, with the faster gradient on processors; above 8x8 and in float32 it gains nothing."""
+    """`portable_conv2d`, on CPUs with the faster gradient; above 8x8 and in float32 that gains nothing."""
     taps = (
         tf is not None
         and not tf.config.list_physical_devices("GPU")
@@ -170,12 +172,12 @@ def portable_quantize(quantizer, x, dtype):
 
 
 def direct_sign(x, dtype):
-    """`portable_quantize` by `Sign` in fewer passes: with its gradient 8 ms instead of 12 (dense_1), step 1.05 x."""
+    """`portable_quantize` by `Sign` in fewer passes: 8 ms with its gradient instead of 12 (dense_1), step 1.05 x."""
 
     @tf.custom_gradient
     def estimator(x):
         def gradient(upstream):
-            # Select, not SelectV2, which is written for broadcasting.
+            # Select is faster than SelectV2, which supports broadcasting.
             passed = tf.raw_ops.Select(condition=tf.abs(x) <= 1, x=upstream, y=tf.zeros_like(upstream))
             return tf.cast(passed, x.dtype)
 

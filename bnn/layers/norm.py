@@ -10,13 +10,13 @@ from bnn.layers import fast_ops
 class BatchNorm(keras.Layer):
     """Batch norm with offset and no scale (paper, section 2): before a sign, a positive scale changes nothing.
 
-    Moments are float32 whatever the compute dtype. Input and output (..., channels). The averages that inference
-    uses are plain means over the steps so far until these outnumber the memory of the decay, so that the start,
-    0 and 1, weighs nothing, and a network is usable after a few steps.
+    Input and output are (..., channels). Moments are float32, whatever the compute dtype. The moving averages that
+    inference uses are plain means over all steps until there are more than 1 / (1 - decay) of these, so that the
+    initial values 0 and 1 have no weight, and a network is usable after a few steps.
 
     Args:
-        decay: of the moving averages, in [0, 1).
-        epsilon: added to the variance.
+        decay: float in [0, 1), of the moving averages.
+        epsilon: float, added to the variance.
     """
 
     def __init__(self, decay=0.999, epsilon=1e-3, **kwargs):
@@ -25,7 +25,7 @@ class BatchNorm(keras.Layer):
         self.epsilon = epsilon
 
     def build(self, input_shape):
-        """Create offset and moving averages."""
+        """Create the offset and the moving averages."""
 
         def weight(name, initializer, shape=(input_shape[-1],), **kwargs):
             return self.add_weight(name=name, shape=shape, initializer=initializer, autocast=False, **kwargs)
@@ -36,7 +36,7 @@ class BatchNorm(keras.Layer):
         self.steps = weight("steps", "zeros", shape=(), trainable=False)
 
     def call(self, inputs, training=False):
-        """Normalize by the batch's moments when training, by the moving averages otherwise."""
+        """Normalize by the batch's moments in training, by the moving averages otherwise."""
         if not training:
             scale = ops.rsqrt(self.moving_variance + self.epsilon)
             shift = self.offset - self.moving_mean * scale

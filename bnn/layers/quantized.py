@@ -1,4 +1,4 @@
-"""Layers that quantize what they multiply: dense, convolution and activation; and pooling."""
+"""Quantized layers: dense, convolution and activation; and max-pooling."""
 
 import keras
 from keras import ops
@@ -17,7 +17,7 @@ def positive(name, value):
 class WeightClip(keras.constraints.Constraint):
     """Clip latent weights to [-limit, limit] after every optimizer step (paper, section 2).
 
-    Beyond 1 the straight-through gradient is 0, so an unclipped weight could never come back.
+    Beyond 1 the straight-through gradient is 0, so that an unclipped weight could never return.
 
     Raises:
         ValueError: the limit is not positive.
@@ -38,30 +38,30 @@ class WeightClip(keras.constraints.Constraint):
 
 
 class _Quantizing(keras.Layer):
-    """A layer whose quantizer may draw random numbers; saved and loaded, it goes on with the numbers that come next.
+    """A layer whose quantizer may draw random numbers. Their state is saved with the weights.
 
-    Keras keeps the state of a SeedGenerator out of saved files.
+    Keras itself does not save the state of a SeedGenerator.
     """
 
     def _apply(self, quantizer, x, dtype, training):
         return fast_ops.quantize(quantizers.for_training(quantizer) if training else quantizer, x, dtype)
 
     def save_own_variables(self, store):
-        """Save the weights, and where the random numbers have got to."""
+        """Save the weights and the state of the random numbers."""
         super().save_own_variables(store)
         if self.seed_generator is not None:
             store["seed_generator"] = self.seed_generator.state
 
     def load_own_variables(self, store):
         """Load what `save_own_variables` saved."""
-        own = {name: store[name] for name in store.keys()}  # noqa: SIM118, it is no whole mapping
+        own = {name: store[name] for name in store.keys()}  # noqa: SIM118, it cannot be iterated over
         if self.seed_generator is not None:
             self.seed_generator.state.assign(own.pop("seed_generator"))
         super().load_own_variables(own)
 
 
 class _QuantLayer(_Quantizing):
-    """A layer that multiplies its input by a quantized kernel; the latent kernel is real and stays float32."""
+    """A layer that multiplies its input by a quantized kernel; the latent kernel is real-valued and float32."""
 
     def __init__(self, kernel_quantizer, kernel_initializer="glorot_uniform", clip=1.0, **kwargs):
         super().__init__(**kwargs)
@@ -71,7 +71,7 @@ class _QuantLayer(_Quantizing):
         self.seed_generator = getattr(self.kernel_quantizer, "seed_generator", None)
 
     def _add_kernel(self, shape):
-        # No autocast: rounded to bfloat16 first, a weight just above the threshold would fall on it.
+        # No autocast: a weight just above the threshold would be rounded to it in bfloat16.
         self.kernel = self.add_weight(
             name="kernel", shape=shape, initializer=self.kernel_initializer, constraint=self.kernel_clip,
             autocast=False,
@@ -106,12 +106,13 @@ class QuantDense(_QuantLayer):
 
     Args:
         units: output features.
-        kernel_quantizer: maps the latent kernel to the one that is multiplied; None: the latent kernel itself.
-        kernel_initializer: keyword; of the latent kernel, anything that `keras.initializers.get` takes.
-        clip: keyword; positive limit of the latent weights' size, see `WeightClip`.
+        kernel_quantizer: function from the latent kernel to the kernel w_b that multiplies the input, of the same shape
+            and dtype; None: the latent kernel itself.
+        kernel_initializer: keyword, initializer of the latent kernel, see `keras.initializers.get`.
+        clip: keyword, float > 0, largest absolute value of latent weights, see `WeightClip`.
 
     Raises:
-        ValueError: units is no positive whole number, clip not positive, or the quantizer neither None nor callable.
+        ValueError: units is not a positive whole number, clip is not positive, or the quantizer is not callable.
     """
 
     def __init__(self, units, kernel_quantizer=None, **kwargs):
@@ -145,12 +146,13 @@ class QuantConv2D(_QuantLayer):
     Args:
         filters: output channels.
         kernel_size: side of the square kernel.
-        kernel_quantizer: maps the latent kernel to the one that is multiplied; None: the latent kernel itself.
-        kernel_initializer: keyword; of the latent kernel, anything that `keras.initializers.get` takes.
-        clip: keyword; positive limit of the latent weights' size, see `WeightClip`.
+        kernel_quantizer: function from the latent kernel to the kernel w_b that multiplies the input, of the same shape
+            and dtype; None: the latent kernel itself.
+        kernel_initializer: keyword, initializer of the latent kernel, see `keras.initializers.get`.
+        clip: keyword, float > 0, largest absolute value of latent weights, see `WeightClip`.
 
     Raises:
-        ValueError: a size is no positive whole number, clip not positive, or the quantizer neither None nor callable.
+        ValueError: a size is not a positive whole number, clip is not positive, or the quantizer is not callable.
     """
 
     def __init__(self, filters, kernel_size, kernel_quantizer=None, **kwargs):
@@ -180,8 +182,8 @@ class QuantActivation(_Quantizing):
     """Quantize activations; shape and dtype stay.
 
     Args:
-        quantizer: maps pre-activations to levels; None: hard tanh, clip(x, -1, 1), whose derivative is the very
-            gradient that the straight-through estimators use, so that a continuous net is the quantized one's twin.
+        quantizer: function from pre-activations to quantized ones; None: hard tanh, clip(x, -1, 1), whose derivative is
+            the straight-through gradient, so that a continuous network is the twin of a quantized one.
     """
 
     def __init__(self, quantizer=None, **kwargs):
@@ -207,7 +209,7 @@ class QuantActivation(_Quantizing):
 
 @keras.saving.register_keras_serializable("bnn")
 class MaxPool2x2(keras.layers.MaxPooling2D):
-    """Keras's MaxPooling2D of 2x2 windows side by side, with a gradient that suits GPUs on JAX."""
+    """Keras's MaxPooling2D of 2x2 windows without overlap, with a faster gradient on JAX."""
 
     def call(self, inputs):
         """The largest value of each window."""

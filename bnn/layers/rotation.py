@@ -19,15 +19,15 @@ class Rotation(keras.Layer):
     the kernel is quantized in a random basis, so that the angle to w is that of random vectors whatever the
     principal components of x, and the straight-through estimator acts in that basis too.
 
-    Input (batch, height, width, channels) gives (batch, height, width, kernel_size^2 channels): at every place the
-    patch that a SAME convolution multiplies there, rotated; the convolution that follows has kernel size 1.
-    Input (batch, features) is rotated as it is.
+    Input (batch, height, width, channels) gives (batch, height, width, kernel_size^2 channels): at every position the
+    patch that a SAME convolution would multiply there, rotated. The convolution that follows has kernel size 1.
+    Input (batch, features) gives rotated vectors of the same shape.
 
     Args:
         kernel_size: side of the square patches; 1 for vectors.
 
     Raises:
-        ValueError: kernel_size is no positive whole number.
+        ValueError: kernel_size is not a positive whole number.
     """
 
     def __init__(self, kernel_size=1, **kwargs):
@@ -35,7 +35,7 @@ class Rotation(keras.Layer):
         self.kernel_size = positive("kernel_size", kernel_size)
 
     def build(self, input_shape):
-        """Draw the rotation, uniform among the orthogonal matrices; column i holds row i of R."""
+        """Draw the rotation uniformly from the orthogonal matrices; column i of the weight holds row i of R."""
         d = self.compute_output_shape(input_shape)[-1]
         orthogonal = keras.initializers.Orthogonal()
         self.rotation = self.add_weight(
@@ -43,7 +43,7 @@ class Rotation(keras.Layer):
         )
 
     def call(self, inputs):
-        """The rotated patches, or vectors."""
+        """The rotated patches or vectors."""
         if len(inputs.shape) == 2:
             return ops.matmul(inputs, self.rotation)
         size = self.kernel_size
