@@ -57,8 +57,8 @@ def predicted_correlations(report, axes=None):
     hollow = {"markersize": 8, "markerfacecolor": "white", "markeredgewidth": 2}
     low = 1.0
     for layer, color in zip(layers, style.sequence(len(layers)), strict=True):
-        weights = (layer.r_predicted, layer.weights.r)
-        permuted = (layer.predicted_r_permuted(), layer.permuted.r)
+        weights = (layer.r_predicted, layer.r_weights)
+        permuted = (layer.predicted_r_permuted(), layer.r_permuted)
         ax.plot(*weights, "o", color=color, markersize=9, label=layer.name)
         ax.plot(*permuted, "s", color=color, **hollow)
         low = np.nanmin([low, *weights, *permuted])

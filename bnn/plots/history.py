@@ -48,7 +48,7 @@ def geometry_history(rows, report, axes=None):
         epochs = [row["epoch"] for row in mine]
         for ax, key in ((angle, "angle_mean_deg"), (r, "r_weights")):
             ax.plot(epochs, [row[key] for row in mine], "o-", color=color, markersize=3.5, label=layer.name)
-    theory = np.degrees(np.median([layer.theory_angle() for layer in layers]))
+    theory = np.median([layer.angle_theory_deg for layer in layers])
     angle.axhline(theory, color=ORANGE, linestyle="--", linewidth=1.5, label="Gaussian weights")
     angle.set(xlabel="epoch", ylabel="mean angle (degrees)")
     r.set(xlabel="epoch", ylabel="correlation r")

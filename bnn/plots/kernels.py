@@ -30,7 +30,7 @@ def angles(report, axes=None):
     )
     for row, (layer, color) in enumerate(zip(layers, style.sequence(len(layers)), strict=True)):
         _angles_of(layer, len(layers) - 1 - row, color, whole, zoomed)
-    names = [f"{layer.name}, d = {len(layer.kernels.quantized)}" for layer in layers]
+    names = [f"{layer.name}, d = {layer.d}" for layer in layers]
     zoomed.set(yticks=range(len(layers))[::-1], yticklabels=names, ylim=(-0.4, len(layers)))
     zoomed.set(xlabel="angle (degrees)")
     zoomed.tick_params(axis="y", length=0)
@@ -46,7 +46,7 @@ def _angles_of(layer, base, color, whole, zoomed):
     if not values.any():
         zoomed.annotate("not quantized: 0°", (0, base), (6, 0), zoomed.get_yaxis_transform(), "offset points")
         return
-    theory = np.degrees(layer.theory_angle())
+    theory = layer.angle_theory_deg
     grid, density = _density(values)
     density = density / density.max()
     whole.fill_between(grid, 0, density, color=color, alpha=0.6, linewidth=0)
@@ -94,7 +94,7 @@ def angle_spread(report, axes=None):
     """
     layers = list(report)
     fig, (ax,) = style.axes_for(axes, 1, height=4.4)
-    d = np.array([len(layer.kernels.quantized) for layer in layers])
+    d = np.array([layer.d for layer in layers])
     theory = np.degrees([layer.theory_spread() for layer in layers])
     spread, error = np.transpose([_spread(layer) for layer in layers])
     for i, color in enumerate(style.sequence(len(layers))):
@@ -150,7 +150,7 @@ def latent_weights(report, axes=None):
     layers = list(report)
     fig, panels = style.panels_for(axes, len(layers))
     for layer, ax in zip(layers, panels, strict=True):
-        latent = layer.kernels.latent.reshape(-1)
+        latent = np.ravel(layer.kernels.latent)
         ax.hist(latent, bins=81, density=True, color=BLUE, log=True)
         bottom = ax.get_ylim()[0]
         x, sigma = np.linspace(*ax.get_xlim(), 300), layer.latent_std

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bnn import plots
-from bnn.analysis import report
+from bnn.analysis import analyze
 from bnn.config import ModelConfig
 from bnn.models import build_model
 from tests.support import KINDS
@@ -25,7 +25,7 @@ def network(request):
     config = ModelConfig(**SHAPES[shape], **KINDS[kind])
     images = np.random.default_rng(0).integers(0, 256, (12, *config.input_shape), dtype=np.uint8)
     first = config.input_shape if shape == "dense" else (3, 3, config.input_shape[-1])
-    return SimpleNamespace(report=report.analyze(build_model(config), images), shape=first)
+    return SimpleNamespace(report=analyze(build_model(config), images), shape=first)
 
 
 @pytest.fixture

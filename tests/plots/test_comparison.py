@@ -8,7 +8,7 @@ from tests.plots.reading import drawn
 
 
 def test_the_paper_stands_beside_layers_of_its_names(network):
-    rows = paper.beside([layer.statistics() for layer in network.report])
+    rows = paper.beside(network.report.rows())
     panels = drawn(plots.beside_paper(rows))
     assert [ax.get_title("left") for ax in panels] == ["weights", "inputs permuted", "activations"]
     ours, theirs = panels[0].lines
@@ -21,7 +21,7 @@ def test_predictions_are_points_of_every_layer(network):
     layers = list(network.report)
     (ax,) = drawn(plots.predicted_correlations(layers))
     shown = [line.get_xydata()[0] for line in ax.lines if line.get_marker() == "o"]
-    expected = [(layer.r_predicted, layer.weights.r) for layer in layers]
+    expected = [(layer.r_predicted, layer.r_weights) for layer in layers]
     np.testing.assert_allclose(shown, expected)
     assert all(low <= value <= high for low, high in (ax.get_xlim(),) for value in np.ravel(expected))
 

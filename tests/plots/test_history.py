@@ -35,5 +35,5 @@ def test_geometry_history_has_a_line_for_every_layer(network):
     angle, r = drawn(plots.geometry_history(rows, layers))
     assert all(curve(angle, layer.name)[1].tolist() == [30, 32] for layer in layers)
     assert len(r.lines) == len(layers)
-    theory = np.degrees(np.median([layer.theory_angle() for layer in layers]))
+    theory = np.median([layer.angle_theory_deg for layer in layers])
     assert curve(angle, "Gaussian weights")[1][0] == pytest.approx(theory)

@@ -26,7 +26,7 @@ def test_angles_have_a_row_and_a_mark_for_every_layer(network):
     whole, zoomed = drawn(plots.angles(network.report))
     names = [layer.name for layer in network.report]
     assert [t.get_text().split(",")[0] for t in zoomed.get_yticklabels()] == names
-    assert marks(zoomed) == pytest.approx([np.degrees(layer.theory_angle()) for layer in network.report])
+    assert marks(zoomed) == pytest.approx([layer.angle_theory_deg for layer in network.report])
     assert whole.get_xlim() == (0, 90)
 
 
@@ -53,9 +53,9 @@ def test_spread_has_a_cross_at_its_theory_and_names_its_points(network):
     layers = list(network.report)
     (ax,) = drawn(plots.angle_spread(layers))
     crosses = [line for line in ax.lines if line.get_marker() == "x" and len(line.get_xdata()) == 1]
-    assert [line.get_xdata()[0] for line in crosses] == [len(layer.kernels.quantized) for layer in layers]
+    assert [line.get_xdata()[0] for line in crosses] == [layer.d for layer in layers]
     if len(layers[0].thresholds()) == 1:
-        d = len(layers[0].kernels.quantized)
+        d = layers[0].d
         assert crosses[0].get_ydata()[0] == pytest.approx(20.18 / np.sqrt(d), rel=1e-3)
     assert {text.get_text() for text in ax.texts} == {layer.name for layer in layers}
     assert len(ax.get_legend().texts) == 1
