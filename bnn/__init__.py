@@ -9,6 +9,7 @@ __getattr__, __dir__, __all__ = face(
     __name__,
     "analysis",
     "backend",
+    "bits",
     "commands",
     "config",
     "datasets",

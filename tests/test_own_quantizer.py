@@ -16,7 +16,7 @@ from tests.support import ROOT, assert_refused, call
 def example(tmp_path_factory):
     """What the page's code leaves: its names, and the folder in which it ran."""
     text = (ROOT / "docs" / "training.md").read_text()
-    section = text[text.index("### A quantizer of your own") :]
+    section = text[text.index("## A quantizer of your own") :]
     code = textwrap.dedent(re.search(r"(?:^    .*\n|^\n)+", section[section.index("    import") :], re.M)[0])
     folder, names = tmp_path_factory.mktemp("example"), {"__name__": "example"}
     with pytest.MonkeyPatch.context() as patch:

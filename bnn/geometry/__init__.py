@@ -24,6 +24,7 @@ __getattr__, __dir__, __all__ = face(
     ],
     components=["as_images", "mosaic", "principal_components"],
     correlation=["predicted_correlation", "predicted_correlation_permuted"],
+    gain=["Gains", "exact_r", "gains", "levels_needed", "two_number_r"],
     levels=[
         "best_ternary_threshold",
         "lloyd_max",
@@ -34,7 +35,14 @@ __getattr__, __dir__, __all__ = face(
         "step_quantizer",
     ],
     named_quantizers=["QuantizerError", "ScalarQuantizer"],
-    rotations=["random_rotation", "randomly_rotated"],
+    rotations=["Rotation", "random_rotation", "randomly_rotated", "walsh_hadamard"],
     sampling=["sample_angles", "sample_pair_angles"],
-    streaming=["CoordinateMoments", "CorrelationStatistics", "Histogram2D", "SecondMoments", "even_edges"],
+    streaming=[
+        "CoordinateMoments",
+        "CorrelationStatistics",
+        "Histogram2D",
+        "SecondMoments",
+        "UnitMoments",
+        "even_edges",
+    ],
 )

@@ -114,6 +114,54 @@ class CorrelationStatistics:
         return self._flips / self.count if self.count else float("nan")
 
 
+class UnitMoments:
+    """Mean and covariance of a stream of pairs, for each of several units."""
+
+    def __init__(self, units):
+        self.count = 0
+        self._mean = np.zeros((2, units))
+        self._scatter = np.zeros((3, units))  # of (x, x), (x, y), (y, y)
+
+    def update(self, x, y):
+        """Take in pairs.
+
+        Args:
+            x: (n, units) array_like of real numbers.
+            y: the same shape.
+
+        Returns:
+            self.
+        """
+        for start in range(0, len(x), ROWS):
+            self._update_chunk(*(np.asarray(v[start : start + ROWS], np.float64) for v in (x, y)))
+        return self
+
+    @QUIET
+    def _update_chunk(self, x, y):
+        count, origin = len(x), np.stack([x[0], y[0]])
+        # Counting from the first pair makes the deviations of a constant exactly 0.
+        x, y = x - origin[0], y - origin[1]
+        shift = np.stack([x.mean(axis=0), y.mean(axis=0)])
+        x, y = x - shift[0], y - shift[1]
+        scatter = np.stack([np.einsum("nu,nu->u", p, q) for p, q in ((x, x), (x, y), (y, y))])
+        delta = origin + shift - self._mean
+        total = self.count + count
+        between = np.stack([delta[0] ** 2, delta[0] * delta[1], delta[1] ** 2])
+        self._scatter += scatter + between * (self.count * count / total)
+        self._mean += delta * (count / total)
+        self.count = total
+
+    @property
+    def mean(self):
+        """(2, units) float64 array: the means of x and of y."""
+        return self._mean
+
+    @property
+    def covariance(self):
+        """(3, units) float64 array: variance of x, covariance, variance of y; NaN without data."""
+        return self._scatter / self.count if self.count else np.full_like(self._scatter, np.nan)
+
+
 class SecondMoments:
     """Mean and covariance of a stream of vectors.
 
