@@ -25,6 +25,7 @@ __getattr__, __dir__, __all__ = face(
     components=["as_images", "mosaic", "principal_components"],
     correlation=["predicted_correlation", "predicted_correlation_permuted"],
     gain=["Gains", "exact_r", "gains", "levels_needed", "two_number_r"],
+    histograms=["Histogram2D", "even_edges"],
     levels=[
         "best_ternary_threshold",
         "lloyd_max",
@@ -40,9 +41,7 @@ __getattr__, __dir__, __all__ = face(
     streaming=[
         "CoordinateMoments",
         "CorrelationStatistics",
-        "Histogram2D",
         "SecondMoments",
         "UnitMoments",
-        "even_edges",
     ],
 )

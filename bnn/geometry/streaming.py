@@ -15,7 +15,7 @@ ROWS = 1 << 12  # rows at a time: enough to keep a matrix product busy, and a bo
 QUIET = np.errstate(invalid="ignore", over="ignore")  # not finite is what NaN says
 
 
-def _chunks(x, y):
+def chunks(x, y):
     """Arrays of equal shape, flat, in cache-sized pieces of both."""
     x, y = np.asarray(x), np.asarray(y)
     if x.shape != y.shape:
@@ -51,7 +51,7 @@ class CorrelationStatistics:
             ValueError: the shapes differ.
         """
         block = np.empty((2, min(CHUNK, np.size(x))))
-        for pair in _chunks(x, y):
+        for pair in chunks(x, y):
             self._update_chunk(*pair, block[:, : pair[0].size])
         return self
 
@@ -272,88 +272,3 @@ class CoordinateMoments:
     def std(self):
         """(d,) float64 array, the (population) standard deviations."""
         return np.sqrt(self._scatter / max(1, self.count))
-
-
-class Histogram2D:
-    """Counts of a stream of pairs on a grid of equal cells (paper, Figs 3 and 5).
-
-    Args:
-        x_edges: (nx + 1,) array_like, increasing and evenly spaced, as `even_edges` makes them.
-        y_edges: (ny + 1,) array_like, likewise.
-
-    Attributes:
-        x_edges: (nx + 1,) float64 array.
-        y_edges: (ny + 1,) float64 array.
-        counts: (nx, ny) int64 array; a cell holds lower edge <= value < upper edge.
-        outside: int, the number of pairs outside the grid or not finite.
-
-    Raises:
-        ValueError: edges that are not evenly spaced.
-    """
-
-    def __init__(self, x_edges, y_edges):
-        self.x_edges, self.y_edges = _checked("x_edges", x_edges), _checked("y_edges", y_edges)
-        self.counts = np.zeros((self.x_edges.size - 1, self.y_edges.size - 1), np.int64)
-        self.outside = 0
-
-    def update(self, x, y):
-        """Count pairs.
-
-        Args:
-            x: (...) array_like of real numbers.
-            y: the same shape.
-
-        Returns:
-            self.
-
-        Raises:
-            ValueError: the shapes differ.
-        """
-        for pair in _chunks(x, y):
-            self._update_chunk(*pair)
-        return self
-
-    def _update_chunk(self, x, y):
-        nx, ny = self.counts.shape
-        # A border of one cell all around catches what lies outside, so that no pair need be selected.
-        cells = _cell(x, self.x_edges) * (ny + 2) + _cell(y, self.y_edges)
-        counts = np.bincount(cells, minlength=(nx + 2) * (ny + 2)).reshape(nx + 2, ny + 2)[1:-1, 1:-1]
-        self.counts += counts
-        self.outside += x.size - int(counts.sum())
-
-
-@QUIET
-def _cell(x, edges):
-    """1 ... n for the cells between the edges, 0 or n + 1 outside, 0 for NaN."""
-    size = edges.size - 1
-    # Divided by the width, not multiplied by its inverse: exact where lattice values lie on edges.
-    position = (x - edges[0]) / ((edges[-1] - edges[0]) / size) + 1
-    return np.nan_to_num(np.clip(position, 0, size + 1, out=position), copy=False).astype(np.int64)
-
-
-def _checked(name, edges):
-    edges = np.asarray(edges, np.float64)
-    if edges.ndim != 1 or edges.size < 2 or not np.all(np.diff(edges) > 0):
-        raise ValueError(f"{name}: expected at least 2 increasing values, received {edges!r}")
-    even = np.linspace(edges[0], edges[-1], edges.size)
-    if not np.allclose(edges, even, rtol=0, atol=1e-9 * np.ptp(edges)):
-        raise ValueError(f"{name}: expected evenly spaced values, received {edges!r}")
-    return edges
-
-
-def even_edges(std, bins, *, widths=4.0, step=0.0):
-    """Edges of `bins` equal cells, symmetric about 0, that reach at least `widths` standard deviations.
-
-    Args:
-        std: float, >= 0; 0 or NaN counts as 1.
-        bins: int, >= 1.
-        widths: float, > 0.
-        step: float, >= 0. For values on a lattice, such as sums of +-1, whose step is 2: cells are a whole
-            number of steps wide, so that each holds equally many lattice points, and no stripes appear.
-
-    Returns:
-        (bins + 1,) float64 array.
-    """
-    width = 2 * widths * (std if std > 0 else 1.0) / bins
-    width = max(1, np.ceil(width / step)) * step if step else width
-    return width * (np.arange(bins + 1) - bins / 2)

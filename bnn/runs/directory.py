@@ -11,26 +11,20 @@ metrics.json    what analyze.py found
 """
 
 import csv
-import hashlib
 import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
 
 from bnn.config import ConfigError, ModelConfig, TrainConfig, expect, from_json, to_json
 from bnn.datasets.catalog import ENTRIES
 from bnn.errors import UserError
 from bnn.files import atomic, lock
 from bnn.files.records import write_csv, write_json
-from bnn.runs.provenance import git_commit, versions
+from bnn.runs import provenance
+from bnn.runs.log import LOG_COLUMNS, log_rows
 
-LOG_COLUMNS = (
-    "epoch", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "flip_ratio", "seconds",
-)  # fmt: skip
 CLASSES = 10  # of every data set
-FRACTIONS = {"accuracy", "val_accuracy", "flip_ratio"}
 DATA_KEYS = ("name", "digest", "official")
 CONFIG_KEYS = {"model", "training", "data", "settings_sha256", "command", "versions", "git_commit"}
 
@@ -149,7 +143,7 @@ class Run:
         try:
             with path.open(newline="") as file:
                 reader = csv.DictReader(file)
-                return _log_rows(list(reader), tuple(reader.fieldnames or ()))
+                return log_rows(list(reader), tuple(reader.fieldnames or ()))
         except (ValueError, csv.Error) as error:
             raise RunError(
                 f"{path}: expected numbers in the columns {', '.join(LOG_COLUMNS)}, received {error}"
@@ -197,8 +191,8 @@ def create(folder, model_config, train_config, data_set, command, overwrite=Fals
         run.save_model(initial, "last")
     write_json(folder / "config.json", {
         "model": to_json(model_config), "training": to_json(train_config), "data": run.data,
-        "settings_sha256": _settings_sha256(to_json(model_config), to_json(train_config)),
-        "command": command, "versions": versions(), "git_commit": git_commit(),
+        "settings_sha256": provenance.settings_sha256(to_json(model_config), to_json(train_config)),
+        "command": command, "versions": provenance.versions(), "git_commit": provenance.git_commit(),
     })  # fmt: skip
     return run
 
@@ -281,34 +275,10 @@ def _expect_config(config, training):
     expect(
         training.precision != "auto", "precision", "what auto meant when the run began", training.precision
     )
-    digest = _settings_sha256(config["model"], config["training"])
+    digest = provenance.settings_sha256(config["model"], config["training"])
     # Earlier runs have none.
     expect(config.get("settings_sha256", digest) == digest, "settings_sha256",
            f"{digest}, of model and training as they stand there", config.get("settings_sha256"))  # fmt: skip
-
-
-def _settings_sha256(model, training):
-    """What tells of a flipped bit in settings, dicts as JSON holds them."""
-    return hashlib.sha256(json.dumps([model, training], sort_keys=True).encode()).hexdigest()
-
-
-def _log_rows(rows, columns):
-    """Rows of text as numbers, but for a torn last one; raises `ValueError` for what no training logs."""
-    whole = [None not in row and None not in row.values() for row in rows]
-    if rows and not whole[-1]:
-        del rows[-1], whole[-1]
-    if rows and columns != LOG_COLUMNS:
-        raise ValueError(f"the columns {list(columns)}")
-    if not all(whole):
-        raise ValueError(f"a row of another length after {whole.index(False)} others")
-    rows = [{k: int(v) if k == "epoch" else float(v) for k, v in row.items()} for row in rows]
-    for before, row in zip([{"epoch": 0}, *rows], rows, strict=False):
-        if row["epoch"] <= before["epoch"]:
-            raise ValueError(f"epoch {row['epoch']} after epoch {before['epoch']}")
-        for name, value in row.items():
-            if not (0 <= value <= 1 if name in FRACTIONS else 0 <= value < np.inf):
-                raise ValueError(f"{name} {value} in epoch {row['epoch']}")
-    return rows
 
 
 def default_name(model, training):

@@ -1,5 +1,7 @@
 """Where a run comes from: the versions of the packages, and the commit of the code."""
 
+import hashlib
+import json
 import platform
 import subprocess
 import sys
@@ -29,3 +31,8 @@ def git_commit():
     except (OSError, subprocess.CalledProcessError):
         return None
     return commit.stdout.strip()
+
+
+def settings_sha256(model, training):
+    """What tells of a flipped bit in settings, dicts as JSON holds them."""
+    return hashlib.sha256(json.dumps([model, training], sort_keys=True).encode()).hexdigest()
