@@ -24,7 +24,9 @@ KEPT = (
     "r_weights",
     "sign_flips",
     "r_permuted",
-    "r_predicted",
+    "r_within",
+    "r_two_numbers",
+    "gain",
     "r_scores",
 )
 COSTS = ("accuracy lost", "cross-entropy gained")
@@ -32,7 +34,9 @@ COSTS = ("accuracy lost", "cross-entropy gained")
 FORETOLD = {
     "1 - r": lambda row: 1 - row["r_weights"],
     "sign flips": lambda row: row["sign_flips"],
-    "1 - r predicted": lambda row: 1 - row["r_predicted"],
+    "1 - r within units": lambda row: 1 - row["r_within"],
+    "1 - r from two numbers": lambda row: 1 - row["r_two_numbers"],
+    "1 / gain": lambda row: 1 / row["gain"],
     "angle": lambda row: row["angle_mean_deg"],
     "1 - r permuted": lambda row: 1 - row["r_permuted"],
     "1 / d": lambda row: 1 / row["d"],

@@ -35,7 +35,7 @@ def test_costs_against_keras():
 
 
 def rows(network, seed, r, lost):
-    others = ("sign_flips", "r_predicted", "angle_mean_deg", "r_permuted", "d", "r_scores")
+    others = (*(key for key in verdict.KEPT if key not in ("layer", "units", "r_weights")),)
     return [
         {"network": network, "seed": seed, "r_weights": a, "accuracy lost": b} | dict.fromkeys(others, 2 - a)
         for a, b in zip(r, lost, strict=True)

@@ -117,7 +117,6 @@ def correlations(folder):
         "ours",
         "Fig 5: paper",
         "ours",
-        "predicted",
         "flips",
     ]
     rows = []
@@ -128,9 +127,7 @@ def correlations(folder):
                 f"{published[layer]:.2f}" if layer in published else "-",
                 mean(p.layers[layer][key] for p in seeds),
             ]
-        rows.append(
-            cells + [mean(p.layers[layer][key] for p in seeds) for key in ("r_predicted", "sign_flips")]
-        )
+        rows.append([*cells, mean(p.layers[layer]["sign_flips"] for p in seeds)])
     return markdown(heads, rows)
 
 
@@ -142,8 +139,8 @@ def angles(folder):
 def geometry(folder):
     """What a network shows that the paper has no values for, one row per layer."""
     return _columns(folder, (
-        "angle_mean_deg", "angle_std_deg", "angle_theory_deg", "r_weights", "r_permuted", "r_activations",
-        "r_predicted", "sign_flips", "latent_std", "zeros",
+        "angle_mean_deg", "angle_std_deg", "angle_theory_deg", "gain", "r_within", "r_two_numbers", "r_weights",
+        "r_permuted", "r_activations", "sign_flips", "latent_std", "zeros",
     ))  # fmt: skip
 
 
@@ -151,7 +148,11 @@ def _columns(folder, keys):
     """The statistics of these keys, one row per layer."""
     seeds = group(folder)
     rows = [
-        [layer, str(row["d"]), *(mean((p.layers[layer][key] for p in seeds), _decimals(key)) for key in keys)]
+        [
+            layer,
+            str(row["d"]),
+            *(mean((p.layers[layer].get(key) for p in seeds), _decimals(key)) for key in keys),
+        ]
         for layer, row in seeds[0].layers.items()
     ]
     return markdown(["layer", "d", *(statistics.find(key).title for key in keys)], rows)

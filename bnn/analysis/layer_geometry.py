@@ -4,12 +4,11 @@ import math
 
 import numpy as np
 
-from bnn import geometry
 from bnn.analysis.layer_report import LayerReport
-from bnn.geometry import CorrelationStatistics, Histogram2D, even_edges
+from bnn.analysis.unit_products import UnitProducts, per_unit
+from bnn.geometry import CorrelationStatistics, Histogram2D, Rotation, UnitMoments, even_edges
 
-PATCHES = 2000  # input patches whose moments predict r: its error is then below 0.01
-ROTATED = 64  # units whose angle after a rotation is taken
+PATCHES = 2000  # input patches that are kept: for principal components, and the r of permuted inputs
 HISTOGRAM_PAIRS = 1 << 18  # of a batch, per histogram
 BINS = 100
 
@@ -33,23 +32,31 @@ class LayerGeometry:
         Args:
             product: Product.
             n_images: int, how many there will be.
-            rng: numpy.random.Generator, of the permutations and of the sampled patches.
+            rng: numpy.random.Generator, for the permutations, the sampled patches and the rotation.
             standard: None, or a function from real inputs to (quantized, standardized) ones of the same shape.
         """
         self.product, self.name = product, product.name
         self.weights, self.permuted, self.activations = (CorrelationStatistics() for _ in range(3))
         self.histograms = {}
-        self._rotated_angles = _rotated_angles(product, rng.spawn(1)[0])
+        self._per_unit, self._rotated = UnitProducts(product), UnitMoments(product.kernels.latent[0].size)
         self._both = np.concatenate(product.kernels, axis=-1)
+        self._all = np.concatenate([self._both, _rotated_kernel(product, rng.spawn(1)[0])], axis=-1)
         self._n_images, self._rng, self._standard = n_images, rng, standard
         self._positions, self._places, self._patches = None, None, []
 
     def report(self, r_scores=None):
         """The LayerReport of what was gathered, with the agreement of scores that was measured elsewhere."""
         return LayerReport(
-            self.product, self._rotated_angles, self.weights, self.permuted, self.activations, self.histograms,
-            np.concatenate(self._patches, axis=1), r_scores,
-        )  # fmt: skip
+            self.product,
+            self.weights,
+            self.permuted,
+            self.activations,
+            self.histograms,
+            np.concatenate(self._patches, axis=1),
+            self._per_unit.gains(),
+            self._rotated.r,
+            r_scores,
+        )
 
     def update(self, start, count, calls):
         """Take in a batch.
@@ -67,8 +74,9 @@ class LayerGeometry:
             self._begin(positions)
         if positions != self._positions:
             raise UnanalyzableError("its calls or their shapes differ from batch to batch")
-        for rng, (inputs, before) in zip(self._generators, calls, strict=True):
-            self._take_products(rng, inputs, before)
+        for call, (inputs, before) in enumerate(calls):
+            self._take_products(call, inputs, before)
+            self._take_permuted(self._generators[call], inputs)
         self._sample(start, count, [inputs for inputs, _ in calls])
 
     def _begin(self, positions):
@@ -86,21 +94,25 @@ class LayerGeometry:
             )
         return len(inputs) // count * math.prod(self.product.linear.positions(inputs.shape))
 
-    def _take_products(self, rng, inputs, before):
+    def _take_products(self, call, inputs, before):
         quantized = self.product.kernels.quantized
-        x, y = self._products(inputs)
+        x, y, rotated = self._products(inputs, self._all)
         self._take("weights", x, y)
+        self._per_unit.update(call, inputs, x, y)
+        self._rotated.update(per_unit(rotated), per_unit(y))
         if before is not None:
             self._take("activations", x, self.product.multiply(before, quantized))
         elif self._standard is not None:
             self._take("activations", *(self.product.multiply(a, quantized) for a in self._standard(inputs)))
-        shuffled = rng.permuted(inputs.reshape(len(inputs), -1), axis=1).reshape(inputs.shape)
-        self._take("permuted", *self._products(shuffled))
 
-    def _products(self, inputs):
-        """Those with the quantized kernel and those with the latent one."""
-        both, units = self.product.multiply(inputs, self._both), self.product.kernels.latent.shape[-1]
-        return both[..., :units], both[..., units:]
+    def _take_permuted(self, rng, inputs):
+        shuffled = rng.permuted(inputs.reshape(len(inputs), -1), axis=1).reshape(inputs.shape)
+        self._take("permuted", *self._products(shuffled, self._both))
+
+    def _products(self, inputs, kernels):
+        """Those with each of the kernels that were put side by side."""
+        products, units = self.product.multiply(inputs, kernels), self.product.kernels.latent.shape[-1]
+        return [products[..., start : start + units] for start in range(0, products.shape[-1], units)]
 
     def _take(self, name, x, y):
         getattr(self, name).update(x, y)
@@ -124,11 +136,11 @@ class LayerGeometry:
             place = place - positions
 
 
-def _rotated_angles(product, rng):
-    """(at most `ROTATED`,) float64 array, radians between quantized and latent kernel after one random rotation."""
+def _rotated_kernel(product, rng):
+    """R^T theta(R w) for the latent kernels w and a random rotation R: the paper's generalized binarization."""
+    latent = product.kernels.latent
     if product.quantizer is None:
-        return np.zeros(1)
-    latent = product.kernels.latent.reshape(len(product.kernels.latent), -1)
-    chosen = rng.permutation(latent.shape[1])[:ROTATED]
-    rotated = geometry.randomly_rotated(latent[:, chosen], rng).astype(np.float32)
-    return geometry.angle(product.quantize(rotated), rotated, axis=0)
+        return latent
+    rotation, columns = Rotation(len(latent), rng), latent.reshape(len(latent), -1)
+    quantized = product.quantize(rotation.apply(columns).astype(np.float32))
+    return rotation.undo(quantized).astype(np.float32).reshape(latent.shape)

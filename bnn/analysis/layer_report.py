@@ -21,24 +21,27 @@ class LayerReport:
 
     Attributes:
         product: Product, the kernel and how it meets the input.
-        rotated_angles: (at most 64,) float64 array, radians: the angles after one random rotation (paper, section 3).
         weights: CorrelationStatistics of the pairs (a.w_b, a.w_c) over images, positions and units.
         permuted: the same after permuting each image's activations over positions and channels.
         activations: of the pairs (a_b.w_b, a_c.w_b); without data where no quantizer is known for a real input.
         histograms: dict from "weights", "permuted" and "activations" to a Histogram2D of such pairs.
         grouped_patches: (groups, m, d) float32 array, a random sample of the vectors that the kernels of each group
             are multiplied with.
+        gains: geometry.Gains of the units: what relates a.w_b to a.w_c in each of them.
+        rotated_r: (units,) float64 array, the correlation of a.w_c with the products of the kernel that was quantized
+            after one random rotation (paper, section 3, generalized binarization).
         r_scores: float, how well the model's scores agree with and without the quantizer of this kernel, see
             `score_agreement`; None where it was not measured.
     """
 
     product: Product
-    rotated_angles: np.ndarray
     weights: CorrelationStatistics
     permuted: CorrelationStatistics
     activations: CorrelationStatistics
     histograms: dict
     grouped_patches: np.ndarray
+    gains: geometry.Gains
+    rotated_r: np.ndarray
     r_scores: float | None = None
 
     def __getattr__(self, key):
@@ -85,7 +88,7 @@ class LayerReport:
     def predicted_r_permuted(self):
         """The r that inputs permuted across places and images should give, from the sampled patches, a float.
 
-        From the mean and the mean square of their entries alone; `r_predicted` is the same for inputs as they are.
+        It depends on the mean and the mean square of their entries alone.
         """
         patches = self.patches.astype(np.float64)
         return geometry.predicted_correlation_permuted(*self.kernels, np.mean(patches**2), patches.mean())

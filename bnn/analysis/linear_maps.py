@@ -29,6 +29,10 @@ class Dense:
         inputs = inputs.reshape(len(inputs), math.prod(self.positions(inputs.shape)), -1)
         return inputs[places[:, 0], places[:, 1]][None]
 
+    def taps(self, inputs):
+        """See `Convolution.taps`; a dense layer has one."""
+        yield inputs.reshape(-1, inputs.shape[-1])
+
 
 @dataclass(frozen=True)
 class Convolution:
@@ -105,6 +109,25 @@ class Convolution:
         taps, channels = math.prod(self.kernel_size), inputs.shape[-1] // self.groups
         split = cut.reshape(len(places), taps, self.groups, channels).transpose(2, 0, 1, 3)
         return split.reshape(self.groups, len(places), taps * channels)
+
+    def taps(self, inputs):
+        """What each tap of the kernel meets, over all samples and positions; padding counts.
+
+        Args:
+            inputs: (n, ..., channels) array.
+
+        Yields:
+            For each tap, in the order of the kernel's, an (n positions, channels) array.
+        """
+        padded = np.pad(inputs, self._padding(inputs.shape))
+        sizes = self.positions(inputs.shape)
+        for tap in np.ndindex(*self.kernel_size):
+            starts = [at * step for at, step in zip(tap, self.dilation, strict=True)]
+            window = tuple(
+                slice(start, start + (size - 1) * stride + 1, stride)
+                for start, size, stride in zip(starts, sizes, self.strides, strict=True)
+            )
+            yield padded[(slice(None), *window)].reshape(-1, inputs.shape[-1])
 
     def _spans(self):
         return tuple((k - 1) * step + 1 for k, step in zip(self.kernel_size, self.dilation, strict=True))

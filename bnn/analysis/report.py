@@ -13,7 +13,8 @@ from bnn.tables import html_table
 class Report(Sequence):
     """The LayerReports of a network: `report["conv_2"]`, `report[1]`, or one after the other.
 
-    Printed, it is a table; so it is as the last line of a notebook's cell.
+    Printed, and as the last line of a notebook's cell, it is a table of the statistics that a reader needs first;
+    `text(wide=True)` has all of them.
 
     Attributes:
         unanalyzed: dict from the name of each layer that has a kernel and no LayerReport to the reason.
@@ -47,12 +48,16 @@ class Report(Sequence):
         return len(self._layers)
 
     def __repr__(self):
-        table = f"{self._caption()}\n{statistics.text_table(self.rows())}"
+        return self.text()
+
+    def text(self, wide=False):
+        """The table as text: of 80 columns at most where names allow it, or, `wide`, of every statistic."""
+        table = f"{self._caption()}\n{statistics.text_table(self.rows(), wide)}"
         reasons = [f"not analyzed: {name}: {reason}" for name, reason in self.unanalyzed.items()]
         return "\n\n".join([table, "\n".join(reasons)] if reasons else [table])
 
     def _repr_html_(self):  # IPython's hook
-        keys = [statistic.key for statistic in statistics.STATISTICS]
+        keys = statistics.first_keys()
         heads = [statistics.title(key) for key in keys]
         return html_table([heads, *statistics.cells(self.rows(), keys)], self._caption())
 

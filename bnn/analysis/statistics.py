@@ -10,10 +10,10 @@ from operator import attrgetter
 
 import numpy as np
 
-from bnn.geometry import CorrelationStatistics
 from bnn.tables import aligned, cell
 
-DECIMALS = 3  # of what is no statistic, such as the paper's values beside ours
+DECIMALS = 3  # of numbers that are not statistics, such as the paper's values beside ours
+WIDTH = 80  # columns of the default table
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,9 @@ class Statistic:
         title: of its column on a page: notebooks, results/.
         decimals: shown; files hold it unrounded.
         unit: "degrees", or "" where it has none.
+        importance: 1 is the last column to leave a table that is too wide; 0 is shown in the wide table only.
         meaning: one sentence for people, Markdown.
-        definition: where it is defined: the paper's section or figure, or a section of docs/.
+        definition: where it is defined: a section or figure of the paper, or of docs/.
         compute: function from a LayerReport to a str, int or float, or None where it was not measured.
     """
 
@@ -36,9 +37,21 @@ class Statistic:
     title: str
     decimals: int
     unit: str
+    importance: int
     meaning: str
     definition: str
     compute: Callable
+
+
+def defined_mean(values):
+    """Of an array; NaN where every value is NaN."""
+    return mean_and_std(values)[0]
+
+
+def least(values):
+    """Of an array; NaN where every value is NaN."""
+    defined = values[~np.isnan(values)]
+    return float(defined.min()) if len(defined) else math.nan
 
 
 def angle_mean_deg(layer):
@@ -54,11 +67,6 @@ def angle_std_deg(layer):
 def angle_theory_deg(layer):
     """NaN for a ternary kernel whose weights are all alike, and where the quantizer's levels are not known."""
     return math.degrees(layer.theory_angle())
-
-
-def angle_rotated_deg(layer):
-    """NaN as `angle_mean_deg`."""
-    return math.degrees(mean_and_std(layer.rotated_angles)[0])
 
 
 def r_weights(layer):
@@ -81,13 +89,14 @@ def r_permuted(layer):
     return layer.permuted.r
 
 
-def r_predicted(layer):
-    """`geometry.predicted_correlation` of the patches' moments; NaN as `r_weights`.
+def r_rotated(layer):
+    """NaN where every unit is constant, as for all means over units."""
+    return defined_mean(np.where(layer.gains.constant, np.nan, layer.rotated_r))
 
-    Without their (d, d) matrix: the covariance w_b^T S w_c is that of the patches' own products.
-    """
-    products = (layer.grouped_patches @ kernel.transpose(1, 0, 2) for kernel in layer.product.kernels)
-    return CorrelationStatistics().update(*products).r
+
+def constant_units(layer):
+    """From 0 to the number of units."""
+    return int(np.count_nonzero(layer.gains.constant))
 
 
 def r_activations(layer):
@@ -112,46 +121,66 @@ def mean_and_std(values):
 
 
 STATISTICS = (
-    Statistic("layer", "layer", "layer", 0, "",
+    Statistic("layer", "layer", "layer", 0, "", 1,
               "name of the layer; in a nested model the path to it", "", attrgetter("name")),
-    Statistic("d", "d", "d", 0, "",
+    Statistic("d", "d", "d", 0, "", 3,
               "fan-in of the kernel: the dimension that the geometry is about", "paper, section 2",
               lambda layer: len(layer.kernels.latent)),
-    Statistic("units", "units", "units", 0, "",
+    Statistic("units", "units", "units", 0, "", 8,
               "number of output units, each with a kernel of d weights", "",
               lambda layer: layer.kernels.latent.shape[1]),
-    Statistic("angle_mean_deg", "angle", "angle", 2, "degrees",
+    Statistic("angle_mean_deg", "angle", "angle", 1, "degrees", 2,
               "angle between w_b and w_c of each unit, both flattened to d: mean over the units",
               "paper, section 2, Fig 2b", angle_mean_deg),
-    Statistic("angle_std_deg", "+-", "spread", 2, "degrees",
+    Statistic("angle_std_deg", "+-", "spread", 2, "degrees", 0,
               "standard deviation of that angle over the units", "paper, Fig 2c", angle_std_deg),
-    Statistic("angle_theory_deg", "theory", "Gaussian", 2, "degrees",
+    Statistic("angle_theory_deg", "theory", "Gaussian", 2, "degrees", 0,
               "the angle of Gaussian weights of the same number and spread; exact for the sign, the limit of "
               "large d for other quantizers", "paper, section 2, Fig 2a", angle_theory_deg),
-    Statistic("angle_rotated_deg", "rotated", "rotated", 2, "degrees",
-              "the angle after one random rotation of the kernels, over at most 64 units",
-              "paper, section 3, generalized binarization", angle_rotated_deg),
-    Statistic("r_weights", "r", "r", 3, "",
-              "Pearson correlation of a·w_b with a·w_c", "paper, section 3, Fig 3", r_weights),
-    Statistic("slope", "slope", "slope", 4, "",
+    Statistic("gain", "gain", "gain", 2, "", 2,
+              "g: how much more of the inputs' variance w_c catches than a random direction: mean over the units",
+              "[theory](theory.md#angle-and-gain)", lambda layer: defined_mean(layer.gains.gain)),
+    Statistic("gain_min", "gain_min", "least gain", 2, "", 0,
+              "the least g of a unit", "[theory](theory.md#angle-and-gain)",
+              lambda layer: least(layer.gains.gain)),
+    Statistic("r_weights", "r", "r", 3, "", 2,
+              "Pearson correlation of a·w_b with a·w_c, all units pooled", "paper, section 3, Fig 3", r_weights),
+    Statistic("r_within", "r_within", "r within units", 3, "", 4,
+              "the same correlation for each unit alone: mean over the units", "[details](#details)",
+              lambda layer: defined_mean(layer.gains.r)),
+    Statistic("r_within_min", "r_min", "least r of a unit", 3, "", 0,
+              "the least correlation of a unit", "[details](#details)", lambda layer: least(layer.gains.r)),
+    Statistic("r_two_numbers", "r_two", "r from two numbers", 3, "", 5,
+              "what angle and gain say about r within units: 1 / sqrt(1 + tan²(angle) / g), mean over the units",
+              "[theory](theory.md#angle-and-gain)", lambda layer: defined_mean(layer.gains.r_two_numbers)),
+    Statistic("residual_gain", "residual", "residual gain", 2, "", 0,
+              "g of the residual e, the part of w_b that is orthogonal to w_c; 1 if it is blind to the inputs",
+              "[theory](theory.md#angle-and-gain)", lambda layer: defined_mean(layer.gains.residual_gain)),
+    Statistic("kappa", "kappa", "kappa", 3, "", 0,
+              "Cov(a·e, a·w_c) / (alpha Var(a·w_c)); 0 if the residual is blind to the inputs",
+              "[theory](theory.md#angle-and-gain)", lambda layer: defined_mean(layer.gains.kappa)),
+    Statistic("r_rotated", "r_rotated", "r, rotated", 3, "", 0,
+              "r within units of the kernel that is quantized after one random rotation and rotated back",
+              "paper, section 3, generalized binarization", r_rotated),
+    Statistic("constant_units", "constant", "constant units", 0, "", 0,
+              "number of units of which a·w_b or a·w_c does not vary; no mean over units has them", "",
+              constant_units),
+    Statistic("slope", "slope", "slope", 4, "", 0,
               "slope of the regression of a·w_c on a·w_b by least squares", "paper, Fig 3", slope),
-    Statistic("sign_flips", "flips", "flips", 3, "",
+    Statistic("sign_flips", "flips", "flips", 3, "", 0,
               "fraction of pairs a·w_b, a·w_c of opposite signs; a zero is no flip", "paper, Fig 3", sign_flips),
-    Statistic("r_permuted", "permuted", "permuted", 3, "",
+    Statistic("r_permuted", "permuted", "permuted", 3, "", 0,
               "r after each image's activations are permuted over positions and channels",
               "paper, section 3, Fig 4 right", r_permuted),
-    Statistic("r_predicted", "predicted", "predicted", 3, "",
-              "r computed from the second moments of 2,000 input patches and the kernels",
-              "paper, section 3", r_predicted),
-    Statistic("r_activations", "r_act", "activations", 3, "",
+    Statistic("r_activations", "r_act", "activations", 3, "", 6,
               "correlation of a_b·w_b with a_c·w_b, where a_b are the quantized activations and a_c the ones before "
               "their quantizer", "paper, section 3, Fig 5", r_activations),
-    Statistic("r_scores", "r_scores", "scores", 3, "",
+    Statistic("r_scores", "r_scores", "scores", 3, "", 7,
               "correlation of the network's scores with and without the layer's quantizer, over a random sample of "
               "the images", "[details](#details)", attrgetter("r_scores")),
-    Statistic("latent_std", "sigma", "σ of the weights", 4, "",
+    Statistic("latent_std", "sigma", "σ of the weights", 4, "", 0,
               "standard deviation of the latent weights", "paper, Fig 2d", latent_std),
-    Statistic("zeros", "zeros", "zeros", 3, "",
+    Statistic("zeros", "zeros", "zeros", 3, "", 0,
               "fraction of zeros in the quantized kernel; 0 for a binary one", "", zeros),
 )  # fmt: skip
 
@@ -185,7 +214,26 @@ def cells(rows, keys):
     return [[cell(row[key], decimals(key)) for key in keys] for row in rows]
 
 
-def text_table(rows):
-    """Rows of statistics as text, one line each, under their headings."""
-    keys = [statistic.key for statistic in STATISTICS]
-    return aligned([[statistic.heading for statistic in STATISTICS], *cells(rows, keys)])
+def text_table(rows, wide=False):
+    """Rows of statistics as text, one line each, under their headings.
+
+    Args:
+        rows: list of dicts, as `LayerReport.statistics` gives them.
+        wide: True for every column. Otherwise the least important ones are left out until a line fits `WIDTH`.
+    """
+    if wide:
+        return _text(rows, STATISTICS)
+    shown = [statistic for statistic in STATISTICS if statistic.importance]
+    while len(shown) > 1 and len(_text(rows, shown).partition("\n")[0]) > WIDTH:
+        shown.remove(max(shown, key=attrgetter("importance")))
+    return _text(rows, shown)
+
+
+def _text(rows, shown):
+    keys = [statistic.key for statistic in shown]
+    return aligned([[statistic.heading for statistic in shown], *cells(rows, keys)])
+
+
+def first_keys():
+    """Keys of the statistics that the default table shows, the list in its order."""
+    return [statistic.key for statistic in STATISTICS if statistic.importance]

@@ -45,6 +45,7 @@ def parse(argv=None, program=PROGRAM):
         "--output", type=Path, metavar="DIR",
         help="for metrics.json and figures (default: RUN, or MODEL-geometry beside the model)",
     )  # fmt: skip
+    parser.add_argument("--wide", action="store_true", help="print every statistic, not only the first ones")
     add_data_dir(parser)
     args = parser.parse_args(argv)
     for name, least in (("batch_size", 1), ("score_images", 0)):
@@ -67,7 +68,7 @@ def main(argv=None, program=PROGRAM):
         data_dir=args.data_dir, progress=progress,
     )  # fmt: skip
     folder = args.network.with_name(f"{args.network.stem}-geometry") if is_model else args.network
-    _show(report, args.output or folder)
+    _show(report, args.output or folder, args.wide)
     return 0
 
 
@@ -79,7 +80,7 @@ def _count(text):
         raise ConfigError(f"--images: expected a number of test images, received {text}") from None
 
 
-def _show(report, folder):
+def _show(report, folder, wide):
     """Print what there is to say, and write metrics.json and the figures."""
     from bnn import plots
 
@@ -87,6 +88,6 @@ def _show(report, folder):
     if "run" in about:
         print(f"{about['run']}: {about['network']} network, {about['origin']}")
         print(f"test accuracy {about['test_accuracy']:.4f} ({about['test_images']:,} images)")
-    print(f"\n{report}\n")
+    print(f"\n{report.text(wide)}\n")
     path, drawn = report.save(folder), plots.save_all(report, folder, report.log)
     print(f"wrote {path} and {len(drawn)} figures (PNG and PDF): {', '.join(drawn)}")

@@ -161,6 +161,15 @@ class UnitMoments:
         """(3, units) float64 array: variance of x, covariance, variance of y; NaN without data."""
         return self._scatter / self.count if self.count else np.full_like(self._scatter, np.nan)
 
+    @property
+    @QUIET
+    def r(self):
+        """(units,) float64 array in [-1, 1]: Pearson correlations; NaN without data and where x or y is constant."""
+        xx, xy, yy = self._scatter
+        scale = np.sqrt(xx) * np.sqrt(yy)
+        varies = scale != 0
+        return np.where(varies, np.clip(xy / np.where(varies, scale, 1), -1, 1), np.nan)
+
 
 class SecondMoments:
     """Mean and covariance of a stream of vectors.

@@ -26,7 +26,7 @@ The figures by the paper's numbers (arXiv 1705.07199), and those that it does no
     -            level_angles            angle and spread for more levels
     -            straight_through        estimators of gradients
     -            correlations            correlation of dot products in theory
-    -            predicted_correlations  correlation of dot products, predicted from second moments
+    -            correlation_by_gain     correlation of dot products against gain and angle
     -            first_kernels           a first layer's kernels as pictures
     -            training                accuracy, loss and flip ratio over the epochs
     -            geometry_history        angles and correlations over the epochs
@@ -36,7 +36,8 @@ from bnn.faces import face
 
 __getattr__, __dir__, __all__ = face(
     __name__,
-    comparison=["beside_paper", "predicted_correlations", "unbinarizing"],
+    comparison=["beside_paper", "unbinarizing"],
+    gain=["correlation_by_gain"],
     first_layer=["first_kernels", "leading_components", "patch_variance"],
     history=["geometry_history", "training"],
     kernels=["angle_spread", "angles", "latent_weights"],

@@ -1,10 +1,10 @@
-"""A trained network beside the paper's, beside a prediction, and beside itself without quantizers."""
+"""A trained network beside the paper's, and beside itself without quantizers."""
 
 import numpy as np
 from matplotlib.ticker import PercentFormatter
 
 from bnn.plots import primitives, style
-from bnn.plots.style import BLACK, BLUE, GRAY, ORANGE, SKY
+from bnn.plots.style import BLACK, BLUE, ORANGE, SKY
 
 PANELS = {"r_weights": "weights", "r_permuted": "inputs permuted", "r_activations": "activations"}
 
@@ -35,37 +35,6 @@ def beside_paper(rows, axes=None):
     lowest = min((row[key] for row in rows for key in PANELS if row[key] is not None), default=0)
     panels[0].set(ylabel="correlation r", ylim=(min(0.5, lowest - 0.05), 1.02))
     primitives.legend_below(fig if axes is None else None, panels[0], columns=2)
-    return fig
-
-
-@style.styled
-def predicted_correlations(report, axes=None):
-    """The r that second moments predict against the measured one, one color per layer; and the same permuted.
-
-    Permuted inputs (open squares) are predicted from the mean and the mean square of the inputs' entries alone.
-
-    Args:
-        report: Report, or any iterable of layer reports.
-        axes: None, or Axes.
-
-    Returns:
-        Figure
-    """
-    layers = list(report)
-    fig, (ax,) = style.axes_for(axes, 1, height=4.8)
-    ax.axline((1, 1), slope=1, color=GRAY, linewidth=1, zorder=0)
-    hollow = {"markersize": 8, "markerfacecolor": "white", "markeredgewidth": 2}
-    low = 1.0
-    for layer, color in zip(layers, style.sequence(len(layers)), strict=True):
-        weights = (layer.r_predicted, layer.r_weights)
-        permuted = (layer.predicted_r_permuted(), layer.r_permuted)
-        ax.plot(*weights, "o", color=color, markersize=9, label=layer.name)
-        ax.plot(*permuted, "s", color=color, **hollow)
-        low = np.nanmin([low, *weights, *permuted])
-    ax.plot([], [], "s", color=GRAY, **hollow, label="inputs permuted")
-    ax.set(xlim=(low - 0.04, 1.02), ylim=(low - 0.04, 1.02), aspect="equal")
-    ax.set(xlabel="r predicted", ylabel="r measured")
-    ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
     return fig
 
 

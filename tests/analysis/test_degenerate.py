@@ -14,8 +14,18 @@ from bnn.config import ModelConfig
 from bnn.files import records
 from bnn.models import build_model
 
-CORRELATIONS = {"r_weights", "slope", "r_permuted", "r_predicted"}
-ANGLES = {"angle_mean_deg", "angle_std_deg", "angle_rotated_deg"}
+MEANS = {
+    "gain",
+    "gain_min",
+    "r_within",
+    "r_within_min",
+    "r_two_numbers",
+    "residual_gain",
+    "kappa",
+    "r_rotated",
+}
+CORRELATIONS = {"r_weights", "slope", "r_permuted"} | MEANS
+ANGLES = {"angle_mean_deg", "angle_std_deg"}
 SMALL = {"input_shape": (6, 6, 1), "conv": (3,), "max_pool": (1,), "fc": (4,), "bn_decay": 0.9}
 ONE = {"input_shape": (1, 1, 1), "conv": (1,), "max_pool": (0,), "filter_size": 1, "fc": ()}
 TERNARY = {"levels": 3, "threshold": 0.2}
@@ -27,15 +37,15 @@ CASES = {
         CORRELATIONS | {"r_activations", "r_scores"},
     ),
     "latent weights of 0": ({}, 0.0, 6, ANGLES | CORRELATIONS - {"slope"} | {"r_scores"}, set()),
-    "latent weights all alike": ({}, 0.3, 6, set(), set()),
-    "ternary weights all alike": (TERNARY, 0.7, 6, {"angle_theory_deg"}, None),
+    "latent weights all alike": ({}, 0.3, 6, {"residual_gain"}, set()),
+    "ternary weights all alike": (TERNARY, 0.7, 6, {"angle_theory_deg", "residual_gain"}, None),
     "one unit": ({"conv": (1,), "fc": (1,)}, None, 6, set(), None),
-    "one dimension": ({"conv": (2,), "max_pool": (0,), "filter_size": 1}, None, 6, set(), None),
-    "one dimension, one unit": (ONE, None, 6, set(), None),
+    "one dimension": ({"conv": (2,), "max_pool": (0,), "filter_size": 1}, None, 6, {"residual_gain"}, None),
+    "one dimension, one unit": (ONE, None, 6, {"residual_gain"}, None),
     "one dimension, one unit, one image": (
-        ONE, None, 1, CORRELATIONS | {"r_scores"}, {"r_scores"},
+        ONE, None, 1, CORRELATIONS | {"r_scores"}, MEANS | {"r_scores"},
     ),
-    "a continuous kernel of 0": ({"continuous": True}, 0.0, 6, ANGLES - {"angle_rotated_deg"} | CORRELATIONS, None),
+    "a continuous kernel of 0": ({"continuous": True}, 0.0, 6, ANGLES | CORRELATIONS, None),
 }  # fmt: skip
 
 

@@ -129,7 +129,7 @@ def test_a_run_tells_tensorboard_its_losses_and_its_geometry(tmp_path, data):
 def test_files_of_before_the_later_columns_are_read(tmp_path):
     (tmp_path / "geometry.csv").write_text("epoch,layer,angle_mean_deg,r_weights\n2,conv_1,33.5,0.75\n")
     row = {"epoch": 2, "layer": "conv_1", "angle_mean_deg": 33.5, "r_weights": 0.75}
-    assert geometry_log.read(tmp_path) == [row | {"zeros": None, "flip_ratio": None}]
+    assert geometry_log.read(tmp_path) == [row | dict.fromkeys(("r_within", "gain", "zeros", "flip_ratio"))]
 
 
 def test_a_foreign_file_is_refused_in_a_sentence(tmp_path):
@@ -233,11 +233,11 @@ def test_tensorboard_is_told_the_same(tmp_path):
     expected = {
         (f"{name}/{row['layer']}", row["epoch"]): row[name]
         for row in geometry_log.read(tmp_path / "g.csv")
-        for name in ("angle_mean_deg", "r_weights", "zeros", "flip_ratio")
+        for name in ("angle_mean_deg", "r_weights", "r_within", "gain", "zeros", "flip_ratio")
         if row[name] is not None
     }
     assert told == pytest.approx(expected, rel=1e-6)
-    assert len(told) == 3 * 3 * 3 + 2 * 2
+    assert len(told) == 5 * 3 * 3 + 2 * 2
 
 
 @pytest.mark.parametrize("every", [0, -1, 1.5, None])

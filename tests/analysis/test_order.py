@@ -11,7 +11,7 @@ from bnn.models import build_model
 
 EXACT = 1e-5  # rounding: sums in another order
 # Statistics of random samples; what is not named here does not depend on any. Four of their standard errors or more.
-SAMPLED = {"r_permuted": 0.03, "r_predicted": 0.03, "r_scores": 0.12}
+SAMPLED = {"r_permuted": 0.03, "r_rotated": 0.03, "r_scores": 0.12}
 ORDERS = {
     "sorted": lambda labels: np.argsort(labels, kind="stable"),
     "interleaved": lambda labels: np.lexsort((labels, rank_in_class(labels))),

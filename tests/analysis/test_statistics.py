@@ -20,7 +20,7 @@ def gap(layer):
 def added(monkeypatch):
     """A statistic more."""
     entry = statistics.Statistic(
-        "gap_deg", "gap", "gap to theory", 1, "degrees", "the angle minus theory's", "here", gap
+        "gap_deg", "gap", "gap to theory", 1, "degrees", 2, "the angle minus theory's", "here", gap
     )
     monkeypatch.setattr(statistics, "STATISTICS", (*statistics.STATISTICS, entry))
     return entry

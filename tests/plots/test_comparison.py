@@ -1,4 +1,4 @@
-"""A network beside the paper, beside its prediction, and without its quantizers."""
+"""A network beside the paper, and without its quantizers."""
 
 import numpy as np
 import pytest
@@ -15,15 +15,6 @@ def test_the_paper_stands_beside_layers_of_its_names(network):
     np.testing.assert_allclose(ours.get_ydata(), [row["r_weights"] for row in rows])
     published = [row["layer"] in paper.LAYERS for row in rows]
     np.testing.assert_array_equal(np.isfinite(theirs.get_ydata()), published)
-
-
-def test_predictions_are_points_of_every_layer(network):
-    layers = list(network.report)
-    (ax,) = drawn(plots.predicted_correlations(layers))
-    shown = [line.get_xydata()[0] for line in ax.lines if line.get_marker() == "o"]
-    expected = [(layer.r_predicted, layer.r_weights) for layer in layers]
-    np.testing.assert_allclose(shown, expected)
-    assert all(low <= value <= high for low, high in (ax.get_xlim(),) for value in np.ravel(expected))
 
 
 def test_unbinarizing_bars_are_the_accuracies():

@@ -1,0 +1,76 @@
+"""Moments of each unit's dot products and of its inputs, batch by batch: what angle and gain explain r by."""
+
+import numpy as np
+
+from bnn import geometry
+from bnn.geometry import CoordinateMoments, UnitMoments
+
+
+class UnitProducts:
+    """Accumulates what `geometry.gains` needs of one kernel.
+
+    Attributes:
+        moments: UnitMoments of the pairs (a.w_b, a.w_c) of each unit.
+    """
+
+    def __init__(self, product):
+        """Start without data; `product` is a Product."""
+        self._product, self._calls = product, []
+        self.moments = UnitMoments(product.kernels.latent[0].size)
+
+    def update(self, call, inputs, quantized, latent):
+        """Add one batch of one call of the layer.
+
+        Args:
+            call: int, which of the layer's calls.
+            inputs: (n, ..., channels) float32 array.
+            quantized: (n, ..., groups, units) array, the dot products with the quantized kernel.
+            latent: the same with the latent one.
+        """
+        if call == len(self._calls):
+            self._calls.append((inputs.shape[1:], CoordinateMoments(inputs[0].size)))
+        self._calls[call][1].update(inputs.reshape(len(inputs), -1))
+        self.moments.update(per_unit(quantized), per_unit(latent))
+
+    def gains(self):
+        """geometry.Gains of the units, in the order of `LayerReport.kernels`."""
+        kernels = (kernel.reshape(len(kernel), -1) for kernel in self._product.kernels)
+        units = self._product.kernels.latent.shape[-1]
+        return geometry.gains(*kernels, self.moments, np.repeat(self._input_variances(), units))
+
+    def _input_variances(self):
+        """(groups,) float64 array: the mean variance of the entries of a group's patches, tr S / d.
+
+        The variance of an entry over images and positions is the mean over positions of its variance over images plus
+        the variance over positions of its mean, so two maps of the inputs give it without any patch.
+        """
+        counts = [moments.count for _, moments in self._calls]
+        calls = [self._taps(shape, moments) for shape, moments in self._calls]
+        entries = [_pooled_variance(counts, maps) for maps in zip(*calls, strict=True)]
+        return np.reshape(entries, (len(entries), self._product.linear.groups, -1)).mean(axis=(0, 2))
+
+    def _taps(self, shape, moments):
+        """For each tap of the kernel the (positions, channels) means and variances of what it meets."""
+        maps = (values.reshape(1, *shape) for values in (moments.mean, moments.std**2))
+        return zip(*map(self._product.linear.taps, maps), strict=True)
+
+
+def per_unit(products):
+    """(n, ..., groups, units) products as (rows, groups units)."""
+    return products.reshape(-1, products.shape[-2] * products.shape[-1])
+
+
+def _pooled_variance(counts, maps):
+    """(channels,) variances over the samples and positions of several calls.
+
+    Args:
+        counts: list of int, the samples of each call.
+        maps: for each call its (positions, channels) means and variances over samples.
+    """
+    rows = np.array([count * len(mean) for count, (mean, _) in zip(counts, maps, strict=True)], np.float64)
+    weights = rows / rows.sum()
+    center = sum(weight * mean.mean(axis=0) for weight, (mean, _) in zip(weights, maps, strict=True))
+    return sum(
+        weight * (variance + (mean - center) ** 2).mean(axis=0)
+        for weight, (mean, variance) in zip(weights, maps, strict=True)
+    )

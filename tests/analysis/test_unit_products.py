@@ -1,0 +1,129 @@
+"""Gain, residual gain and kappa of whole layers against NumPy on their patches, in float64."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from bnn.analysis import capture, geometry_log, kernel_products, report
+from bnn.geometry import angle, exact_r
+from bnn.layers import ternary
+
+RNG = np.random.default_rng(0)
+
+
+def shared():
+    """A convolution that is called twice, on maps of different sizes and means."""
+    conv = layers.Conv2D(5, 3, name="layer")
+    inputs = keras.Input((8, 9, 4))
+    heads = [layers.GlobalMaxPooling2D()(conv(x)) for x in (inputs, layers.AveragePooling2D(2)(inputs + 1))]
+    return keras.Model(inputs, layers.Concatenate()(heads))
+
+
+def one(layer, shape=(8, 9, 4)):
+    return lambda: keras.Sequential([keras.Input(shape), layer()])
+
+
+MODELS = {
+    "same": one(lambda: layers.Conv2D(5, 3, padding="same")),
+    "valid, strides": one(lambda: layers.Conv2D(5, (3, 2), strides=2)),
+    "same, strides": one(lambda: layers.Conv2D(5, 4, strides=3, padding="same")),
+    "dilated": one(lambda: layers.Conv2D(5, 3, dilation_rate=(2, 1), padding="same")),
+    "grouped": one(lambda: layers.Conv2D(6, 3, groups=2, padding="same")),
+    "depthwise": one(lambda: layers.DepthwiseConv2D(3, depth_multiplier=2, padding="same")),
+    "causal": one(lambda: layers.Conv1D(5, 3, dilation_rate=2, padding="causal"), (9, 4)),
+    "dense": one(lambda: layers.Dense(5), (7,)),
+    "dense over time": one(lambda: layers.Dense(5), (6, 7)),
+    "called twice": shared,
+}
+QUANTIZERS = {
+    "sign": None,
+    "ternary": lambda w: np.asarray(ternary(w, 0.02)),
+    "scaled and turned round": lambda w: -0.3 * np.where(w >= 0, 1.0, -1.0),
+}
+
+
+def inputs_of(model):
+    """Inputs of unequal means and spreads, most of all from position to position."""
+    shape = model.input_shape[1:]
+    return (RNG.normal(size=(40, *shape)) * RNG.uniform(0.2, 3, shape) + RNG.normal(size=shape)).astype(
+        np.float32
+    )
+
+
+def patches_of(model, product, images):
+    """(groups, m, d) float64 array: every patch of every call."""
+    ((_, (calls,)),) = capture.stream(model, [product], images, len(images))
+    found = []
+    for inputs, _ in calls:
+        positions = int(np.prod(product.linear.positions(inputs.shape)))
+        places = np.stack(np.divmod(np.arange(len(inputs) * positions), positions), axis=1)
+        found.append(product.linear.patches(inputs, places))
+    return np.concatenate(found, axis=1).astype(np.float64)
+
+
+@pytest.mark.parametrize("quantizer", QUANTIZERS.values(), ids=QUANTIZERS)
+@pytest.mark.parametrize("build", MODELS.values(), ids=MODELS)
+def test_the_numbers_of_every_unit_are_those_of_its_patches(build, quantizer):
+    keras.utils.set_random_seed(1)
+    model = build()
+    images = inputs_of(model)
+    (layer,) = report.analyze(model, images, quantizer=quantizer, batch_size=16, score_images=0)
+    (product,) = kernel_products.find(model, quantizer)
+    patches = patches_of(model, product, images)
+    units = product.kernels.latent.shape[-1]
+    for unit in range(layer.units):
+        a = patches[unit // units]
+        w_b, w_c = (kernel[:, unit].astype(np.float64) for kernel in layer.kernels)
+        alpha = w_b @ w_c / (w_c @ w_c)
+        e = w_b - alpha * w_c
+        total = a.var(axis=0).mean()
+        gain = (a @ w_c).var() / (w_c @ w_c * total)
+        residual_gain = (a @ e).var() / (e @ e * total)
+        kappa = np.cov(a @ e, a @ w_c, bias=True)[0, 1] / (alpha * (a @ w_c).var())
+        found = layer.gains
+        assert found.gain[unit] == pytest.approx(gain, rel=1e-4)
+        assert found.residual_gain[unit] == pytest.approx(residual_gain, rel=1e-3)
+        assert found.kappa[unit] == pytest.approx(kappa, rel=1e-3, abs=1e-4)
+        r = np.corrcoef(a @ w_b, a @ w_c)[0, 1]
+        assert found.r[unit] == pytest.approx(r, abs=1e-5)
+        theta = angle(w_b, w_c)
+        assert exact_r(theta, gain, residual_gain, kappa) == pytest.approx(r, abs=1e-6)
+        assert exact_r(
+            theta, found.gain[unit], found.residual_gain[unit], found.kappa[unit]
+        ) == pytest.approx(found.r[unit], abs=1e-6)
+
+
+def test_means_over_units_leave_constant_ones_out():
+    model = keras.Sequential([keras.Input((5,)), layers.Dense(4)])
+    images = RNG.normal(size=(30, 5)).astype(np.float32)
+    images[:, :2] = 1.5
+    kernel = model.layers[0].kernel.numpy()
+    kernel[2:, 1] = 0  # w_c sees constant inputs alone, w_b all
+    model.layers[0].kernel.assign(kernel)
+    (layer,) = report.analyze(model, images, quantizer=lambda w: np.sign(w), score_images=0)
+    assert layer.constant_units == 1
+    assert np.flatnonzero(layer.gains.constant) == [1]
+    others = np.delete(layer.gains.gain, 1)
+    assert layer.gain == pytest.approx(others.mean()) and layer.gain_min == others.min()
+    assert layer.r_within == pytest.approx(np.delete(layer.gains.r, 1).mean())
+
+
+def test_a_rotated_kernel_keeps_what_the_angle_alone_gives():
+    """One large latent weight per unit: its sign turns it far, and the sign behind a rotation by 37 degrees."""
+    model = keras.Sequential([keras.Input((400,)), layers.Dense(50)])
+    kernel = RNG.normal(size=(400, 50)).astype(np.float32)
+    kernel[0] = 40
+    model.layers[0].kernel.assign(kernel)
+    (layer,) = report.analyze(model, RNG.normal(size=(3000, 400)).astype(np.float32), score_images=0)
+    assert layer.r_within < 0.45
+    assert layer.r_rotated == pytest.approx(np.sqrt(2 / np.pi), abs=0.02)
+
+
+def test_the_log_has_the_numbers_of_the_report():
+    model = MODELS["called twice"]()
+    images = inputs_of(model)
+    (expected,) = report.analyze(model, images, score_images=0)
+    (found,) = geometry_log.measure(model, images)
+    for key in ("gain", "r_within", "r_weights", "angle_mean_deg"):
+        assert found[key] == pytest.approx(getattr(expected, key), rel=1e-5)
