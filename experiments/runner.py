@@ -50,11 +50,12 @@ class Experiment:
         """The DataSet of the trainings."""
         return datasets.load(self.settings["data_set"], self.data_dir)
 
-    def trained(self, name, **changes):
+    def trained(self, name, callbacks=(), **changes):
         """The run of a training, which is begun, or gone on with, or left as it is if it is finished.
 
         Args:
             name: str, of the run directory.
+            callbacks: further keras.callbacks.Callbacks.
             **changes: settings beside or instead of the experiment's.
 
         Returns:
@@ -69,10 +70,10 @@ class Experiment:
         given, folder = self.settings | changes, self.runs / name
         keras.utils.clear_session()
         if not (folder / "config.json").is_file():
-            return training.train(folder, data_dir=self.data_dir, **given)
+            return training.train(folder, data_dir=self.data_dir, callbacks=callbacks, **given)
         expect_settings(runs.open_run(folder), given)
         # A finished one too: a kill after the last log row may have left the checkpoint before.
-        return training.resume(folder, data_dir=self.data_dir)
+        return training.resume(folder, data_dir=self.data_dir, callbacks=callbacks)
 
     def binary_network(self):
         """The binary network that an experiment looks into: of the run that was given, else trained here."""
@@ -90,11 +91,16 @@ class Experiment:
 
     def write(self, rows, figure):
         """Write the table, rows with the same keys, and the figure, and say where."""
-        self.results.mkdir(parents=True, exist_ok=True)
-        table, picture = (self.results / f"{self.name}.{suffix}" for suffix in ("csv", "png"))
-        records.write_csv(table, list(rows[0]), [{k: rounded(v) for k, v in row.items()} for row in rows])
+        table, picture = self.write_table(rows), self.results / f"{self.name}.png"
         figure.savefig(picture)
         print(f"wrote {table} and {picture}")
+
+    def write_table(self, rows, part=None):
+        """Write rows with the same keys, of the experiment or of a part of it, and return the file's Path."""
+        self.results.mkdir(parents=True, exist_ok=True)
+        path = self.results / f"{self.name}{f'_{part}' if part else ''}.csv"
+        records.write_csv(path, list(rows[0]), [{k: rounded(v) for k, v in row.items()} for row in rows])
+        return path
 
 
 def begin(name, description, epochs, argv=None, one_network=False):

@@ -45,18 +45,20 @@ def unbinarized(model, kernels=(), activations=()):
     return _copied(model, lambda name, config: config | ({removed[name]: None} if name in removed else {}))
 
 
-def binarized(model):
-    """A copy of a network that multiplies by the signs of its continuous kernels; `unbinarized` the other way round.
+def binarized(model, layers=None):
+    """A copy of a network that multiplies by the signs of its continuous kernels: the reverse of `unbinarized`.
 
     Args:
         model: keras.Model of this package's layers. Kernels that have a quantizer keep it.
+        layers: names of the layers to binarize; None: all.
 
     Returns:
         keras.Model of the same layer names, its weights copies. Call `refit_batch_norm` before trusting it.
     """
 
-    def changed(_, config):
+    def changed(name, config):
         continuous = "kernel_quantizer" in config and config["kernel_quantizer"] is None
+        continuous = continuous and (layers is None or name in layers)
         return config | ({"kernel_quantizer": Sign()} if continuous else {})
 
     return _copied(model, changed)

@@ -1,0 +1,101 @@
+"""What the experiment `gain` logs while it trains: gain, angle and r within units of every layer, after every epoch."""
+
+import csv
+import math
+
+import keras
+import numpy as np
+
+from bnn.analysis import capture, kernel_products
+from bnn.analysis.statistics import defined_mean
+from bnn.analysis.unit_products import UnitProducts
+from bnn.files import atomic, records
+from bnn.geometry import angle
+from bnn.geometry.named_quantizers import SIGN
+
+BATCH = 50
+
+
+class GainLog(keras.callbacks.Callback):
+    """Writes gain.csv and initial.npz into a run directory; a training that goes on keeps its rows.
+
+    Args:
+        folder: Path of the run directory.
+        images: (n, height, width, channels) uint8 array that the statistics are over.
+    """
+
+    def __init__(self, folder, images):
+        super().__init__()
+        self.folder, self.images, self.rows = folder, images, None
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Measure the network as it begins, or read what an interrupted training has measured."""
+        if self.rows is not None:
+            return
+        if epoch == 0:
+            self.rows = []
+            with atomic.replacing(self.folder / "initial.npz") as path, path.open("wb") as file:
+                np.savez(file, **latent_kernels(self.model))
+            self._measure(0)
+        else:
+            self.rows = [row for row in read(self.folder) if row["epoch"] <= epoch]
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Measure the network after every epoch."""
+        self._measure(epoch + 1)
+
+    def _measure(self, epoch):
+        with np.load(self.folder / "initial.npz") as file:
+            self.rows += [{"epoch": epoch} | row for row in measured(self.model, self.images, dict(file))]
+        records.write_csv(self.folder / "gain.csv", list(self.rows[0]), self.rows)
+
+
+def read(folder):
+    """The rows of a run's gain.csv: list of dicts; the layer's name is text, everything else a number."""
+    with (folder / "gain.csv").open(newline="") as file:
+        return [
+            {key: value if key == "layer" else float(value) for key, value in row.items()}
+            for row in csv.DictReader(file)
+        ]
+
+
+def latent_kernels(model):
+    """A dict from layer to its (d, groups, units) latent kernel."""
+    return {product.name: product.kernels.latent for product in kernel_products.find(model, SIGN)}
+
+
+def measured(model, images, initial):
+    """The statistics of each layer's kernel under sign, and of what training added to it; a list of dicts."""
+    found = kernel_products.find(model, SIGN)
+    whole = [_Kernel(product) for product in found]
+    moved = [
+        _Kernel(kernel_products.of_arrays(p.name, p.linear, p.kernels.latent - initial[p.name], SIGN))
+        for p in found
+    ]
+    for _, batch in capture.stream(model, found, images, BATCH):
+        for kernel, calls in zip([*whole, *moved], [*batch, *batch], strict=True):
+            kernel.update(calls)
+    return [
+        {"layer": product.name} | a.row() | {f"moved_{key}": value for key, value in b.row().items()}
+        for product, a, b in zip(found, whole, moved, strict=True)
+    ]
+
+
+class _Kernel:
+    """Angle, gain and r within units of one kernel."""
+
+    def __init__(self, product):
+        self.product, self.units = product, UnitProducts(product)
+
+    def update(self, calls):
+        for call, (inputs, _) in enumerate(calls):
+            products = [self.product.multiply(inputs, kernel) for kernel in self.product.kernels]
+            self.units.update(call, inputs, *products)
+
+    def row(self):
+        gains = self.units.gains()
+        return {
+            "angle_mean_deg": math.degrees(defined_mean(angle(*self.product.kernels, axis=0))),
+            "gain": defined_mean(gains.gain),
+            "r_within": defined_mean(gains.r),
+        }
