@@ -20,6 +20,8 @@ from experiments import (
     accumulation,
     first_layer,
     full_precision,
+    gain,
+    gain_log,
     improved,
     learning_rate,
     low_r,
@@ -29,9 +31,7 @@ from experiments import (
 )
 from tests.support import ROOT
 
-NAMES = sorted(
-    path.stem for path in (ROOT / "experiments").glob("*.py") if path.stem not in ("__init__", "runner")
-)
+NAMES = sorted(path.stem for path in (ROOT / "experiments").glob("*.py") if "def main(" in path.read_text())
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +69,37 @@ def test_learning_rate_and_clip(folder):
                 assert row["latent_std"] == pytest.approx(w.std(), rel=1e-4)
                 assert row["at_clip"] == pytest.approx(np.mean(np.abs(w) > 0.999 * clip), rel=1e-4)
     assert any(row["at_clip"] > 0.1 for row in rows)
+
+
+def test_gain(folder, capsys):
+    rows = quick(gain, folder)
+    layers = ["conv_1", "conv_2", "dense_1", "dense_2"]
+    assert [(row["network"], row["layer"]) for row in rows] == [
+        (network, layer) for network in ("binary", "continuous") for layer in layers
+    ]
+    run = runs.open_run(folder / "gain" / "binary-seed0")
+    log = gain_log.read(run.folder)
+    assert [row["epoch"] for row in log[::4]] == [0, 1, 2]
+    assert all(row["moved_gain"] != row["moved_gain"] for row in log[:4]), "nothing has moved at the start"
+    for layer in run.load_model("last").layers:
+        if layer.name in layers:  # what is logged last is the network that is kept
+            (logged,) = (row for row in log[-4:] if row["layer"] == layer.name)
+            kernel = np.reshape(layer.kernel, (-1, layer.kernel.shape[-1]))
+            cosine = np.abs(kernel).sum(axis=0) / np.linalg.norm(kernel, axis=0) / np.sqrt(len(kernel))
+            assert logged["angle_mean_deg"] == pytest.approx(np.degrees(np.arccos(cosine)).mean(), abs=1e-3)
+    assert "rank correlation of gain with accuracy lost, over 4 layers" in capsys.readouterr().out
+
+
+def test_energies_of_random_kernels_are_blind_and_slopes_are_those_of_powers():
+    rng = np.random.default_rng(0)
+    values = np.geomspace(1, 100, 40)
+    random = rng.standard_normal((40, 4000))
+    aligned = np.sqrt(values)[:, None] * random  # energy grows as the eigenvalue
+    found = gain.slopes(gain.energy(np.diag(values), random, aligned))
+    assert found["latent_slope"] == pytest.approx(1, abs=0.05)
+    assert gain.gain(np.eye(40), aligned) == pytest.approx(1)
+    expected = np.sum(values**2) / np.sum(values) * 40 / np.sum(values)
+    assert gain.gain(np.diag(values), aligned) == pytest.approx(expected, rel=0.05)
 
 
 def test_accumulation(folder):
