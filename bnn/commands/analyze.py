@@ -45,12 +45,18 @@ def parse(argv=None, program=PROGRAM):
         "--output", type=Path, metavar="DIR",
         help="for metrics.json and figures (default: RUN, or MODEL-geometry beside the model)",
     )  # fmt: skip
+    parser.add_argument(
+        "--target_r", type=float, metavar="R",
+        help="also print how many levels each kernel needs to keep a correlation of R, such as 0.95, and the size then",
+    )  # fmt: skip
     parser.add_argument("--wide", action="store_true", help="print every statistic, not only the first ones")
     add_data_dir(parser)
     args = parser.parse_args(argv)
     for name, least in (("batch_size", 1), ("score_images", 0)):
         if getattr(args, name) < least:
             parser.error(f"argument --{name}: expected at least {least}, received {getattr(args, name)}")
+    if args.target_r is not None and not 0 < args.target_r < 1:
+        parser.error(f"argument --target_r: expected a number between 0 and 1, received {args.target_r:g}")
     return args
 
 
@@ -68,7 +74,7 @@ def main(argv=None, program=PROGRAM):
         data_dir=args.data_dir, progress=progress,
     )  # fmt: skip
     folder = args.network.with_name(f"{args.network.stem}-geometry") if is_model else args.network
-    _show(report, args.output or folder, args.wide)
+    _show(report, args.output or folder, args.wide, args.target_r)
     return 0
 
 
@@ -80,7 +86,7 @@ def _count(text):
         raise ConfigError(f"--images: expected a number of test images, received {text}") from None
 
 
-def _show(report, folder, wide):
+def _show(report, folder, wide, target_r):
     """Print what there is to say, and write metrics.json and the figures."""
     from bnn import plots
 
@@ -89,5 +95,9 @@ def _show(report, folder, wide):
         print(f"{about['run']}: {about['network']} network, {about['origin']}")
         print(f"test accuracy {about['test_accuracy']:.4f} ({about['test_images']:,} images)")
     print(f"\n{report.text(wide)}\n")
+    if target_r is not None:
+        from bnn.analysis import levels
+
+        print(f"{levels.text(levels.needed(report, target_r), target_r)}\n")
     path, drawn = report.save(folder), plots.save_all(report, folder, report.log)
     print(f"wrote {path} and {len(drawn)} figures (PNG and PDF): {', '.join(drawn)}")

@@ -1,0 +1,62 @@
+"""How many levels a kernel needs: the gain says so, and quantizing the kernel shows that it is right."""
+
+import numpy as np
+import pytest
+
+from bnn.analysis import from_arrays, levels, report
+from bnn.geometry import levels_needed
+
+RNG = np.random.default_rng(0)
+
+
+def layer(stretch, quantizer="sign", units=40):
+    """A Gaussian kernel, aligned with a few directions that the inputs prefer the more, the larger `stretch`."""
+    spread = np.where(np.arange(400) < 40, stretch, 1.0)
+    rng = np.random.default_rng(1)
+    inputs = rng.standard_normal((4000, 400)) * spread
+    mix, _ = np.linalg.qr(rng.standard_normal((400, 400)))
+    kernel = rng.standard_normal((400, units)) * np.sqrt(spread)[:, None]
+    return from_arrays(mix @ kernel, inputs @ mix.T, quantizer=quantizer, name=f"stretch {stretch}")
+
+
+@pytest.mark.parametrize("stretch", [1, 3, 10])
+def test_foretold_r_is_that_of_the_quantized_kernel(stretch):
+    gains = layer(stretch).gains.gain
+    for k in (2, 3, 4, 8):
+        found = layer(stretch, f"lloyd-max:{k}")
+        assert levels.foretold(gains, k) == pytest.approx(found.r_within, abs=0.02)
+
+
+def test_levels_are_the_fewest_that_reach_r():
+    layers = [layer(stretch) for stretch in (1, 3, 10)]
+    rows = levels.needed(report.Report(layers), 0.95)
+    assert [row.levels for row in rows] == sorted((row.levels for row in rows), reverse=True)
+    for row, found in zip(rows, layers, strict=True):
+        assert levels.foretold(found.gains.gain, row.levels) >= 0.95
+        assert row.levels == 2 or levels.foretold(found.gains.gain, row.levels - 1) < 0.95
+        assert (row.weights, row.units, row.trusted) == (400 * 40, 40, True)
+        assert row.size == pytest.approx(16000 * np.log2(row.levels) + 40 * 32)
+
+
+def test_units_of_one_gain_need_what_the_formula_says():
+    for gain in (0.5, 1, 5, 20):
+        assert levels.fewest(np.full(3, gain), 0.95) == levels_needed(gain, 0.95)
+    assert levels.fewest(np.array([np.nan, 5.0]), 0.95) == levels_needed(5, 0.95)
+    assert levels.fewest(np.array([np.nan]), 0.95) is None
+    assert levels.fewest(np.array([1e-9]), 0.95) is None
+
+
+def test_a_layer_whose_signs_were_trained_is_marked():
+    """The signs see the inputs that the latent weights hardly do."""
+    inputs = RNG.standard_normal((500, 50)) * np.where(np.arange(50) < 5, 10, 1)
+    kernel = RNG.standard_normal((50, 8))
+    kernel[:5] *= 0.01
+    (row,) = levels.needed([from_arrays(kernel, inputs)], 0.9)
+    assert not row.trusted
+    assert f"{row.levels}*" in levels.text([row], 0.9) or "more*" in levels.text([row], 0.9)
+    assert "its signs were trained" in levels.text([row], 0.9)
+
+
+def test_a_correlation_is_between_0_and_1():
+    with pytest.raises(ValueError, match=r"r: expected a number between 0 and 1, received 1\.5"):
+        levels.needed([], 1.5)
