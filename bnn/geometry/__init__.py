@@ -23,7 +23,7 @@ __getattr__, __dir__, __all__ = face(
         "ternary_zeros",
     ],
     components=["as_images", "mosaic", "principal_components"],
-    correlation=["predicted_correlation", "predicted_correlation_permuted"],
+    correlation=["expected_sign_flips", "predicted_correlation", "predicted_correlation_permuted"],
     gain=["Gains", "exact_r", "gains", "levels_needed", "two_number_r"],
     histograms=["Histogram2D", "even_edges"],
     levels=[

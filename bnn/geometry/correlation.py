@@ -5,6 +5,8 @@ NumPy and SciPy only, float64, radians. d is the dimension: a kernel's fan-in. "
 References:
     .. [1] Anderson & Berg, "The High-Dimensional Geometry of Binary Neural Networks", ICLR 2018,
        arXiv:1705.07199.
+    .. [2] W. F. Sheppard, "On the application of the theory of error to cases of normal distribution and normal
+       correlation", Philosophical Transactions of the Royal Society A 192, 1899.
 """
 
 import numpy as np
@@ -62,3 +64,15 @@ def _pooled_correlation(within, mean_b, mean_c):
     if bb <= rounding * (mean_b @ mean_b) or cc <= rounding * (mean_c @ mean_c):
         return float("nan")
     return float(np.clip(bc / np.sqrt(bb * cc), -1, 1))
+
+
+def expected_sign_flips(r):
+    """The fraction of pairs of opposite signs among centered, jointly Gaussian pairs: arccos(r) / pi [2]_.
+
+    Args:
+        r: array_like in [-1, 1], the correlation of the pairs.
+
+    Returns:
+        Float64 array of the same shape, in [0, 1]; NaN where r is.
+    """
+    return np.arccos(r) / np.pi

@@ -5,7 +5,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bnn.geometry import angle, exact_r, gains, levels_needed, lloyd_max, sign, step_quantizer, two_number_r
+from bnn.geometry import (
+    angle,
+    exact_r,
+    expected_sign_flips,
+    gains,
+    levels_needed,
+    lloyd_max,
+    sign,
+    step_quantizer,
+    two_number_r,
+)
 from bnn.geometry.streaming import UnitMoments
 
 QUANTIZERS = {
@@ -143,3 +153,10 @@ def test_levels_needed_is_the_fewest_that_reach_r():
     assert levels_needed(1e-9, 0.999) == 65
     with pytest.raises(ValueError, match="between 0 and 1"):
         levels_needed(1, 1.0)
+
+
+@pytest.mark.parametrize("r", [-0.5, 0.0, 0.8, 0.97, 1.0])
+def test_sign_flips_of_gaussian_pairs(r):
+    x, noise = np.random.default_rng(0).standard_normal((2, 400_000))
+    y = r * x + np.sqrt(1 - r**2) * noise
+    assert expected_sign_flips(r) == pytest.approx(np.mean(x * y < 0), abs=0.004)
