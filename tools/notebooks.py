@@ -27,18 +27,7 @@ warnings.simplefilter("ignore", DeprecationWarning)
 warnings.simplefilter("ignore", PendingDeprecationWarning)
 warnings.filterwarnings("error", category=DeprecationWarning, module="bnn|__main__")"""
 NO_ALT = 'alt="No description has been provided for this image"'
-STYLE = """<style>
-body { max-width: 62rem; margin: 0 auto; padding: 0 1rem; }
-img { max-width: 100%; height: auto; }
-caption { text-align: left; white-space: normal; }
-math[display="block"] { overflow-x: auto; overflow-y: hidden; padding: .3rem 0; }
-.jp-Cell, .jp-InputArea-editor, .jp-OutputArea-output { min-width: 0; }
-pre { white-space: pre-wrap !important; overflow-wrap: anywhere; }
-.jp-Cell-inputWrapper .jp-InputArea-editor pre { white-space: pre !important; overflow-x: auto; }
-.highlight { overflow-x: auto; }
-@media (max-width: 50rem) { .jp-InputPrompt, .jp-OutputPrompt { display: none !important; }
- body.jp-Notebook, .jp-Notebook { padding: 0 .4rem !important; } }
-</style>"""
+STYLE = Path(__file__).with_name("page.css")
 
 
 class NotebookFailure(RuntimeError):
@@ -170,7 +159,7 @@ def write_page(notebook, path):
     page = re.sub(r'<script type="text/x-mathjax-config">.*?</script>', "", page, flags=re.DOTALL)
     for alt in _alternative_texts(notebook):
         page = page.replace(NO_ALT, f'alt="{html.escape(alt)}"', 1)
-    page = page.replace("</head>", f"{STYLE}</head>", 1)
+    page = page.replace("</head>", f"<style>\n{STYLE.read_text(encoding='utf-8')}</style></head>", 1)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(page, encoding="utf-8")
     return path
@@ -191,9 +180,10 @@ def _formulas_out(source, formulas):
         display = "block" if match[1] is not None else "inline"
         latex = (match[1] or match[2]).replace(r"\,", r"\thinspace ").replace(r"\!", "")
         try:
-            formulas.append(convert(latex, display=display))
+            formula = convert(latex, display=display)
         except Exception as error:  # each fault of a formula has its own class
             raise NotebookFailure(f"expected a formula in LaTeX, received {latex!r}: {error!r}") from None
+        formulas.append(f'<span class="formula">{formula}</span>' if display == "block" else formula)
         return f"@@{len(formulas) - 1}@@"
 
     return re.sub(r"\$\$(.+?)\$\$|\$([^$]+?)\$", placeholder, source, flags=re.DOTALL)

@@ -57,7 +57,7 @@ class DataSet:
     @property
     def label(self):
         """Name for people; a variant of a data set is never shown as the original."""
-        return self.name if self.official else f"{self.name} (variant, SHA-256 {self.digest})"
+        return self.name if self.official else f"{self.name} (variant, SHA-256 {self.digest[:8]})"
 
     def is_known_as(self, digest):
         """Whether a run directory that names this SHA-256 was trained on these data."""

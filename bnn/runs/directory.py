@@ -126,7 +126,7 @@ class Run:
             return f"trained on {data_set.label}"
         what = ENTRIES[data_set.name].variants.get(digest) if data_set.name in ENTRIES else None
         known = f"{data_set.name} ({what})" if what else data_set.name
-        return f"trained on {known} of SHA-256 {digest}, not on this {data_set.label}"
+        return f"trained on {known} of SHA-256 {digest[:8]}, not on this {data_set.label}"
 
     def expect_fit(self, data_set):
         """Raise `RunError` unless the network takes a DataSet's images and has its classes."""

@@ -1,0 +1,57 @@
+"""The notebooks' pages in a browser, as wide as a phone and as a laptop: nothing is cut, no word is broken."""
+
+import json
+import re
+import shutil
+import subprocess
+
+import nbformat
+import pytest
+
+from tests.support import ROOT
+from tools import notebooks
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+FLAGS = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
+    "--disable-background-networking", "--disable-component-update", "--virtual-time-budget=5000", "--dump-dom",
+)  # fmt: skip
+WIDTHS = (390, 1366)
+LONGEST_WORD = 40  # letters; a longer one, such as a digest, may break on a phone
+# What reaches beyond the right edge and does not scroll, and the printed words that stand on two lines.
+MEASURE = """<script>addEventListener("load", () => {
+  const all = (selector) => [...document.querySelectorAll(selector)];
+  const scrolls = (e) => e && (/auto|scroll/.test(getComputedStyle(e).overflowX) || scrolls(e.parentElement));
+  const cut = all("body *").filter((e) => e.getBoundingClientRect().right > innerWidth + 1 && !scrolls(e));
+  const broken = all(".jp-OutputArea-output pre").flatMap((e) => {
+    const text = e.firstChild, range = document.createRange();
+    return [...text.data.matchAll(/\\S+/g)].filter((word) => {
+      range.setStart(text, word.index);
+      range.setEnd(text, word.index + word[0].length);
+      return word[0].length <= LONGEST && range.getClientRects().length > 1;
+    }).map((word) => word[0]);
+  });
+  parent.postMessage({ width: innerWidth, page: document.documentElement.scrollWidth,
+    cut: cut.map((e) => e.outerHTML.slice(0, 80)), broken,
+    boxes: all(".highlight, div:has(> table)").filter((e) => e.scrollWidth > e.clientWidth).length }, "*");
+});</script>""".replace("LONGEST", str(LONGEST_WORD))
+FRAMES = """<script>addEventListener("message", (e) => document.body.append("@" + JSON.stringify(e.data) + "@"));
+</script>""" + "".join(
+    f'<iframe src="page.html" width="{w}" height="800" style="border:0"></iframe>' for w in WIDTHS
+)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+def test_nothing_is_cut_and_no_word_is_broken(tmp_path):
+    page = notebooks.write_page(nbformat.read(ROOT / "gen_plots.ipynb", as_version=4), tmp_path / "page.html")
+    page.write_text(page.read_text().replace("</head>", f"{MEASURE}</head>", 1))
+    (tmp_path / "frames.html").write_text(f"<!doctype html><body>{FRAMES}")
+    browser = [CHROMIUM, *FLAGS, f"--user-data-dir={tmp_path / 'profile'}", f"file://{tmp_path}/frames.html"]
+    dom = subprocess.run(browser, capture_output=True, text=True, timeout=120).stdout
+    measures = sorted(map(json.loads, re.findall(r"@({.*?})@", dom)), key=lambda found: found["width"])
+    assert [found["width"] for found in measures] == list(WIDTHS)
+    for found in measures:
+        assert found["page"] <= found["width"]
+        assert found["cut"] == []
+        assert found["broken"] == []
+    assert measures[0]["boxes"] > 0  # wide code and tables scroll by themselves
