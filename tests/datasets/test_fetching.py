@@ -203,7 +203,7 @@ FAILURES = {
     "wrong bytes": (wrong_bytes, "received a damaged one"),
     "too short": (announced_too_short, "received a damaged one"),
     "circles": (in_circles, "expected at most 5 redirects, received more"),
-    "bad address": (to(b"http://[::1/x"), "expected an answer that follows HTTP"),
+    "bad address": (to(b"http://[::1/x"), "expected a valid HTTP response"),
     "bad text": (to(b"http://\xff\xfe/x"), "expected "),
 }
 
