@@ -277,7 +277,7 @@ def test_all_sources_are_named_with_their_reasons(servers, no_npm, tmp_path):
         in message
     )
     assert message.endswith("npm package toy@1.0.0: expected npm on the PATH, received none")
-    for way in ("a mirror that answers", "npm on the PATH", "--mirror URL"):
+    for way in ("a mirror that responds", "npm on the PATH", "--mirror URL"):
         assert way in message
 
 
