@@ -11,7 +11,7 @@ PANELS = {"r_weights": "weights", "r_permuted": "inputs permuted", "r_activation
 
 @style.styled
 def beside_paper(rows, axes=None):
-    """Draw the correlations of Figs 3, 4 right and 5 beside those of the paper, for layers with the same names.
+    """Draw the correlations of Figs 3, 4 right and 5, and those of the paper for layers with the same names.
 
     Args:
         rows: list of dicts from `paper.beside`.
