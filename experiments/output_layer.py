@@ -1,10 +1,10 @@
 """What is the purpose of the largest latent weights of the output layer?
 
 In the paper's network, these weights oppose the rest of their kernels (`python -m experiments.low_r`). The experiment
-sorts the weights of each unit by size into up to 20 equal groups. For each group it measures on training images
+sorts the weights of each unit by size into up to 20 equal groups. For each group it measures
 
-- how often the sign of a weight agrees with the covariance of its input and the class,
-- how often the loss pushes the latent weight farther from 0, and
+- how often the sign of a weight agrees with the covariance of its input and the class, on training images,
+- how often the loss pushes the latent weight farther from 0, on training images, and
 - the training loss and the test accuracy after the signs of the group's binary weights are inverted.
 
 The gradient is that of the binary kernel, which the straight-through estimator passes to the latent kernel. Batch norm

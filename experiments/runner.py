@@ -130,16 +130,12 @@ def begin(name, description, epochs, argv=None, one_network=False):
     paper_help = "cifar-10: use the paper's widths; a step then takes many times longer"
     flag("--paper_network", action="store_true", help=paper_help)
     if one_network:
-        run_help = (
-            "use the network of this run, such as results/cifar-10-binary/seed0, instead of training one"
-        )
+        run_help = "use the network of a run, such as results/cifar-10-binary/seed0, instead of training one"
         flag("--run", type=Path, metavar="DIR", help=run_help)
     flag("--runs", type=Path, metavar="DIR", help=f"run directories (default: runs/experiments/{name})")
     add_data_dir(parser)
     flag("--results", type=Path, metavar="DIR", help="table and figure (default: results/experiments)")
-    quick_help = (
-        "smoke test with tiny networks and 500 digits in runs/experiments/quick; its results mean nothing"
-    )
+    quick_help = "smoke test: tiny networks, 500 digits, in runs/experiments/quick; the results mean nothing"
     flag("--quick", action="store_true", help=quick_help)
     options = parser.parse_args(argv)
     data_set = options.data_set or data_set_here(options.data_dir)

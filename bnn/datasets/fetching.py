@@ -125,7 +125,7 @@ def _remove(place, names, folder):
     """Remove files that have been converted into `folder`, and their own folder if it is empty."""
     with contextlib.suppress(
         OSError
-    ):  # The files may belong to another user, and the data are already converted.
+    ):  # The files may belong to another user; their data are already converted.
         for name in names if place == folder else (*names, "batches.meta", RECORD):
             (place / name).unlink(missing_ok=True)
         if place != folder:

@@ -100,7 +100,5 @@ def restricted_loads(content):
         return _ArrayUnpickler(io.BytesIO(content), encoding="bytes").load()
     except pickle.UnpicklingError:
         raise
-    except (
-        Exception
-    ) as error:  # According to its documentation, pickle may raise any error for invalid bytes.
+    except Exception as error:  # pickle may raise any error for invalid bytes, according to its documentation
         raise pickle.UnpicklingError(f"{type(error).__name__}: {error}") from error

@@ -81,9 +81,7 @@ def _copy_group(source, target):
 
 def _copy_array(name, values, target):
     floating = np.issubdtype(values.dtype, np.floating)  # the state of a random generator is an integer
-    with np.errstate(
-        over="ignore"
-    ):  # a value that becomes infinite is not exact, so the array keeps its dtype
+    with np.errstate(over="ignore"):  # an infinite value is not exact, so the array then keeps its dtype
         half = values.astype(np.float16) if floating else values
     exact = np.array_equal(half.astype(values.dtype), values)
     options = {"compression": "gzip", "shuffle": True} if np.ndim(values) else {}

