@@ -123,9 +123,8 @@ def _convert(entry, container, place, names, folder, stage):
 
 def _remove(place, names, folder):
     """Remove files that have been converted into `folder`, and their own folder if it is empty."""
-    with contextlib.suppress(
-        OSError
-    ):  # The files may belong to another user; their data are already converted.
+    # The files may belong to another user. This is no problem, because their data are already converted.
+    with contextlib.suppress(OSError):
         for name in names if place == folder else (*names, "batches.meta", RECORD):
             (place / name).unlink(missing_ok=True)
         if place != folder:
