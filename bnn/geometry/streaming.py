@@ -168,9 +168,9 @@ class UnitMoments:
         return self._scatter / self.count if self.count else np.full_like(self._scatter, np.nan)
 
     @property
-    @QUIET
+    @without_warnings
     def r(self):
-        """(units,) float64 array in [-1, 1]: Pearson correlations; NaN without data and where x or y is constant."""
+        """The Pearson correlations in [-1, 1], (units,) float64 array; NaN without data or if x or y is constant."""
         xx, xy, yy = self._scatter
         scale = np.sqrt(xx) * np.sqrt(yy)
         varies = scale != 0
