@@ -126,7 +126,7 @@ def test_create_never_touches_a_foreign_folder(tmp_path, data, overwrite):
 
 def test_create_replaces_a_run_only_when_told(run, data):
     run.write_log([ROW])
-    with pytest.raises(RunError, match=f"--resume {run.folder}, or give --overwrite or another --run_dir"):
+    with pytest.raises(RunError, match=f"--resume {run.folder}, or use --overwrite or another --run_dir"):
         runs.create(run.folder, *small_settings(), data, [])
     assert run.log() == [ROW]
     replaced = runs.create(run.folder, *small_settings(), data, [], overwrite=True)
