@@ -1,14 +1,15 @@
-"""Time and memory of the statistics on the paper's CIFAR-10 network: ours, the products alone, the authors' way.
+"""Time and memory of the statistics on the paper's CIFAR-10 network: our method, only the products, the authors'.
 
     python benchmarks/analysis_speed.py
 
-ours        `report.analyze`: streamed, whatever the number of images
-products    nothing but the forward pass and the products that the statistics are over, computed and thrown away
-authors     as the paper's code does it: a layer's inputs for all images at once, every product in memory, SciPy's
-            `pearsonr`, one permutation of the whole activation tensor. No slopes, flips, histograms or predictions.
+ours        `report.analyze`: streams the images, for any number of them
+products    only the forward pass and the products for the statistics, which are computed and discarded
+authors     the method of the paper's code: the inputs of a layer for all images at once, every product in memory,
+            SciPy's `pearsonr`, one permutation of the whole activation tensor; no slopes, flips, histograms or
+            predictions
 
-The network is untrained, its batch norm fitted to the images, which are random; neither time nor memory depends on it.
-Every case runs in a process of its own; memory is the process's peak, TensorFlow's own 0.6 GB included.
+The network is not trained, and its batch norm is fitted to random images. Time and memory do not depend on this. Every
+case runs in a separate process. The memory is the peak of the process, including 0.6 GB of TensorFlow.
 """
 
 import argparse
@@ -23,7 +24,7 @@ BATCH = 50
 
 
 def network_and_images(n):
-    """The paper's network in float32 and n random images."""
+    """Create the paper's network in float32 and n random images."""
     import numpy as np
 
     from bnn.config import ModelConfig
@@ -36,14 +37,14 @@ def network_and_images(n):
 
 
 def ours(model, images):
-    """What analyze.py computes."""
+    """Compute what analyze.py computes."""
     from bnn.analysis import analyze
 
     analyze(model, images, batch_size=BATCH, score_images=0).rows()
 
 
 def taps(model):
-    """Each quantized layer with its two kernels and the symbolic tensors before and after its input's quantizer."""
+    """Yield both kernels of each quantized layer, and the symbolic tensors after and before its input's quantizer."""
     from keras import ops
 
     for layer in model.layers:
@@ -51,20 +52,20 @@ def taps(model):
             kernels = [ops.convert_to_tensor(k) for k in (layer.quantized_kernel(), layer.kernel)]
             quantizer = layer.input._keras_history.operation
             while not (hasattr(quantizer, "quantizer") or quantizer.name == "scale"):
-                quantizer = quantizer.input._keras_history.operation  # flatten
+                quantizer = quantizer.input._keras_history.operation  # skip flatten
             before = None if quantizer.name == "scale" else quantizer.input
             yield kernels, layer.input, before
 
 
 def multiply(inputs, kernel):
-    """The product of a batch with a kernel."""
+    """Multiply a batch by a kernel."""
     from keras import ops
 
     return ops.conv(inputs, kernel, padding="same") if len(kernel.shape) == 4 else ops.matmul(inputs, kernel)
 
 
 def products(model, images):
-    """Inputs and permuted inputs by both kernels, continuous inputs by the quantized one."""
+    """Multiply inputs and permuted inputs by both kernels, and continuous inputs by the quantized kernel."""
     import keras
     from keras import ops
 
@@ -75,13 +76,13 @@ def products(model, images):
         for kernels, _, before in found:
             inputs, both = next(values), ops.concatenate(kernels, axis=-1)
             multiply(inputs, both)
-            multiply(inputs, both)  # stands for the permuted ones
+            multiply(inputs, both)  # in place of the permuted inputs
             if before is not None:
                 multiply(ops.reshape(next(values), inputs.shape), kernels[0])
 
 
 def authors(model, images):
-    """Pearson's r of the three figures, every array whole."""
+    """Compute Pearson's r for the three figures with complete arrays in memory."""
     import keras
     import numpy as np
     from scipy.stats import pearsonr
@@ -99,23 +100,23 @@ def authors(model, images):
 
 
 def measure(way, n):
-    """Print the seconds and the peak memory in MB of one way over n images."""
+    """Print the seconds and the peak memory in MB of one method for n images."""
     sys.path.insert(0, str(ROOT))
     model, images = network_and_images(n)
     start = time.perf_counter()
     {"ours": ours, "products": products, "authors": authors}[way](model, images)
     seconds = time.perf_counter() - start
-    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere
+    unit = 1 if sys.platform == "darwin" else 1024  # macOS reports bytes, other systems KiB
     print(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6)
 
 
 def main():
-    """Measure all cases in turns and print the table."""
+    """Measure all cases alternately and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "--images", type=int, default=10_000, metavar="N", help="of the long case (default: 10000)"
+        "--images", type=int, default=10_000, metavar="N", help="images of the long case (default: 10000)"
     )
-    parser.add_argument("--repeats", type=int, default=3, metavar="N", help="turns (default: 3)")
+    parser.add_argument("--repeats", type=int, default=3, metavar="N", help="measurements (default: 3)")
     args = parser.parse_args()
     cases = [
         ("ours", 500),
@@ -131,8 +132,8 @@ def main():
     for (way, n), values in figures.items():
         seconds, peak = zip(*values, strict=True)
         ratio = statistics.median(s / p for s, (p, _) in zip(seconds, figures["products", n], strict=True))
-        print(f"{way:>8}  {n:6}  {statistics.median(seconds):7.1f}  {spread(seconds, 1):>11}  {ratio:10.2f}"
-              f"  {statistics.median(peak):7.0f}")  # fmt: skip
+        time_s, memory_mb = statistics.median(seconds), statistics.median(peak)
+        print(f"{way:>8}  {n:6}  {time_s:7.1f}  {spread(seconds, 1):>11}  {ratio:10.2f}  {memory_mb:7.0f}")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Larq's training speed on the paper's CIFAR-10 network, images a second: `larq_baseline.py PRECISION BATCH STEPS`.
+"""Larq's training speed on the paper's CIFAR-10 network in images per second: `larq_baseline.py PRECISION BATCH STEPS`.
 
-The same layers, loss and optimizer as ours, as a user of Larq writes them. Run by training_speed.py, in the environment
-of requirements-larq.txt.
+The layers, the loss and the optimizer are the same as ours, written for Larq. training_speed.py runs this program in
+the environment of requirements-larq.txt.
 """
 
 import os
@@ -19,7 +19,7 @@ QUANTIZED = {"kernel_quantizer": "ste_sign", "kernel_constraint": "weight_clip",
 
 
 def network():
-    """The paper's network; Larq quantizes a layer's inputs where ours quantize the outputs before."""
+    """Build the paper's network. Larq quantizes the inputs of a layer; our layers before it quantize their outputs."""
     layers = []
     for i, (filters, pool) in enumerate(zip((128, 128, 256, 256, 512, 512), (0, 1, 0, 1, 0, 1), strict=True)):
         quantizer = "ste_sign" if i else None
@@ -44,12 +44,12 @@ class Clock(keras.callbacks.Callback):
         self.times = []
 
     def on_train_batch_end(self, batch, logs=None):
-        """Note the time; the loss in `logs` is known, so the step is done."""
+        """Record the time. The loss in `logs` is known, so the step is complete."""
         self.times.append(time.perf_counter())
 
 
 def main(precision, batch, steps):
-    """Train some steps on random images and print the median speed, the first three steps left out."""
+    """Train on random images and print the median speed without the first three steps."""
     keras.mixed_precision.set_global_policy({"float32": "float32", "bfloat16": "mixed_bfloat16"}[precision])
     model = network()
     optimizer = keras.optimizers.Adam(1e-3, epsilon=1e-8, clipvalue=1.0)

@@ -1,4 +1,4 @@
-"""What the benchmarks share: the machine in words, and cases that take turns in processes of their own."""
+"""The shared parts of the benchmarks: a description of the machine, and cases that alternate in separate processes."""
 
 import os
 import platform
@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def machine(*packages):
-    """Processor, cores, Python and the versions of packages, as the line above a table."""
+    """Describe processor, cores, Python and the versions of packages, in the line above a table."""
     versions = [f"{name} {metadata.version(name)}" for name in packages]
     return ", ".join(
         [_processor(), f"{os.cpu_count()} cores", f"Python {platform.python_version()}", *versions]
@@ -26,15 +26,15 @@ def _processor():
 
 
 def in_turns(programs, repeats):
-    """Run every program once a turn, so that a busy moment of the machine strikes all alike.
+    """Run all programs alternately, so that other work on the machine affects all of them equally.
 
     Args:
-        programs: dict from a case's name to its command, a list of words. The last line that it prints is its
-            figures, separated by spaces.
-        repeats: int, turns.
+        programs: dict from the name of a case to its command, a list of words. The last line that the command prints
+            contains its results, separated by spaces.
+        repeats: int, how many times to run each program.
 
     Returns:
-        dict from name to a list of `repeats` lists of floats.
+        Dict from each name to a list of `repeats` lists of floats.
     """
     figures = {name: [] for name in programs}
     for _ in range(repeats):
@@ -54,5 +54,5 @@ def _figures(command):
 
 
 def spread(values, decimals):
-    """The smallest and the largest of some figures, as text."""
+    """Return the smallest and the largest value as text."""
     return f"{min(values):.{decimals}f}-{max(values):.{decimals}f}"

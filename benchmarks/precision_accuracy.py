@@ -1,10 +1,10 @@
-"""Test accuracy after training in float32 and in bfloat16, from the same seeds: does the faster arithmetic cost any?
+"""Test accuracy after training in float32 and in bfloat16 with the same seeds: does bfloat16 lose accuracy?
 
     python benchmarks/precision_accuracy.py
 
-MNIST: the preset's dense network, 5 epochs. CIFAR-10: 10,000 training images, convolutions 32-32-64-64-128-128,
-dense 256, batch 50, 15 epochs, the paper's other settings. Evaluated on all 10,000 test images of either, which
-`data/download.py` fetches.
+MNIST: the dense network of the preset, 5 epochs. CIFAR-10: 10,000 training images, convolutions 32-32-64-64-128-128,
+dense 256, batch size 50, 15 epochs, and the paper's other settings. Both use all 10,000 test images. Run
+`data/download.py` first.
 """
 
 import argparse
@@ -38,7 +38,7 @@ def measure(data_set, precision, seed):
 
 
 def main():
-    """Train all cases in turns and print the table."""
+    """Train all cases and print the table."""
     sys.path.insert(0, str(ROOT))
     from bnn.analysis import pool
 

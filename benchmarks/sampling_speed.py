@@ -1,10 +1,10 @@
-"""Time of sampling 10,000 angles between a random vector and its sign: vectorized, and one by one.
+"""Time to sample 10,000 angles between a random vector and its sign: vectorized, and one by one.
 
     python benchmarks/sampling_speed.py
 
-The loop is the authors' way: draw a vector by NumPy's legacy generator, binarize it by integer comparisons, divide the
-dot product by the norms, arccos, and again. d = 27 is the largest of the paper's Fig 2a. For large d what is left is
-drawing the numbers, which no vectorization saves.
+The loop is the method of the authors: draw a vector with NumPy's legacy generator, binarize it with integer
+comparisons, divide the dot product by the norms, and take the arccos. d = 27 is the largest dimension in the paper's
+Fig 2a. For large d, most of the time is spent on random numbers, which vectorization does not make faster.
 """
 
 import argparse
@@ -22,7 +22,7 @@ ANGLES = 10_000
 
 
 def one_by_one(d, n):
-    """N angles, a vector at a time."""
+    """Sample n angles, one vector at a time."""
     random = np.random.RandomState(0)
     return np.array([_angle(random.randn(d)) for _ in range(n)])
 
@@ -33,21 +33,21 @@ def _angle(x):
 
 
 def vectorized(d, n):
-    """The same by the library."""
+    """Sample n angles with the library."""
     return sample_angles(d, n, sign, np.random.default_rng(0))
 
 
 def seconds(function, *args):
-    """How long a call takes."""
+    """Measure the time of a call."""
     start = time.perf_counter()
     function(*args)
     return time.perf_counter() - start
 
 
 def main():
-    """Measure both in turns and print the table."""
+    """Measure both methods alternately and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--repeats", type=int, default=7, metavar="N", help="turns (default: 7)")
+    parser.add_argument("--repeats", type=int, default=7, metavar="N", help="measurements (default: 7)")
     args = parser.parse_args()
     print(f"{machine('numpy')}; {ANGLES:,} angles, medians of {args.repeats}")
     print("   d  seconds        range  one by one        range  ratio")
@@ -55,8 +55,8 @@ def main():
         turns = [[seconds(way, d, ANGLES) for way in (vectorized, one_by_one)] for _ in range(args.repeats)]
         ours, loop = zip(*turns, strict=True)
         ratio = statistics.median(b / a for a, b in turns)
-        print(f"{d:4}  {statistics.median(ours):7.4f}  {spread(ours, 3):>11}  {statistics.median(loop):10.4f}"
-              f"  {spread(loop, 3):>11}  {ratio:5.1f}")  # fmt: skip
+        fast, slow = statistics.median(ours), statistics.median(loop)
+        print(f"{d:4}  {fast:7.4f}  {spread(ours, 3):>11}  {slow:10.4f}  {spread(loop, 3):>11}  {ratio:5.1f}")
 
 
 if __name__ == "__main__":

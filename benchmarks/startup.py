@@ -1,8 +1,8 @@
-"""How long the programs take to answer before any work: help, a mistyped flag, the import of the geometry.
+"""Response time of the programs before any work: help, an invalid flag value, and the import of `bnn.geometry`.
 
     python benchmarks/startup.py
 
-Whole processes, Python's own start included.
+The times are for complete processes and include the start of Python.
 """
 
 import argparse
@@ -23,16 +23,16 @@ CASES = {
 
 
 def seconds(words):
-    """How long a Python process takes."""
+    """Measure the time of a Python process."""
     start = time.perf_counter()
     subprocess.run([sys.executable, *words], cwd=ROOT, capture_output=True)
     return time.perf_counter() - start
 
 
 def main():
-    """Measure all cases in turns and print the table."""
+    """Measure all cases alternately and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--repeats", type=int, default=7, metavar="N", help="turns (default: 7)")
+    parser.add_argument("--repeats", type=int, default=7, metavar="N", help="measurements (default: 7)")
     args = parser.parse_args()
     times = {name: [] for name in CASES}
     for _ in range(args.repeats):

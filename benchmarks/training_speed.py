@@ -1,7 +1,7 @@
-"""Training speed of the paper's CIFAR-10 network, images a second; with --larq beside Larq's on the same machine.
+"""Training speed of the paper's CIFAR-10 network in images per second; with --larq also that of Larq.
 
-Medians of 4 repeats of 14 steps on 2 cores of an AMD EPYC with AVX512-BF16 and no AMX, a machine that others used too,
-with TensorFlow 2.21 and Keras 3.15; the ratios are to Larq 0.14 in the same precision and in float32:
+The table shows medians of 4 repeats of 14 steps on 2 cores of an AMD EPYC with AVX512-BF16 and no AMX, on a machine
+with other users, with TensorFlow 2.21 and Keras 3.15. The ratios are to Larq 0.14 in the same precision and in float32.
 
     precision  batch  images/s  larq  x Larq  x Larq float32
     float32       50       103   101    1.02            1.02
@@ -9,17 +9,20 @@ with TensorFlow 2.21 and Keras 3.15; the ratios are to Larq 0.14 in the same pre
     float32      128       109   111    0.98            0.98
     bfloat16     128       189   180    1.05            1.70
 
-There bfloat16 multiplies only twice as fast as float32. The convolutions alone, timed one by one, take about 210 of a
-bfloat16 step's 300 ms at batch 50 (222 with TensorFlow's own kernel gradients), so that little is left to save.
+On this machine, products in bfloat16 are only twice as fast as in float32. Measured one by one, the convolutions take
+about 210 ms of the 300 ms of a bfloat16 step with batch size 50 (222 ms with TensorFlow's own kernel gradients).
+Therefore the rest can hardly become much faster.
 
     python benchmarks/training_speed.py --larq LARQ_ENVIRONMENT/bin/python
 
-With JAX on a GPU train.py runs many steps in a call; beside it stands Keras's own `fit`, a call a step:
+With JAX on a GPU, train.py runs many steps per call. The benchmark compares it with Keras's `fit`, which runs one step
+per call:
 
     KERAS_BACKEND=jax python benchmarks/training_speed.py --steps 1000
 
-Every case runs in a process of its own, and the cases take turns, so that a busy moment of the machine strikes all.
-Ours is `bnn.training.train`, the train.py of a library: shuffled batches of uint8 images, loss, metrics, optimizer.
+Every case runs in a separate process, and the cases alternate, so that other work on the machine affects all of them
+equally. "ours" is `bnn.training.train`, which train.py calls: shuffled batches of uint8 images, loss, metrics and
+optimizer.
 """
 
 import argparse
@@ -40,7 +43,7 @@ ON_JAX = BACKEND == "jax"
 
 
 def measure(way, precision, batch, steps):
-    """Train some steps on random images and print the median speed, the first three steps left out."""
+    """Train on random images and print the median speed without the first three steps."""
     sys.path.insert(0, str(ROOT))
     import keras
     import numpy as np
@@ -51,7 +54,7 @@ def measure(way, precision, batch, steps):
         record = []  # noqa: RUF012
 
         def on_train_batch_end(self, batch, logs=None):
-            # The loss in `logs` is known, so the steps are done.
+            # The loss in `logs` is known, so the steps are complete.
             self.record.append((int(self.model.optimizer.iterations), time.perf_counter()))
 
     if way == "fit":
@@ -68,7 +71,7 @@ def measure(way, precision, batch, steps):
 
 
 def random_images(n):
-    """A DataSet of n random images for training, and few for validation."""
+    """Create a DataSet with n random images for training and a few for validation."""
     import numpy as np
 
     from bnn.datasets import DataSet, Split
@@ -80,30 +83,31 @@ def random_images(n):
 
 
 def device():
-    """The GPU or TPU that the backend computes on, in its own words, or "CPU"; from a process of its own."""
-    code = (
-        "import jax; print(jax.devices()[0].device_kind)"
-        if ON_JAX
-        else (
+    """Ask the backend in a separate process for the name of its GPU or TPU, or "CPU"."""
+    if ON_JAX:
+        code = "import jax; print(jax.devices()[0].device_kind)"
+    else:
+        code = (
             "import tensorflow as tf; gpus = tf.config.list_physical_devices('GPU'); "
             "print(tf.config.experimental.get_device_details(gpus[0])['device_name'] if gpus else 'CPU')"
         )
-    )
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.split("\n")[-2]
 
 
 def main():
-    """Measure all cases in turns and print the table."""
+    """Measure all cases alternately and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "--larq", metavar="PYTHON", help="interpreter of an environment with requirements-larq.txt"
-    )
-    parser.add_argument("--batch", type=int, nargs="+", default=[50, 128], metavar="N")
-    parser.add_argument(
-        "--steps", type=int, default=15, metavar="N", help="steps of a measurement (default: 15)"
+        "--larq", metavar="PYTHON", help="Python of an environment with requirements-larq.txt"
     )
     parser.add_argument(
-        "--repeats", type=int, default=5, metavar="N", help="measurements of a case (default: 5)"
+        "--batch", type=int, nargs="+", default=[50, 128], metavar="N", help="batch sizes (default: 50 128)"
+    )
+    parser.add_argument(
+        "--steps", type=int, default=15, metavar="N", help="steps per measurement (default: 15)"
+    )
+    parser.add_argument(
+        "--repeats", type=int, default=5, metavar="N", help="measurements per case (default: 5)"
     )
     args = parser.parse_args()
     ways = {"ours": [sys.executable, __file__, "--measure", "ours"]}
@@ -118,13 +122,10 @@ def main():
     print(f"{machine('keras', BACKEND)}, {device()}, {args.repeats} repeats of {args.steps} steps")
     print("      precision  batch  images/s  range       " + " x Larq  x Larq float32" * bool(args.larq))
     for (way, batch, precision), values in speeds.items():
-        line = (
-            f"{way:4}  {precision:9}  {batch:5}  {median[way, batch, precision]:8.0f}  {spread(values, 0):12}"
-        )
+        speed = median[way, batch, precision]
+        line = f"{way:4}  {precision:9}  {batch:5}  {speed:8.0f}  {spread(values, 0):12}"
         if args.larq and way != "larq":
-            same, float32 = (
-                median[way, batch, precision] / median["larq", batch, p] for p in (precision, "float32")
-            )
+            same, float32 = (speed / median["larq", batch, p] for p in (precision, "float32"))
             line += f" {same:6.2f}  {float32:14.2f}"
         print(line)
 

@@ -1,1 +1,1 @@
-"""One script for each question that the paper left open; each is one command: python -m experiments.NAME."""
+"""One script for each question that the paper leaves open. Run it with: python -m experiments.NAME."""

@@ -1,9 +1,9 @@
 """Do the errors of binarization accumulate when all layers are replaced at once?
 
-A reviewer of the paper asked. Trains a binary network and compares it with copies that multiply by the latent weights:
-in one layer, in all, and in all but the first, the last or both, which are the exceptions. Batch norm is measured anew
-in each copy. r is the correlation, at every layer, of what the copy and the network itself give there after batch norm;
-in the last layer these are the scores.
+A reviewer of the paper asked this question. The experiment trains a binary network and compares it with copies that
+multiply by the latent weights in one layer, in all layers, or in all layers except the first, the last or both. Batch
+norm is refitted in each copy. r is the correlation between the outputs of the copy and of the network after the batch
+norm of each layer. In the last layer, these outputs are the scores.
 """
 
 from bnn.console import run_program
@@ -14,7 +14,7 @@ BATCH = 100
 
 
 def measure(experiment):
-    """Train, replace and compare: (rows, figure)."""
+    """Train, replace kernels and compare; return (rows, figure)."""
     from bnn.analysis import ablation
     from bnn.models import evaluation, refit_batch_norm
 
@@ -33,13 +33,13 @@ def measure(experiment):
 
 
 def copies(names):
-    """The layers whose kernels each copy replaces, by what the table calls the copy; names are all the layers'."""
+    """Return a dict from the name of each copy to the layers with replaced kernels; `names` are those of all layers."""
     several = {"all": names, "but first": names[1:], "but last": names[:-1], "hidden": names[1:-1]}
     return {"none": [], **{name: [name] for name in names}, **several}
 
 
 def compare(model, other, images):
-    """How far two networks agree after each batch norm, a list of dicts with "layer", "r" and "sign_flips"."""
+    """Compare two networks after each batch norm; return a list of dicts with "layer", "r" and "sign_flips"."""
     import keras
 
     from bnn.geometry import CorrelationStatistics
@@ -62,7 +62,7 @@ def compare(model, other, images):
 
 
 def draw(rows, names):
-    """The agreement layer by layer, and the accuracy of each copy."""
+    """Draw the agreement of each layer and the accuracy of each copy."""
     from bnn import plots
 
     r = {(row["replaced"], row["layer"]): row["r"] for row in rows}
@@ -70,11 +70,11 @@ def draw(rows, names):
     figure, (left, right) = plots.figure(2, height=4.2)
     for i, name in enumerate(names[:-1]):
         later = range(i, len(names))
-        label = "" if i else "one layer, seen in the later ones"
+        label = "" if i else "one layer, measured in later layers"
         left.plot(later, [r[name, names[j]] for j in later], ":", color=plots.GRAY, linewidth=1, label=label)
-    left.plot([r[name, name] for name in names], "o-", color=plots.BLUE, label="this layer alone")
+    left.plot([r[name, name] for name in names], "o-", color=plots.BLUE, label="this layer only")
     left.plot([r["all", name] for name in names], "D-", color=plots.ORANGE, label="all layers")
-    left.plot([r["but first", name] for name in names], "s-", color=plots.GREEN, label="all but the first")
+    left.plot([r["but first", name] for name in names], "s-", color=plots.GREEN, label="all except the first")
     left.set(ylabel="r with the binary network", title="with latent kernels in")
     left.set_xticks(range(len(names)), names, rotation=60)
     plots.legend_below(figure, left, columns=3)
@@ -87,7 +87,7 @@ def draw(rows, names):
 
 
 def main(argv=None):
-    """Do the experiment as the command line says."""
+    """Run the experiment with the options of the command line."""
     return runner.perform(runner.begin("accumulation", __doc__, 30, argv, one_network=True), measure)
 
 

@@ -1,8 +1,8 @@
 """Should the first layer be binary, real, or binary behind a fixed random rotation of its input?
 
-The paper advises either of the latter two, without numbers. Trains each kind from several seeds, and measures the test
-accuracy and, in the first layer, the correlation r of dot products with the binarized and with the latent kernel.
-A real kernel is not binarized: its r is 1.
+The paper recommends a real or a rotated first layer, without numbers. The experiment trains each kind with several
+seeds. It measures the test accuracy and the correlation r in the first layer between dot products with the binarized
+and with the latent kernel. A real kernel is not binarized, so its r is 1.
 """
 
 from bnn.console import run_program
@@ -13,7 +13,7 @@ STATISTICS = ("d", "angle_mean_deg", "angle_theory_deg", "r_weights", "r_permute
 
 
 def measure(experiment):
-    """Train every kind from every seed, and measure: (rows, figure)."""
+    """Train every kind with every seed and measure; return (rows, figure)."""
     from bnn.config import FIRST_LAYERS
     from bnn.models import evaluation
 
@@ -30,7 +30,7 @@ def measure(experiment):
 
 
 def draw(rows):
-    """Accuracy and r of each kind, a point a seed."""
+    """Draw the accuracy and r of each kind, one point per seed."""
     from bnn import plots
 
     kinds = list(dict.fromkeys(row["first_layer"] for row in rows))
@@ -45,7 +45,7 @@ def draw(rows):
 
 
 def main(argv=None):
-    """Do the experiment as the command line says."""
+    """Run the experiment with the options of the command line."""
     return runner.perform(runner.begin("first_layer", __doc__, 8, argv), measure)
 
 

@@ -1,8 +1,9 @@
 """Does a network trained in full precision have the geometry of a binary one?
 
-A reviewer of the paper asked. Trains a binary network and its continuous twin (hard tanh for sign, kernels as they are)
-and measures both alike: for the twin, its kernels are binarized after the fact, and dot products are with its own,
-continuous activations. Its accuracy with binarized kernels is taken after measuring batch norm anew.
+A reviewer of the paper asked this question. The experiment trains a binary network and a continuous network with the
+same layers (hard tanh instead of sign, kernels without a quantizer), and measures both in the same way. The kernels of
+the continuous network are binarized after training, and its dot products use its own continuous activations. Its
+accuracy with binarized kernels is measured after batch norm has been refitted.
 """
 
 from bnn.console import run_program
@@ -12,7 +13,7 @@ REFIT_IMAGES = 2000
 
 
 def measure(experiment):
-    """Train both, and measure: (rows, figure)."""
+    """Train both networks and measure; return (rows, figure)."""
     from bnn.analysis import ablation
     from bnn.models import accuracy, refit_batch_norm
 
@@ -32,7 +33,7 @@ def measure(experiment):
 
 
 def draw(rows):
-    """Angle and correlations of both networks, layer by layer."""
+    """Draw the angle and the correlations of both networks for each layer."""
     from bnn import plots
 
     figure, axes = plots.figure(3, height=4)
@@ -51,7 +52,7 @@ def draw(rows):
 
 
 def main(argv=None):
-    """Do the experiment as the command line says."""
+    """Run the experiment with the options of the command line."""
     return runner.perform(runner.begin("full_precision", __doc__, 30, argv), measure)
 
 

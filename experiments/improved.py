@@ -1,8 +1,8 @@
-"""How much better does the same network get, in as many epochs, by what the literature has learned since?
+"""How much do later methods from the literature improve the same network in the same number of epochs?
 
-Starts from the paper's settings and adds one change after the other: warm-up and a cosine, a higher learning rate, a
-real first layer, flips and crops. Gains are in points of test accuracy over the paper's settings, on the same images;
-their standard errors are those of the images, not of the seeds.
+The experiment starts with the paper's settings and adds one change after another: a cosine schedule with warm-up, a
+higher learning rate, a real first layer, and flips and crops. Gains are in points of test accuracy relative to the
+paper's settings, on the same images. Their standard errors account for the images, not for the seeds.
 """
 
 import numpy as np
@@ -17,14 +17,14 @@ CHANGES = {
     "real first layer": {"first_layer": "real"},
     "flips, crops": {"augment": "flips-and-crops"},
 }
-# Their presets have a higher rate already, and a mirrored digit is none.
+# The presets for digits already have a higher rate, and a mirrored digit is not a digit.
 DIGITS = {name: CHANGES[name] for name in ("paper", "cosine", "real first layer")} | {
     "crops": {"augment": "crops"}
 }
 
 
 def measure(experiment):
-    """Train with ever more changes: (rows, figure)."""
+    """Train with more and more changes; return (rows, figure)."""
     from bnn.models import correct
 
     data, settings, right, logs = experiment.data, {}, {}, {}
@@ -35,31 +35,30 @@ def measure(experiment):
         logs[name] = run.log()
     rows = [row(name, named, right["paper"]) for name, named in right.items()]
     for line in rows:
-        print(
-            "{added:17} test accuracy {test_accuracy:.4f}, gain {gain:6.2f} +- {gain_error:.2f}".format(
-                **line
-            )
-        )
+        gain = f"gain {line['gain']:6.2f} +- {line['gain_error']:.2f}"
+        print(f"{line['added']:17} test accuracy {line['test_accuracy']:.4f}, {gain}")
     return rows, draw(rows, logs)
 
 
 def row(name, right, paper):
-    """A row of the table, from which test images are named right after a change, and with the paper's settings."""
+    """Make a row of the table from two bool arrays: the images classified correctly with a change, and without any."""
     points = 100.0 * right - 100.0 * paper
     return {
-        "added": name, "test_accuracy": float(right.mean()),
-        "gain": float(points.mean()), "gain_error": float(points.std() / np.sqrt(len(points))),
-    }  # fmt: skip
+        "added": name,
+        "test_accuracy": float(right.mean()),
+        "gain": float(points.mean()),
+        "gain_error": float(points.std() / np.sqrt(len(points))),
+    }
 
 
 def draw(rows, logs):
-    """The trainings, and where they end."""
+    """Draw the validation accuracy over the epochs, and the final gains."""
     from bnn import plots
 
     figure, (left, right) = plots.figure(2)
-    for (name, log), colour in zip(logs.items(), plots.sequence(len(logs)), strict=True):
+    for (name, log), color in zip(logs.items(), plots.sequence(len(logs)), strict=True):
         left.plot(
-            [row["epoch"] for row in log], [row["val_accuracy"] for row in log], color=colour, label=name
+            [row["epoch"] for row in log], [row["val_accuracy"] for row in log], color=color, label=name
         )
     left.set(xlabel="epoch", ylabel="validation accuracy")
     plots.legend_below(figure, left, columns=len(logs))
@@ -73,7 +72,7 @@ def draw(rows, logs):
 
 
 def main(argv=None):
-    """Do the experiment as the command line says."""
+    """Run the experiment with the options of the command line."""
     return runner.perform(runner.begin("improved", __doc__, 15, argv), measure)
 
 

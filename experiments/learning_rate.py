@@ -1,7 +1,8 @@
 """How do the angle and the latent weights depend on the learning rate, and on the clip?
 
-A reviewer of the paper asked. Trains a binary network for each learning rate and each clip of the latent weights,
-all from the same start. Latent weights start uniform, which gives 30 degrees whatever their size; 37 is Gaussian.
+A reviewer of the paper asked this question. The experiment trains a binary network for each learning rate and each clip
+of the latent weights, all with the same initial weights. The initial distribution is uniform, which gives an angle of
+30 degrees for any size of the weights. Gaussian weights give 37 degrees.
 """
 
 import numpy as np
@@ -12,11 +13,11 @@ from experiments import runner
 RATES = (1e-4, 1e-3, 1e-2, 1e-1)
 CLIPS = (0.1, 1.0, 10.0)
 STATISTICS = ("layer", "d", "angle_mean_deg", "angle_theory_deg", "r_weights", "sign_flips", "latent_std")
-FALL = 0.01  # the rate after the last epoch, in parts of the first
+FALL = 0.01  # ratio of the learning rates at the end and at the start
 
 
 def measure(experiment):
-    """Train, and measure every layer: (rows, figure)."""
+    """Train and measure every layer; return (rows, figure)."""
     rates, clips = (RATES[1:2], CLIPS[:2]) if experiment.quick else (RATES, CLIPS)
     rows, weights = [], {}
     for clip in clips:
@@ -31,7 +32,7 @@ def measure(experiment):
 
 
 def measured(experiment, run):
-    """What a trained network's layers show: (rows, dict from layer to its latent weights)."""
+    """Measure the layers of a trained network; return (rows, dict from layer to its latent weights)."""
     from bnn.models import evaluation
 
     model = run.load_model("last")
@@ -51,24 +52,24 @@ def measured(experiment, run):
 
 
 def draw(rows, weights, rates, clips):
-    """A row of panels a clip: the angle of each layer against the rate, and one layer's latent weights."""
+    """Draw one row of panels per clip: the angle of each layer against the rate, and one layer's latent weights."""
     from bnn import plots
 
     layers = list(dict.fromkeys(row["layer"] for row in rows))
     shown = layers[len(layers) // 2]
     figure, axes = plots.figure(2, len(clips), squeeze=False)
     for (left, right), clip in zip(axes, clips, strict=True):
-        for layer, colour in zip(layers, plots.sequence(len(layers)), strict=True):
+        for layer, color in zip(layers, plots.sequence(len(layers)), strict=True):
             angles = [row["angle_mean_deg"] for row in rows if (row["layer"], row["clip"]) == (layer, clip)]
-            left.plot(rates, angles, "o-", color=colour, label=layer)
+            left.plot(rates, angles, "o-", color=color, label=layer)
         plots.reference(left, 37.07, "Gaussian", axis="y", align="right")
         plots.reference(left, 30, "uniform", axis="y", align="right")
         left.set(xscale="log", xlabel="learning rate", ylabel="angle (degrees)", title=f"clip {clip:g}")
-        for rate, colour in zip(rates, plots.sequence(len(rates)), strict=True):
+        for rate, color in zip(rates, plots.sequence(len(rates)), strict=True):
             values = weights[rate, clip, shown]
             scaled = values / values.std()
             right.hist(
-                scaled, np.linspace(-4, 4, 81), density=True, histtype="step", color=colour, label=f"{rate:g}"
+                scaled, np.linspace(-4, 4, 81), density=True, histtype="step", color=color, label=f"{rate:g}"
             )
         right.set(yscale="log", xlabel=f"latent weights of {shown}, in standard deviations", ylabel="density")
         right.legend(title="learning rate", loc="upper left", bbox_to_anchor=(1, 1))
@@ -77,7 +78,7 @@ def draw(rows, weights, rates, clips):
 
 
 def main(argv=None):
-    """Do the experiment as the command line says."""
+    """Run the experiment with the options of the command line."""
     return runner.perform(runner.begin("learning_rate", __doc__, 6, argv), measure)
 
 

@@ -1,9 +1,9 @@
-"""What makes r low where it is low?
+"""Why is r low in some layers?
 
-Over the first test images, for each layer of a binary network: r of its dot products with the binarized and the latent
-kernel once the strongest directions of its inputs are left out, one more at a time (the first layer's r is low, says
-the paper, for its inputs vary in a few directions only); and r once the largest latent weights are cut down to a
-common size, a larger fraction of them at a time.
+The experiment makes two changes to each layer of a binary network, on the first test images, and measures r between the
+dot products with the binarized and the latent kernel. The first change removes the strongest directions of the inputs,
+one after another. According to the paper, the r of the first layer is low because its inputs vary only in a few
+directions. The second change reduces the largest latent weights to a common size, for increasing fractions of them.
 """
 
 import numpy as np
@@ -17,7 +17,7 @@ FRACTIONS = (0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5)
 
 
 def measure(experiment):
-    """Find or train the network, and measure: (rows, figure)."""
+    """Load or train the network and measure; return (rows, figure)."""
     rows = []
     for layer in experiment.layers(experiment.binary_network(), score_images=0):
         left_out = without_directions(layer.patches, *layer.kernels)
@@ -34,7 +34,7 @@ def measure(experiment):
 
 
 def without_directions(patches, quantized, latent):
-    """What r is without the first 0, 1, ... `DIRECTIONS` principal directions of the inputs' second moments.
+    """Compute r without the first 0, 1, ... `DIRECTIONS` principal directions of the inputs' second moments.
 
     Args:
         patches: (n, d) array, a layer's inputs.
@@ -42,8 +42,9 @@ def without_directions(patches, quantized, latent):
         latent: (d, units) array.
 
     Returns:
-        List of (r, cosine): of the direction that was left out last, the cosine of its dot products with all units of
-        the one kernel and with those of the other; -1 where they point against each other, "" for none.
+        List of (r, cosine). The cosine is between the dot products of the direction that was removed last with all
+        units of the quantized kernel, and those with all units of the latent kernel. It is -1 if they are opposite, and
+        "" if no direction was removed.
     """
     _, _, directions = np.linalg.svd(patches.astype(np.float64), full_matrices=False)
     x, y = patches @ quantized, patches @ latent
@@ -57,32 +58,32 @@ def without_directions(patches, quantized, latent):
 
 
 def with_weights_cut(patches, quantized, latent):
-    """What r is with the largest of the latent weights, each of `FRACTIONS` of them, cut to the next size."""
+    """Compute r after the largest latent weights, each of `FRACTIONS` of them, are reduced to the next smaller size."""
     bounds = np.quantile(np.abs(latent), 1 - np.array(FRACTIONS))
     x = patches @ quantized
     return [correlation(x, patches @ np.clip(latent, -bound, bound)) for bound in bounds]
 
 
 def correlation(x, y):
-    """The correlation of a layer's dot products with one and the other kernel."""
+    """Correlate the dot products of a layer with its two kernels."""
     from bnn.geometry import CorrelationStatistics
 
     return float(CorrelationStatistics().update(x, y).r)
 
 
 def draw(rows):
-    """The r of each layer under either change; the first and the last stand out."""
+    """Draw r of each layer for both changes, with the first and the last layer in color."""
     from bnn import plots
 
     names = list(dict.fromkeys(row["layer"] for row in rows))
     looks = {name: {"color": plots.GRAY, "linewidth": 1} for name in names}
-    looks[names[1]]["label"] = "the others"
+    looks[names[1]]["label"] = "other layers"
     looks[names[0]] = {"color": plots.BLUE, "marker": "o", "label": names[0]}
     looks[names[-1]] = {"color": plots.ORANGE, "marker": "D", "label": names[-1]}
     figure, axes = plots.figure(2, height=4, sharey=True)
     labels = {
-        LEFT_OUT: "strongest directions of the inputs left out",
-        CUT: "fraction of the latent weights cut to a common size",
+        LEFT_OUT: "number of strongest input directions removed",
+        CUT: "fraction of latent weights reduced to a common size",
     }
     for ax, (change, label) in zip(axes, labels.items(), strict=True):
         for name, look in looks.items():
@@ -96,7 +97,7 @@ def draw(rows):
 
 
 def main(argv=None):
-    """Do the experiment as the command line says."""
+    """Run the experiment with the options of the command line."""
     return runner.perform(runner.begin("low_r", __doc__, 30, argv, one_network=True), measure)
 
 

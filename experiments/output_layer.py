@@ -1,11 +1,14 @@
-"""What are the largest latent weights of the output layer for?
+"""What is the purpose of the largest latent weights of the output layer?
 
-In the paper's network they stand against the rest of their kernels (`python -m experiments.low_r`). Sorts the weights
-of each unit by size, into up to 20 equal groups, and measures for each group, on training images: how often a weight's
-sign agrees with the covariance of its input and the class; how often the loss pushes the latent weight still farther
-out; and what becomes of training loss and test accuracy with the group's binary weights turned round. The gradient is
-the binary kernel's, which the straight-through estimator hands to the latent one. Batch norm's moments are those of
-the training images; "moments held" leaves out what the gradient owes to their dependence on the kernel.
+In the paper's network, these weights oppose the rest of their kernels (`python -m experiments.low_r`). The experiment
+sorts the weights of each unit by size into up to 20 equal groups. For each group it measures
+
+- how often the sign of a weight agrees with the covariance of its input and the class, on training images,
+- how often the loss pushes the latent weight farther from 0, on training images, and
+- the training loss and the test accuracy after the signs of the group's binary weights are inverted.
+
+The gradient is that of the binary kernel, which the straight-through estimator passes to the latent kernel. Batch norm
+uses the moments of the training images. "moments held" ignores that these moments depend on the kernel.
 """
 
 from dataclasses import dataclass
@@ -18,16 +21,16 @@ from experiments import runner
 
 TRAINING_IMAGES = 5000
 GROUPS = 20
-EPSILON = 1e-3  # batch norm's
+EPSILON = 1e-3  # of batch norm
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What an output layer sees of some images.
+    """The inputs and the targets of an output layer for some images.
 
     Attributes:
         inputs: (n, d) float64 array.
-        targets: (n, classes) float64 array, 1 for the image's class and -1 for the others.
+        targets: (n, classes) float64 array, 1 for the class of the image and -1 for the other classes.
     """
 
     inputs: np.ndarray
@@ -35,12 +38,14 @@ class Seen:
 
 
 def measure(experiment):
-    """Find or train the network, and measure: (rows, figure)."""
+    """Load or train the network and measure; return (rows, figure)."""
     import keras
 
     if experiment.finished and experiment.finished.training.loss_mode != "hinge-loss":
-        raise RunError(f"{experiment.finished.folder}: expected a network trained with the hinge loss, "
-                       f"received one with {experiment.finished.training.loss_mode}")  # fmt: skip
+        raise RunError(
+            f"{experiment.finished.folder}: expected a network trained with the hinge loss, "
+            f"received one with {experiment.finished.training.loss_mode}"
+        )
     model = experiment.binary_network()
     *_, layer = (layer for layer in model.layers if hasattr(layer, "kernel_quantizer"))
     before = keras.Model(model.inputs, layer.input)
@@ -56,7 +61,7 @@ def measure(experiment):
 
 
 def seen(before, split):
-    """What the output layer sees of a Split's images; `before` is the network up to it."""
+    """Compute the inputs of the output layer for a Split; `before` is the network before this layer."""
     from bnn.models import scores
     from bnn.training import one_hot
 
@@ -65,7 +70,7 @@ def seen(before, split):
 
 
 def measured(train, test, latent, offset):
-    """A row for each group of the latent weights, the smallest first."""
+    """Measure one row per group of latent weights, starting with the smallest weights."""
     weights = np.where(latent < 0, -1.0, 1.0)
     agree = (train.inputs - train.inputs.mean(axis=0)).T @ train.targets * weights > 0
     pushed, pushed_held = (-push * weights > 0 for push in gradients(train, weights, offset))
@@ -74,24 +79,31 @@ def measured(train, test, latent, offset):
     for group in range(groups.max() + 1):
         mine = groups == group
         turned = judged(train, test, np.where(mine, -weights, weights), offset)
-        rows.append({
-            "group": group + 1, "latent": float(np.abs(latent[mine]).mean()), "agree": float(agree[mine].mean()),
-            "pushed_out": float(pushed[mine].mean()), "pushed_out_moments_held": float(pushed_held[mine].mean()),
-            "train_loss": loss, "train_loss_turned": turned[0],
-            "test_accuracy": accuracy, "test_accuracy_turned": turned[1],
-        })  # fmt: skip
+        rows.append(
+            {
+                "group": group + 1,
+                "latent": float(np.abs(latent[mine]).mean()),
+                "agree": float(agree[mine].mean()),
+                "pushed_out": float(pushed[mine].mean()),
+                "pushed_out_moments_held": float(pushed_held[mine].mean()),
+                "train_loss": loss,
+                "train_loss_turned": turned[0],
+                "test_accuracy": accuracy,
+                "test_accuracy_turned": turned[1],
+            }
+        )
     return rows
 
 
 def by_size(latent):
-    """The group of each weight among its unit's, 0 for the smallest; latent is (d, units)."""
+    """Return the group of each weight within its unit, 0 for the smallest weights; latent is (d, units)."""
     d = len(latent)
     order = np.argsort(np.argsort(np.abs(latent), axis=0), axis=0)
     return order * min(GROUPS, d) // d
 
 
 def judged(train, test, weights, offset):
-    """(squared hinge loss of the training images, accuracy on the test images)."""
+    """Return (squared hinge loss on the training images, accuracy on the test images)."""
     mean, scale = moments(train.inputs @ weights)
 
     def scores(images):
@@ -102,25 +114,25 @@ def judged(train, test, weights, offset):
 
 
 def moments(products):
-    """What batch norm takes from dot products, (n, classes), and divides them by: two (classes,) arrays."""
+    """Return the mean and the scale with which batch norm normalizes (n, classes) dot products: (classes,) arrays."""
     return products.mean(axis=0), np.sqrt(products.var(axis=0) + EPSILON)
 
 
 def shortfall(scores, targets):
-    """What scores lack of the margin 1."""
+    """Return the distance of the scores to the margin 1; 0 beyond the margin."""
     return np.maximum(0, 1 - targets * scores)
 
 
 def gradients(images, weights, offset):
-    """The mean squared hinge loss's derivatives by an output layer's weights, the same with batch norm's moments held.
+    """Compute the gradients of the mean squared hinge loss with respect to the weights of an output layer.
 
     Args:
         images: Seen.
         weights: (d, classes) array.
-        offset: (classes,) array, batch norm's.
+        offset: (classes,) array, the offset of batch norm.
 
     Returns:
-        Two (d, classes) arrays.
+        Two (d, classes) arrays: the gradient, and the gradient with constant moments of batch norm.
     """
     products = images.inputs @ weights
     mean, scale = moments(products)
@@ -131,24 +143,24 @@ def gradients(images, weights, offset):
 
 
 def draw(rows):
-    """Signs, pushes, and what turning the weights does, against the group."""
+    """Draw the signs, the pushes and the effect of inverted weights against the group."""
     from bnn import plots
 
     figure, (signs, pushes, turned) = plots.figure(3, height=4)
     groups = [row["group"] for row in rows]
 
-    def curve(ax, values, form, colour, label=None):
-        ax.plot(groups, values, form, color=colour, label=label)
+    def curve(ax, values, form, color, label=None):
+        ax.plot(groups, values, form, color=color, label=label)
 
     curve(signs, [row["agree"] for row in rows], "o-", plots.BLUE)
     signs.set(ylabel="signs that agree with the class", ylim=(0, 1))
     curve(pushes, [row["pushed_out"] for row in rows], "o-", plots.BLUE, "through batch norm")
     curve(pushes, [row["pushed_out_moments_held"] for row in rows], "D--", plots.ORANGE, "moments held")
     pushes.axhline(0.5, color=plots.GRAY, linestyle=":")
-    pushes.set(ylabel="pushed farther out", ylim=(0, 1))
+    pushes.set(ylabel="pushed farther from 0", ylim=(0, 1))
     curve(turned, [row["train_loss_turned"] for row in rows], "o-", plots.BLUE)
     plots.reference(turned, rows[0]["train_loss"], "as trained", axis="y", at=1, align="right")
-    turned.set(ylabel="training loss, group turned round")
+    turned.set(ylabel="training loss, signs of the group inverted")
     for ax in (signs, pushes, turned):
         ax.set(xlabel="latent weights, small to large")
         ax.xaxis.get_major_locator().set_params(integer=True)
@@ -157,7 +169,7 @@ def draw(rows):
 
 
 def main(argv=None):
-    """Do the experiment as the command line says."""
+    """Run the experiment with the options of the command line."""
     return runner.perform(runner.begin("output_layer", __doc__, 30, argv, one_network=True), measure)
 
 

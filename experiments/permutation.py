@@ -1,9 +1,9 @@
 """Does it matter whether activations are permuted within images or across them?
 
-The paper permutes the inputs of each layer to show that what is left of r is the angle (Fig 4, right). Its code
-permutes the whole tensor, its authors' answer to the reviewers has each image's own permutation, and so has
-`analyze.py`. Measures both, over the first test images, beside what a permutation across all images should give. Within
-images, these keep their brightness.
+The paper permutes the inputs of each layer to show that r then depends only on the angle (Fig 4, right). The paper's
+code permutes the whole tensor. The authors' answer to the reviewers describes a separate permutation for each image,
+and `analyze.py` does this too. The experiment measures both on the first test images, and compares them with the theory
+for a permutation across all images. A permutation within images does not change the brightness of an image.
 """
 
 import numpy as np
@@ -13,20 +13,25 @@ from experiments import runner
 
 
 def measure(experiment):
-    """Find or train the network, and measure: (rows, figure)."""
+    """Load or train the network and measure; return (rows, figure)."""
     model, rows = experiment.binary_network(), []
     layers = experiment.layers(model, score_images=0)
     across = permuted_across(model, experiment.data.test.images[: experiment.analyzed])
     for layer in layers:
-        rows.append({
-            "layer": layer.name, "within_images": layer.r_permuted, "across_images": across[layer.name],
-            "predicted": layer.predicted_r_permuted(), "cosine": float(np.cos(np.radians(layer.angle_mean_deg))),
-        })  # fmt: skip
+        rows.append(
+            {
+                "layer": layer.name,
+                "within_images": layer.r_permuted,
+                "across_images": across[layer.name],
+                "predicted": layer.predicted_r_permuted(),
+                "cosine": float(np.cos(np.radians(layer.angle_mean_deg))),
+            }
+        )
     return rows, draw(rows)
 
 
 def permuted_across(model, images):
-    """A dict from layer to r with its inputs permuted across all places and images of a batch of 50."""
+    """Compute r with inputs permuted across all positions and images of a batch of 50, a dict from layer to r."""
     from bnn.analysis import capture, kernel_products
     from bnn.geometry import CorrelationStatistics
 
@@ -42,7 +47,7 @@ def permuted_across(model, images):
 
 
 def draw(rows):
-    """The r of each layer after either permutation, and the cosine of its angle."""
+    """Draw r of each layer after both permutations, and the cosine of its angle."""
     from bnn import plots
 
     figure, ax = plots.figure(height=4)
@@ -51,8 +56,8 @@ def draw(rows):
         "across_images": ("D", plots.ORANGE, "permuted across images"),
         "cosine": ("_", plots.GRAY, "cosine of the angle"),
     }
-    for key, (marker, colour, label) in looks.items():
-        ax.plot([row[key] for row in rows], marker, color=colour, markersize=10, label=label)
+    for key, (marker, color, label) in looks.items():
+        ax.plot([row[key] for row in rows], marker, color=color, markersize=10, label=label)
     ax.set(ylabel="r")
     ax.set_xticks(range(len(rows)), [row["layer"] for row in rows], rotation=60)
     plots.legend_below(figure, ax, columns=3)
@@ -60,7 +65,7 @@ def draw(rows):
 
 
 def main(argv=None):
-    """Do the experiment as the command line says."""
+    """Run the experiment with the options of the command line."""
     return runner.perform(runner.begin("permutation", __doc__, 30, argv, one_network=True), measure)
 
 

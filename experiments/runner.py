@@ -1,4 +1,4 @@
-"""What the experiments share: flags, a small network, trainings that go on where they stopped, tables and figures."""
+"""The shared parts of the experiments: flags, a small network, trainings that can be resumed, tables and figures."""
 
 import argparse
 import functools
@@ -15,25 +15,25 @@ from bnn.flags import add_data_dir
 from bnn.runs import RunError
 
 ROOT = Path(__file__).resolve().parent.parent
-# The paper's network, narrow enough for a hundred epochs of CIFAR-10 in about an hour on two cores.
+# The paper's network with fewer channels: a hundred epochs of CIFAR-10 take about an hour on two cores.
 NARROW = {"conv": (32, 32, 64, 64, 128, 128), "fc": (256,)}
 SMOKE = {"data_set": "mnist-5k", "conv": (4, 4), "max_pool": (1, 1), "fc": (8,), "epochs": 2, "debug": True}
-testing = functools.partial(progress, description="testing")  # shown while test images are scored
+testing = functools.partial(progress, description="testing")  # progress over the test images
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """An experiment as its command line wants it.
+    """An experiment with the options of its command line.
 
     Attributes:
         name: str.
-        settings: dict of settings for all its trainings, as `bnn.training.train` takes them.
-        quick: whether this is a smoke test.
-        runs: Path of the folder with a run directory for each training.
-        results: Path of the folder for table and figure.
-        analyzed: int, test images that statistics are over.
-        data_dir: Path of the data sets, or None for the usual place.
-        finished: Run that stands in for the training of the binary network, or None.
+        settings: dict of settings for all of its trainings, as for `bnn.training.train`.
+        quick: bool, whether this is a smoke test.
+        runs: Path of the folder with one run directory per training.
+        results: Path of the folder for the table and the figure.
+        analyzed: int, the number of test images for the statistics.
+        data_dir: Path of the data sets, or None for the default folder.
+        finished: Run to use instead of training the binary network, or None.
     """
 
     name: str
@@ -51,19 +51,19 @@ class Experiment:
         return datasets.load(self.settings["data_set"], self.data_dir)
 
     def trained(self, name, callbacks=(), **changes):
-        """The run of a training, which is begun, or gone on with, or left as it is if it is finished.
+        """Start or resume a training and return its run. A finished run is not changed.
 
         Args:
-            name: str, of the run directory.
-            callbacks: further keras.callbacks.Callbacks.
-            **changes: settings beside or instead of the experiment's.
+            name: str, the name of the run directory.
+            callbacks: list of additional keras.callbacks.Callback.
+            **changes: settings that are added to the experiment's settings or replace them.
 
         Returns:
             Run
 
         Raises:
-            bnn.training.Interrupted: SIGINT or SIGTERM came; the training has saved.
-            RunError: the run directory holds a run of other settings.
+            bnn.training.Interrupted: SIGINT or SIGTERM was received. The training has saved its state.
+            RunError: the run directory holds a run with other settings.
         """
         import keras
 
@@ -72,31 +72,33 @@ class Experiment:
         if not (folder / "config.json").is_file():
             return training.train(folder, data_dir=self.data_dir, callbacks=callbacks, **given)
         expect_settings(runs.open_run(folder), given)
-        # A finished one too: a kill after the last log row may have left the checkpoint before.
+        # Also resume a finished run: if it was killed after the last log row, its checkpoint may be older.
         return training.resume(folder, data_dir=self.data_dir, callbacks=callbacks)
 
     def binary_network(self):
-        """The binary network that an experiment looks into: of the run that was given, else trained here."""
+        """Return the binary network of the experiment: that of the given run, or else train it."""
         if self.finished:
             self.finished.expect_fit(self.data)
             return self.finished.load_model()
         return self.trained("binary").load_model("last")
 
     def layers(self, model, **options):
-        """The Report of a network over the first test images; options are those of `analyze`."""
+        """Return the Report of a network on the first test images; options are those of `analyze`."""
         from bnn.analysis import analyze
 
         bar = functools.partial(progress, description="measuring")
         return analyze(model, self.data.test.images[: self.analyzed], progress=bar, **options)
 
     def write(self, rows, figure):
-        """Write the table, rows with the same keys, and the figure, and say where."""
-        table, picture = self.write_table(rows), self.results / f"{self.name}.png"
-        figure.savefig(picture)
+        """Write the table (rows with equal keys) and the figure, and print their paths."""
+        from bnn import plots
+
+        table = self.write_table(rows)
+        (picture,) = plots.save(figure, self.results / self.name, ("png",))
         print(f"wrote {table} and {picture}")
 
     def write_table(self, rows, part=None):
-        """Write rows with the same keys, of the experiment or of a part of it, and return the file's Path."""
+        """Write rows with equal keys, of the experiment or of a part of it, and return the Path of the file."""
         self.results.mkdir(parents=True, exist_ok=True)
         path = self.results / f"{self.name}{f'_{part}' if part else ''}.csv"
         records.write_csv(path, list(rows[0]), [{k: rounded(v) for k, v in row.items()} for row in rows])
@@ -104,17 +106,17 @@ class Experiment:
 
 
 def begin(name, description, epochs, argv=None, one_network=False):
-    """The Experiment of a command line.
+    """Read a command line and return its Experiment.
 
     Args:
         name: str.
-        description: str, for --help: the script's docstring.
-        epochs: int, of each training unless --epochs says otherwise.
-        argv: list of arguments; None: those of the process.
-        one_network: whether one binary network is all that it trains: a finished run may then stand in for it.
+        description: str, the docstring of the script, for --help.
+        epochs: int, the default number of epochs of each training.
+        argv: list of arguments, or None for those of the process.
+        one_network: bool, whether the experiment trains only one binary network. A finished run can then replace it.
 
     Raises:
-        RunError: there is no such run, or its network is not binary.
+        RunError: the run does not exist, or its network is not binary.
     """
     parser = argparse.ArgumentParser(
         prog=f"python -m experiments.{name}",
@@ -125,16 +127,16 @@ def begin(name, description, epochs, argv=None, one_network=False):
     flag("--data_set", choices=DATA_SETS, help="default: cifar-10 if downloaded, else mnist-5k")
     flag("--epochs", type=int, default=epochs, metavar="N", help="of each training (default: %(default)s)")
     flag("--seed", type=int, default=0, metavar="N", help="of the first training (default: %(default)s)")
-    flag("--paper_network", action="store_true",
-         help="cifar-10: the paper's widths, a step of which takes many times longer")  # fmt: skip
+    paper_help = "cifar-10: use the paper's widths; a step then takes many times longer"
+    flag("--paper_network", action="store_true", help=paper_help)
     if one_network:
-        flag("--run", type=Path, metavar="DIR",
-             help="look into this run's network, such as results/cifar-10-binary/seed0, and train none")  # fmt: skip
+        run_help = "use the network of a run, such as results/cifar-10-binary/seed0, instead of training one"
+        flag("--run", type=Path, metavar="DIR", help=run_help)
     flag("--runs", type=Path, metavar="DIR", help=f"run directories (default: runs/experiments/{name})")
     add_data_dir(parser)
     flag("--results", type=Path, metavar="DIR", help="table and figure (default: results/experiments)")
-    flag("--quick", action="store_true",
-         help="smoke test: tiny networks, 500 digits, in runs/experiments/quick; the results mean nothing")  # fmt: skip
+    quick_help = "smoke test: tiny networks, 500 digits, in runs/experiments/quick; the results mean nothing"
+    flag("--quick", action="store_true", help=quick_help)
     options = parser.parse_args(argv)
     data_set = options.data_set or data_set_here(options.data_dir)
     finished = binary_run(options.run) if one_network and options.run else None
@@ -145,23 +147,29 @@ def begin(name, description, epochs, argv=None, one_network=False):
         narrow = data_set == "cifar-10" and not options.paper_network
         settings = (NARROW if narrow else {}) | {"data_set": data_set, "epochs": options.epochs}
         folders = (ROOT / "runs" / "experiments" / name, ROOT / "results" / "experiments")
-    settings = (
-        settings | {"seed": options.seed} | ({"data_set": finished.training.data_set} if finished else {})
-    )
+    settings = settings | {"seed": options.seed}
+    if finished:
+        settings |= {"data_set": finished.training.data_set}
     return Experiment(
-        name, settings, options.quick, options.runs or folders[0], options.results or folders[1],
-        50 if options.quick else 500, options.data_dir, finished,
-    )  # fmt: skip
+        name,
+        settings,
+        quick=options.quick,
+        runs=options.runs or folders[0],
+        results=options.results or folders[1],
+        analyzed=50 if options.quick else 500,
+        data_dir=options.data_dir,
+        finished=finished,
+    )
 
 
 def data_set_here(data_dir):
-    """CIFAR-10 if it is in the folder of the data sets, else the digits that are always there."""
+    """Return the name of CIFAR-10 if it is downloaded, else that of the digits, which need no download."""
     downloaded = (datasets.data_folder(data_dir) / CIFAR_10.folder).is_dir()
     return CIFAR_10.name if downloaded else "mnist-5k"
 
 
 def binary_run(folder):
-    """The run of a folder, if its network is binary; else a RunError."""
+    """Open the run in a folder, and raise `RunError` if its network is not binary."""
     run = runs.open_run(folder)
     if run.model.kind != "binary":
         raise RunError(f"{folder}: expected a binary network, received a {run.model.kind} one")
@@ -169,14 +177,14 @@ def binary_run(folder):
 
 
 def perform(experiment, measure):
-    """Do an experiment and write what it gave; an interruption loses nothing.
+    """Run an experiment and write its results. An interruption loses nothing.
 
     Args:
         experiment: Experiment.
-        measure: function from it to (rows of the table, figure).
+        measure: function from the experiment to (rows of the table, figure).
 
     Returns:
-        int, the exit code.
+        Int, the exit code.
     """
     backend.load()
     from bnn import plots
@@ -185,21 +193,23 @@ def perform(experiment, measure):
         with plots.in_style():
             experiment.write(*measure(experiment))
     except (training.Interrupted, KeyboardInterrupt):
-        print("interrupted; the same command goes on")
+        print("interrupted; repeat the command to continue")
         return 128 + signal.SIGINT
     return 0
 
 
 def expect_settings(run, given):
-    """Raise a RunError unless a run was begun with the given settings."""
+    """Raise `RunError` unless a run was started with the given settings."""
     for expected, received in zip(settings_for(given), (run.model, run.training), strict=True):
         for name, value in vars(expected).items():
             found = getattr(received, name)
             if found != value and (name, value) != ("precision", "auto"):
-                raise RunError(f"{run.folder}: expected a run with {name} {value}, received one with {found}; "
-                               "delete it, or give another --runs")  # fmt: skip
+                raise RunError(
+                    f"{run.folder}: expected a run with {name} {value}, received one with {found}; "
+                    "delete it, or use another --runs"
+                )
 
 
 def rounded(value):
-    """A number to as many digits as are worth keeping."""
+    """Round a float to six significant digits; return other values unchanged."""
     return float(f"{value:.6g}") if isinstance(value, float) else value

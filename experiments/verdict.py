@@ -1,9 +1,10 @@
-"""Which statistic foretells what binarizing a layer costs?
+"""Which statistic predicts the cost of binarizing a layer?
 
-Trains three networks in full precision, of plain Keras layers: convolutions one after another, a residual network and
-a dense one. Then binarizes the kernel of one layer at a time: its sign, times the slope of the layer's dot products.
-Batch norm is measured anew, and the accuracy lost and the cross-entropy gained on the test images are compared, by
-Spearman's rank correlation over the layers, with what each statistic of the untouched network foretold.
+The experiment trains three networks of standard Keras layers in full precision: a chain of convolutions, a residual
+network and a dense network. Then it binarizes the kernel of one layer at a time: the sign of the kernel, times the
+slope of the layer's dot products. Batch norm is refitted. The costs are the lost accuracy and the increase of the
+cross-entropy on the test images. Spearman's rank correlation over the layers compares these costs with the predictions
+of each statistic of the original network.
 """
 
 import numpy as np
@@ -30,8 +31,8 @@ KEPT = (
     "r_scores",
 )
 COSTS = ("accuracy lost", "cross-entropy gained")
-# What each statistic of a layer foretells: the larger, the worse.
-FORETOLD = {
+# The cost that each statistic of a layer predicts, up to a monotonic map.
+PREDICTED = {
     "1 - r": lambda row: 1 - row["r_weights"],
     "sign flips": lambda row: row["sign_flips"],
     "1 - r within units": lambda row: 1 - row["r_within"],
@@ -45,14 +46,14 @@ FORETOLD = {
 
 
 def measure(experiment):
-    """Train every network, binarize every layer: (rows, figure)."""
+    """Train every network and binarize every layer; return (rows, figure)."""
     rows, first = [], experiment.settings["seed"]
     for seed in range(first, first + (1 if experiment.quick else SEEDS)):
         for name in NETWORKS:
             model = trained(experiment, name, seed)
             rows += [{"network": name, "seed": seed, **row} for row in binarized(experiment, model)]
     for cost in COSTS:
-        print(f"\nrank correlation with {cost}, over so many layers")
+        print(f"\nrank correlation with {cost} (number of layers)")
         for name, ranks in rank_correlations(rows, cost).items():
             print(
                 f"{name:>16}",
@@ -63,12 +64,12 @@ def measure(experiment):
 
 
 def trained(experiment, name, seed):
-    """A network of full precision, from its file if it was trained before."""
+    """Train a network in full precision, or load it if it was trained before."""
     import keras
 
     path = experiment.runs / f"{name}-seed{seed}.keras"
     if path.is_file():
-        print(f"{path}: is finished")
+        print(f"{path} is finished")
         return keras.saving.load_model(path)
     data, epochs = experiment.data, experiment.settings["epochs"]
     split = data.train[: 500 if experiment.quick else TRAINING_IMAGES]
@@ -89,7 +90,7 @@ def trained(experiment, name, seed):
 
 
 def binarized(experiment, model):
-    """Each layer's statistics with what binarizing it costs, a list of dicts."""
+    """Measure the statistics of each layer and the cost of binarizing it, a list of dicts."""
     from bnn.models import evaluation, refit_batch_norm
 
     data, rows = experiment.data, []
@@ -115,17 +116,17 @@ def binarized(experiment, model):
 
 
 def judge(scores, labels):
-    """Accuracy, and the mean cross-entropy in nats, of (n, classes) scores."""
+    """Compute the accuracy and the mean cross-entropy in nats of (n, classes) scores."""
     right = scores[np.arange(len(labels)), labels].astype(np.float64)
     return float(np.mean(scores.argmax(axis=1) == labels)), float(np.mean(logsumexp(scores, axis=1) - right))
 
 
 def with_binary_kernel(model, layer=None):
-    """A copy of a model with one layer's kernel binarized, to the scale that its dot products ask for.
+    """Copy a model and binarize the kernel of one layer, scaled to fit the dot products by least squares.
 
     Args:
         model: keras.Model.
-        layer: LayerReport of the layer; None: all stay as they are.
+        layer: LayerReport of the layer, or None to change no kernel.
     """
     import keras
 
@@ -138,20 +139,20 @@ def with_binary_kernel(model, layer=None):
 
 
 def rank_correlations(rows, cost):
-    """Spearman's correlation of what each statistic foretells with a cost, one of `COSTS`.
+    """Compute Spearman's rank correlation of the prediction of each statistic with a cost, one of `COSTS`.
 
     Returns:
-        dict from the statistic's name to a dict from each network, and "all" their layers, to (correlation, layers).
-        Over all layers, foretold and found are ranked within each network and seed, for networks differ in how much
-        they lose at all.
+        Dict from the name of a statistic to a dict from a network to (correlation, number of layers). The network "all"
+        means the layers of all networks. Predictions and costs are ranked within each network and seed, because some
+        networks lose more than others.
     """
     networks = list(dict.fromkeys(row["network"] for row in rows))
     ranks = {}
-    for name, foretell in FORETOLD.items():
+    for name, predict in PREDICTED.items():
         pairs = {network: [] for network in networks}
         for network, seed in dict.fromkeys((row["network"], row["seed"]) for row in rows):
             group = [row for row in rows if (row["network"], row["seed"]) == (network, seed)]
-            columns = [[foretell(row) for row in group], [row[cost] for row in group]]
+            columns = [[predict(row) for row in group], [row[cost] for row in group]]
             pairs[network].append(np.stack([rankdata(column) / len(group) for column in columns]))
         pairs = {network: np.concatenate(parts, axis=1) for network, parts in pairs.items()}
         pairs["all"] = np.concatenate(list(pairs.values()), axis=1)
@@ -162,25 +163,25 @@ def rank_correlations(rows, cost):
 
 
 def draw(rows):
-    """What each layer costs against 1 - r, a colour a network; the rank correlations of every statistic."""
+    """Draw the cost of each layer against 1 - r, one color per network, and the rank correlations of all statistics."""
     from bnn import plots
 
     figure, (left, *others) = plots.figure(3, width=12, height=4.2)
     networks = list(dict.fromkeys(row["network"] for row in rows))
-    colours = dict(zip(networks, (plots.BLUE, plots.ORANGE, plots.GREEN), strict=False))
-    for network, colour in colours.items():
+    colors = dict(zip(networks, (plots.BLUE, plots.ORANGE, plots.GREEN), strict=False))
+    for network, color in colors.items():
         mine = [row for row in rows if row["network"] == network]
         points = [100 * row["accuracy lost"] for row in mine]
-        left.plot([FORETOLD["1 - r"](row) for row in mine], points, "o", color=colour, label=network)
+        left.plot([PREDICTED["1 - r"](row) for row in mine], points, "o", color=color, label=network)
     left.set(xlabel="1 - r of the layer's dot products", ylabel="points of accuracy lost")
     for ax, cost in zip(others, COSTS, strict=True):
         ranks = rank_correlations(rows, cost)
-        for network, colour in (colours | {"all": plots.BLACK}).items():
-            values = [ranks[name][network][0] for name in FORETOLD]
+        for network, color in (colors | {"all": plots.BLACK}).items():
+            values = [ranks[name][network][0] for name in PREDICTED]
             marker = "D" if network == "all" else "o"
-            ax.plot(values, range(len(FORETOLD)), marker, color=colour, label=network)
+            ax.plot(values, range(len(PREDICTED)), marker, color=color, label=network)
         ax.axvline(0, color=plots.GRAY, linewidth=1, zorder=0)
-        ax.set_yticks(range(len(FORETOLD)), FORETOLD if ax is others[0] else [""] * len(FORETOLD))
+        ax.set_yticks(range(len(PREDICTED)), PREDICTED if ax is others[0] else [""] * len(PREDICTED))
         ax.invert_yaxis()
         ax.set(xlabel=f"rank correlation with\n{cost}", xlim=(-1.05, 1.05))
     plots.legend_below(figure, others[0], columns=4)
@@ -188,7 +189,7 @@ def draw(rows):
 
 
 def plain(x, width):
-    """Six convolutions in pairs, pooling after each pair, and two dense layers."""
+    """Build six convolutions in pairs, with pooling after each pair, and two dense layers."""
     from keras import layers
 
     for filters in (width, 2 * width, 4 * width):
@@ -200,7 +201,7 @@ def plain(x, width):
 
 
 def residual(x, width):
-    """Six blocks of two convolutions each with a shortcut around them, as in ResNet-14 of He et al. (2016)."""
+    """Build six blocks of two convolutions with a shortcut, as in ResNet-14 of He et al. (2016)."""
     from keras import layers
 
     x = normalized(layers.Conv2D(width // 2, 3, padding="same", use_bias=False)(x))
@@ -217,7 +218,7 @@ def residual(x, width):
 
 
 def dense(x, width):
-    """Five dense layers."""
+    """Build five dense layers."""
     from keras import layers
 
     x = layers.Flatten()(x)
@@ -227,7 +228,7 @@ def dense(x, width):
 
 
 def normalized(x):
-    """Batch norm and ReLU."""
+    """Apply batch norm and ReLU."""
     from keras import layers
 
     return layers.ReLU()(layers.BatchNormalization(momentum=0.9)(x))
@@ -237,7 +238,7 @@ NETWORKS = {"plain": plain, "residual": residual, "dense": dense}
 
 
 def main(argv=None):
-    """Do the experiment as the command line says."""
+    """Run the experiment with the options of the command line."""
     return runner.perform(runner.begin("verdict", __doc__, 12, argv), measure)
 
 

@@ -329,7 +329,7 @@ def test_an_interrupted_experiment_goes_on(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(Journal, "on_epoch_end", counted)
     arguments = ["--quick", "--runs", str(tmp_path / "runs"), "--results", str(tmp_path)]
     assert accumulation.main(arguments) == 128 + signal.SIGINT
-    assert "interrupted; the same command goes on" in capsys.readouterr().out
+    assert "interrupted; repeat the command to continue" in capsys.readouterr().out
     assert not (tmp_path / "accumulation.csv").exists()
     assert accumulation.main(arguments) == 0
     assert epochs == [0, 1]

@@ -167,7 +167,7 @@ def test_resume_takes_no_other_folder(trained):
 def test_half_written_and_foreign_runs_are_refused(copy, program, content):
     (copy / "config.json").write_bytes(content)
     process = call(*program.split(), copy)
-    assert_refused(process, "config.json: expected the config of a run, received a damaged or foreign file")
+    assert_refused(process, "config.json: expected the config of a run, received a damaged file")
 
 
 def test_other_data_than_the_runs_are_refused(copy):

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Execute the notebooks in clean kernels, failing on any error or warning; or turn them into static pages.
+"""Execute the notebooks in clean kernels, and fail on any error or warning; or convert them to static pages.
 
-    python tools/notebooks.py check --run runs/demo    execute, keep nothing
-    python tools/notebooks.py write --run runs/demo    execute, and write the outputs into the notebooks
-    python tools/notebooks.py html --output report     one self-contained page each, which opens offline
+    python tools/notebooks.py check --run runs/demo    execute the notebooks and discard the outputs
+    python tools/notebooks.py write --run runs/demo    execute the notebooks and save the outputs in them
+    python tools/notebooks.py html --output report     write one self-contained page per notebook, for use offline
 
-All work on the notebooks of this repository, or on those named.
+All actions apply to the notebooks of this repository, or to the given notebooks.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = (ROOT / "hd_figures.ipynb", ROOT / "gen_plots.ipynb")
-# As Python's own filters have it, what is deprecated is the business of those who wrote it; all else is an error.
+# As in Python's default filters, deprecation warnings count only in our own code. All other warnings are errors.
 STRICT = """import warnings
 warnings.simplefilter("error")
 warnings.simplefilter("ignore", DeprecationWarning)
@@ -31,25 +31,33 @@ STYLE = Path(__file__).with_name("page.css")
 
 
 class NotebookFailure(RuntimeError):
-    """A notebook that fails or warns; the message names cell and cause."""
+    """A notebook fails or warns. The message names the cell and the cause."""
 
 
 def parse(argv=None):
-    """The command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("action", choices=("check", "write", "html"))
-    parser.add_argument("notebooks", nargs="*", type=Path, default=NOTEBOOKS, metavar="NOTEBOOK")
-    parser.add_argument("--run", metavar="RUN", help="run directory for a notebook that takes one")
-    parser.add_argument("--figures", metavar="DIR", help="also write every figure there, as PDF, SVG and PNG")
-    parser.add_argument("--output", type=Path, default=ROOT / "report", metavar="DIR",
-                        help="where the pages go (default: report/)")  # fmt: skip
+    flag = parser.add_argument
+    flag("action", choices=("check", "write", "html"), help="what to do, see above")
+    flag(
+        "notebooks",
+        nargs="*",
+        type=Path,
+        default=NOTEBOOKS,
+        metavar="NOTEBOOK",
+        help="default: hd_figures.ipynb and gen_plots.ipynb",
+    )
+    flag("--run", metavar="RUN", help="run directory for a notebook that shows a run")
+    flag("--figures", metavar="DIR", help="also save every figure in this folder, as PDF, SVG and PNG")
+    output_help = "folder of the pages (default: report/)"
+    flag("--output", type=Path, default=ROOT / "report", metavar="DIR", help=output_help)
     return parser.parse_args(argv)
 
 
 def main():
-    """Do as the command line says; a failure is a line and exit code 1."""
+    """Run the action of the command line. A failure prints one line and returns exit code 1."""
     args = parse()
     for path in args.notebooks:
         try:
@@ -73,32 +81,32 @@ def main():
 
 
 def read(path):
-    """A notebook, its format checked.
+    """Read a notebook and check its format.
 
     Raises:
-        NotebookFailure: the file holds something else.
+        NotebookFailure: the file is not a notebook.
     """
     try:
         notebook = nbformat.read(path, as_version=4)
         nbformat.validate(notebook)
     except OSError:
         raise
-    except Exception as error:  # whichever of json, jsonschema and nbformat meets the damage first
+    except Exception as error:  # json, jsonschema or nbformat, whichever finds the damage first
         raise NotebookFailure(f"expected a notebook, received {str(error).splitlines()[0][:200]}") from None
     return notebook
 
 
 def execute(notebook, run=None, timeout=1800, **parameters):
-    """Execute a notebook in place, in a clean kernel started in the repository.
+    """Execute a notebook in place, in a clean kernel that starts in the folder of the repository.
 
     Args:
-        notebook: as nbformat reads it.
+        notebook: notebook from nbformat.
         run: run directory, for a notebook whose `parameters` cell has RUN.
-        timeout: seconds a cell may take.
-        **parameters: further ones.
+        timeout: int, the time limit of a cell in seconds.
+        **parameters: other variables to set after the `parameters` cell.
 
     Raises:
-        NotebookFailure: a cell raised, warned or wrote to standard error.
+        NotebookFailure: a cell raised an error, warned or wrote to standard error.
     """
     parameters_at = [i for i, c in enumerate(notebook.cells) if "parameters" in c.metadata.get("tags", [])]
     if run is not None and parameters_at and "RUN" in notebook.cells[parameters_at[0]].source:
@@ -134,11 +142,11 @@ def _last_line(error):
 
 
 def write_page(notebook, path):
-    """Write an executed notebook as one HTML file that needs nothing else: images and formulas are in it.
+    """Write an executed notebook as one HTML file that includes its images and formulas.
 
     Args:
-        notebook: as nbformat reads it.
-        path: Path; its folder is made if need be.
+        notebook: notebook from nbformat.
+        path: Path; its folder is created if needed.
 
     Returns:
         path.
@@ -166,14 +174,14 @@ def write_page(notebook, path):
 
 
 def _alternative_texts(notebook):
-    """Those of the images, in order: the page's template knows of none."""
+    """List the alternative texts of the images in order, because the template of the page ignores them."""
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
     images = [output for output in outputs if "image/png" in output.get("data", {})]
     return [image.metadata.get("image/png", {}).get("alt", "") for image in images]
 
 
 def _formulas_out(source, formulas):
-    """Replace $...$ and $$...$$ by placeholders, and append their MathML, which browsers draw by themselves."""
+    """Replace $...$ and $$...$$ by placeholders, and append their MathML, which browsers can draw."""
     from latex2mathml.converter import convert
 
     def placeholder(match):
@@ -181,7 +189,7 @@ def _formulas_out(source, formulas):
         latex = (match[1] or match[2]).replace(r"\,", r"\thinspace ").replace(r"\!", "")
         try:
             formula = convert(latex, display=display)
-        except Exception as error:  # each fault of a formula has its own class
+        except Exception as error:  # every kind of invalid formula raises another class
             raise NotebookFailure(f"expected a formula in LaTeX, received {latex!r}: {error!r}") from None
         formulas.append(f'<span class="formula">{formula}</span>' if display == "block" else formula)
         return f"@@{len(formulas) - 1}@@"

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Turn a finished run into a folder of results/: settings, log, statistics, and on request the network itself.
+"""Copy a finished run to a folder of results/: settings, log, statistics, and on request the network.
 
     python tools/publish.py runs/NAME results/cifar-10-binary/seed0 --network
 
-A continuous network's kernels are measured as what sign makes of them. A published folder with its network is a run
-directory like any other: analyze.py and gen_plots.ipynb take it. Its best.keras is the checkpoint that was published.
+The kernels of a continuous network are binarized with sign for the statistics. A published folder with its network is a
+run directory, so analyze.py and gen_plots.ipynb accept it. Its best.keras is the published checkpoint.
 """
 
 import argparse
@@ -20,34 +20,42 @@ from bnn.files import write_json
 
 RECORD = ("config.json", "log.csv", "geometry.csv")
 ABLATION_COLUMNS = ("what", "layer", "stale", "refitted")
-KEPT = {"last": "the last", "best": "the one of best validation accuracy"}
-COMPONENTS = (1, 2, 3, 4)  # leading principal components of the first layer's input, whose shares are kept
+KEPT = {"last": "the last", "best": "the one with the best validation accuracy"}
+COMPONENTS = (1, 2, 3, 4)  # numbers of leading principal components of the first layer's input to report
 
 
 def parse(argv=None):
-    """The command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("run", type=Path, metavar="RUN", help="run directory that train.py made")
-    parser.add_argument(
-        "folder", type=Path, metavar="FOLDER", help="where it goes, such as results/GROUP/seed0"
+    flag = parser.add_argument
+    flag("run", type=Path, metavar="RUN", help="run directory from train.py")
+    flag("folder", type=Path, metavar="FOLDER", help="folder to create, such as results/GROUP/seed0")
+    flag("--network", action="store_true", help="also save a compact checkpoint and a model card")
+    flag(
+        "--checkpoint",
+        choices=("last", "best"),
+        default="last",
+        help="checkpoint of the last epoch, or of the epoch with the best validation accuracy, which depends on "
+        "chance if there are few validation images (default: %(default)s)",
     )
-    parser.add_argument("--network", action="store_true", help="also a compact checkpoint and a model card")
-    parser.add_argument("--checkpoint", choices=("last", "best"), default="last",
-                        help="of the last epoch, or of the one with the best validation accuracy, which with few "
-                        "validation images is a matter of luck (default: %(default)s)")  # fmt: skip
-    parser.add_argument("--images", type=int, default=500, metavar="N",
-                        help="test images that the statistics are over (default: the paper's %(default)s)")  # fmt: skip
-    parser.add_argument("--ablation_images", type=int, default=2000, metavar="N",
-                        help="test images for the accuracy of networks with quantizers taken out, and training images "
-                        "that their batch norm is refitted on; 0: leave that out (default: %(default)s). A continuous "
-                        "network gets all kernels binarized instead, and all test images")  # fmt: skip
+    images_help = "number of test images for the statistics (default: %(default)s, as in the paper)"
+    flag("--images", type=int, default=500, metavar="N", help=images_help)
+    flag(
+        "--ablation_images",
+        type=int,
+        default=2000,
+        metavar="N",
+        help="number of test images for the accuracy without quantizers, and of training images to refit batch "
+        "norm; 0 skips this (default: %(default)s). For a continuous network, all kernels are binarized instead, "
+        "and all test images are used",
+    )
     return parser.parse_args(argv)
 
 
 def main():
-    """Publish as the command line says."""
+    """Publish the run of the command line."""
     args = parse()
     from bnn import datasets, runs
     from bnn.files import records
@@ -78,7 +86,7 @@ def main():
 
 
 def copy_record(source, target):
-    """Copy settings and logs; a run's absolute place, which says nothing elsewhere, becomes runs/NAME."""
+    """Copy settings and logs. An absolute path in the command becomes runs/NAME, because it is useless elsewhere."""
     for name in RECORD:
         if (source / name).is_file():
             shutil.copyfile(source / name, target / name)
@@ -90,7 +98,7 @@ def copy_record(source, target):
 
 
 def measure(model, data, images, quantizer):
-    """What analyze.py writes, and the principal components of the first layer's input, as a dict."""
+    """Compute the results of analyze.py and the principal components of the first layer's input, a dict."""
     from bnn.analysis import analyze
     from bnn.geometry import components
     from bnn.models import accuracy
@@ -98,22 +106,25 @@ def measure(model, data, images, quantizer):
     report = analyze(model, data.test.images[:images], quantizer=quantizer)
     shares, _ = components.principal_components(report[0].patches)
     return {
-        "test_accuracy": accuracy(model, data.test), "data_set": data.name, "data_digest": data.digest,
-        "images": images, "images_accuracy": accuracy(model, data.test[:images]),
+        "test_accuracy": accuracy(model, data.test),
+        "data_set": data.name,
+        "data_digest": data.digest,
+        "images": images,
+        "images_accuracy": accuracy(model, data.test[:images]),
         "layers": report.rows(),
         "patch_variance": {str(n): float(shares[:n].sum()) for n in COMPONENTS},
-    }  # fmt: skip
+    }
 
 
 def unbinarize(model, data, images):
-    """`ablation.accuracies` with a progress bar."""
+    """Run `ablation.accuracies` with a progress bar."""
     from bnn.analysis import ablation
 
     return ablation.accuracies(model, data.train.images[:images], data.test[:images], progress)
 
 
 def binarized_accuracy(model, data, images):
-    """The test accuracy of a continuous network whose kernels become their signs, batch norm measured anew."""
+    """Compute the test accuracy of a continuous network after its kernels are binarized and batch norm is refitted."""
     from bnn.analysis import ablation
     from bnn.models import accuracy, refit_batch_norm
 
@@ -123,7 +134,7 @@ def binarized_accuracy(model, data, images):
 
 
 def card(run, data, metrics, folder):
-    """The model card, Markdown."""
+    """Write the model card in Markdown."""
     log, training = run.log(), run.training
     widths = ", ".join(
         f"{name} {' '.join(map(str, getattr(run.model, name))) or 'none'}" for name in ("conv", "fc")
@@ -140,21 +151,21 @@ def card(run, data, metrics, folder):
 | training | {len(log)} of {training.epochs} epochs in {hours:.1f} hours, seed {training.seed} |
 | optimizer | Adam, {training.lr_start:g} to {training.lr_end:g}, {training.schedule} |
 | batch, arithmetic | {training.batch_size}, {training.precision} |
-| kept epoch | {KEPT[metrics["checkpoint"]]} |
+| saved epoch | {KEPT[metrics["checkpoint"]]} |
 | test accuracy | {metrics["test_accuracy"]:.4f} |
 
-`config.json` has every setting, the command, versions and commit; `log.csv` a row an epoch; `metrics.json` the
-statistics of every layer over the first {metrics["images"]} test images.
+`config.json` contains all settings, the command, the versions and the commit. `log.csv` has one row per epoch.
+`metrics.json` contains the statistics of every layer on the first {metrics["images"]} test images.
 
     python data/download.py --data_set {run.training.data_set}
-    python analyze.py {folder} --output runs/{folder.parent.name}    # its statistics, with figures
-    python train.py --init_from {folder}    # with the same network settings: start from these weights
+    python analyze.py {folder} --output runs/{folder.parent.name}    # statistics and figures
+    python train.py --init_from {folder}    # start from these weights; use the same network settings
 
-**Intended use:** to look at the geometry of a trained network without training one.
+**Intended use:** study the geometry of a trained network without training one.
 
-**Limits:** it classifies small pictures of ten kinds and nothing else. Latent kernels are rounded to float16; the
-quantized kernels, and so the outputs, are exactly those of the training. Without the optimizer's state the training
-cannot go on from here.
+**Limits:** the network classifies small pictures of ten classes and nothing else. Its latent kernels are rounded to
+float16. The quantized kernels, and therefore the outputs, are exactly those of the trained network. The state of the
+optimizer is not included, so the training cannot be resumed from here.
 """
 
 

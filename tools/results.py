@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""Fill the tables of results/README.md, of the README above and of docs/ beside it.
+"""Update the tables in results/README.md, in the README of the parent folder and in docs/.
 
-They come from the folders that tools/publish.py made, and from the table of statistics of the library.
+The tables come from the folders that tools/publish.py wrote, and from the library's table of statistics.
 
-    python tools/results.py write    # replace every table by what the folders say now
-    python tools/results.py check    # exit code 1 if one is out of step
+    python tools/results.py write    # update every table
+    python tools/results.py check    # exit code 1 if a table is not up to date
 
-A table stands between `<!-- table: NAME GROUP ... -->` and `<!-- end -->`. NAME is one of `TABLES` below; a GROUP, if
-it takes any, is a folder whose subfolders are runs that differ in their seed alone: shown are mean and standard
-deviation.
+A table is between `<!-- table: NAME GROUP ... -->` and `<!-- end -->`. NAME is one of `TABLES` below. Some tables need
+one GROUP or more: a folder whose subfolders are runs that differ only in the seed. The table then shows the mean and
+the standard deviation.
 """
 
 import argparse
@@ -42,13 +42,13 @@ class Published:
 
 
 def _metrics(path):
-    """What tools/publish.py measured, and in it the row of each layer by its name."""
+    """Read the results of tools/publish.py: the whole content, and a dict from a layer's name to its row."""
     try:
         metrics = json.loads(path.read_text())
         return metrics, {row["layer"]: row for row in metrics["layers"]}
     except (ValueError, KeyError, TypeError, RecursionError):
         raise runs.RunError(
-            f"{path}: expected what tools/publish.py measured, received a damaged file"
+            f"{path}: expected the results of tools/publish.py, received a damaged file"
         ) from None
 
 
@@ -60,7 +60,7 @@ def _ablation(path):
 
 
 def group(folder):
-    """The published runs of a group, in the order of their folders' names."""
+    """Return the published runs of a group, sorted by the names of their folders."""
     folders = sorted(path.parent for path in folder.glob("*/metrics.json"))
     if not folders:
         raise runs.RunError(f"{folder}: expected a folder of published runs, received none")
@@ -68,32 +68,35 @@ def group(folder):
 
 
 def mean(values, decimals=3):
-    """Mean and standard deviation over seeds as text; a dash where a value is missing."""
+    """Return the mean and the standard deviation over seeds as text; a dash if a value is missing."""
     pooled = comparison.pool(values)
     return pooled.text(decimals) if pooled else "-"
 
 
 def markdown(heads, rows):
-    """A Markdown table."""
+    """Format a Markdown table."""
     lines = [heads, ["---"] * len(heads), *rows]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def list_of_runs(*groups):
-    """Every run with what it took."""
+    """List every run with its settings, accuracy and time."""
     heads = ["run", "epochs", "batch", "precision", "test accuracy", "hours", "commit", "command"]
-    rows = []
-    for published in (p for folder in groups for p in group(folder)):
-        training, config = published.run.training, published.config
-        done = f"{len(published.log)} of {training.epochs}"
-        hours = sum(row["seconds"] for row in published.log) / 3600
-        command = " ".join(word for word in config["command"] if word)
-        rows.append([
-            _link(published.folder), done,
-            str(training.batch_size), training.precision, f"{published.metrics['test_accuracy']:.4f}", f"{hours:.1f}",
-            config["git_commit"][:7], f"`{command}`",
-        ])  # fmt: skip
-    return markdown(heads, rows)
+    return markdown(heads, [_run_cells(published) for folder in groups for published in group(folder)])
+
+
+def _run_cells(published):
+    training, config = published.run.training, published.config
+    return [
+        _link(published.folder),
+        f"{len(published.log)} of {training.epochs}",
+        str(training.batch_size),
+        training.precision,
+        f"{published.metrics['test_accuracy']:.4f}",
+        f"{sum(row['seconds'] for row in published.log) / 3600:.1f}",
+        config["git_commit"][:7],
+        f"`{' '.join(word for word in config['command'] if word)}`",
+    ]
 
 
 def _link(folder):
@@ -102,7 +105,7 @@ def _link(folder):
 
 
 def correlations(folder):
-    """The paper's correlations beside ours, a row a layer."""
+    """Compare the paper's correlations with ours, one row per layer."""
     seeds = group(folder)
     kinds = {
         "r_weights": paper.R_WEIGHTS,
@@ -132,20 +135,19 @@ def correlations(folder):
 
 
 def angles(folder):
-    """Angles, their spread and what Gaussian weights would show, one row per layer."""
+    """Show the angles, their spread and the angles of Gaussian weights, one row per layer."""
     return _columns(folder, ("angle_mean_deg", "angle_std_deg", "angle_theory_deg", "latent_std", "zeros"))
 
 
 def geometry(folder):
-    """What a network shows that the paper has no values for, one row per layer."""
-    return _columns(folder, (
-        "angle_mean_deg", "angle_std_deg", "angle_theory_deg", "gain", "r_within", "r_two_numbers", "r_weights",
-        "r_permuted", "r_activations", "sign_flips", "latent_std", "zeros",
-    ))  # fmt: skip
+    """Show statistics for which the paper has no values, one row per layer."""
+    angles = ("angle_mean_deg", "angle_std_deg", "angle_theory_deg")
+    products = ("gain", "r_within", "r_two_numbers", "r_weights", "r_permuted", "r_activations", "sign_flips")
+    return _columns(folder, (*angles, *products, "latent_std", "zeros"))
 
 
 def _columns(folder, keys):
-    """The statistics of these keys, one row per layer."""
+    """Show the statistics with the given keys, one row per layer."""
     seeds = group(folder)
     rows = [
         [
@@ -159,18 +161,18 @@ def _columns(folder, keys):
 
 
 def _decimals(key):
-    """As of a single network, but for what seeds agree on less."""
+    """Return the decimals of a single network, and at most 3, because seeds differ by more than that."""
     return min(statistics.decimals(key), 3)
 
 
 def statistics_table():
-    """What every statistic is, one row for each: the documentation's table."""
+    """Describe every statistic, one row per statistic: the table of the documentation."""
     rows = [[s.heading, f"`{s.key}`", s.unit, s.meaning, s.definition] for s in statistics.STATISTICS]
     return markdown(["column", "key", "unit", "meaning", "defined in"], rows)
 
 
 def unbinarized(folder):
-    """Accuracy, in %, with quantizers taken out and batch norm refitted, a row a network."""
+    """Show the accuracy in % without quantizers and with refitted batch norm, one row per network."""
     seeds = group(folder)
     rows = [
         [what, layer, mean(100 * p.unbinarized[what, layer] for p in seeds)]
@@ -180,12 +182,12 @@ def unbinarized(folder):
 
 
 def summary(folder):
-    """The paper's values beside ours, one row per claim; a dash where a run was published without the ablation."""
+    """Compare the paper's values with ours, one row per claim; a dash if a run was published without the ablation."""
     return markdown(["", "paper", "ours"], _claims(folder))
 
 
 def headline(folder):
-    """The five rows of `summary` that the README shows, with shorter names."""
+    """Show the five rows of `summary` for the README, with shorter names."""
     names = {
         0: "r of dot products with binarized and with latent kernels, conv_1 to conv_6 (Fig 3)",
         1: "the same r after the activations are permuted (Fig 4, right)",
@@ -198,7 +200,7 @@ def headline(folder):
 
 
 def _claims(folder):
-    """[claim, the paper's value, ours] for each claim."""
+    """Return [claim, the paper's value, our value] for each claim."""
     seeds = group(folder)
 
     def each(key, layers, decimals=2):
@@ -210,41 +212,47 @@ def _claims(folder):
         "real activations, conv_2 ... conv_6 (Fig 5)": ("r_activations", paper.R_ACTIVATIONS),
     }
     rows = [
-        [f"r of dot products, binarized with {what}", ", ".join(f"{r:.2f}" for r in published.values()),
-         each(key, published)]
+        [
+            f"r of dot products, binarized with {what}",
+            ", ".join(f"{r:.2f}" for r in published.values()),
+            each(key, published),
+        ]
         for what, (key, published) in beside.items()
-    ]  # fmt: skip
-    rows.append(["angle of binarized and latent kernels, degrees, conv_1 ... conv_6 (Fig 2b)", "near 37",
-                 each("angle_mean_deg", paper.LAYERS, 1)])  # fmt: skip
+    ]
+    angle = "angle of binarized and latent kernels, degrees, conv_1 ... conv_6 (Fig 2b)"
+    rows.append([angle, "near 37", each("angle_mean_deg", paper.LAYERS, 1)])
     slopes = [_spread_slope(p.layers.values()) for p in seeds]
     rows.append(["slope of log spread of that angle against log d (Fig 2c)", "-0.5", mean(slopes, 2)])
     rows += [
-        [f"variance in {n} components of the first layer's patches", f"{100 * share:g} %",
-         mean((100 * p.metrics["patch_variance"][str(n)] for p in seeds), 1) + " %"]
+        [
+            f"variance in {n} components of the first layer's patches",
+            f"{100 * share:g} %",
+            mean((100 * p.metrics["patch_variance"][str(n)] for p in seeds), 1) + " %",
+        ]
         for n, share in paper.PATCH_VARIANCE.items()
-    ]  # fmt: skip
-    rows.append(["accuracy lost with continuous kernels in all convolutions, points",
-                 f"{100 * paper.CONTINUOUS_KERNELS_COST:.0f}", mean(map(_lost, seeds), 1)])  # fmt: skip
+    ]
+    lost = "accuracy lost with continuous kernels in all convolutions, points"
+    rows.append([lost, f"{100 * paper.CONTINUOUS_KERNELS_COST:.0f}", mean(map(_lost, seeds), 1)])
     return rows
 
 
 def _lost(published):
-    """Points of accuracy; None if that was not measured."""
-    of_kernels = published.unbinarized
-    return (
-        100 * (of_kernels["kernels", "none"] - of_kernels["kernels", "convolutions"]) if of_kernels else None
-    )
+    """Return the lost accuracy in points; None if it was not measured."""
+    accuracy = published.unbinarized
+    if not accuracy:
+        return None
+    return 100 * (accuracy["kernels", "none"] - accuracy["kernels", "convolutions"])
 
 
 def _spread_slope(layers):
-    """Least squares slope over the convolutions, as in the paper's figure."""
+    """Fit the slope by least squares over the convolutions, as in the paper's figure."""
     convolutions = [row for row in layers if row["layer"].startswith("conv")]
     d, spread = ([math.log(row[key]) for row in convolutions] for key in ("d", "angle_std_deg"))
     return linear_regression(d, spread).slope
 
 
 def estimators():
-    """What `--estimator` may be, from `bnn.estimators`."""
+    """List the values of `--estimator`, from `bnn.estimators`."""
     rows = [[f"`{e.name}`", e.forward, e.gradient, e.reference] for e in ESTIMATORS.values()]
     rows = [[cell.replace("|", "\\|") for cell in row] for row in rows]
     return markdown(["`--estimator`", "forward", "gradient", "reference"], rows)
@@ -258,7 +266,7 @@ TABLES["statistics"] = statistics_table
 
 
 def filled(text, folder):
-    """A Markdown text with every table as the folders of groups have it now."""
+    """Update every table of a Markdown text from the folders of groups."""
 
     def fill(match):
         name, *groups = match[2].split()
@@ -270,13 +278,13 @@ def filled(text, folder):
 
 
 def main():
-    """Write or check as the command line says."""
+    """Write or check the tables, as given on the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("action", choices=("write", "check"))
-    parser.add_argument("--folder", type=Path, default=Path("results"), metavar="DIR",
-                        help="with README.md and the groups (default: %(default)s)")  # fmt: skip
+    folder_help = "folder with README.md and the groups (default: %(default)s)"
+    parser.add_argument("action", choices=("write", "check"), help="what to do, see above")
+    parser.add_argument("--folder", type=Path, default=Path("results"), metavar="DIR", help=folder_help)
     args = parser.parse_args()
     above = args.folder.parent
     for path in (args.folder / "README.md", above / "README.md", *sorted((above / "docs").glob("*.md"))):
@@ -286,8 +294,10 @@ def main():
             atomic.write(path, new.encode())
             print(f"wrote {path}: {len(TABLE.findall(new))} tables")
         elif new != old:
-            raise runs.RunError(f"{path}: expected the tables that the folders give, received others; "
-                                "run python tools/results.py write")  # fmt: skip
+            raise runs.RunError(
+                f"{path}: expected tables that agree with the folders, received others; "
+                "run python tools/results.py write"
+            )
     return 0
 
 

@@ -1,4 +1,4 @@
-"""What quantization costs: a trained network, its quantizers taken out layer by layer (paper, section 3) or put in."""
+"""The cost of quantization: remove a trained network's quantizers layer by layer (paper, section 3), or add them."""
 
 import keras
 
@@ -8,29 +8,29 @@ from bnn.models import accuracy, refit_batch_norm
 
 
 def quantized_layers(model):
-    """The names of a network's layers that quantize.
+    """List the names of the layers that quantize.
 
     Returns:
-        (kernels, activations): lists of the names of layers whose kernel is quantized, and of the layers that
-        quantize activations, in the network's order.
+        (kernels, activations): the names of the layers with a quantized kernel, and the names of the layers that
+        quantize activations, as lists in the order of the network.
     """
     kernels = [n.name for n in model.layers if isinstance(n, QuantConv2D | QuantDense) and n.kernel_quantizer]
     return kernels, [n.name for n in model.layers if isinstance(n, QuantActivation) and n.quantizer]
 
 
 def unbinarized(model, kernels=(), activations=()):
-    """A copy of a network that multiplies by latent kernels, or passes on continuous activations, where asked.
+    """Copy a network and remove the quantizers of some kernels or activations.
 
-    A kernel becomes the latent one, an activation hard tanh, clip(x, -1, 1). Scales change with them: call
-    `refit_batch_norm` before trusting the copy.
+    A layer without its kernel quantizer multiplies by the latent kernel. An activation without its quantizer is hard
+    tanh, clip(x, -1, 1). Both change the scale of values, so call `refit_batch_norm` before you use the copy.
 
     Args:
         model: keras.Model with quantized layers.
-        kernels: names of layers whose kernel is no longer quantized.
-        activations: names of layers that no longer quantize activations.
+        kernels: names of layers whose kernels become continuous.
+        activations: names of layers whose activations become continuous.
 
     Returns:
-        keras.Model of the same layer names, its weights copies.
+        keras.Model with the same layer names and copied weights.
 
     Raises:
         ValueError: a name is not among `quantized_layers`.
@@ -46,14 +46,14 @@ def unbinarized(model, kernels=(), activations=()):
 
 
 def binarized(model, layers=None):
-    """A copy of a network that multiplies by the signs of its continuous kernels: the reverse of `unbinarized`.
+    """Copy a network so that it multiplies by the signs of its continuous kernels: the opposite of `unbinarized`.
 
     Args:
-        model: keras.Model of this package's layers. Kernels that have a quantizer keep it.
-        layers: names of the layers to binarize; None: all.
+        model: keras.Model with layers of this package. Kernels that have a quantizer keep it.
+        layers: names of the layers to binarize, or None for all layers.
 
     Returns:
-        keras.Model of the same layer names, its weights copies. Call `refit_batch_norm` before trusting it.
+        keras.Model with the same layer names and copied weights. Call `refit_batch_norm` before you use it.
     """
 
     def changed(name, config):
@@ -65,7 +65,7 @@ def binarized(model, layers=None):
 
 
 def _copied(model, changed):
-    """A copy of a network; changed(name, config) gives a layer's new configuration."""
+    """Copy a network; changed(name, config) returns the new configuration of a layer."""
     copy = keras.models.clone_model(
         model, clone_function=lambda layer: type(layer).from_config(changed(layer.name, layer.get_config()))
     )
@@ -74,12 +74,15 @@ def _copied(model, changed):
 
 
 def variants(model):
-    """The networks to compare: nothing made continuous; kernels one layer at a time, all; the same for activations.
+    """List the networks to compare: the original, and copies with continuous kernels or activations.
+
+    A copy makes the kernels (or activations) of one layer continuous, or those of all layers. If the network has both
+    convolutions and dense layers, one copy makes the kernels of all convolutions continuous, as in the paper.
 
     Returns:
-        dict from (what, layer) to the two arguments (kernels, activations) of `unbinarized`; what is "kernels"
-        or "activations", layer a name, "none", "all", or of kernels "convolutions", where these are some of all, as
-        in the paper. Without hidden layers, there are no activations.
+        Dict from (what, layer) to the two arguments (kernels, activations) of `unbinarized`. `what` is "kernels" or
+        "activations". `layer` is a name, "none", "all", or for kernels "convolutions". Without hidden layers, there are
+        no entries for activations.
     """
     kernels, activations = quantized_layers(model)
     convolutions = [name for name in kernels if isinstance(model.get_layer(name), QuantConv2D)]
@@ -96,16 +99,17 @@ def variants(model):
 
 
 def accuracies(model, images, split, progress=silent):
-    """The accuracy of each of the `variants`, before and after refitting batch norm.
+    """Measure the accuracy of each of the `variants`, before and after batch norm is refitted.
 
     Args:
-        model: keras.Model, as trained; it is left as it is.
+        model: keras.Model as trained. It is not changed.
         images: (n, height, width, channels) uint8 array of training images, for the refit.
-        split: Split that the accuracy is measured on.
-        progress: shows progress over the variants, as `console.progress` does.
+        split: Split to measure the accuracy on.
+        progress: function that shows progress over the variants, such as `console.progress`.
 
     Returns:
-        list of dicts with "what" and "layer" (see `variants`), "stale" and "refitted", accuracies in [0, 1].
+        List of dicts with "what" and "layer" (see `variants`), and "stale" and "refitted", accuracies in [0, 1] before
+        and after the refit.
     """
     rows, compared = [], variants(model)
     for (what, layer), arguments in progress(compared.items(), total=len(compared), unit="network"):
@@ -117,15 +121,15 @@ def accuracies(model, images, split, progress=silent):
 
 
 def lost(rows, what, layers="all"):
-    """The accuracy that making "kernels" or "activations" continuous loses, batch norm refitted throughout.
+    """Compute the accuracy that is lost when kernels or activations become continuous, with refitted batch norm.
 
     Args:
-        rows: list of dicts, from `accuracies`.
-        what: str.
-        layers: str, "all", "convolutions" or a layer's name.
+        rows: list of dicts from `accuracies`.
+        what: str, "kernels" or "activations".
+        layers: str, "all", "convolutions" or the name of a layer.
 
     Returns:
-        float; NaN if the network has none of them.
+        Float; NaN if the rows have no entry for these layers.
     """
     refitted = {(row["what"], row["layer"]): row["refitted"] for row in rows}
     return refitted["kernels", "none"] - refitted.get((what, layers), float("nan"))

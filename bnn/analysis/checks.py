@@ -1,4 +1,4 @@
-"""Whether a model, images or arrays can be analyzed at all; and if not, why, in one line."""
+"""Check whether a model, images or arrays can be analyzed; if not, the error says why in one line."""
 
 import numpy as np
 
@@ -6,21 +6,21 @@ from bnn.errors import UserError
 
 
 class ReportError(UserError, ValueError):
-    """A model or arrays that cannot be analyzed; the message says what was expected and what was received."""
+    """A model or arrays cannot be analyzed. The message says what was expected and what was received."""
 
 
 def count(images):
-    """The number of images, which are an array, or a list or dict of these."""
+    """Return the number of images in an array, or in a list or dict of arrays."""
     import keras
 
     return len(keras.tree.flatten(images)[0])
 
 
 def check_images(model, images, batch_size):
-    """The number of images, which are read `batch_size` at a time.
+    """Check the images, `batch_size` at a time, and return their number.
 
     Raises:
-        ReportError: they are not of the shape that the model takes, not numbers, or not finite.
+        ReportError: the images do not have the shape that the model expects, are not numbers, or are not finite.
     """
     import keras
 
@@ -71,15 +71,15 @@ def check_finite(name, values, what="values"):
 
 
 def matrix(name, values, columns=None):
-    """A float32 matrix of a user's array_like.
+    """Convert an array_like of a user to a float32 matrix.
 
     Args:
         name: str, for messages.
-        values: (d, units) array_like; (n, columns) where `columns` is given.
-        columns: int, how many there must be; None: any number.
+        values: (d, units) array_like; (n, columns) if `columns` is given.
+        columns: int, the expected number of columns, or None for any number.
 
     Raises:
-        ReportError: it is no such matrix, is empty or not finite.
+        ReportError: the values are not such a matrix, are empty or are not finite.
     """
     values = np.asarray(values, np.float32)
     shape = "(d, units)" if columns is None else f"(n, {columns})"

@@ -1,4 +1,4 @@
-"""Networks that differ in their seed alone, pooled: mean, standard deviation and number."""
+"""Pool the statistics of networks that differ only in the seed: mean, standard deviation and number."""
 
 import math
 import statistics
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Pooled:
-    """A value over seeds.
+    """Values of one number over several seeds.
 
     Attributes:
         mean: float.
-        std: float, the standard deviation of a sample, with n - 1; NaN for a single value.
-        n: int, how many values.
+        std: float, the sample standard deviation (n - 1); NaN for a single value.
+        n: int, the number of values.
     """
 
     mean: float
@@ -20,7 +20,7 @@ class Pooled:
     n: int
 
     def text(self, decimals=3):
-        """Mean ± standard deviation; the mean alone of one value, or of values that are all alike."""
+        """Return mean ± standard deviation as text; only the mean for a single value or for equal values."""
         mean = f"{self.mean:.{decimals}f}"
         return f"{mean} ± {self.std:.{decimals}f}" if self.std > 0 else mean
 
@@ -29,7 +29,7 @@ def pool(values):
     """Pool the values of one number.
 
     Args:
-        values: iterable of numbers, one for each seed, at least one; None is a missing one.
+        values: iterable of at least one number, one per seed. None is a missing value.
 
     Returns:
         Pooled; None if a value is missing.
@@ -46,14 +46,15 @@ def pool_rows(sources):
     """Pool the statistics of networks with the same layers.
 
     Args:
-        sources: list with, for each seed, a Report, the content of a metrics.json, or a list of rows: dicts with
-            "layer" and statistics.
+        sources: list with one source per seed: a Report, the content of a metrics.json, or a list of rows, which are
+            dicts with "layer" and statistics.
 
     Returns:
-        dict from layer to a dict from each number that all rows of the layer have to its Pooled, or None.
+        Dict from each layer to a dict from a statistic to Pooled or None. It has the statistics that all rows of the
+        layer have.
 
     Raises:
-        ValueError: the networks have other layers.
+        ValueError: the networks have different layers.
     """
     tables = [{row["layer"]: row for row in rows_of(source)} for source in sources]
     for table in tables:
@@ -63,7 +64,7 @@ def pool_rows(sources):
 
 
 def rows_of(source):
-    """The rows of a Report, of the content of a metrics.json, or of what is a list of rows already."""
+    """Return the rows of a Report, of the content of a metrics.json, or of a list of rows."""
     if hasattr(source, "rows"):
         return source.rows()
     return source["layers"] if isinstance(source, dict) else source

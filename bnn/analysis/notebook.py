@@ -1,4 +1,4 @@
-"""What a notebook needs around its figures: the run it is about, and tables."""
+"""Helpers of the notebooks: open the run that a notebook shows, and display tables."""
 
 from pathlib import Path
 
@@ -9,23 +9,23 @@ from bnn.tables import aligned, html_table
 
 
 class NotebookError(runs.RunError):
-    """Something that the reader can mend; a notebook shows its one sentence and no traceback."""
+    """An error that the reader can fix. A notebook shows its message in one line, without a traceback."""
 
     def _render_traceback_(self):  # IPython's hook
         return [f"error: {self}"]
 
 
 def open_run(folder=None):
-    """A run with its data and its best network.
+    """Open a run with its data and its best network.
 
     Args:
-        folder: a run directory, or None for `best_run()`.
+        folder: run directory, or None for `best_run()`.
 
     Returns:
         (Run, DataSet, keras.Model)
 
     Raises:
-        NotebookError: there is no such run, it has no network yet, it is a continuous one, or its data are missing.
+        NotebookError: the run does not exist, has no network yet or is continuous, or its data are missing.
     """
     try:
         run = runs.open_run(folder) if folder is not None else best_run()
@@ -41,10 +41,10 @@ def open_run(folder=None):
 
 
 def best_run(folder="runs"):
-    """Of the binary and ternary runs in a folder the one of best validation accuracy, of equals the newest.
+    """Find the binary or ternary run with the best validation accuracy in a folder; of equal runs, the newest.
 
     Raises:
-        NotebookError: there is none.
+        NotebookError: the folder contains no such run.
     """
     found = []
     for path in Path(folder).glob("*/best.keras"):
@@ -52,22 +52,24 @@ def best_run(folder="runs"):
             run = runs.open_run(path.parent)
             best = max(row["val_accuracy"] for row in run.log())
         except (runs.RunError, ValueError):
-            continue  # damaged or just begun: not what a default should pick
+            continue  # the run is damaged or has just started
         if not run.model.continuous and not run.training.debug:
             found.append((best, path.stat().st_mtime, run))
     if not found:
-        raise NotebookError(f"{folder}/: expected a run of a binary or ternary network, received none; "
-                            f"make one with make demo, or name another with RUN")  # fmt: skip
+        raise NotebookError(
+            f"{folder}/: expected a run of a binary or ternary network, received none; "
+            f"create one with make demo, or set RUN to another run directory"
+        )
     return max(found, key=lambda entry: entry[:2])[2]
 
 
 def table(rows, columns, caption):
-    """Show rows of statistics as a table; a wide one scrolls by itself and leaves the page alone.
+    """Show rows of statistics as a table. A wide table scrolls by itself, so the page does not scroll sideways.
 
     Args:
-        rows: list of dicts, such as `LayerReport.statistics` and `paper.beside` give.
-        columns: list of their keys.
-        caption: str, what the table is about.
+        rows: list of dicts, such as from `LayerReport.statistics` or `paper.beside`.
+        columns: list of the keys to show.
+        caption: str, the caption of the table.
     """
     from IPython.display import display
 

@@ -1,4 +1,4 @@
-"""What a layer's quantizer means to the whole network: its scores with that quantizer and without."""
+"""The effect of one layer's quantizer on the whole network: its scores with and without the quantizer."""
 
 import math
 from contextlib import contextmanager
@@ -15,32 +15,33 @@ from bnn.layers import BatchNorm
 from bnn.models import walk
 from bnn.models.evaluation import as_built
 
-SCORES = 1000  # of an image, of each output, at most
+SCORES = 1000  # the largest number of scores per image and output
 
 
 def score_agreement(model, images, layers, n=100, batch_size=50, seed=0, progress=silent):
-    """Correlations of a model's scores with those that it gives after the kernel of one layer is exchanged.
+    """Correlate the scores of a model with its scores after the kernel of one layer has been replaced.
 
-    A real kernel is exchanged for its quantized one, one that the layer quantizes itself for the latent one, scaled
-    so that the squared difference of the layer's dot products is least. Batch norm normalizes by each batch's own
-    moments before and after, or as it always does where it is frozen. Over the layers of six networks trained in full
-    precision this ranked the accuracy lost, which the statistics of the layer's own dot products did not: see
-    results/README.md.
+    A real kernel is replaced by its quantized kernel. If the layer itself quantizes its kernel, the latent kernel
+    replaces the quantized one. The new kernel is scaled to minimize the squared difference of the layer's dot products.
+    Batch norm uses the moments of each batch before and after the replacement, or its usual moments if it is frozen.
+    Over the layers of six networks that were trained in full precision, this correlation ranked the loss of accuracy.
+    The statistics of a layer's own dot products did not: see results/README.md.
 
     Args:
-        model: keras.Model; it is left as it was.
-        images: (n, ...) array, or a list or dict of these.
+        model: keras.Model. It is restored afterwards.
+        images: (n, ...) array, or a list or dict of such arrays.
         layers: list of LayerGeometry or LayerReport of the model, with data.
-        n: how many of the images to take, at most: drawn at random, and in random order, because the moments of a
-            batch of one class are not those of all.
-        batch_size: images at a time, at most; batches are as equal as can be.
-        seed: of the draw.
-        progress: shows progress over the layers, as `console.progress` does.
+        n: int, the largest number of images to use. They are drawn at random and in random order, because a batch of
+            one class has other moments than all images.
+        batch_size: int, the largest number of images per batch. The batches are as equal as possible.
+        seed: int, the seed of the draw.
+        progress: function that shows progress over the layers, such as `console.progress`.
 
     Returns:
-        list of float in [-1, 1], one for each layer: over all scores of all images drawn, evenly spaced ones of an
-        image with more than 1,000; the mean over the model's outputs. NaN where scores do not vary; None where the
-        kernel is no variable that could be exchanged. 1 for a kernel that nothing quantizes.
+        List of float in [-1, 1], one per layer: the correlation over all scores of all drawn images, as the mean over
+        the outputs of the model. If an image has more than 1,000 scores, evenly spaced scores are used. The value is
+        NaN if the scores do not vary, None if the kernel is not a variable that can be replaced, and 1 if the kernel
+        is not quantized.
     """
     agreements, batches = [], _drawn(images, n, batch_size, np.random.default_rng(seed))
     with _own_moments(model):
@@ -57,13 +58,13 @@ def score_agreement(model, images, layers, n=100, batch_size=50, seed=0, progres
 
 
 def _drawn(images, n, batch_size, rng):
-    """Indices of at most n images, a list with an array for each batch."""
+    """Draw the indices of at most n images, a list with one array per batch."""
     chosen = rng.permutation(len(keras.tree.flatten(images)[0]))[:n]
     return np.array_split(chosen, math.ceil(len(chosen) / batch_size))
 
 
 def _scores(model, images, batches):
-    """A list with, for each output, an (n, scores) array."""
+    """Compute a list with one (n, scores) array per output."""
     parts = []
     for chosen in batches:
         batch = keras.tree.map_structure(lambda array, places=chosen: _taken(array, places), images)
@@ -72,7 +73,7 @@ def _scores(model, images, batches):
 
 
 def _taken(array, places):
-    """Some of the images; by slices, which every kind of array knows."""
+    """Select images with slices, because every type of array supports slices."""
     return np.concatenate([np.asarray(array[i : i + 1]) for i in places])
 
 
@@ -88,7 +89,7 @@ def _agreement(before, after):
 
 @contextmanager
 def _exchanged(layer):
-    """While it lasts, the model multiplies by the layer's other kernel."""
+    """Make the model multiply by the layer's other kernel within this context."""
     owner, variable = layer.product.layer, layer.product.variable
     own = getattr(owner, "kernel_quantizer", None)
     kernels, std = layer.product.kernels, Kernels(*layer.weights.std)
@@ -108,14 +109,14 @@ def _exchanged(layer):
 
 
 def _fitted(kernel, std, others, r):
-    """A kernel whose dot products have spread `std`, scaled so that they are nearest to those of spread `others`."""
+    """Scale a kernel whose dot products have deviation `std` to the least-squares fit of those with `others`."""
     scale = r * others / std if std and others else 1.0
     return kernel * np.float32(scale)
 
 
 @contextmanager
 def _own_moments(model):
-    """While it lasts, every batch norm normalizes by its batch's moments, and everything else is in inference."""
+    """Make every batch norm use the moments of the batch within this context, with all other layers in inference."""
     norms = [n for _, n in walk(model) if isinstance(n, BatchNorm | keras.layers.BatchNormalization)]
 
     def in_training(_, call):
@@ -127,7 +128,7 @@ def _own_moments(model):
 
 @contextmanager
 def _restored(variables):
-    """At its end, the variables have the values of its beginning."""
+    """Restore the values of variables at the end of this context."""
     values = [ops.copy(variable) for variable in variables]
     try:
         yield

@@ -1,4 +1,4 @@
-"""What is analyzed: a model, a run or a path, with its images."""
+"""The subject of an analysis: a model, a run or a path, with images."""
 
 import os
 from dataclasses import dataclass, field
@@ -10,18 +10,18 @@ from bnn import datasets, runs
 from bnn.analysis.checks import ReportError
 from bnn.models import accuracy, load_images, load_model
 
-IMAGES = 500  # test images of a run, the paper's number
+IMAGES = 500  # number of test images of a run, as in the paper
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A model, the images that it is analyzed on, and where they come from.
+    """A model, the images to analyze it on, and their origin.
 
     Attributes:
         model: keras.Model.
-        images: (n, ...) array, or a list or dict of these.
-        about: dict, what metrics.json begins with.
-        log: rows of a run's log.csv; None for a model that is no run.
+        images: (n, ...) array, or a list or dict of such arrays.
+        about: dict, the first entries of metrics.json.
+        log: rows of a run's log.csv; None for a model that does not come from a run.
     """
 
     model: Any
@@ -31,7 +31,7 @@ class Subject:
 
 
 def find(network, images=None, data_dir=None):
-    """The Subject of what a user gives; arguments and errors as for `report.analyze`."""
+    """Return the Subject for the arguments of a user; arguments and errors as in `report.analyze`."""
     if isinstance(network, str | os.PathLike):
         path = Path(network)
         if path.suffix == ".keras" or path.is_file():
@@ -50,10 +50,14 @@ def _of_run(run, images, data_dir):
     model = run.load_model("best")
     run.expect_fit(data_set)
     about = {
-        "run": str(run.folder), "network": run.model.kind, "origin": run.origin(data_set),
-        "test_accuracy": accuracy(model, data_set.test), "test_images": len(data_set.test),
-        "data_set": data_set.name, "data_digest": data_set.digest,
-    }  # fmt: skip
+        "run": str(run.folder),
+        "network": run.model.kind,
+        "origin": run.origin(data_set),
+        "test_accuracy": accuracy(model, data_set.test),
+        "test_images": len(data_set.test),
+        "data_set": data_set.name,
+        "data_digest": data_set.digest,
+    }
     return Subject(model, _given(images, model), about, log)
 
 
@@ -66,7 +70,7 @@ def _count(images, most):
 
 
 def _given(images, model):
-    """Images as they are, or from the file that a path names."""
+    """Return the images, or load them if a path is given."""
     if images is None or isinstance(images, Integral):
-        raise ReportError(f"images: expected what the model takes, or a file of it, received {images}")
+        raise ReportError(f"images: expected arrays for the model, or a file with them, received {images}")
     return load_images(images, model) if isinstance(images, str | os.PathLike) else images

@@ -1,7 +1,8 @@
-"""Words of bits: packing, popcounts, products. Everything is exact, compiled by numba or, without it, done by NumPy.
+"""Words of bits: packing, popcounts and products. All results are exact. numba compiles them; without it, NumPy runs.
 
-`pack` makes `Bits` of numbers, `convolution_kernel` and `dense_kernel` make a `Kernel` of bits, `convolve`, `dense`,
-`convolve_integers` and `dense_integers` multiply, to int32 sums or, by `Thresholds`, to the next layer's bits.
+`pack` converts numbers to `Bits`. `convolution_kernel` and `dense_kernel` convert bits to a `Kernel`. `convolve`,
+`dense`, `convolve_integers` and `dense_integers` multiply. They return int32 sums, or the bits of the next layer if
+`Thresholds` are given.
 """
 
 from bnn.bits.kernels import Kernel, convolution_kernel, dense_kernel

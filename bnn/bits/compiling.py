@@ -1,4 +1,4 @@
-"""How this package's loops are compiled: parallel, and kept on disk."""
+"""Compile the loops of this package in parallel, and cache the code on disk."""
 
 from pathlib import Path
 
@@ -6,10 +6,10 @@ from numba import njit
 
 
 def compiled(function):
-    """Compile to a parallel function that frees the GIL, and keep its code on disk if a folder can be written.
+    """Compile a parallel function that releases the GIL, and cache its code on disk if a folder is writable.
 
-    Numba recompiles where the file of the function itself has changed. What it calls, `lanes` above all, lies in
-    other files of this package: code older than any of them is forgotten here.
+    numba recompiles if the file of the function itself has changed. But the function also calls code in other files of
+    this package, such as `lanes`. Therefore this function deletes cached code that is older than any of these files.
     """
     try:
         dispatcher = njit(parallel=True, nogil=True, cache=True)(function)

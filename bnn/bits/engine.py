@@ -1,11 +1,11 @@
-"""The choice between numba and NumPy, made when a function is first called, since loading numba takes a second."""
+"""The choice between numba and NumPy. It is made at the first call, because loading numba takes a second."""
 
 from functools import cache
 
 
 @cache
 def engine():
-    """The module with the products, `numba_products` where numba can be imported, else `numpy_products`."""
+    """Return the module with the products: `numba_products` if numba can be imported, else `numpy_products`."""
     try:
         from bnn.bits import numba_products as products
     except ImportError:

@@ -1,8 +1,8 @@
 """Vectors of integers in registers, for functions that numba compiles.
 
-Numba's own vectorizer keeps sums in memory; here LLVM's vector operations are written out. They compile for every
-processor: LLVM splits vectors that are longer than its registers, and counts bits with what the processor has.
-Arrays are C-contiguous, and an index counts entries of the flat array; indices are not checked.
+numba's own vectorizer keeps sums in memory, so this module generates LLVM's vector operations directly. They compile
+for every processor: LLVM splits vectors that are longer than the registers, and uses the bit-counting instructions that
+the processor has. Arrays are C-contiguous. An index counts entries of the flat array. Indices are not checked.
 """
 
 import llvmlite.binding
@@ -13,22 +13,22 @@ from numba.extending import intrinsic, models, register_model
 
 
 def _has_avx512():
-    """Whether numba compiles for a processor with 32 registers of 512 bits."""
+    """Return whether numba compiles for a processor with 32 registers of 512 bits."""
     try:
         features = config.CPU_FEATURES or llvmlite.binding.get_host_cpu_features().flatten()
-    except RuntimeError:  # no list of features on this system
+    except RuntimeError:  # this system does not list the features of its processor
         return False
     return "+avx512f" in features.split(",")
 
 
-# Units at a time, of bits and of integers: the sums of four places and the weights fill the registers.
+# Units at a time, for bits and for integers. The sums of four positions and the weights then fill the registers.
 LANES, WIDE = (32, 64) if _has_avx512() else (8, 16)
 
 I64, I32, I16 = (ir.IntType(bits) for bits in (64, 32, 16))
 
 
 class Sums(types.Type):
-    """Sums of `count` units, integers of `bits` bits, at each of `places` places."""
+    """Sums of `count` units, integers with `bits` bits, at each of `places` positions."""
 
     def __init__(self, bits, count, places):
         self.places, self.vector = places, ir.VectorType(ir.IntType(bits), count)
@@ -36,7 +36,7 @@ class Sums(types.Type):
 
 
 class Lanes(Sums):
-    """A vector of `count` integers of `bits` bits."""
+    """A vector of `count` integers with `bits` bits."""
 
     def __init__(self, bits, count):
         super().__init__(bits, count, 1)
@@ -101,7 +101,7 @@ ZERO_PRODUCTS = {places: _zeros(Sums(16, WIDE, places)) for places in (1, 4)}
 
 @intrinsic
 def load(typing, lanes, array, index):
-    """The `lanes`, WORDS or WEIGHTS, of an array from `index` on."""
+    """Load a vector of type `lanes`, WORDS or WEIGHTS, from an array, starting at `index`."""
     lanes = lanes.instance_type
 
     def generate(context, builder, signature, args):
@@ -111,7 +111,10 @@ def load(typing, lanes, array, index):
 
 
 def _accumulate(context, builder, sums, args, array, scalar, term):
-    """Add term(splat of the array's scalar) to the sums of each place; scalars are `step` entries apart."""
+    """Add term(x) to the sums of each position, where x repeats one entry of the array.
+
+    The entries of neighboring positions are `step` apart.
+    """
     total, values, index, step = args
     for place in range(sums.places):
         value = _splat(builder, _load(context, builder, array, values, index, scalar), sums.vector.count)
@@ -123,9 +126,9 @@ def _accumulate(context, builder, sums, args, array, scalar, term):
 
 @intrinsic
 def add_counts(typing, counts, array, index, step, signs, nonzero):
-    """Counts plus the number of bits by which words of an array differ from `signs` where `nonzero` is set.
+    """Add the number of bits in which words of an array differ from `signs`, where `nonzero` is set.
 
-    The place p takes word index + p step. Without `nonzero`, None, all bits count.
+    Position p uses the word index + p step. If `nonzero` is None, all bits count.
     """
 
     def generate(context, builder, signature, args):
@@ -140,7 +143,7 @@ def add_counts(typing, counts, array, index, step, signs, nonzero):
 
 @intrinsic
 def stir(typing, counts, signs):
-    """Counts plus the number of bits by which they differ from `signs`: `add_counts` without an array."""
+    """Add to the counts the number of bits in which they differ from `signs`: `add_counts` without an array."""
 
     def generate(context, builder, signature, args):
         total, signs = args
@@ -155,7 +158,7 @@ def stir(typing, counts, signs):
 
 @intrinsic
 def add_products(typing, sums, array, index, step, weights):
-    """Sums modulo 2^16 plus `weights` times entries of an int16 array; the place p takes entry index + p step."""
+    """Add `weights` times entries of an int16 array, modulo 2^16. Position p uses the entry index + p step."""
 
     def generate(context, builder, signature, args):
         return _accumulate(context, builder, sums, args[:4], array, I16, lambda x: builder.mul(x, args[4]))
@@ -165,7 +168,7 @@ def add_products(typing, sums, array, index, step, weights):
 
 @intrinsic
 def store_counts(typing, array, index, step, base, start, stride, counts, shift):
-    """Write int32 entries from index + p step on: those of `base` from start + p stride on, less counts 2^shift."""
+    """Write int32 entries, starting at index + p step: `base`, from start + p stride, minus counts times 2^shift."""
 
     def generate(context, builder, signature, args):
         entries, index, step, firsts, start, stride, totals, shift = args
@@ -183,7 +186,7 @@ def store_counts(typing, array, index, step, base, start, stride, counts, shift)
 
 @intrinsic
 def increase(typing, array, index, step, sums):
-    """Add sums to int32 entries from index + p step on."""
+    """Add sums to int32 entries, starting at index + p step."""
 
     def generate(context, builder, signature, args):
         entries, index, step, totals = args
@@ -199,7 +202,7 @@ def increase(typing, array, index, step, sums):
 
 
 def _comparison(symbol):
-    """Function for a uint64 word of comparisons; symbol: ">" or ">="."""
+    """Make a function that packs 64 comparisons into a uint64 word; symbol is ">" or ">="."""
 
     @intrinsic
     def compare(typing, array, index, limits, start):
@@ -216,6 +219,6 @@ def _comparison(symbol):
     return compare
 
 
-# Bit i < 64 is [array[index + i] > limits[start + i]], of arrays of one type, floats or signed integers.
+# Bit i < 64 is [array[index + i] > limits[start + i]]. Both arrays have the same dtype: floats or signed integers.
 greater = _comparison(">")
 at_least = _comparison(">=")

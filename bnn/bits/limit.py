@@ -1,4 +1,4 @@
-"""What the machine can reach at most: the arithmetic of a product of bits, without its memory."""
+"""The highest speed that the machine can reach: the arithmetic of a product of bits without its memory access."""
 
 import time
 
@@ -7,19 +7,19 @@ from bnn.bits.words import WORD
 
 
 def popcount_limit(seconds=0.5):
-    """Operations per second of XOR, popcount and addition on words in registers, on all of numba's threads.
+    """Measure the operations per second of XOR, popcount and addition on words in registers, on all numba threads.
 
-    A multiplication of two bits and the addition of the product are two operations. Without numba it is what NumPy
-    reaches on words in the first cache, on one thread.
+    The multiplication of two bits and the addition of the product count as two operations. Without numba, this is the
+    speed of NumPy on words in the first-level cache, on one thread.
 
     Args:
         seconds: float, how long to measure.
 
     Returns:
-        float, the best of many attempts of about a millisecond: other work on the machine only ever slows one.
+        Float, the best of many attempts of about a millisecond, because other work on the machine can only slow one.
     """
     stir = engine().stir
-    stir()  # compiles
+    stir()  # compiles the function
     best, end = 0.0, time.perf_counter() + seconds
     while not best or time.perf_counter() < end:
         start = time.perf_counter()

@@ -1,4 +1,4 @@
-"""The products of bits with numba; the functions are those of `numpy_products`."""
+"""The products of bits with numba. The functions are the same as in `numpy_products`."""
 
 import numpy as np
 from numba import get_num_threads
@@ -44,10 +44,10 @@ def convolve(planes, kernel, thresholds, pool):
     borders = kernel.borders(height, width)
     rows = planes.reshape(count, n, height, width * words)
     out, exceed, flip = _output(n, height, width, kernel, thresholds, pool)
+    arrays = kernel.signs, kernel.nonzero, borders.rows, borders.base
     convolution_loops.convolve_bits(
-        rows, words, kernel.size, kernel.signs, kernel.nonzero, borders.rows, borders.base,
-        pool, exceed, flip, out, get_num_threads(),
-    )  # fmt: skip
+        rows, words, kernel.size, *arrays, pool, exceed, flip, out, get_num_threads()
+    )
     return out
 
 
@@ -63,7 +63,7 @@ def convolve_integers(images, kernel, thresholds, pool):
 
 
 def stir():
-    """XOR, count and add words in registers, on every thread; returns the number of words."""
+    """XOR, count and add words in registers on every thread, and return the number of words."""
     workers, rounds = get_num_threads(), 1 << 17
     out = np.zeros((workers, 4, WORD), np.int32)
     word_loops.stir(np.arange(LANES, dtype=np.uint64), rounds, out, workers)
@@ -71,7 +71,7 @@ def stir():
 
 
 def _output(n, height, width, kernel, thresholds, pool):
-    """The array to write to, and the thresholds' arrays."""
+    """Return the array to write to and the arrays of the thresholds."""
     if pool:
         height, width = height // 2, width // 2
     if thresholds is None:

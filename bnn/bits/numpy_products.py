@@ -1,4 +1,4 @@
-"""The products of bits with NumPy: what the compiled ones must equal, and what runs where numba is not installed."""
+"""The products of bits with NumPy: the reference for the compiled products, and the fallback without numba."""
 
 import numpy as np
 
@@ -6,31 +6,31 @@ from bnn.bits.words import pack_bools
 
 
 def pack(values, ternary):
-    """Planes of words of an array of numbers, (..., channels), as `Bits` has them."""
+    """Pack an array of numbers, (..., channels), into planes of words in the layout of `Bits`."""
     planes = (values >= 0, values > 0) if ternary else (values >= 0,)
     return np.stack([pack_bools(plane) for plane in planes])
 
 
 def binarize(sums, thresholds):
-    """Planes of words of (..., channels) int32 sums; thresholds: Thresholds."""
+    """Pack (..., channels) int32 sums into planes of words with the given Thresholds."""
     planes = (np.where(thresholds.rising, sums >= at, sums <= at) for at in thresholds.at)
     return np.stack([pack_bools(plane) for plane in planes])
 
 
 def max_pool(planes, falling):
-    """Words of 2x2 windows of (planes, n, height, width, words): OR, and AND in channels where `falling`."""
+    """Combine 2x2 windows of (planes, n, height, width, words) by OR; in `falling` channels by AND."""
     corners = _corners(planes, axis=2)
     reverse = pack_bools(falling)
     return np.bitwise_or.reduce(corners) & ~reverse | np.bitwise_and.reduce(corners) & reverse
 
 
 def convolve(planes, kernel, thresholds, pool):
-    """Convolution of bits, stride 1, SAME, of zeros around the image.
+    """Convolve bits with stride 1 and SAME padding with zeros.
 
     Args:
         planes: (planes, n, height, width, words) uint64 array.
         kernel: Kernel.
-        thresholds: Thresholds, or None for the sums.
+        thresholds: Thresholds, or None to return the sums.
         pool: bool, whether to take the largest sum of every 2x2 window.
 
     Returns:
@@ -41,23 +41,23 @@ def convolve(planes, kernel, thresholds, pool):
 
 
 def convolve_integers(images, kernel, thresholds, pool):
-    """Convolution of integers, stride 1, SAME, of zeros around the image.
+    """Convolve integers with stride 1 and SAME padding with zeros.
 
     Args:
         images: (n, height, width, channels) uint8 or int16 array.
         kernel: Kernel.
-        thresholds: Thresholds, or None for the sums.
+        thresholds: Thresholds, or None to return the sums.
         pool: bool, whether to take the largest sum of every 2x2 window.
 
     Returns:
-        What `convolve` returns.
+        The same as `convolve`.
     """
     sums = (_add_window(image[None].astype(np.int32), kernel, _product_of_integers) for image in images)
     return _collect(sums, images.shape[:3], kernel, thresholds, pool)
 
 
 def stir():
-    """XOR, count and add words in the first cache, on one thread; returns the number of words."""
+    """XOR, count and add words in the first-level cache on one thread, and return the number of words."""
     words, rounds = np.arange(1024, dtype=np.uint64), 1000
     for _ in range(rounds):
         words += np.bitwise_count(words ^ np.uint64(0x5555555555555555))
@@ -65,7 +65,7 @@ def stir():
 
 
 def _add_window(image, kernel, product):
-    """Sums of one image, (planes, height, width, n): product(part of the image, kernel, place) for each place."""
+    """Sum product(part of the image, kernel, place) over the window; the image is (planes, height, width, n)."""
     height, width = image.shape[1:3]
     sums = np.zeros((height, width, kernel.units), np.int32)
     for place in np.ndindex(kernel.size):
@@ -78,13 +78,13 @@ def _add_window(image, kernel, product):
 
 
 def _overlap(size, shift):
-    """(slice of places whose neighbor at distance `shift` is inside of the image, slice of these neighbors)."""
-    first, behind = max(0, -shift), max(0, -shift, min(size, size - shift))
-    return slice(first, behind), slice(first + shift, behind + shift)
+    """Return the slice of positions whose neighbor at distance `shift` is inside the image, and the neighbors."""
+    start, stop = max(0, -shift), max(0, -shift, min(size, size - shift))
+    return slice(start, stop), slice(start + shift, stop + shift)
 
 
 def _product_of_bits(planes, kernel, place):
-    """(planes, height, width, words) uint64 with the weights at one place of the window: (height, width, units)."""
+    """Multiply (planes, height, width, words) uint64 by the weights at one place of the window."""
     signs = kernel.planes[-1][place]
     nonzero = ~(kernel.planes[0][place] ^ signs)
     differ = np.zeros((*planes.shape[:-1], kernel.units), np.int32)
@@ -94,12 +94,12 @@ def _product_of_bits(planes, kernel, place):
 
 
 def _product_of_integers(image, kernel, place):
-    """(1, height, width, channels) int32 with the weights at one place of the window: (height, width, units)."""
+    """Multiply (1, height, width, channels) int32 by the weights at one place of the window."""
     return image[0] @ kernel.values[place].T.astype(np.int32)
 
 
 def _collect(images, shape, kernel, thresholds, pool):
-    """Pool and binarize the sums of one image after another; shape: (n, height, width)."""
+    """Pool and binarize the sums of each image and collect the results; shape is (n, height, width)."""
     n, height, width = shape
     if pool:
         height, width = height // 2, width // 2
@@ -120,7 +120,7 @@ def _stack(arrays, shape, dtype):
 
 
 def _corners(array, axis):
-    """(4, ...) array: the corners of 2x2 windows over two axes; a last odd row or column is left out."""
+    """Return the corners of 2x2 windows over two axes, a (4, ...) array. An odd last row or column is ignored."""
     height, width = (size // 2 * 2 for size in array.shape[axis : axis + 2])
     before = (slice(None),) * axis
     return np.stack(

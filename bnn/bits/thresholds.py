@@ -1,4 +1,4 @@
-"""Integer thresholds that turn the sums of a layer into the bits of its activations."""
+"""Integer thresholds that convert the sums of a layer to the bits of its activations."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,18 +12,20 @@ LARGEST = np.iinfo(np.int32).max
 
 @dataclass(frozen=True, eq=False)
 class Thresholds:
-    """One threshold per channel and plane; see `Bits` for what the planes mean.
+    """One threshold per channel and plane. See `Bits` for the meaning of the planes.
 
-    The bit of a plane is [sum >= at] in rising channels, and [sum <= at] in falling ones, whose activations fall
-    where sums grow. A channel whose bit is constant takes a threshold beyond the range of its sums.
+    The bit of a plane is [sum >= at] in rising channels and [sum <= at] in falling channels. In a falling channel, the
+    activation falls as the sum grows. If the bit of a channel is constant, its threshold is outside the range of its
+    sums.
 
     Attributes:
-        at: (channels,) int32 array_like for binary activations, (2, channels) for ternary ones. Row 0 decides
+        at: int32 array_like, (channels,) for binary activations, (2, channels) for ternary activations. Row 0 decides
             whether the activation is >= 0, row 1 whether it is > 0.
         rising: (channels,) bool array_like.
 
     Raises:
-        ValueError: shapes do not match, a threshold is no int32, or a channel's two are in the wrong order.
+        ValueError: the shapes do not match, a threshold does not fit into int32, or the two thresholds of a channel are
+            in the wrong order.
     """
 
     at: np.ndarray
@@ -42,18 +44,23 @@ class Thresholds:
                 f"received {np.shape(self.at)} and {rising.shape}"
             )
         if (np.where(rising, at[0], at[-1]) > np.where(rising, at[-1], at[0])).any():
-            raise ValueError("at: expected no channel where row 1 holds for a sum, and row 0 does not")
+            raise ValueError(
+                "at: expected every sum that passes row 1 to pass row 0, received the wrong order"
+            )
         object.__setattr__(self, "at", at)
         object.__setattr__(self, "rising", rising)
 
     @property
     def channels(self):
-        """Number of channels."""
+        """The number of channels."""
         return self.at.shape[1]
 
     @cached_property
     def exceed(self):
-        """(planes, 64 words) int32 array: a bit, before it is flipped, is [sum > this]; never behind the channels."""
+        """The (planes, 64 words) int32 array with which a bit, before the flip, is [sum > exceed].
+
+        After the last channel, the bit is always 0.
+        """
         padded = np.full((len(self.at), WORD * word_count(self.channels)), LARGEST, np.int32)
         one_less = np.maximum(self.at, -LARGEST) - 1
         padded[:, : self.channels] = np.where(self.rising, one_less, self.at)
@@ -61,5 +68,5 @@ class Thresholds:
 
     @cached_property
     def flip(self):
-        """(words,) uint64 array: the bits of the falling channels."""
+        """The bits of the falling channels, (words,) uint64 array."""
         return pack_bools(~self.rising)

@@ -1,4 +1,4 @@
-"""The loops that numba compiles for words alone: packing, thresholds, pooling, and the popcounts of a benchmark."""
+"""Loops on words that numba compiles: packing, thresholds, pooling, and the popcounts of a benchmark."""
 
 import numpy as np
 from numba import njit, prange
@@ -17,7 +17,7 @@ def _bit(condition, place):
 
 @compiled
 def pack(values, zeros, out, workers):
-    """Signs of numbers, (n, channels), into (planes, n, words); zeros: 64 of the values' type."""
+    """Write the signs of numbers, (n, channels), into (planes, n, words); `zeros` has 64 zeros of the same dtype."""
     n, channels = values.shape
     whole = channels // WORD
     for worker in prange(workers):
@@ -40,7 +40,7 @@ def pack(values, zeros, out, workers):
 
 @compiled
 def binarize(sums, exceed, flip, out, workers):
-    """Bits of int32 sums, (n, channels), into (planes, n, words); `exceed` and `flip` of `Thresholds`."""
+    """Write the bits of int32 sums, (n, channels), into (planes, n, words); `Thresholds` has `exceed` and `flip`."""
     n, channels = sums.shape
     whole = channels // WORD
     for worker in prange(workers):
@@ -59,7 +59,7 @@ def binarize(sums, exceed, flip, out, workers):
 
 @compiled
 def max_pool(x, flip, out, workers):
-    """OR of 2x2 words of x ^ flip, flipped back; (planes, n, height, width, words) from twice that size."""
+    """Write the OR of 2x2 words of x ^ flip, flipped back, into (planes, n, height, width, words)."""
     planes, n, height, width, words = out.shape
     tasks = planes * n * height
     for worker in prange(workers):
@@ -85,12 +85,12 @@ def _stir(words, rounds, out):
 
 @compiled
 def stir(words, rounds, out, workers):
-    """Rounds of XOR, popcount and addition on four vectors of `lanes.LANES` words in registers, on each thread.
+    """Repeat XOR, popcount and addition on four vectors of `lanes.LANES` words in registers, on each thread.
 
     Args:
         words: (lanes.LANES,) uint64 array.
         rounds: int.
-        out: (workers, 4, 64) int32 array, to write the counts to.
+        out: (workers, 4, 64) int32 array to write the counts to.
         workers: int, number of threads.
     """
     for worker in prange(workers):

@@ -1,8 +1,8 @@
 """Binary and ternary values as bits in 64-bit words.
 
-One encoding serves both. Plane 0 holds the bit [v >= 0]. Ternary values have a second plane with the bit [v > 0], so
-that 0 differs from both others. Hence a ternary value is the mean of the signs +-1 of its two planes, a product with
-it is the mean of two binary products, and the maximum of values is OR in every plane.
+Binary and ternary values use the same encoding. Plane 0 holds the bit [v >= 0]. Ternary values have a second plane with
+the bit [v > 0], which distinguishes 0 from +1. Therefore a ternary value is the mean of the signs +-1 of its two
+planes, a product with it is the mean of two binary products, and the maximum of values is the OR in each plane.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ WORD = 64
 
 
 def word_count(channels):
-    """Number of words that hold so many bits."""
+    """Return the number of words for a number of channels."""
     return -(-channels // WORD)
 
 
@@ -22,9 +22,9 @@ class Bits:
     """An array of values -1 and +1, or -1, 0 and +1, packed along its last axis.
 
     Attributes:
-        planes: (1 or 2, ..., words) uint64 array, C-contiguous; value i is bit i % 64 of word i // 64. Plane 0 holds
-            [v >= 0]; plane 1, of ternary values alone, [v > 0]. Bits behind the last channel are 0.
-        channels: length of the last axis, >= 1.
+        planes: (1 or 2, ..., words) uint64 array, C-contiguous. Value i is bit i % 64 of word i // 64. Plane 0 holds
+            [v >= 0]. Plane 1, which only ternary values have, holds [v > 0]. Bits after the last channel are 0.
+        channels: int, the length of the last axis, >= 1.
     """
 
     planes: np.ndarray
@@ -46,12 +46,12 @@ class Bits:
 
     @property
     def shape(self):
-        """Shape of the unpacked array."""
+        """The shape of the unpacked array."""
         return (*self.planes.shape[1:-1], self.channels)
 
 
 def pack_bools(bits):
-    """Words of bits.
+    """Pack bools into words.
 
     Args:
         bits: (..., channels) bool array.
@@ -66,13 +66,13 @@ def pack_bools(bits):
 
 
 def unpack(bits):
-    """The values of `bits`.
+    """Unpack `bits` into an array of values.
 
     Args:
         bits: Bits.
 
     Returns:
-        int8 array of shape `bits.shape` with values in {-1, +1}, or {-1, 0, +1} if ternary.
+        An int8 array of shape `bits.shape` with values in {-1, +1}, or {-1, 0, +1} if ternary.
     """
     octets = bits.planes.astype("<u8", copy=False).view(np.uint8)
     flags = np.unpackbits(octets, axis=-1, count=bits.channels, bitorder="little").astype(np.int8)

@@ -1,4 +1,4 @@
-"""Archives that may mean harm: entries are known by name and size before a byte of them is written."""
+"""Extract archives that may be malicious: the name and the size of each entry are checked before it is written."""
 
 import gzip
 import shutil
@@ -10,20 +10,20 @@ NOT_GZIP = (EOFError, zlib.error, gzip.BadGzipFile)
 
 
 class ConversionError(Exception):
-    """A container holds something else; the message says what was expected and received."""
+    """A container holds unexpected content. The message says what was expected and what was received."""
 
 
 def extract(path, archive, folder):
-    """Write the members of an archive into a folder, once all of its entries have been checked.
+    """Write the members of an archive into a folder after all of its entries have been checked.
 
     Args:
         path: Path of the archive.
-        archive: catalog.Archive, what it should hold.
+        archive: catalog.Archive, the expected content.
         folder: Path.
 
     Raises:
-        ConversionError: it is damaged or holds something else.
-        OSError: the folder cannot be written.
+        ConversionError: the archive is damaged or holds unexpected content.
+        OSError: the folder is not writable.
     """
     try:
         for _ in _entries(path, archive):
@@ -38,13 +38,13 @@ def extract(path, archive, folder):
 
 
 class _BoundedReader:
-    """Reads `file` up to `bound` bytes and then raises `tarfile.ReadError`."""
+    """A reader of `file` that raises `tarfile.ReadError` after `bound` bytes."""
 
     def __init__(self, file, bound):
         self.file, self.bound, self.left = file, bound, bound
 
     def read(self, size):
-        """The next bytes, at most `size`."""
+        """Read the next bytes, at most `size`."""
         data = self.file.read(size)
         self.left -= len(data)
         if self.left < 0:
@@ -53,29 +53,29 @@ class _BoundedReader:
 
 
 def _entries(path, archive):
-    """Yield (tar, entry, name below the folder) for each file, checked, reading the archive from front to back."""
+    """Yield (tar, entry, name below the folder) for each checked file, while reading the archive from front to back."""
     limits = archive.members | archive.ignored
-    # tarfile reads a header's extensions into memory, whatever size they claim.
+    # tarfile reads the extensions of a header into memory, and their size has no limit of its own.
     bound = sum(limits.values()) + (1 << 20)
-    met = set()
+    found = set()
     with gzip.open(path) as raw, tarfile.open(fileobj=_BoundedReader(raw, bound), mode="r|") as tar:
         for entry in tar:
             name = _check_entry(entry, archive.folder, limits)
-            if name in met:
+            if name in found:
                 raise tarfile.ReadError(f"{entry.name} twice")
-            met.add(name)
+            found.add(name)
             yield tar, entry, name
-    if missing := archive.members.keys() - met:
+    if missing := archive.members.keys() - found:
         raise tarfile.ReadError(f"no {', '.join(sorted(missing))}")
 
 
 def _check_entry(entry, folder, limits):
-    """The name of an entry below the folder; for a folder that some file is in, its own with a slash.
+    """Return the name of an entry below the folder, or the name of a parent folder with a slash.
 
-    Naming what may be there refuses absolute paths, '..', links, devices and bombs alike.
+    Only known names are allowed, so absolute paths, '..', links, devices and archive bombs are all refused.
 
     Raises:
-        tarfile.ReadError: it is neither such a folder nor a plain file of known name and size.
+        tarfile.ReadError: the entry is neither a parent folder nor a plain file with a known name and size.
     """
     parents = {f"{folder}/{name}".rpartition("/")[0] for name in limits} | {folder}
     if entry.isdir() and entry.name in parents:
@@ -86,5 +86,5 @@ def _check_entry(entry, folder, limits):
     if entry.type not in (tarfile.REGTYPE, tarfile.AREGTYPE) or entry.issparse():
         raise tarfile.ReadError(f"{name} as a link, device or other special file (tar type {entry.type!r})")
     if not 0 <= entry.size <= limits[name]:
-        raise tarfile.ReadError(f"{name} of {entry.size:,} bytes, where {limits[name]:,} are the most")
+        raise tarfile.ReadError(f"{name} of {entry.size:,} bytes, where at most {limits[name]:,} are allowed")
     return name

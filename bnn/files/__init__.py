@@ -1,6 +1,6 @@
-"""Writing that a kill leaves whole.
+"""Write files that stay complete when the process is killed.
 
-Files that are replaced in one step, the lock of a run directory, and records in JSON and CSV.
+The package contains files that are replaced in one step, the lock of a run directory, and records in JSON and CSV.
 """
 
 from bnn.faces import face

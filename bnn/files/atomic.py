@@ -1,4 +1,4 @@
-"""Files that hold either their old content or their new one, whenever a process or its machine dies."""
+"""Files that hold either their old content or their new content, even if the process or the machine stops."""
 
 import contextlib
 import os
@@ -8,18 +8,18 @@ from bnn.files import lock
 
 
 class WriteError(UserError, OSError):
-    """A file that cannot be written; the message is one line for the user."""
+    """A file cannot be written. The message is one line for the user."""
 
 
 @contextlib.contextmanager
 def replacing(path):
-    """Yield a path to write to; that file then takes the place of `path` in one step.
+    """Yield a temporary path to write to. The temporary file then replaces `path` in one step.
 
     Args:
-        path: Path. What is written meanwhile has its name with a dot before it, in the same directory.
+        path: Path. The temporary file is in the same directory and has the same name with a dot before it.
 
     Raises:
-        WriteError: the disk is full, or the directory cannot be written; a file that was there stays as it was.
+        WriteError: the disk is full, or the directory is not writable. An existing file does not change.
         LockError: this process holds the directory's lock, and the directory was removed or replaced.
     """
     temporary = path.with_name(f".{path.name}")
@@ -32,18 +32,18 @@ def replacing(path):
             temporary.unlink(missing_ok=True)
         if not isinstance(error, OSError):
             raise
-        kept = "; what was there before is kept" if path.exists() else ""
+        kept = "; the old file is kept" if path.exists() else ""
         raise WriteError(f"{path}: expected to write it, received {error.strerror or error}{kept}") from None
 
 
 def write(path, content):
-    """Replace a file's content by the given bytes; raises as `replacing` does."""
+    """Replace the content of a file with the given bytes; raises the same errors as `replacing`."""
     with replacing(path) as temporary:
         temporary.write_bytes(content)
 
 
 def replace(temporary, path):
-    """Have a finished file on the disk, and then give it its name, which is on the disk, too, on return."""
+    """Rename a finished file, and make sure that its content and its name are on the disk when this returns."""
     _sync(temporary)
     temporary.replace(path)
     with contextlib.suppress(OSError):  # some file systems cannot sync a directory

@@ -1,4 +1,4 @@
-"""The right to write into a run directory: one process at a time has it, and loses it no sooner than its life."""
+"""The lock of a run directory: only one process at a time can write into it, and holds the lock until it ends."""
 
 import os
 import socket
@@ -16,19 +16,19 @@ _held = {}  # resolved folder -> descriptor of its lock file; the system closes 
 
 
 class LockError(UserError, RuntimeError):
-    """A directory that another process writes into, or that is no longer there; the message is one line."""
+    """Another process writes into the directory, or the directory no longer exists. The message is one line."""
 
 
 def hold(folder):
-    """Keep every other process from writing into a folder, until this process ends, however it does.
+    """Lock a folder against other processes until this process ends for any reason.
 
-    Where the file system has no locks, a line on stderr says so, and nothing keeps other processes away.
+    If the file system does not support locks, a line on stderr says so, and nothing stops other processes.
 
     Args:
-        folder: Path of a directory. Its file `.lock` holds the process's number and host, and stays behind.
+        folder: Path of a directory. Its file `.lock` holds the process ID and the host name. The file is not removed.
 
     Raises:
-        LockError: another process holds the folder, or nothing can be written there.
+        LockError: another process holds the lock, or the folder is not writable.
     """
     if _holds(folder):
         return
@@ -38,14 +38,12 @@ def hold(folder):
         os.truncate(descriptor, 0)
         os.write(descriptor, f"{os.getpid()} on {socket.gethostname()}\n".encode())
     except OSError as error:
-        raise LockError(
-            f"{folder}: expected a directory that can be written, received {error.strerror}"
-        ) from None
+        raise LockError(f"{folder}: expected a writable directory, received {error.strerror}") from None
     _held[folder.resolve()] = descriptor
 
 
 def verify(folder):
-    """Raise `LockError` if this process holds a folder that is not there any more, or is another by now."""
+    """Raise `LockError` if this process locked a folder that was removed or replaced since then."""
     if folder.resolve() in _held and not _holds(folder):
         received = "another in its place" if folder.is_dir() else "none"
         raise LockError(
@@ -62,16 +60,21 @@ def _holds(folder):
 
 
 def _lock(descriptor, folder):
-    # flock, not lockf: a lock of the latter is lost as soon as any descriptor of the file is closed.
+    # flock instead of lockf: a lockf lock is lost as soon as any descriptor of the file is closed.
     try:
         if fcntl is None:
-            raise OSError(None, "a system without them")
+            raise OSError(None, "a system without file locks")
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         holder = os.read(descriptor, 200).decode(errors="replace").strip()
         os.close(descriptor)
-        raise LockError(f"{folder}: expected a run directory that no other process writes into, "
-                        f"received one in use by process {holder or 'unknown'}") from None  # fmt: skip
+        raise LockError(
+            f"{folder}: expected a run directory that no other process writes into, "
+            f"received one in use by process {holder or 'unknown'}"
+        ) from None
     except OSError as error:
-        print(f"{folder}: expected file locks, which keep a second training out, received "
-              f"{error.strerror}; start no other training into it", file=sys.stderr)  # fmt: skip
+        print(
+            f"{folder}: expected file locks, which prevent a second training in this directory, received "
+            f"{error.strerror}; do not start another training there",
+            file=sys.stderr,
+        )

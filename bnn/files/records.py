@@ -1,4 +1,4 @@
-"""Records that a kill leaves whole: JSON and CSV."""
+"""JSON and CSV files that are written in one step."""
 
 import csv
 import io
@@ -10,12 +10,12 @@ from bnn.files import atomic
 
 
 def write_json(path, value):
-    """Write JSON atomically; NaN becomes null, for JSON has no NaN."""
+    """Write JSON atomically. Non-finite numbers become null because JSON has no NaN."""
     atomic.write(path, (json.dumps(_without_nan(value), indent=1, allow_nan=False) + "\n").encode())
 
 
 def write_csv(path, columns, rows):
-    """Write rows, dicts from column to value, under a header, atomically."""
+    """Write a header and rows, dicts from column to value, atomically."""
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()

@@ -1,7 +1,8 @@
-"""Theory and streamed statistics on arrays, with NumPy and SciPy alone.
+"""Theory and streamed statistics on arrays. It needs only NumPy and SciPy.
 
-Angles between vectors and their quantized versions, random rotations, sampling, predicted correlations, quantizers
-of any number of levels, quantizers by name, statistics of data that arrive in batches, principal components.
+It contains angles between vectors and their quantized versions, random rotations, sampling, predicted correlations,
+quantizers with any number of levels, quantizers by name, statistics of data that arrive in batches, and principal
+components.
 """
 
 from bnn.faces import face

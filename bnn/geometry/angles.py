@@ -1,6 +1,6 @@
 """Angles between high-dimensional vectors and their quantized versions: closed forms.
 
-NumPy and SciPy only, float64, radians. d is the dimension: a kernel's fan-in. "Paper" is [1]_.
+All values are float64; angles are in radians. d is the dimension, the fan-in of a kernel. "Paper" means [1]_.
 
 References:
     .. [1] Anderson & Berg, "The High-Dimensional Geometry of Binary Neural Networks", ICLR 2018,
@@ -16,7 +16,7 @@ LIMIT_COS = np.sqrt(2 / np.pi)  # cos angle(x, sign x) as d grows, paper section
 
 
 def sign(x):
-    """Binarize: +1 where x >= 0, else -1. Zero has the sign +1.
+    """Binarize: +1 where x >= 0, else -1. The sign of 0 is +1.
 
     Args:
         x: (...) array of floats.
@@ -43,14 +43,15 @@ def ternarize(x, threshold):
 
 
 def angle(u, v, axis=-1):
-    r"""Angle between vectors, accurate to a few float64 roundings for parallel ones too.
+    r"""Angle between vectors, accurate to a few float64 rounding errors, also for parallel vectors.
 
-    arccos of the cosine, but near 0 and pi, where that would lose half the digits, and for vectors whose squares
-    overflow: there 2 atan2(|u - v|, |u + v|) with u and v scaled to length 1 [2]_, which takes ten times as long.
+    The angle is the arccos of the cosine, except in two cases: near 0 and pi the arccos would lose half of the digits,
+    and the squares of very long or very short vectors overflow or underflow. In these cases the angle is
+    2 atan2(|u - v|, |u + v|), with u and v scaled to length 1 [2]_. This takes ten times as long.
 
     Args:
         u: (..., d, ...) array_like, the vectors along `axis`.
-        v: the same shape, or one that broadcasts with u's.
+        v: array_like of the same shape, or of a shape that broadcasts with u's.
         axis: int, the axis of length d.
 
     Returns:
@@ -72,21 +73,22 @@ def _angle_of_any(u, v):
 
 
 def _unit(x):
-    x = x / np.max(np.abs(x), axis=-1, keepdims=True)  # else the squares of large or small vectors overflow
+    # Without this step, the squares of very long or very short vectors overflow or underflow.
+    x = x / np.max(np.abs(x), axis=-1, keepdims=True)
     return x / np.linalg.norm(x, axis=-1, keepdims=True)
 
 
 def expected_cos_sign(d):
     """E cos angle(x, sign x) for x ~ N(0, I_d), exact (paper, appendix).
 
-    It is sqrt(d) Γ(d/2) / (sqrt(π) Γ((d+1)/2)), or sqrt(2/π)(1 + 1/(4d) + ...), where the paper's appendix
-    prints 5/(4d).
+    It is sqrt(d) Γ(d/2) / (sqrt(π) Γ((d+1)/2)) = sqrt(2/π)(1 + 1/(4d) + ...). The paper's appendix prints 5/(4d)
+    instead of 1/(4d).
 
     Args:
         d: int or array of ints, >= 1.
 
     Returns:
-        Float64 of d's shape, from 1 at d = 1 down to `LIMIT_COS`, with a relative error below 1e-10.
+        Float64 of d's shape. It decreases from 1 at d = 1 to `LIMIT_COS`; the relative error is below 1e-10.
     """
     d = np.asarray(d, np.float64)
     return np.minimum(np.sqrt(d / np.pi) / poch(d / 2, 0.5), 1.0)
@@ -95,15 +97,16 @@ def expected_cos_sign(d):
 def expected_cos_sign_scaled(scale):
     r"""E cos angle(x, sign x) for x ~ N(0, diag(scale^2)) (paper, Fig 4 left), exact to rounding.
 
-    With 1/|x| = π^(-1/2) ∫ t^(-1/2) exp(-t |x|^2) dt it is one integral over t = e^v of
-    sqrt(2/d)/π e^(v/2) Σ_i s_i (1 + 2 e^v s_i^2)^(-1/2) Π_j (1 + 2 e^v s_j^2)^(-1/2),
-    analytic for |Im v| < π: the trapezoidal rule of step h is off by a factor of exp(-2π^2/h).
+    Because 1/|x| = π^(-1/2) ∫ t^(-1/2) exp(-t |x|^2) dt, it is a single integral over t = e^v of
+    sqrt(2/d)/π e^(v/2) Σ_i s_i (1 + 2 e^v s_i^2)^(-1/2) Π_j (1 + 2 e^v s_j^2)^(-1/2).
+    The integrand is analytic for |Im v| < π, so the relative error of the trapezoidal rule with step h is about
+    exp(-2π^2/h).
 
     Args:
         scale: (d,) array_like, >= 0, not all 0.
 
     Returns:
-        Float in (0, 1]; for equal scales `expected_cos_sign(d)`.
+        Float in (0, 1]. For equal scales it is `expected_cos_sign(d)`.
     """
     scale = np.asarray(scale, np.float64) / np.max(scale)
     h, v = 0.5, np.arange(-80, 80.5, 0.5)
@@ -119,7 +122,7 @@ def expected_cos2_sign(d):
         d: int or array of ints, >= 1.
 
     Returns:
-        Float64 of d's shape, from 1 at d = 1 down to 2/π.
+        Float64 of d's shape. It decreases from 1 at d = 1 to 2/π.
     """
     return 2 / np.pi + (1 - 2 / np.pi) / np.asarray(d, np.float64)
 
@@ -127,8 +130,8 @@ def expected_cos2_sign(d):
 def std_angle_sign(d):
     """Standard deviation of angle(x, sign x) for x ~ N(0, I_d), to leading order: 0.3522 / sqrt(d).
 
-    Var cos = (1 - 3/π)/d (the paper's appendix prints 1 - 1/π), divided by sin^2 = 1 - 2/π. The true value is
-    lower by a factor 1 - O(1/d).
+    The variance of the cosine is (1 - 3/π)/d (the paper's appendix prints 1 - 1/π). Divided by sin^2 = 1 - 2/π, it
+    gives the variance of the angle. The true value is smaller by a factor of 1 - O(1/d).
 
     Args:
         d: int or array of ints, >= 1.
@@ -144,10 +147,10 @@ def direction_cos_density(c, d):
 
     Args:
         c: (...) array_like.
-        d: int, >= 2 (in one dimension the cosine is +-1).
+        d: int, >= 2. In one dimension the cosine is +-1.
 
     Returns:
-        Float64 of c's shape; 0 outside [-1, 1]; infinite at +-1 if d = 2.
+        Float64 of c's shape. It is 0 outside [-1, 1], and infinite at +-1 if d = 2.
     """
     c = np.asarray(c, np.float64)
     with np.errstate(divide="ignore"):
@@ -163,7 +166,7 @@ def direction_angle_density(theta, d):
         d: int, >= 2.
 
     Returns:
-        Float64 of theta's shape, per radian; 0 outside [0, pi].
+        Float64 of theta's shape, per radian. It is 0 outside [0, pi].
     """
     theta = np.asarray(theta, np.float64)
     inside = (theta >= 0) & (theta <= np.pi)
@@ -183,11 +186,12 @@ def ternary_cos(t):
         t: (...) array_like, threshold / sigma, >= 0.
 
     Returns:
-        Float64 of t's shape: `LIMIT_COS` at t = 0, 0.8999 at `levels.best_ternary_threshold()`, down to 0;
+        Float64 of t's shape: `LIMIT_COS` at t = 0, 0.8999 at `levels.best_ternary_threshold()`, then decreasing to 0;
         NaN at infinity.
     """
     t = np.asarray(t, np.float64)
-    with np.errstate(invalid="ignore"):  # erfcx = exp(t^2/2) erfc: the quotient of two tails would be 0/0
+    # erfcx(x) = exp(x^2) erfc(x) avoids the quotient of two tails, which is 0/0 for large t.
+    with np.errstate(invalid="ignore"):
         return LIMIT_COS * np.exp(-(t**2) / 4) / np.sqrt(erfcx(t / np.sqrt(2)))
 
 

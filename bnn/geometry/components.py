@@ -1,4 +1,4 @@
-"""Principal components of what a layer multiplies, and kernels as small pictures."""
+"""Principal components of a layer's inputs, and kernels as small pictures."""
 
 import math
 
@@ -6,22 +6,21 @@ import numpy as np
 
 from bnn.geometry.streaming import SecondMoments
 
-GROUND = (0.75, 0.85, 0.95)  # no grey, so that pictures in greys stand out from it
+GROUND = (0.75, 0.85, 0.95)  # light blue, so that gray pictures stand out from the background
 
 
 def principal_components(rows):
-    """Directions of most variance, each coordinate's mean removed.
+    """Compute the directions of largest variance, after the mean of each coordinate is removed.
 
     Args:
         rows: (n, d) array_like, n >= 2.
 
     Returns:
-        fractions: (d,) float64 array, each component's share of the variance, from large to small.
-        components: (d, d) float64 array, a unit vector a row, its sum not
-            negative.
+        fractions: (d,) float64 array, each component's share of the variance, in decreasing order.
+        components: (d, d) float64 array, one unit vector per row. The sum of its entries is not negative.
 
     Raises:
-        ValueError: there are fewer than two rows, or they do not vary.
+        ValueError: there are fewer than two rows, or all rows are equal.
     """
     moments = SecondMoments(np.shape(rows)[1]).update(rows)
     values, vectors = np.linalg.eigh(moments.covariance)
@@ -34,15 +33,15 @@ def principal_components(rows):
 
 
 def as_images(vectors, shape):
-    """Vectors of a layer's input, or kernels, as pictures: 0 becomes medium grey, the extremes black and white.
+    """Convert input vectors or kernels to pictures: 0 becomes medium gray, the extremes become black and white.
 
     Args:
         vectors: (n, d) array_like.
         shape: (height, width, channels) with product d.
 
     Returns:
-        (n, height, width, 3) float64 array in [0, 1], each vector scaled by its own largest entry. Three channels
-        are red, green and blue; of any other number, the mean is shown.
+        (n, height, width, 3) float64 array in [0, 1]. Each vector is scaled by its own largest entry. Three channels
+        are shown as red, green and blue. For any other number of channels, their mean is shown in gray.
     """
     images = np.asarray(vectors, np.float64).reshape(-1, *shape)
     if shape[-1] != 3:
@@ -52,15 +51,15 @@ def as_images(vectors, shape):
 
 
 def mosaic(images, columns):
-    """Pictures side by side, in rows, on a tinted ground.
+    """Arrange pictures in rows on a tinted background.
 
     Args:
         images: (n, height, width, 3) array in [0, 1].
         columns: int, >= 1.
 
     Returns:
-        (rows, columns, 3) array in [0, 1]; empty places are ground. The gap is a pixel; for pictures of more
-        than 16 pixels, an eighth of their height.
+        (height, width, 3) array in [0, 1]. Empty places show the background. The gap between pictures is an eighth of
+        their height, and at least 1 pixel.
     """
     n, height, width, _ = images.shape
     gap = max(1, height // 8)

@@ -1,6 +1,6 @@
 """Correlations of dot products, predicted from the moments of the inputs.
 
-NumPy and SciPy only, float64, radians. d is the dimension: a kernel's fan-in. "Paper" is [1]_.
+All values are float64. d is the dimension, the fan-in of a kernel. "Paper" means [1]_.
 
 References:
     .. [1] Anderson & Berg, "The High-Dimensional Geometry of Binary Neural Networks", ICLR 2018,
@@ -13,10 +13,10 @@ import numpy as np
 
 
 def predicted_correlation(quantized, latent, second_moment, mean):
-    r"""Pearson correlation of a.w_b with a.w_c from the moments of the input a alone (paper, section 3).
+    r"""Predict the Pearson correlation of a.w_b with a.w_c from the moments of the input a (paper, section 3).
 
-    Pooled over inputs and units: with S = M - m m^T, the covariance within a unit is w_b^T S w_c, averaged
-    over units; to it comes the covariance between units of their means m.w_b and m.w_c. For one unit it is
+    The correlation is pooled over inputs and units. Let S = M - m m^T. The pooled covariance is the mean over units of
+    w_b^T S w_c, plus the covariance between units of their means m.w_b and m.w_c. For one unit the correlation is
     w_b^T S w_c / sqrt((w_b^T S w_b)(w_c^T S w_c)).
 
     Args:
@@ -26,7 +26,7 @@ def predicted_correlation(quantized, latent, second_moment, mean):
         mean: (d,) array_like, m = E[a].
 
     Returns:
-        Float in [-1, 1]; NaN where a product has no variance but rounding.
+        Float in [-1, 1]; NaN if a product is constant up to rounding.
     """
     quantized, latent, mean = (np.asarray(x, np.float64) for x in (quantized, latent, mean))
     covariance = np.asarray(second_moment, np.float64) - np.outer(mean, mean)
@@ -36,9 +36,10 @@ def predicted_correlation(quantized, latent, second_moment, mean):
 
 
 def predicted_correlation_permuted(quantized, latent, mean_square, mean):
-    """`predicted_correlation` for inputs whose entries are uncorrelated and alike (paper, Fig 4 right).
+    """`predicted_correlation` for inputs with uncorrelated entries of equal moments (paper, Fig 4 right).
 
-    A permutation of the activations makes them so. For zero mean and one unit it is cos angle(w_b, w_c).
+    A random permutation of the activations produces such inputs. For zero mean and one unit, the correlation is
+    cos angle(w_b, w_c).
 
     Args:
         quantized: (d, units) array_like, w_b.
@@ -47,7 +48,7 @@ def predicted_correlation_permuted(quantized, latent, mean_square, mean):
         mean: float, E[a_i].
 
     Returns:
-        Float in [-1, 1]; NaN where a product has no variance but rounding.
+        Float in [-1, 1]; NaN if a product is constant up to rounding.
     """
     quantized, latent = np.asarray(quantized, np.float64), np.asarray(latent, np.float64)
     products = (quantized * latent, quantized**2, latent**2)
@@ -56,11 +57,11 @@ def predicted_correlation_permuted(quantized, latent, mean_square, mean):
 
 
 def _pooled_correlation(within, mean_b, mean_c):
-    """Correlation from the sums over units of covariances (bc, bb, cc) and from the units' (units,) means."""
+    """Compute the correlation from covariances summed over units (bc, bb, cc) and the (units,) means of each unit."""
     dev_b, dev_c = mean_b - np.mean(mean_b), mean_c - np.mean(mean_c)
     pairs = ((dev_b, dev_c), (dev_b, dev_b), (dev_c, dev_c))
     bc, bb, cc = (x + y @ z for x, (y, z) in zip(within, pairs, strict=True))
-    rounding = 1e-13  # of the mean square, what M - m m^T leaves of a constant input
+    rounding = 1e-13  # M - m m^T of a constant input, relative to the mean square
     if bb <= rounding * (mean_b @ mean_b) or cc <= rounding * (mean_c @ mean_c):
         return float("nan")
     return float(np.clip(bc / np.sqrt(bb * cc), -1, 1))

@@ -1,22 +1,22 @@
 r"""Why dot products survive the quantization of a kernel: the angle and the gain.
 
-Write the quantized kernel as w_b = alpha w_c + e with e orthogonal to the latent kernel w_c, theta the angle between
-w_b and w_c. For inputs a of covariance S in d dimensions let
+Write the quantized kernel as w_b = alpha w_c + e, where e is orthogonal to the latent kernel w_c. Let theta be the
+angle between w_b and w_c. For inputs a with covariance S in d dimensions, define
 
     g     = Var(a.w_c) / (|w_c|^2 tr S / d),    the gain of the latent kernel
     g_e   = Var(a.e) / (|e|^2 tr S / d),        the gain of the residual
     kappa = Cov(a.e, a.w_c) / (alpha Var(a.w_c)).
 
-The gain says how much more of the inputs' variance a kernel catches than a random direction does, for which it is 1 on
-average. Since |e|^2 = tan^2(theta) alpha^2 |w_c|^2, the correlation of a.w_b and a.w_c is exactly
+The gain compares the variance of the inputs along the kernel with the variance along a random direction, whose gain is
+1 on average. Because |e|^2 = tan^2(theta) alpha^2 |w_c|^2, the correlation of a.w_b and a.w_c is exactly
 
     r = sign(alpha) (1 + kappa) / sqrt(1 + 2 kappa + tan^2(theta) g_e / g).
 
-If the residual is blind to the inputs (g_e = 1, kappa = 0), two numbers give it:
+If the residual does not depend on the inputs (g_e = 1, kappa = 0), two numbers determine the correlation:
 
     r = sign(alpha) / sqrt(1 + tan^2(theta) / g).
 
-NumPy and SciPy only, float64; angles in radians.
+All values are float64; angles are in radians.
 """
 
 from functools import cache
@@ -27,20 +27,20 @@ import numpy as np
 from bnn.geometry.angles import angle
 from bnn.geometry.levels import lloyd_max
 
-CONSTANT = 1e-12  # of the mean square: a product of smaller variance differs by rounding alone
+CONSTANT = 1e-12  # a variance below this fraction of the mean square is only rounding
 MOST_LEVELS = 64
 
 
 def two_number_r(theta, gain):
-    r"""Correlation of a.w_b with a.w_c, if the residual is blind to the inputs: sign(cos) / sqrt(1 + tan^2 / g).
+    r"""Correlation of a.w_b with a.w_c if g_e = 1 and kappa = 0: sign(cos) / sqrt(1 + tan^2 / g).
 
     Args:
-        theta: array_like, angle of quantized and latent kernel, radians in [0, pi].
+        theta: array_like, angle between the quantized and the latent kernel, radians in [0, pi].
         gain: array_like, g >= 0.
 
     Returns:
-        Float64 array of the broadcast shape, in [-1, 1]; 0 where theta is a right angle or the gain is 0 (unless theta
-        is 0 or pi); NaN where an argument is.
+        Float64 array of the broadcast shape, in [-1, 1]. It is 0 where theta is a right angle or the gain is 0 (unless
+        theta is 0 or pi), and NaN where an argument is NaN.
     """
     cos, sin = np.cos(theta), np.sin(theta)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -48,16 +48,16 @@ def two_number_r(theta, gain):
 
 
 def exact_r(theta, gain, residual_gain, kappa):
-    r"""Correlation of a.w_b with a.w_c from all four numbers; an identity.
+    r"""Correlation of a.w_b with a.w_c from all four numbers. The equation is exact.
 
     Args:
-        theta: array_like, angle of quantized and latent kernel, radians in [0, pi].
+        theta: array_like, angle between the quantized and the latent kernel, radians in [0, pi].
         gain: array_like, g > 0.
         residual_gain: array_like, g_e >= 0.
         kappa: array_like.
 
     Returns:
-        Float64 array of the broadcast shape, in [-1, 1]; NaN where an argument is.
+        Float64 array of the broadcast shape, in [-1, 1]; NaN where an argument is NaN.
     """
     tan2 = np.tan(theta) ** 2
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -66,15 +66,15 @@ def exact_r(theta, gain, residual_gain, kappa):
 
 
 class Gains(NamedTuple):
-    """What relates the products of quantized and latent kernel, for each unit a float64.
+    """The numbers that relate the products of the quantized and the latent kernel, one float64 per unit.
 
     Attributes:
         r: (units,) correlation of a.w_b and a.w_c over images and positions.
         gain: (units,) g.
         residual_gain: (units,) g_e; NaN where w_b is a multiple of w_c.
-        kappa: (units,); NaN where alpha is 0.
-        r_two_numbers: (units,) `two_number_r` of angle and gain.
-        constant: (units,) bool, whether a.w_b or a.w_c does not vary; all else is then NaN.
+        kappa: (units,) kappa; NaN where alpha is 0.
+        r_two_numbers: (units,) `two_number_r` of the angle and the gain.
+        constant: (units,) bool, True where a.w_b or a.w_c is constant. The other numbers of the unit are then NaN.
     """
 
     r: np.ndarray
@@ -86,7 +86,7 @@ class Gains(NamedTuple):
 
 
 def gains(quantized, latent, moments, input_variance):
-    """The numbers of each unit, from the moments of its products.
+    """Compute the numbers of each unit from the moments of its products.
 
     Args:
         quantized: (d, units) array_like, w_b.
@@ -95,7 +95,7 @@ def gains(quantized, latent, moments, input_variance):
         input_variance: (units,) array_like or float, the mean variance tr S / d of the unit's inputs.
 
     Returns:
-        Gains. All are NaN where a kernel is zero.
+        Gains. All numbers of a unit are NaN if one of its kernels is zero.
     """
     quantized, latent = np.asarray(quantized, np.float64), np.asarray(latent, np.float64)
     norm2 = np.sum(latent**2, axis=0)
@@ -106,7 +106,7 @@ def gains(quantized, latent, moments, input_variance):
         alpha = np.sum(quantized * latent, axis=0) / norm2
         residual = quantized - alpha * latent
         residual2 = np.sum(residual**2, axis=0)
-        blind = residual2 <= CONSTANT * np.sum(quantized**2, axis=0)  # no residual but rounding
+        blind = residual2 <= CONSTANT * np.sum(quantized**2, axis=0)  # the residual is only rounding
         scale = np.asarray(input_variance, np.float64)
         gain = cc / (norm2 * scale)
         residual_gain = np.maximum(bb - 2 * alpha * bc + alpha**2 * cc, 0) / (residual2 * scale)
@@ -124,18 +124,19 @@ def gains(quantized, latent, moments, input_variance):
 
 
 def levels_needed(gain, r):
-    """The fewest levels with which a kernel's dot products keep a correlation, foretold by the gain alone.
+    """Predict from the gain how few levels preserve a given correlation of a kernel's dot products.
 
-    The Lloyd-Max quantizer of k levels turns a Gaussian kernel by the angle of tan^2 = D / (1 - D), D its distortion,
-    and `two_number_r` gives r. Nothing is quantized for it. It does not hold for kernels whose signs were trained:
-    their residual is not blind to the inputs.
+    The Lloyd-Max quantizer with k levels changes a Gaussian kernel by an angle with tan^2 = D / (1 - D), where D is the
+    distortion of the quantizer. `two_number_r` then gives r. The function does not quantize any kernel. The prediction
+    does not hold for kernels that were trained with their signs, because their residual depends on the inputs.
 
     Args:
         gain: array_like, g > 0.
         r: float in (0, 1), the correlation to keep.
 
     Returns:
-        Int array of the gain's shape, from 2 to `MOST_LEVELS` + 1, which stands for more; 0 where the gain is NaN.
+        Int array of the gain's shape, from 2 to `MOST_LEVELS` + 1, which means more than `MOST_LEVELS`; 0 where the
+        gain is NaN.
 
     Raises:
         ValueError: r is not between 0 and 1.
@@ -143,7 +144,7 @@ def levels_needed(gain, r):
     if not 0 < r < 1:
         raise ValueError(f"r: expected a number between 0 and 1, received {r!r}")
     gain = np.asarray(gain, np.float64)
-    # r >= r* means tan^2 <= g (1 / r*^2 - 1); the angle falls with the number of levels.
+    # The correlation is at least r if tan^2 <= g (1 / r^2 - 1). The angle decreases with the number of levels.
     allowed = gain * (1 / r**2 - 1)
     needed, k = np.zeros(gain.shape, int), 2
     open_ = ~np.isnan(gain)
@@ -156,6 +157,6 @@ def levels_needed(gain, r):
 
 @cache
 def _tan2(levels):
-    """tan^2 of the angle by which the Lloyd-Max quantizer turns a Gaussian vector of high dimension."""
+    """tan^2 of the angle between a Gaussian vector of high dimension and its Lloyd-Max quantized version."""
     distortion = lloyd_max(levels)[2]
     return distortion / (1 - distortion)

@@ -2,24 +2,24 @@
 
 import numpy as np
 
-from bnn.geometry.streaming import QUIET, chunks
+from bnn.geometry.streaming import chunks, without_warnings
 
 
 class Histogram2D:
     """Counts of a stream of pairs on a grid of equal cells (paper, Figs 3 and 5).
 
     Args:
-        x_edges: (nx + 1,) array_like, increasing and evenly spaced, as `even_edges` makes them.
-        y_edges: (ny + 1,) array_like, likewise.
+        x_edges: (nx + 1,) array_like, increasing and evenly spaced, for example from `even_edges`.
+        y_edges: (ny + 1,) array_like, increasing and evenly spaced.
 
     Attributes:
         x_edges: (nx + 1,) float64 array.
         y_edges: (ny + 1,) float64 array.
-        counts: (nx, ny) int64 array; a cell holds lower edge <= value < upper edge.
-        outside: int, the number of pairs outside the grid or not finite.
+        counts: (nx, ny) int64 array; a cell counts values with lower edge <= value < upper edge.
+        outside: int, the number of pairs that are outside the grid or not finite.
 
     Raises:
-        ValueError: edges that are not evenly spaced.
+        ValueError: edges are not increasing or not evenly spaced.
     """
 
     def __init__(self, x_edges, y_edges):
@@ -32,7 +32,7 @@ class Histogram2D:
 
         Args:
             x: (...) array_like of real numbers.
-            y: the same shape.
+            y: array_like of the same shape.
 
         Returns:
             self.
@@ -46,18 +46,18 @@ class Histogram2D:
 
     def _update_chunk(self, x, y):
         nx, ny = self.counts.shape
-        # A border of one cell all around catches what lies outside, so that no pair need be selected.
+        # A border of one cell on every side counts the pairs outside, so no pairs must be selected first.
         cells = _cell(x, self.x_edges) * (ny + 2) + _cell(y, self.y_edges)
         counts = np.bincount(cells, minlength=(nx + 2) * (ny + 2)).reshape(nx + 2, ny + 2)[1:-1, 1:-1]
         self.counts += counts
         self.outside += x.size - int(counts.sum())
 
 
-@QUIET
+@without_warnings
 def _cell(x, edges):
-    """1 ... n for the cells between the edges, 0 or n + 1 outside, 0 for NaN."""
+    """Return the cell of each value: 1 ... n between the edges, 0 or n + 1 outside, 0 for NaN."""
     size = edges.size - 1
-    # Divided by the width, not multiplied by its inverse: exact where lattice values lie on edges.
+    # Divide by the width instead of multiplying by its inverse: this is exact for lattice values on edges.
     position = (x - edges[0]) / ((edges[-1] - edges[0]) / size) + 1
     return np.nan_to_num(np.clip(position, 0, size + 1, out=position), copy=False).astype(np.int64)
 
@@ -73,14 +73,15 @@ def _checked(name, edges):
 
 
 def even_edges(std, bins, *, widths=4.0, step=0.0):
-    """Edges of `bins` equal cells, symmetric about 0, that reach at least `widths` standard deviations.
+    """Make the edges of `bins` equal cells, symmetric about 0, that reach at least `widths` standard deviations.
 
     Args:
-        std: float, >= 0; 0 or NaN counts as 1.
+        std: float, >= 0; 0 or NaN is replaced by 1.
         bins: int, >= 1.
         widths: float, > 0.
-        step: float, >= 0. For values on a lattice, such as sums of +-1, whose step is 2: cells are a whole
-            number of steps wide, so that each holds equally many lattice points, and no stripes appear.
+        step: float, >= 0, the step of values on a lattice; 0 for other values. For example, sums of +-1 have step 2.
+            The width of a cell is then a whole number of steps. Each cell contains equally many lattice points, and
+            no stripes appear.
 
     Returns:
         (bins + 1,) float64 array.

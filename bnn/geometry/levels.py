@@ -1,7 +1,7 @@
-r"""Quantizers of any number of levels for x ~ N(0, 1), and the angle they leave in high dimension.
+r"""Quantizers with any number of levels for x ~ N(0, 1), and the angle between x and q(x) in high dimension.
 
-A quantizer of k levels is given by its k - 1 increasing thresholds and its k values: q(x) = values[i] for
-thresholds[i-1] <= x < thresholds[i]. Binarization is ([0], [-1, 1]). Angles depend on ratios of values only.
+k - 1 increasing thresholds and k values define a quantizer with k levels: q(x) = values[i] for
+thresholds[i-1] <= x < thresholds[i]. Binarization is ([0], [-1, 1]). Angles depend only on the ratios of the values.
 
 References:
     .. [1] J. Max, "Quantizing for minimum distortion", IRE Transactions on Information Theory 6, 1960.
@@ -14,13 +14,13 @@ from scipy.special import ndtr, ndtri
 
 
 def lloyd_max(levels):
-    r"""Quantizer of least mean squared error for N(0, 1) [1]_ [2]_; it also has the smallest angle.
+    r"""Compute the quantizer with the smallest mean squared error for N(0, 1) [1]_ [2]_ (and the smallest angle).
 
     Args:
         levels: int, >= 1.
 
     Returns:
-        thresholds: (levels - 1,) float64 array, increasing and antisymmetric, midway between the values.
+        thresholds: (levels - 1,) float64 array, increasing and antisymmetric, the midpoints between the values.
         values: (levels,) float64 array, increasing and antisymmetric, each the mean of its cell.
         distortion: float, E[(x - q)^2]; cos angle = sqrt(1 - distortion).
 
@@ -42,23 +42,23 @@ def lloyd_max(levels):
 
 
 def best_ternary_threshold():
-    """Threshold / sigma where ternarize(x, threshold) has the smallest angle to x ~ N(0, I): 0.6120.
+    """Return the threshold / sigma with the smallest angle between ternarize(x, threshold) and x ~ N(0, I): 0.6120.
 
     Returns:
-        Float; there `geometry.ternary_cos` is 0.8999 (25.85 degrees), with 45.9 % zeros.
+        Float. At this threshold `geometry.ternary_cos` is 0.8999 (25.85 degrees), and 45.9 % of the values are zero.
     """
     return float(lloyd_max(3)[0][1])
 
 
 def step_quantizer(thresholds, values):
-    """The quantizer as a function of arrays.
+    """Make a function of arrays from the thresholds and values of a quantizer.
 
     Args:
         thresholds: (k - 1,) array_like, increasing.
         values: (k,) array_like.
 
     Returns:
-        Function from an array of floats to a float64 array of the same shape.
+        A function from an array of floats to a float64 array of the same shape.
     """
     values = np.asarray(values, np.float64)
     return lambda x: values[np.searchsorted(thresholds, x, side="right")]
@@ -72,7 +72,7 @@ def quantizer_cos(thresholds, values):
         values: (k,) array_like.
 
     Returns:
-        Float in [-1, 1]; NaN if q is zero.
+        Float in [-1, 1]; NaN if all values are 0.
     """
     mass, first = _cell_moments(thresholds)[:2]
     with np.errstate(invalid="ignore"):
@@ -82,8 +82,8 @@ def quantizer_cos(thresholds, values):
 def quantizer_cos_std(thresholds, values, d):
     r"""Standard deviation of cos angle(x, q(x)) for x ~ N(0, I_d), to leading order in 1/d.
 
-    d Var cos -> Var[g], g = x q/sqrt(C) - (R/2)(x^2 + q^2/C), C = E q^2, R = E[x q]/sqrt(C); E g = 0.
-    For the sign function Var g = 1 - 3/π (paper, appendix).
+    d Var cos -> Var[g], where g = x q/sqrt(C) - (R/2)(x^2 + q^2/C), C = E q^2, R = E[x q]/sqrt(C), and E g = 0.
+    For the sign function, Var g = 1 - 3/π (paper, appendix).
 
     Args:
         thresholds: (k - 1,) array_like, increasing.
@@ -91,20 +91,20 @@ def quantizer_cos_std(thresholds, values, d):
         d: int or array of ints, >= 1.
 
     Returns:
-        Float64 of d's shape; NaN if q is zero.
+        Float64 of d's shape; NaN if all values are 0.
     """
     moments = _cell_moments(thresholds)
     with np.errstate(invalid="ignore", divide="ignore"):
         unit = np.asarray(values) / np.sqrt(moments[0] @ np.square(values))
     half = moments[1] @ unit / 2
-    # In a cell g = c0 + c1 x + c2 x^2, so E g^2 is a sum over the moments up to the fourth.
+    # In each cell g = c0 + c1 x + c2 x^2, so E g^2 is a sum over the moments up to order 4.
     c0, c1, c2 = -half * unit**2, unit, np.full_like(unit, -half)
     square = np.stack([c0**2, 2 * c0 * c1, c1**2 + 2 * c0 * c2, 2 * c1 * c2, c2**2])
     return np.sqrt(np.sum(square * moments) / np.asarray(d, np.float64))
 
 
 def quantizer_angle(thresholds, values):
-    """`arccos(quantizer_cos(thresholds, values))`, radians."""
+    """Angle `arccos(quantizer_cos(thresholds, values))` in radians; arguments as in `quantizer_cos`."""
     return float(np.arccos(quantizer_cos(thresholds, values)))
 
 
@@ -117,18 +117,18 @@ def quantizer_angle_std(thresholds, values, d):
         d: int or array of ints, >= 1.
 
     Returns:
-        Float64 of d's shape, radians; NaN if q is zero.
+        Float64 of d's shape, radians; NaN if all values are 0.
     """
     return quantizer_cos_std(thresholds, values, d) / np.sin(quantizer_angle(thresholds, values))
 
 
 def _cell_moments(thresholds):
-    """(5, k) array: the integrals of x^j φ(x) over each cell, j = 0 ... 4."""
+    """Compute a (5, k) array, the integrals of x^j φ(x) over each cell for j = 0 ... 4."""
     edges = np.concatenate([[-np.inf], thresholds, [np.inf]])
     finite = np.where(np.isinf(edges), 0.0, edges)
     density = np.exp(-(edges**2) / 2) / np.sqrt(2 * np.pi)
     moments = [np.diff(ndtr(edges)), -np.diff(density)]
-    for power in (1, 2, 3):  # by parts: ∫ x^(j+1) φ = j ∫ x^(j-1) φ - [x^j φ]
+    for power in (1, 2, 3):  # integration by parts: ∫ x^(j+1) φ = j ∫ x^(j-1) φ - [x^j φ]
         moments.append(power * moments[power - 1] - np.diff(finite**power * density))
     return np.stack(moments)
 

@@ -1,4 +1,4 @@
-"""Quantizers chosen by name, on NumPy arrays, and the angle that theory gives each. NumPy and SciPy only."""
+"""Quantizers of NumPy arrays that are chosen by name, and the angle that theory predicts for each."""
 
 import math
 from dataclasses import dataclass
@@ -13,18 +13,18 @@ MOST_LEVELS = 256
 
 
 class QuantizerError(UserError, ValueError):
-    """A name that means no quantizer; the message says what was expected and what was received."""
+    """The name of a quantizer is unknown. The message says what was expected and what was received."""
 
 
 @dataclass(frozen=True)
 class ScalarQuantizer:
-    """A map of each weight by itself to one of k values: values[i] for thresholds[i-1] <= w < thresholds[i].
+    """A map from each weight to one of k values: values[i] for thresholds[i-1] <= w < thresholds[i].
 
     Attributes:
         name: str.
         thresholds: (k - 1,) tuple of floats, increasing.
-        values: (k,) tuple of floats. Statistics depend on their ratios alone, but for the slope.
-        relative: whether the thresholds are in units of the standard deviation of the array to be quantized.
+        values: (k,) tuple of floats. All statistics except the slope depend only on their ratios.
+        relative: bool, whether the unit of the thresholds is the standard deviation of the array to quantize.
     """
 
     name: str
@@ -33,25 +33,26 @@ class ScalarQuantizer:
     relative: bool = False
 
     def __call__(self, x):
-        """Quantize an array of floats; shape and dtype stay."""
-        sigma = max(np.std(x, dtype=np.float64), np.finfo(np.float64).tiny)  # 0 keeps its place among equals
+        """Quantize an array of floats. The shape and the dtype do not change."""
+        # If all weights are 0, a tiny sigma keeps the thresholds apart, so 0 falls into the right interval.
+        sigma = max(np.std(x, dtype=np.float64), np.finfo(np.float64).tiny)
         return levels.step_quantizer(self.edges(sigma), self.values)(x).astype(x.dtype)
 
     def edges(self, sigma):
-        """The thresholds for an array of standard deviation sigma, (k - 1,) float64 array."""
+        """Return the thresholds for an array with standard deviation sigma, a (k - 1,) float64 array."""
         return np.multiply(self.thresholds, sigma if self.relative else 1.0)
 
     def angle(self, d, sigma):
         """Angle between w ~ N(0, sigma^2 I_d) and its quantized version, in radians.
 
-        Exact for sign; for others the limit of large d. NaN if sigma is 0.
+        It is exact for sign, and the limit of large d for other quantizers. It is NaN for those if sigma is 0.
         """
         if len(self.values) == 2:
             return float(np.arccos(angles.expected_cos_sign(d)))
         return levels.quantizer_angle(self.edges(sigma) / sigma, self.values) if sigma > 0 else math.nan
 
     def angle_std(self, d, sigma):
-        """Standard deviation of that angle to leading order in 1/d, in radians; NaN if sigma is 0."""
+        """Standard deviation of this angle to leading order in 1/d, in radians; NaN if sigma is 0."""
         if sigma == 0:
             return math.nan
         return float(levels.quantizer_angle_std(self.edges(sigma) / sigma, self.values, d))
@@ -61,31 +62,34 @@ SIGN = ScalarQuantizer("sign", (0.0,), (-1.0, 1.0))
 
 
 def ternary_quantizer(threshold=None):
-    """To -1, 0 and +1: 0 up to the threshold in size; None: up to the best for Gaussian weights, 0.6120 sigma."""
+    """Make a quantizer to -1, 0 and +1, with 0 where |w| <= threshold.
+
+    None means the best threshold for Gaussian weights, 0.6120 sigma.
+    """
     name = "ternary" if threshold is None else f"ternary:{threshold:g}"
     edge = levels.best_ternary_threshold() if threshold is None else threshold
-    above = float(np.nextafter(edge, np.inf))  # a weight on the threshold becomes 0
+    above = float(np.nextafter(edge, np.inf))  # a weight equal to the threshold becomes 0
     return ScalarQuantizer(name, (-edge, above), (-1.0, 0.0, 1.0), relative=threshold is None)
 
 
 def lloyd_max_quantizer(count):
-    """The quantizer of least squared error for Gaussian weights, at their own spread (`levels.lloyd_max`)."""
+    """Make the quantizer with the smallest squared error for Gaussian weights, in units of their deviation."""
     thresholds, values, _ = levels.lloyd_max(count)
     return ScalarQuantizer(f"lloyd-max:{count}", tuple(thresholds), tuple(values), relative=True)
 
 
 def named(name):
-    """The quantizer of a name.
+    """Return the quantizer with a given name.
 
     Args:
-        name: "sign"; "ternary" (the best threshold for the weights' spread); "ternary:T" with T >= 0;
-            "lloyd-max:K" with K from 2 to 256.
+        name: "sign"; "ternary" (the best threshold for the standard deviation of the weights); "ternary:T" with
+            T >= 0; or "lloyd-max:K" with K from 2 to 256.
 
     Returns:
         ScalarQuantizer
 
     Raises:
-        QuantizerError: the name is another.
+        QuantizerError: the name is none of these.
     """
     kind, colon, argument = name.partition(":")
     try:

@@ -1,6 +1,6 @@
-"""Random rotations: uniform by Haar measure, and fast ones for many dimensions.
+"""Random rotations: uniform ones (Haar measure), and fast ones for many dimensions.
 
-NumPy and SciPy only, float64, radians. Every random draw takes its generator.
+All values are float64. Every function that draws random numbers takes a generator.
 
 References:
     .. [1] F. Mezzadri, "How to generate random matrices from the classical compact groups", Notices of the
@@ -13,37 +13,38 @@ References:
 import numpy as np
 from scipy.linalg import hadamard
 
-LARGE = 256  # dimension beyond which a rotation is not formed as a matrix
+LARGE = 256  # above this dimension, a rotation is not stored as a matrix
 
 
 def random_rotation(d, rng):
-    """Rotation drawn uniformly (by Haar measure) from SO(d): QR of a Gaussian matrix, its signs fixed [1]_.
+    """Draw a rotation uniformly (Haar measure) from SO(d): QR of a Gaussian matrix with fixed signs [1]_.
 
     Args:
         d: int, >= 1.
         rng: numpy.random.Generator.
 
     Returns:
-        (d, d) float64 array R, R R^T = I, det R = +1.
+        (d, d) float64 array R with R R^T = I and det R = +1.
     """
     q, r = np.linalg.qr(rng.standard_normal((d, d)))
-    q *= np.copysign(1.0, np.diag(r))  # without it the distribution is QR's convention, not uniform
+    q *= np.copysign(1.0, np.diag(r))  # QR's own sign convention would make the distribution not uniform
     q[:, 0] *= np.linalg.slogdet(q)[0]
     return q
 
 
 def randomly_rotated(vectors, rng):
-    r"""Vectors W after one random rotation, drawn uniformly by Haar measure; for few vectors without forming it.
+    r"""Apply one uniformly random rotation (Haar measure) to the vectors W.
 
-    W = P (W^T W)^(1/2) with orthonormal columns P. A rotation makes P uniform on the Stiefel manifold, and so is
-    G (G^T G)^(-1/2) for a Gaussian G [2]_: d k^2 operations instead of d^3.
+    W = P (W^T W)^(1/2), where P has orthonormal columns. After a random rotation, P is uniform on the Stiefel manifold.
+    G (G^T G)^(-1/2) has the same distribution for a Gaussian G [2]_. If k < d, this needs d k^2 operations instead of
+    d^3, and the rotation itself is not computed.
 
     Args:
         vectors: (d, k) array_like.
         rng: numpy.random.Generator.
 
     Returns:
-        (d, k) float64 array; lengths and angles between the columns are those of `vectors`.
+        (d, k) float64 array. The lengths of the columns and the angles between them are those of `vectors`.
     """
     vectors = np.asarray(vectors, np.float64)
     d, k = vectors.shape
@@ -54,19 +55,20 @@ def randomly_rotated(vectors, rng):
 
 
 def _power(matrix, exponent):
-    """A power of a symmetric matrix without negative eigenvalues."""
+    """Compute a power of a symmetric positive semidefinite matrix."""
     values, basis = np.linalg.eigh(matrix)
     return basis * np.maximum(values, 0) ** exponent @ basis.T
 
 
 class Rotation:
-    """A random rotation R of d dimensions, applied to vectors and undone.
+    """A random rotation R in d dimensions that can be applied to vectors and undone.
 
-    Up to `LARGE` dimensions R is uniform, by `random_rotation`. Beyond, it is a randomized Hadamard transform [3]_: two
-    rounds, each of a random permutation, random signs and a Walsh-Hadamard transform of the first 2^k entries, then of
-    signs and a transform of the last 2^k, where 2^k is the largest power of two up to d. It takes d log d operations
-    instead of d^2. Without the permutation, entries would hardly mix where d is just below a power of two: the two
-    transforms then have few entries in common.
+    Up to `LARGE` dimensions, R is uniform and comes from `random_rotation`. In more dimensions, R is a randomized
+    Hadamard transform [3]_ of two rounds. Each round consists of a random permutation, random signs, a Walsh-Hadamard
+    transform of the first 2^k entries, random signs again, and a transform of the last 2^k entries. 2^k is the largest
+    power of two that is not greater than d. This takes d log d operations instead of d^2. Without the permutation, the
+    entries would mix poorly if d is just below a power of two, because the two transforms then have few entries in
+    common.
 
     Args:
         d: int, >= 1.
@@ -84,7 +86,7 @@ class Rotation:
                 self.steps.append((order, rng.choice((-1.0, 1.0), size=(d, 1)), block))
 
     def apply(self, vectors):
-        """R W for the columns W of a (d, k) array, float64."""
+        """Compute R W for a (d, k) array W of column vectors, float64."""
         vectors = np.array(vectors, np.float64)
         if self.matrix is not None:
             return self.matrix @ vectors
@@ -94,7 +96,7 @@ class Rotation:
         return vectors
 
     def undo(self, vectors):
-        """R^T W for the columns W of a (d, k) array, float64."""
+        """Compute R^T W for a (d, k) array W of column vectors, float64."""
         vectors = np.array(vectors, np.float64)
         if self.matrix is not None:
             return self.matrix.T @ vectors
@@ -105,16 +107,16 @@ class Rotation:
 
 
 def walsh_hadamard(vectors):
-    """The orthonormal Walsh-Hadamard transform of columns; it is its own inverse.
+    """Compute the orthonormal Walsh-Hadamard transform of columns. The transform is its own inverse.
 
     Args:
         vectors: (2^k, n) float64 array.
 
     Returns:
-        (2^k, n) float64 array, H V / sqrt(2^k) with H of Sylvester's form.
+        (2^k, n) float64 array, H V / sqrt(2^k), where H is the Hadamard matrix of Sylvester's form.
     """
     size, n = vectors.shape
-    # H of 2^k is the Kronecker product of two smaller ones: two matrix products instead of k passes.
+    # H is the Kronecker product of two smaller Hadamard matrices: two matrix products replace k passes.
     rows = 1 << (size.bit_length() // 2)
     first, second = hadamard(rows), hadamard(size // rows)
     grid = np.tensordot(first, vectors.reshape(rows, size // rows, n), axes=1)

@@ -1,7 +1,7 @@
-"""Statistics of data that arrive in batches: memory does not grow with their number.
+"""Statistics of data that arrive in batches. The memory does not grow with the number of batches.
 
-Means and co-moments are float64 and are merged by the update of Chan, Golub & LeVeque [1]_; nowhere is a
-small variance the difference of two large sums.
+Means and co-moments are float64 and are merged with the update of Chan, Golub & LeVeque [1]_. A small variance is
+never computed as the difference of two large sums.
 
 References:
     .. [1] Chan, Golub & LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances",
@@ -11,12 +11,14 @@ References:
 import numpy as np
 
 CHUNK = 1 << 16  # pairs at a time: two float64 blocks of 512 KiB stay in the second-level cache
-ROWS = 1 << 12  # rows at a time: enough to keep a matrix product busy, and a bound on its float32 sums
-QUIET = np.errstate(invalid="ignore", over="ignore")  # not finite is what NaN says
+ROWS = 1 << 12  # rows at a time: enough for a fast matrix product, and few terms in a float32 sum
+
+without_warnings = np.errstate(invalid="ignore", over="ignore")
+"""Decorator: non-finite input yields NaN without a warning."""
 
 
 def chunks(x, y):
-    """Arrays of equal shape, flat, in cache-sized pieces of both."""
+    """Flatten two arrays of equal shape and yield both in pieces that fit into the cache."""
     x, y = np.asarray(x), np.asarray(y)
     if x.shape != y.shape:
         raise ValueError(f"x, y: expected equal shapes, received {x.shape} and {y.shape}")
@@ -28,7 +30,7 @@ def chunks(x, y):
 class CorrelationStatistics:
     """Pearson correlation, regression slope and sign flips of a stream of pairs (paper, Figs 3-5).
 
-    A value that is not finite makes every statistic but the count and the sign flips NaN.
+    If a value is not finite, all statistics except the count and the sign flips are NaN.
     """
 
     def __init__(self):
@@ -38,11 +40,11 @@ class CorrelationStatistics:
         self._scatter = np.zeros((2, 2))
 
     def update(self, x, y):
-        """Take in pairs.
+        """Add pairs.
 
         Args:
             x: (...) array_like of real numbers.
-            y: the same shape.
+            y: array_like of the same shape.
 
         Returns:
             self.
@@ -55,22 +57,22 @@ class CorrelationStatistics:
             self._update_chunk(*pair, block[:, : pair[0].size])
         return self
 
-    @QUIET
-    def _update_chunk(self, x, y, centred):
+    @without_warnings
+    def _update_chunk(self, x, y, centered):
         flips = np.count_nonzero((x < 0) & (y > 0)) + np.count_nonzero((x > 0) & (y < 0))
         origin = np.array([x[0], y[0]], np.float64)
-        # Counting from the first pair makes the deviations of a constant exactly 0.
-        np.subtract(x, origin[0], out=centred[0], dtype=np.float64)
-        np.subtract(y, origin[1], out=centred[1], dtype=np.float64)
-        shift = centred.mean(axis=1)
-        centred -= shift[:, None]
-        # einsum, for BLAS splits such short sums over threads, and waits for them where others compute.
-        xx, xy, yy = (np.einsum("i,i", centred[i], centred[j]) for i, j in ((0, 0), (0, 1), (1, 1)))
+        # Subtracting the first pair makes the deviations of a constant exactly 0.
+        np.subtract(x, origin[0], out=centered[0], dtype=np.float64)
+        np.subtract(y, origin[1], out=centered[1], dtype=np.float64)
+        shift = centered.mean(axis=1)
+        centered -= shift[:, None]
+        # einsum stays on one thread. BLAS would split these short sums over threads and wait for busy cores.
+        xx, xy, yy = (np.einsum("i,i", centered[i], centered[j]) for i, j in ((0, 0), (0, 1), (1, 1)))
         self._merge(x.size, origin + shift, np.array([[xx, xy], [xy, yy]]), flips)
 
-    @QUIET
+    @without_warnings
     def merge(self, other):
-        """Take in all pairs of another `CorrelationStatistics`."""
+        """Add all pairs of another `CorrelationStatistics`."""
         self._merge(other.count, other._mean, other._scatter, other._flips)
 
     def _merge(self, count, mean, scatter, flips):
@@ -85,37 +87,41 @@ class CorrelationStatistics:
 
     @property
     def mean(self):
-        """(2,) float64 array, the means of x and y; NaN without data."""
+        """The means of x and y, (2,) float64 array; NaN without data."""
         return self._mean.copy() if self.count else np.full(2, np.nan)
 
     @property
     def std(self):
-        """(2,) float64 array, the (population) standard deviations of x and y; NaN without data."""
+        """The (population) standard deviations of x and y, (2,) float64 array; NaN without data."""
         return np.sqrt(np.diag(self._scatter) / self.count) if self.count else np.full(2, np.nan)
 
     @property
-    @QUIET
+    @without_warnings
     def r(self):
-        """Float in [-1, 1], the Pearson correlation; NaN without data and where x or y is constant."""
+        """The Pearson correlation, float in [-1, 1]; NaN without data, or if x or y is constant."""
         (xx, xy), (_, yy) = self._scatter
         scale = np.sqrt(xx) * np.sqrt(yy)
         return float(np.clip(xy / scale, -1, 1)) if scale != 0 else float("nan")
 
     @property
-    @QUIET
+    @without_warnings
     def slope(self):
-        """Float, the slope of the least-squares line of y on x; NaN without data and where x is constant."""
+        """The slope of the least-squares line of y on x, float; NaN without data, or if x is constant."""
         (xx, xy), _ = self._scatter
         return float(xy / xx) if xx != 0 else float("nan")
 
     @property
     def sign_flips(self):
-        """Float in [0, 1], the fraction of pairs with x y < 0 (zeros are no flips); NaN without data."""
+        """The fraction of pairs with x y < 0, float in [0, 1]; a zero is not a flip; NaN without data."""
         return self._flips / self.count if self.count else float("nan")
 
 
 class UnitMoments:
-    """Mean and covariance of a stream of pairs, for each of several units."""
+    """Mean and covariance of a stream of pairs, separately for each unit.
+
+    Args:
+        units: int, the number of units.
+    """
 
     def __init__(self, units):
         self.count = 0
@@ -123,11 +129,11 @@ class UnitMoments:
         self._scatter = np.zeros((3, units))  # of (x, x), (x, y), (y, y)
 
     def update(self, x, y):
-        """Take in pairs.
+        """Add pairs.
 
         Args:
             x: (n, units) array_like of real numbers.
-            y: the same shape.
+            y: array_like of the same shape.
 
         Returns:
             self.
@@ -136,10 +142,10 @@ class UnitMoments:
             self._update_chunk(*(np.asarray(v[start : start + ROWS], np.float64) for v in (x, y)))
         return self
 
-    @QUIET
+    @without_warnings
     def _update_chunk(self, x, y):
         count, origin = len(x), np.stack([x[0], y[0]])
-        # Counting from the first pair makes the deviations of a constant exactly 0.
+        # Subtracting the first pair makes the deviations of a constant exactly 0.
         x, y = x - origin[0], y - origin[1]
         shift = np.stack([x.mean(axis=0), y.mean(axis=0)])
         x, y = x - shift[0], y - shift[1]
@@ -153,18 +159,18 @@ class UnitMoments:
 
     @property
     def mean(self):
-        """(2, units) float64 array: the means of x and of y."""
+        """The means of x and y, (2, units) float64 array; 0 without data."""
         return self._mean
 
     @property
     def covariance(self):
-        """(3, units) float64 array: variance of x, covariance, variance of y; NaN without data."""
+        """The variance of x, the covariance and the variance of y, (3, units) float64 array; NaN without data."""
         return self._scatter / self.count if self.count else np.full_like(self._scatter, np.nan)
 
     @property
-    @QUIET
+    @without_warnings
     def r(self):
-        """(units,) float64 array in [-1, 1]: Pearson correlations; NaN without data and where x or y is constant."""
+        """The Pearson correlations in [-1, 1], (units,) float64 array; NaN without data or if x or y is constant."""
         xx, xy, yy = self._scatter
         scale = np.sqrt(xx) * np.sqrt(yy)
         varies = scale != 0
@@ -174,10 +180,10 @@ class UnitMoments:
 class SecondMoments:
     """Mean and covariance of a stream of vectors.
 
-    Float32 rows are centred, multiplied in float32, up to 4096 at a time, and summed in float64: twice the
-    speed and half the memory of float64. Rounding enters only after the subtraction of the first row,
-    relative to the standard deviations, a few 1e-6 of their products: far below the sampling error of
-    any real number of rows. Float64 rows stay float64.
+    Float32 rows are centered and multiplied in float32, up to 4096 rows at a time, and their sums are added in float64.
+    This is twice as fast as float64 and needs half the memory. Rounding happens only after the first row has been
+    subtracted. Therefore its size is relative to the standard deviations, a few 1e-6 of their products, which is far
+    below the sampling error of any practical number of rows. Float64 rows stay float64.
 
     Args:
         d: int, >= 1, the length of a vector.
@@ -189,7 +195,7 @@ class SecondMoments:
         self._scatter = np.zeros((d, d))
 
     def update(self, rows):
-        """Take in vectors.
+        """Add vectors.
 
         Args:
             rows: (n, d) array_like of real numbers, n >= 0.
@@ -198,7 +204,7 @@ class SecondMoments:
             self.
 
         Raises:
-            ValueError: the shape is another.
+            ValueError: the shape is not (n, d).
         """
         rows = np.asarray(rows)
         if rows.ndim != 2 or rows.shape[1] != self._mean.size:
@@ -207,18 +213,19 @@ class SecondMoments:
             self._update_chunk(rows[start : start + ROWS])
         return self
 
-    @QUIET
+    @without_warnings
     def _update_chunk(self, rows):
-        origin = rows[0].astype(np.float64)  # as above: constants deviate by exactly 0
-        centred = np.empty(rows.shape, np.result_type(rows.dtype, np.float32))
-        np.subtract(rows, origin, out=centred, casting="same_kind")
-        shift = centred.mean(axis=0, dtype=np.float64)
-        np.subtract(centred, shift, out=centred, casting="same_kind")
-        self._merge(len(rows), origin + shift, centred.T @ centred)
+        # Subtracting the first row makes the deviations of a constant exactly 0.
+        origin = rows[0].astype(np.float64)
+        centered = np.empty(rows.shape, np.result_type(rows.dtype, np.float32))
+        np.subtract(rows, origin, out=centered, casting="same_kind")
+        shift = centered.mean(axis=0, dtype=np.float64)
+        np.subtract(centered, shift, out=centered, casting="same_kind")
+        self._merge(len(rows), origin + shift, centered.T @ centered)
 
-    @QUIET
+    @without_warnings
     def merge(self, other):
-        """Take in all vectors of another `SecondMoments`."""
+        """Add all vectors of another `SecondMoments`."""
         self._merge(other.count, other._mean, other._scatter)
 
     def _merge(self, count, mean, scatter):
@@ -233,17 +240,17 @@ class SecondMoments:
 
     @property
     def mean(self):
-        """(d,) float64 array; NaN without data."""
+        """The mean, (d,) float64 array; NaN without data."""
         return self._mean.copy() if self.count else np.full_like(self._mean, np.nan)
 
     @property
     def covariance(self):
-        """(d, d) float64 array, symmetric: E[(a - m)(a - m)^T], divided by the count; NaN without data."""
+        """The population covariance E[(a - m)(a - m)^T], (d, d) symmetric float64 array; NaN without data."""
         return self._scatter / self.count if self.count else np.full_like(self._scatter, np.nan)
 
     @property
     def second_moment(self):
-        """(d, d) float64 array, symmetric: E[a a^T]; NaN without data."""
+        """The second moment E[a a^T], (d, d) symmetric float64 array; NaN without data."""
         return self.covariance + np.outer(self.mean, self.mean)
 
 
@@ -259,7 +266,10 @@ class CoordinateMoments:
         self._mean, self._scatter = np.zeros((2, d))
 
     def update(self, rows):
-        """Take in vectors, an (n, d) array_like of real numbers, n >= 1.
+        """Add vectors.
+
+        Args:
+            rows: (n, d) array_like of real numbers, n >= 1.
 
         Returns:
             self.
@@ -274,10 +284,10 @@ class CoordinateMoments:
 
     @property
     def mean(self):
-        """(d,) float64 array."""
+        """The mean, (d,) float64 array; 0 without data."""
         return self._mean.copy()
 
     @property
     def std(self):
-        """(d,) float64 array, the (population) standard deviations."""
+        """The (population) standard deviations, (d,) float64 array; 0 without data."""
         return np.sqrt(self._scatter / max(1, self.count))

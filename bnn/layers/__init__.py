@@ -1,10 +1,11 @@
-"""What networks are made of. Importing this package registers its classes with Keras, so that saved networks load.
+"""The building blocks of networks.
 
-Quantizers with the estimators of their gradients, quantized layers, batch norm, a fixed rotation, and the operations
-that decide the speed. `with_gradient` and `straight_through` make quantizers of one's own.
+The package contains quantizers with the estimators of their gradients, quantized layers, batch norm, a fixed rotation,
+and the operations that decide the speed. Use `with_gradient` and `straight_through` to make your own quantizers.
+Importing the package registers its classes with Keras, so that saved networks load.
 """
 
-import bnn.optimizers  # noqa: F401, what saved networks were trained with
+import bnn.optimizers  # noqa: F401, registers the optimizers of saved networks
 from bnn.layers.gradients import pointwise_gradient, straight_through, with_gradient
 from bnn.layers.norm import BatchNorm
 from bnn.layers.quantized import MaxPool2x2, QuantActivation, QuantConv2D, QuantDense, WeightClip

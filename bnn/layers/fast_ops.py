@@ -1,10 +1,11 @@
 """The few operations that decide the speed of training.
 
-The `portable_` form of each, on `keras.ops`, is its definition; the plain name selects the fastest form.
-Timings: TensorFlow 2.21, bfloat16, batch 50, the paper's CIFAR-10 network, 2 cores with AVX512-BF16.
-"Step 1.05 x": with the portable form a training step takes 1.05 times as long. The `lean_` forms are for JAX: in a
-step compiled for an H100, everything but the products reads and writes 1.0 GB with them and 1.3 GB without. They have
-not been timed.
+The `portable_` form of each operation uses `keras.ops` and is its definition. The name without a prefix selects the
+fastest form. The timings are for TensorFlow 2.21, bfloat16, batch size 50, the paper's CIFAR-10 network, and 2 cores
+with AVX512-BF16. "Step 1.05 x" means that a training step takes 1.05 times as long with the portable form.
+
+The `lean_` forms are for JAX. In a training step that is compiled for an H100, all operations except the products read
+and write 1.0 GB with the lean forms and 1.3 GB without them. The lean forms have not been timed.
 """
 
 import keras
@@ -19,7 +20,7 @@ else:
 
 
 def portable_batch_norm(x, offset, epsilon):
-    """Normalize over all axes but the last by the batch's own moments, and add an offset.
+    """Normalize over all axes except the last with the moments of the batch, and add an offset.
 
     Args:
         x: (..., channels) float tensor.
@@ -37,7 +38,7 @@ def portable_batch_norm(x, offset, epsilon):
 
 
 def fused_batch_norm(x, offset, epsilon):
-    """`portable_batch_norm` of images; 2.8 ms with its gradient instead of 22.8 (conv_1), step 1.13 x."""
+    """`portable_batch_norm` for images; 2.8 ms with its gradient instead of 22.8 ms (conv_1), step 1.13 x."""
     scale = tf.ones_like(offset)
     normalized, mean, variance = tf.compat.v1.nn.fused_batch_norm(x, scale, offset, epsilon=epsilon)
     n = tf.cast(tf.size(x) // tf.size(offset), tf.float32)
@@ -47,7 +48,7 @@ def fused_batch_norm(x, offset, epsilon):
 def lean_batch_norm(x, offset, epsilon):
     """`portable_batch_norm` with an explicit gradient: XLA reads and writes less, and keeps no float32 copies.
 
-    The moments have no gradient: they serve the moving averages only.
+    The moments have no gradient because only the moving averages use them.
     """
 
     @ops.custom_gradient
@@ -77,13 +78,17 @@ def batch_norm(x, offset, epsilon):
 def portable_max_pool2d(x):
     """The maximum of each 2x2 window of a (batch, height, width, channels) tensor.
 
-    Windows do not overlap; a last odd row or column is left out. The gradient goes to the first of equal values.
+    The windows do not overlap. An odd last row or column is ignored. If several values are equal, the first one
+    receives the gradient.
     """
     return ops.max_pool(x, 2, 2, data_format="channels_last")
 
 
 def lean_max_pool2d(x):
-    """`portable_max_pool2d` that stores the place of each maximum; on GPUs XLA's own gradient searches and scatters."""
+    """`portable_max_pool2d` that stores the position of each maximum.
+
+    XLA's own gradient searches for the maximum again and scatters, which is slow on GPUs.
+    """
     height, width, channels = x.shape[1:]
     rows, columns = height // 2, width // 2
 
@@ -127,7 +132,7 @@ def portable_conv2d(x, kernel):
 
 
 def tap_conv2d(x, kernel):
-    """`portable_conv2d` whose kernel gradient is one product per tap: 22 ms instead of 46 (conv_6), step 1.03 x."""
+    """`portable_conv2d` whose kernel gradient is one product per tap: 22 ms instead of 46 ms (conv_6), step 1.03 x."""
     size, *_, channels, filters = kernel.shape
     height, width = x.shape[1:3]
     before = (size - 1) // 2
@@ -152,7 +157,7 @@ def tap_conv2d(x, kernel):
 
 
 def conv2d(x, kernel):
-    """`portable_conv2d`, on CPUs with the faster gradient; above 8x8 and in float32 that gains nothing."""
+    """`portable_conv2d`; on CPUs with the faster gradient, which helps only in bfloat16 and up to 8x8 positions."""
     taps = (
         tf is not None
         and not tf.config.list_physical_devices("GPU")
@@ -165,14 +170,12 @@ def conv2d(x, kernel):
 
 def portable_quantize(quantizer, x, dtype):
     """Quantize the float tensor or variable x and cast to dtype."""
-    x = ops.cast(
-        x, x.dtype
-    )  # A tensor, also of a variable: TensorFlow's custom gradients accept nothing else.
-    return ops.cast(quantizer(x), dtype)
+    # The cast turns a variable into a tensor: TensorFlow's custom gradients accept tensors only.
+    return ops.cast(quantizer(ops.cast(x, x.dtype)), dtype)
 
 
 def direct_sign(x, dtype):
-    """`portable_quantize` by `Sign` in fewer passes: 8 ms with its gradient instead of 12 (dense_1), step 1.05 x."""
+    """`portable_quantize` with `Sign` in fewer passes: 8 ms with its gradient, not 12 ms (dense_1), step 1.05 x."""
 
     @tf.custom_gradient
     def estimator(x):

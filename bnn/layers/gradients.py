@@ -1,4 +1,4 @@
-"""Gradients: replace a function's own by another, and compute the one that the Keras backend really uses."""
+"""Gradients: replace the gradient of a function, and compute the gradient that the Keras backend really uses."""
 
 import keras
 import numpy as np
@@ -14,7 +14,7 @@ def with_gradient(quantize, backward):
             respect to quantize(x); all three have x's shape and dtype.
 
     Returns:
-        Function of a tensor or `keras.Variable`: `quantize` with the gradient that `backward` computes.
+        A function of a tensor or a `keras.Variable`: `quantize` with the gradient that `backward` computes.
     """
 
     @ops.custom_gradient
@@ -35,7 +35,7 @@ def straight_through(quantize):
         quantize: function from a float tensor to a tensor of the same shape and dtype.
 
     Returns:
-        The same function, with that gradient.
+        The same function with that gradient.
     """
 
     def backward(x, upstream):
@@ -45,15 +45,15 @@ def straight_through(quantize):
 
 
 def pointwise_gradient(function, x):
-    """Values and derivatives of a function that maps each element independently of the others.
+    """Compute values and derivatives of a function that maps each element independently of the others.
 
     Args:
-        function: from a float32 tensor to one of the same shape, on `keras.ops`.
+        function: function from a float32 tensor to a float32 tensor of the same shape, on `keras.ops`.
         x: (...) array_like.
 
     Returns:
         values: float32 array of x's shape.
-        derivatives: float32 array of x's shape; where the function defines a gradient, that gradient.
+        derivatives: float32 array of x's shape. If the function defines its own gradient, this is that gradient.
 
     Raises:
         RuntimeError: the backend is neither TensorFlow nor JAX.

@@ -8,14 +8,14 @@ from bnn.layers import fast_ops
 
 @keras.saving.register_keras_serializable("bnn")
 class BatchNorm(keras.Layer):
-    """Batch norm with offset and no scale (paper, section 2): before a sign, a positive scale changes nothing.
+    """Batch norm with an offset and without a scale (paper, section 2): a positive scale does not change a sign.
 
-    Input and output are (..., channels). Moments are float32, whatever the compute dtype. The moving averages that
-    inference uses are plain means over all steps until there are more than 1 / (1 - decay) of these, so that the
-    initial values 0 and 1 have no weight, and a network is usable after a few steps.
+    The input and the output are (..., channels). The moments are float32 for every compute dtype. Inference uses moving
+    averages. During the first 1 / (1 - decay) steps they are plain means over all steps. Therefore the initial values 0
+    and 1 have no weight, and a network is usable after a few steps.
 
     Args:
-        decay: float in [0, 1), of the moving averages.
+        decay: float in [0, 1), the decay of the moving averages.
         epsilon: float, added to the variance.
     """
 
@@ -36,7 +36,7 @@ class BatchNorm(keras.Layer):
         self.steps = weight("steps", "zeros", shape=(), trainable=False)
 
     def call(self, inputs, training=False):
-        """Normalize by the batch's moments in training, by the moving averages otherwise."""
+        """Normalize with the moments of the batch in training, with the moving averages otherwise."""
         if not training:
             scale = ops.rsqrt(self.moving_variance + self.epsilon)
             shift = self.offset - self.moving_mean * scale
@@ -49,9 +49,9 @@ class BatchNorm(keras.Layer):
         return normalized
 
     def compute_output_shape(self, input_shape):
-        """The input's shape."""
+        """Return the input's shape."""
         return input_shape
 
     def get_config(self):
-        """Arguments of the constructor."""
+        """Return the arguments of the constructor."""
         return super().get_config() | {"decay": self.decay, "epsilon": self.epsilon}

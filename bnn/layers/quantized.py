@@ -1,4 +1,4 @@
-"""Quantized layers: dense, convolution and activation; and max-pooling."""
+"""Quantized layers (dense, convolution, activation) and max-pooling."""
 
 import keras
 from keras import ops
@@ -7,7 +7,7 @@ from bnn.layers import fast_ops, quantizers
 
 
 def positive(name, value):
-    """The value, or a `ValueError` unless it is a positive whole number."""
+    """Return the value, or raise `ValueError` if it is not a positive whole number."""
     if not isinstance(value, int) or value < 1:
         raise ValueError(f"{name}: expected a positive whole number, received {value!r}")
     return value
@@ -17,7 +17,10 @@ def positive(name, value):
 class WeightClip(keras.constraints.Constraint):
     """Clip latent weights to [-limit, limit] after every optimizer step (paper, section 2).
 
-    Beyond 1 the straight-through gradient is 0, so that an unclipped weight could never return.
+    Beyond 1 the straight-through gradient is 0, so a weight that is not clipped could never return.
+
+    Args:
+        limit: float > 0.
 
     Raises:
         ValueError: the limit is not positive.
@@ -29,16 +32,16 @@ class WeightClip(keras.constraints.Constraint):
         self.limit = limit
 
     def __call__(self, weights):
-        """The clipped weights."""
+        """Return the clipped weights."""
         return ops.clip(weights, -self.limit, self.limit)
 
     def get_config(self):
-        """Arguments of the constructor."""
+        """Return the arguments of the constructor."""
         return {"limit": self.limit}
 
 
 class _Quantizing(keras.Layer):
-    """A layer whose quantizer may draw random numbers. Their state is saved with the weights.
+    """A layer whose quantizer may draw random numbers. The state of the random generator is saved with the weights.
 
     Keras itself does not save the state of a SeedGenerator.
     """
@@ -47,14 +50,14 @@ class _Quantizing(keras.Layer):
         return fast_ops.quantize(quantizers.for_training(quantizer) if training else quantizer, x, dtype)
 
     def save_own_variables(self, store):
-        """Save the weights and the state of the random numbers."""
+        """Save the weights and the state of the random generator."""
         super().save_own_variables(store)
         if self.seed_generator is not None:
             store["seed_generator"] = self.seed_generator.state
 
     def load_own_variables(self, store):
         """Load what `save_own_variables` saved."""
-        own = {name: store[name] for name in store.keys()}  # noqa: SIM118, it cannot be iterated over
+        own = {name: store[name] for name in store.keys()}  # noqa: SIM118, the store is not iterable
         if self.seed_generator is not None:
             self.seed_generator.state.assign(own.pop("seed_generator"))
         super().load_own_variables(own)
@@ -71,11 +74,14 @@ class _QuantLayer(_Quantizing):
         self.seed_generator = getattr(self.kernel_quantizer, "seed_generator", None)
 
     def _add_kernel(self, shape):
-        # No autocast: a weight just above the threshold would be rounded to it in bfloat16.
+        # Without autocast: bfloat16 would round a weight just above the threshold to the threshold.
         self.kernel = self.add_weight(
-            name="kernel", shape=shape, initializer=self.kernel_initializer, constraint=self.kernel_clip,
+            name="kernel",
+            shape=shape,
+            initializer=self.kernel_initializer,
+            constraint=self.kernel_clip,
             autocast=False,
-        )  # fmt: skip
+        )
 
     def quantized_kernel(self, training=False):
         """The kernel w_b that the layer multiplies by, in the layer's compute dtype."""
@@ -84,11 +90,11 @@ class _QuantLayer(_Quantizing):
         return self._apply(self.kernel_quantizer, self.kernel, self.compute_dtype, training)
 
     def call(self, inputs, training=False):
-        """The product of the input with the quantized kernel."""
+        """Multiply the input by the quantized kernel."""
         return self.product(inputs, self.quantized_kernel(training))
 
     def get_config(self):
-        """Arguments of the constructor."""
+        """Return the arguments of the constructor."""
         quantizer = self.kernel_quantizer
         saved = None if quantizer is None else keras.saving.serialize_keras_object(quantizer)
         return super().get_config() | {
@@ -105,9 +111,9 @@ class QuantDense(_QuantLayer):
     Input (..., features), output (..., units), kernel (features, units), fan-in d = features.
 
     Args:
-        units: output features.
+        units: int, number of output features.
         kernel_quantizer: function from the latent kernel to the kernel w_b that multiplies the input, of the same shape
-            and dtype; None: the latent kernel itself.
+            and dtype. None means that the latent kernel itself multiplies the input.
         kernel_initializer: keyword, initializer of the latent kernel, see `keras.initializers.get`.
         clip: keyword, float > 0, largest absolute value of latent weights, see `WeightClip`.
 
@@ -124,15 +130,15 @@ class QuantDense(_QuantLayer):
         self._add_kernel((input_shape[-1], self.units))
 
     def product(self, inputs, kernel):
-        """The layer's linear map with the given kernel in place of its own."""
+        """Apply the layer's linear map with the given kernel instead of its own."""
         return ops.matmul(inputs, kernel)
 
     def compute_output_shape(self, input_shape):
-        """(..., units)."""
+        """Return (..., units)."""
         return (*input_shape[:-1], self.units)
 
     def get_config(self):
-        """Arguments of the constructor."""
+        """Return the arguments of the constructor."""
         return super().get_config() | {"units": self.units}
 
 
@@ -144,10 +150,10 @@ class QuantConv2D(_QuantLayer):
     kernel (kernel_size, kernel_size, channels, filters), fan-in d = kernel_size^2 channels.
 
     Args:
-        filters: output channels.
-        kernel_size: side of the square kernel.
+        filters: int, number of output channels.
+        kernel_size: int, side of the square kernel.
         kernel_quantizer: function from the latent kernel to the kernel w_b that multiplies the input, of the same shape
-            and dtype; None: the latent kernel itself.
+            and dtype. None means that the latent kernel itself multiplies the input.
         kernel_initializer: keyword, initializer of the latent kernel, see `keras.initializers.get`.
         clip: keyword, float > 0, largest absolute value of latent weights, see `WeightClip`.
 
@@ -165,25 +171,25 @@ class QuantConv2D(_QuantLayer):
         self._add_kernel((self.kernel_size, self.kernel_size, input_shape[-1], self.filters))
 
     def product(self, inputs, kernel):
-        """The layer's linear map with the given kernel in place of its own."""
+        """Apply the layer's linear map with the given kernel instead of its own."""
         return fast_ops.conv2d(inputs, kernel)
 
     def compute_output_shape(self, input_shape):
-        """(batch, height, width, filters)."""
+        """Return (batch, height, width, filters)."""
         return (*input_shape[:-1], self.filters)
 
     def get_config(self):
-        """Arguments of the constructor."""
+        """Return the arguments of the constructor."""
         return super().get_config() | {"filters": self.filters, "kernel_size": self.kernel_size}
 
 
 @keras.saving.register_keras_serializable("bnn")
 class QuantActivation(_Quantizing):
-    """Quantize activations; shape and dtype stay.
+    """Quantize activations. The shape and the dtype do not change.
 
     Args:
-        quantizer: function from pre-activations to quantized ones; None: hard tanh, clip(x, -1, 1), whose derivative is
-            the straight-through gradient, so that a continuous network is the twin of a quantized one.
+        quantizer: function from pre-activations to quantized activations. None means hard tanh, clip(x, -1, 1). Its
+            derivative is the straight-through gradient, so a continuous network corresponds to a quantized one.
     """
 
     def __init__(self, quantizer=None, **kwargs):
@@ -192,25 +198,25 @@ class QuantActivation(_Quantizing):
         self.seed_generator = getattr(self.quantizer, "seed_generator", None)
 
     def call(self, inputs, training=False):
-        """The quantized activations."""
+        """Return the quantized activations."""
         if self.quantizer is None:
             return ops.clip(inputs, -1, 1)
         return self._apply(self.quantizer, inputs, inputs.dtype, training)
 
     def compute_output_shape(self, input_shape):
-        """The input's shape."""
+        """Return the input's shape."""
         return input_shape
 
     def get_config(self):
-        """Arguments of the constructor."""
+        """Return the arguments of the constructor."""
         saved = None if self.quantizer is None else keras.saving.serialize_keras_object(self.quantizer)
         return super().get_config() | {"quantizer": saved}
 
 
 @keras.saving.register_keras_serializable("bnn")
 class MaxPool2x2(keras.layers.MaxPooling2D):
-    """Keras's MaxPooling2D of 2x2 windows without overlap, with a faster gradient on JAX."""
+    """Keras's MaxPooling2D with 2x2 windows that do not overlap, and a faster gradient on JAX."""
 
     def call(self, inputs):
-        """The largest value of each window."""
+        """Return the largest value of each window."""
         return fast_ops.max_pool2d(inputs)

@@ -1,9 +1,9 @@
 """Quantizers and the estimators of their gradients, on `keras.ops`.
 
-A quantizer maps real values to a few levels. Its derivative is 0 almost everywhere, so training replaces it: by
-default the straight-through estimator passes the gradient unchanged where |x| <= 1 and stops it elsewhere [1]_.
-Functions quantize tensors; the class of the same name is the function in the form that layers save, with its
-arguments. `bnn.estimators` lists what a network is trained with by name.
+A quantizer maps real values to a few levels. Its derivative is 0 almost everywhere, so training replaces the
+derivative. By default the straight-through estimator passes the gradient unchanged where |x| <= 1 and stops it
+elsewhere [1]_. The functions quantize tensors. The class of the same name holds the function and its arguments, in the
+form that layers save. `bnn.estimators` lists the quantizers that a network can be trained with by name.
 
 References:
     .. [1] Courbariaux, Hubara, Soudry, El-Yaniv & Bengio, "Binarized Neural Networks", 2016, arXiv:1602.02830.
@@ -23,9 +23,9 @@ BEST_RATIO = 0.6120031809624809  # threshold / sigma: `geometry.best_ternary_thr
 
 
 def sign(x):
-    """Binarize: +1 where x >= 0, else -1. The sign of 0 is +1, since a binary network has no third level.
+    """Binarize: +1 where x >= 0, else -1. The sign of 0 is +1 because a binary network has no third level.
 
-    TensorFlow treats subnormal numbers, those below 1e-38, as 0; there the sign of a negative one is +1.
+    TensorFlow treats subnormal numbers (below 1e-38) as 0. Therefore the sign of a negative subnormal number is +1.
 
     Args:
         x: float tensor of any shape.
@@ -63,17 +63,17 @@ def approx_sign(x):
 
 
 def swish_sign(x, beta=5.0):
-    r"""`sign` with the derivative of SS(x) = 2 s (1 + b x (1 - s)) - 1, s = sigmoid(b x) ([3]_).
+    r"""`sign` with the derivative of SS(x) = 2 s (1 + b x (1 - s)) - 1, where s = sigmoid(b x) ([3]_).
 
-    SS'(x) = b (2 - b x tanh(b x / 2)) / (1 + cosh(b x)): b at 0, and negative where |b x| > 2.3994.
+    SS'(x) = b (2 - b x tanh(b x / 2)) / (1 + cosh(b x)). It is b at 0, and negative where |b x| > 2.3994.
 
     Args:
         x: float tensor of any shape.
-        beta: b > 0; the larger, the closer SS is to the sign.
+        beta: float > 0, b. A larger b brings SS closer to the sign.
     """
 
     def backward(x, upstream):
-        bx = ops.clip(beta * x, -100, 100)  # where the derivative is 0 in float32, and nothing overflows
+        bx = ops.clip(beta * x, -100, 100)  # avoids overflow; beyond 100 the derivative is 0 in float32
         slope = 2 * ops.sigmoid(bx) * ops.sigmoid(-bx)  # 1 / (1 + cosh)
         return upstream * beta * slope * (2 - bx * ops.tanh(bx / 2))
 
@@ -88,18 +88,18 @@ def identity_sign(x):
 def magnitude_aware_sign(x):
     """`sign` times m, the mean of |x| over all axes but the last: one scale per unit of a kernel ([2]_).
 
-    The derivative is m where |x| <= 1, else 0; m itself is treated as a constant.
+    The derivative is m where |x| <= 1, else 0. It treats m as a constant.
     """
     scale = ops.mean(ops.abs(x), axis=tuple(range(len(x.shape) - 1)))
     return ops.stop_gradient(scale) * ste_sign(x)
 
 
 def stochastic_sign(x, seed):
-    """+1 with probability p = clip((x + 1) / 2, 0, 1), else -1; straight-through backward ([1]_, eq. 2).
+    """Return +1 with probability clip((x + 1) / 2, 0, 1), else -1; straight-through backward ([1]_, eq. 2).
 
     Args:
         x: float tensor of any shape.
-        seed: keras.random.SeedGenerator, or an int for the same numbers in every call.
+        seed: keras.random.SeedGenerator, or an int, which gives the same random numbers in every call.
     """
     uniform = keras.random.uniform(ops.shape(x), dtype="float32", seed=seed)
 
@@ -110,39 +110,40 @@ def stochastic_sign(x, seed):
 
 
 def optimal_ternary(x):
-    """`ste_ternary` with the threshold `BEST_RATIO` sigma, sigma the standard deviation of all values of x.
+    """`ste_ternary` with the threshold `BEST_RATIO` times sigma, the standard deviation of all values of x.
 
-    Of all thresholds it gives the smallest angle between Gaussian values and their ternary ones, 25.85 degrees. It is
-    also the optimum of ternary weight networks, which approximate it by 0.7 times the mean of |x| ([5]_).
+    This threshold gives the smallest angle between Gaussian values and their ternary values, 25.85 degrees. It is also
+    the optimum of ternary weight networks, which approximate it by 0.7 times the mean of |x| ([5]_).
     """
     return straight_through(lambda values: ternary(values, BEST_RATIO * ops.std(values)))(x)
 
 
 class Quantizer:
-    """Base class of quantizers for layers: a map with the gradient of its estimator, saved by its arguments.
+    """Base class of quantizers for layers: a map with the gradient of its estimator. Its arguments are saved.
 
-    A subclass sets `estimator`, a function of a tensor and of the constructor's arguments, or defines `__call__`; it
-    is registered with `keras.saving.register_keras_serializable`.
+    A subclass sets `estimator`, a function of a tensor and the constructor's arguments, or it defines `__call__`.
+    Register the subclass with `keras.saving.register_keras_serializable`.
 
     Attributes:
-        levels: 2 where the map is the sign, 3 where it is the ternary map, both up to positive factors; the number of
-            values of any other map, or None, the default: unknown, and theory predicts no angle.
-        threshold: for 2 and 3 levels the size up to which values become 0; None: the best one for the values' spread.
+        levels: 2 if the map is the sign, 3 if it is the ternary map, both up to positive factors; the number of values
+            of any other map. None (the default) means that the number is unknown and that theory predicts no angle.
+        threshold: for 2 and 3 levels, values of at most this magnitude become 0. None means that the threshold is the
+            best one for the standard deviation of the values.
     """
 
     levels = None
 
     def __call__(self, x):
-        """Quantize a float tensor; shape and dtype stay."""
+        """Quantize a float tensor. The shape and the dtype do not change."""
         return self.estimator(x, **self.get_config())
 
     def get_config(self):
-        """Arguments of the constructor, and of `estimator`."""
+        """Return the arguments of the constructor and of `estimator`."""
         return {}
 
     @classmethod
     def from_config(cls, config):
-        """The quantizer that `get_config` described."""
+        """Create the quantizer that `get_config` described."""
         return cls(**config)
 
 
@@ -178,7 +179,7 @@ class Ternary(Quantizer):
         self.threshold = threshold
 
     def get_config(self):
-        """Arguments of the constructor."""
+        """Return the arguments of the constructor."""
         return {"threshold": self.threshold}
 
 
@@ -208,7 +209,7 @@ class SwishSign(_Binary):
         self.beta = beta
 
     def get_config(self):
-        """Arguments of the constructor."""
+        """Return the arguments of the constructor."""
         return {"beta": self.beta}
 
 
@@ -231,7 +232,7 @@ class StochasticSign(Sign):
     """Binary quantizer: `stochastic_sign` in training, `ste_sign` in inference.
 
     Args:
-        seed: int that fixes the random numbers; None: Keras's seed decides.
+        seed: int that fixes the random numbers. None means that they depend on Keras's global seed.
 
     Attributes:
         seed_generator: keras.random.SeedGenerator, which layers save with their weights.
@@ -242,15 +243,15 @@ class StochasticSign(Sign):
         self.seed_generator = keras.random.SeedGenerator(seed)
 
     def __call__(self, x):
-        """Quantize a float tensor by its sign; shape and dtype stay."""
+        """Quantize a float tensor by its sign. The shape and the dtype do not change."""
         return ste_sign(x)
 
     def draw(self, x):
-        """Quantize a float tensor at random; shape and dtype stay."""
+        """Quantize a float tensor at random. The shape and the dtype do not change."""
         return stochastic_sign(x, self.seed_generator)
 
     def get_config(self):
-        """Arguments of the constructor."""
+        """Return the arguments of the constructor."""
         return {"seed": self.seed}
 
 
@@ -264,27 +265,27 @@ class OptimalTernary(Quantizer):
 
 
 def unit_ternary():
-    """The `Ternary` whose threshold is best for values of standard deviation 1: `BEST_RATIO`.
+    """Create the `Ternary` whose threshold is best for values of standard deviation 1: `BEST_RATIO`.
 
-    Batch norm without a scale gives activations that deviation. Their own, as in `OptimalTernary`, would make an image
-    depend on the rest of its batch.
+    Batch norm without a scale gives activations a standard deviation of 1. If the threshold used their measured
+    deviation, as in `OptimalTernary`, the output for an image would depend on the rest of its batch.
     """
     return Ternary(BEST_RATIO)
 
 
 def for_training(quantizer):
-    """What quantizes in training: the random draws of a stochastic quantizer; any other quantizer itself."""
+    """Return the function that quantizes in training: `draw` of a stochastic quantizer, else the quantizer itself."""
     return getattr(quantizer, "draw", quantizer)
 
 
 def get(identifier):
-    """The quantizer that an argument of a layer stands for.
+    """Return the quantizer that an argument of a layer stands for.
 
     Args:
         identifier: None, a callable, or the config of a saved quantizer.
 
     Raises:
-        ValueError: it is none of these.
+        ValueError: the identifier is none of these.
     """
     if isinstance(identifier, dict):
         return keras.saving.deserialize_keras_object(identifier)

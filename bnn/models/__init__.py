@@ -1,7 +1,8 @@
-"""Networks: build, load, traverse, evaluate and size them.
+"""Build, load, traverse and evaluate networks, and compute their size.
 
-The paper's networks from their settings, saved ones, the layers of any model, scores and accuracy, batch norm measured
-anew, parameters and multiply-accumulates by bit width, and small files to share.
+The package builds the paper's networks from their settings, loads saved networks, lists the layers of any model,
+computes scores and accuracy, refits batch norm, counts parameters and multiply-accumulates by bit width, and saves
+small files to share.
 """
 
 from bnn.faces import face

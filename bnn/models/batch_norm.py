@@ -1,4 +1,4 @@
-"""Batch norm's moving averages, measured anew after a network's weights or quantizers have changed."""
+"""Refit the moving averages of batch norm after the weights or quantizers of a network have changed."""
 
 import math
 
@@ -10,32 +10,33 @@ from bnn.layers import BatchNorm
 
 
 def refit_batch_norm(model, images, batch_size=200):
-    """Replace the moving averages of every batch norm, ours or Keras's own, by training images' moments, in place.
+    """Replace the moving averages of every batch norm, ours or Keras's, by the moments of training images, in place.
 
-    A layer's moments depend on all layers before it, so they cannot be read off a network whose earlier
-    averages are stale. Here every batch runs in training mode, each layer normalizing by the batch's own
-    moments, and these are pooled over the batches (PreciseBN [1]_):
+    The moments of a layer depend on all layers before it, so they are wrong while the averages of earlier layers are
+    stale. Therefore every batch runs in training mode, where each layer normalizes with the moments of the batch. The
+    moments are pooled over the batches (PreciseBN [1]_):
 
         mean = E m_b,  variance = E v_b + Var m_b.
 
-    That costs one pass whatever the depth, in memory that does not grow with the images; going layer by layer
-    would need a pass a layer, or all activations at once. The price is that a batch's moments stand in for the
-    population's in the layers before: with 200 images and more, far less than the difference a refit makes.
+    This takes one pass for any depth, and the memory does not grow with the number of images. An exact computation
+    would take one pass per layer, or would store all activations. The approximation is that the layers before use the
+    moments of a batch instead of those of all images. With at least 200 images per batch, the error is far smaller than
+    the effect of the refit.
 
     Args:
-        model: keras.Model, a graph in which every batch norm is called once, over the last axis.
-        images: (n, height, width, channels) uint8 array, n >= 2: training images.
-        batch_size: int, >= 2, images at a time, at most; batches are as equal as can be.
+        model: keras.Model, a graph in which every batch norm is called once and normalizes over the last axis.
+        images: (n, height, width, channels) uint8 array of training images, n >= 2.
+        batch_size: int, >= 2, the largest number of images per batch. The batches are as equal as possible.
 
     Raises:
-        ValueError: there are fewer than two images, or batches of fewer.
+        ValueError: there are fewer than two images, or the batch size is less than two.
 
     References:
         .. [1] Y. Wu & J. Johnson, "Rethinking 'Batch' in BatchNorm", 2021, https://arxiv.org/abs/2105.07576.
     """
     for name, value in (("images", len(images)), ("batch_size", batch_size)):
         if value < 2:
-            raise ValueError(f"{name}: expected at least 2, for a variance, received {value}")
+            raise ValueError(f"{name}: expected at least 2, to compute a variance, received {value}")
     norms = [
         layer for layer in model.layers if isinstance(layer, BatchNorm | keras.layers.BatchNormalization)
     ]
@@ -56,6 +57,6 @@ def _moments(tensor):
 
 
 def _pooled(means, variances, sizes):
-    """Mean and variance (channels,) of the union of batches, from theirs (batches, channels)."""
+    """Pool means and variances of batches, (batches, channels), to those of all images, (channels,)."""
     mean = np.average(means, axis=0, weights=sizes)
     return mean, np.average(variances + (means - mean) ** 2, axis=0, weights=sizes)

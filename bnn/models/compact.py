@@ -1,4 +1,4 @@
-"""Small checkpoints for sharing: half precision that quantizes to the very same kernels, compressed, no optimizer."""
+"""Small checkpoints to share: compressed, without the optimizer, in half precision with the same quantized kernels."""
 
 import io
 import zipfile
@@ -10,23 +10,23 @@ from keras import ops
 
 from bnn.files import atomic
 
-WEIGHTS = "model.weights.h5"  # its name within a .keras file
+WEIGHTS = "model.weights.h5"  # the name of the weights within a .keras file
 
 
 def save_compact(model, path):
-    """Save a network in about two fifths of the space, for inference and analysis.
+    """Save a network in about 40 % of the space, for inference and analysis.
 
-    Latent kernels of quantized layers are rounded to float16, by at most 1/2048 of their value. One that this would
-    move over a threshold of its quantizer takes float16's next value on its own side, and where even that changes the
-    quantized kernel, the kernel stays as it is. So the outputs are exactly the network's, and so are its statistics
-    but for the rounding of the latent kernels. All else stays float32.
+    The latent kernels of quantized layers are rounded to float16, which changes a weight by at most 1/2048 of its
+    value. If this moves a weight across a threshold of its quantizer, the weight takes the next float16 value on its
+    own side. If the quantized kernel still changes, the kernel is not rounded. Therefore the outputs do not change at
+    all, and the statistics change only by the rounding of the latent kernels. All other weights stay float32.
 
     Args:
-        model: keras.Model; it is left with the rounded kernels.
-        path: Path of the .keras file, which `keras.saving.load_model` reads as any other.
+        model: keras.Model. Its kernels are rounded in place.
+        path: Path of the .keras file, which `keras.saving.load_model` can read.
 
     Raises:
-        OSError: the file cannot be written; what was there before is kept.
+        OSError: the file cannot be written. An existing file is kept.
     """
     for layer in model.layers:
         if getattr(layer, "kernel_quantizer", None) is not None:
@@ -40,7 +40,7 @@ def save_compact(model, path):
 
 
 def _rounded(quantizer, kernel):
-    """A float32 kernel of values that float16 holds, with the same quantized kernel; else the kernel itself."""
+    """Round a float32 kernel to float16 values with the same quantized kernel; if impossible, return the kernel."""
     half, wanted = kernel.astype(np.float16), _quantized(quantizer, kernel)
     moved = _quantized(quantizer, half) != wanted
     back = np.where(kernel > half, np.inf, -np.inf).astype(np.float16)
@@ -53,7 +53,7 @@ def _quantized(quantizer, kernel):
 
 
 def _repacked(path):
-    """The bytes of a .keras file with its weights compressed, those that float16 holds exactly in float16."""
+    """Return the bytes of a .keras file with compressed weights, in float16 where float16 is exact."""
     packed = io.BytesIO()
     with zipfile.ZipFile(path) as source, zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as target:
         for name in source.namelist():
@@ -80,8 +80,8 @@ def _copy_group(source, target):
 
 
 def _copy_array(name, values, target):
-    floating = np.issubdtype(values.dtype, np.floating)  # not so the state of random numbers
-    with np.errstate(over="ignore"):  # what becomes infinite is not exact, and stays as it is
+    floating = np.issubdtype(values.dtype, np.floating)  # the state of a random generator is an integer
+    with np.errstate(over="ignore"):  # an infinite value is not exact, so the array then keeps its dtype
         half = values.astype(np.float16) if floating else values
     exact = np.array_equal(half.astype(values.dtype), values)
     options = {"compression": "gzip", "shuffle": True} if np.ndim(values) else {}

@@ -1,4 +1,4 @@
-"""The scores that a network gives to images, and how often the highest one is right. The only place for both."""
+"""The scores of a network and its accuracy. This is the only place that computes them."""
 
 import math
 
@@ -8,20 +8,20 @@ from keras import ops
 
 from bnn.console import silent
 
-BATCH = 200  # images at a time
+BATCH = 200  # images per batch
 
 
 def scores(model, images, batch_size=BATCH, progress=silent):
-    """The scores of a network in inference.
+    """Compute the scores of a network in inference.
 
-    The layers run one by one: `predict` would compile a function first, which takes longer for a network that is used
-    once or twice.
+    The layers run one by one. `predict` would compile a function first, which takes longer for a network that is used
+    only once or twice.
 
     Args:
-        model: keras.Model of one output.
+        model: keras.Model with one output.
         images: (n, ...) array, n >= 1.
-        batch_size: int, images at a time, at most; batches are as equal as can be.
-        progress: shows progress over the batches, as `console.progress` does.
+        batch_size: int, the largest number of images per batch. The batches are as equal as possible.
+        progress: function that shows progress over the batches, such as `console.progress`.
 
     Returns:
         (n, classes) float32 array.
@@ -33,7 +33,7 @@ def scores(model, images, batch_size=BATCH, progress=silent):
 
 
 def correct(model, split, batch_size=BATCH, progress=silent):
-    """Which images of a Split a network classifies correctly; arguments as for `scores`.
+    """Find which images of a Split a network classifies correctly; other arguments as in `scores`.
 
     Returns:
         (n,) bool array.
@@ -42,11 +42,11 @@ def correct(model, split, batch_size=BATCH, progress=silent):
 
 
 def accuracy(model, split, batch_size=BATCH, progress=silent):
-    """The fraction of a Split's images that a network classifies correctly, a float; arguments as for `scores`."""
+    """Return the fraction of images that a network classifies correctly, a float; arguments as in `correct`."""
     return float(np.mean(correct(model, split, batch_size, progress)))
 
 
 def as_built(model, batch):
-    """The batch in the structure that a graph was built with: Keras warns of an array in place of a list of one."""
-    structure = getattr(model, "input", batch)  # a model that is no graph has none
+    """Put a batch into the structure that the model was built with. Keras warns if a list of one array is expected."""
+    structure = getattr(model, "input", batch)  # a model without a graph has no input
     return keras.tree.pack_sequence_as(structure, keras.tree.flatten(batch))

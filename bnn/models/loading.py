@@ -1,4 +1,4 @@
-"""Networks and images from files, ours or third-party."""
+"""Load networks and images from our own or third-party files."""
 
 import warnings
 from pathlib import Path
@@ -9,26 +9,26 @@ from bnn.errors import UserError
 
 
 class ModelFileError(UserError, ValueError):
-    """A file that holds no model, or no images for it; the message is one line for the user."""
+    """A file does not hold a model, or does not hold images for the model. The message is one line for the user."""
 
 
 def load_model(path, compiled=False):
-    """The network in a .keras file, of whatever origin; code that the file may hold is not run.
+    """Load the network in a .keras file from any source, without running code that the file may contain.
 
     Args:
-        path: Path of a file that Keras 3 saved. Models of classes and functions that neither Keras nor this package
-            has cannot be read: load these yourself.
-        compiled: with its optimizer and loss, to go on training.
+        path: Path of a file that Keras 3 saved. This function cannot load models with classes or functions that are
+            neither in Keras nor in this package; load them yourself.
+        compiled: bool, whether to load the optimizer and the loss too, to continue training.
 
     Returns:
         keras.Model
 
     Raises:
-        ModelFileError: there is no such file, or it holds no network that Keras can read.
+        ModelFileError: the file does not exist, or does not hold a network that Keras can read.
     """
     import keras
 
-    import bnn.layers  # noqa: F401, so that Keras knows the layers
+    import bnn.layers  # noqa: F401, registers the layers with Keras
 
     path = Path(path)
     if not path.is_file():
@@ -37,10 +37,10 @@ def load_model(path, compiled=False):
         raise ModelFileError(f"{path}: expected a .keras file that Keras 3 saved, received another file")
     try:
         with warnings.catch_warnings():
-            # Of weights that it does not find, and of files outside of the folder, Keras and zipfile only warn.
+            # Keras and zipfile only warn about missing weights and about files outside the folder.
             warnings.filterwarnings("error", ".*(could not be loaded|Skipping )")
             model = keras.saving.load_model(path, compile=compiled, safe_mode=True)
-    except Exception as error:  # whichever of Keras, h5py, zipfile, zlib and json meets the damage first
+    except Exception as error:  # Keras, h5py, zipfile, zlib or json, whichever finds the damage first
         raise ModelFileError(
             f"{path}: expected a saved network, received one that Keras cannot read ({_reason(error)})"
         ) from None
@@ -50,23 +50,23 @@ def load_model(path, compiled=False):
 
 
 def _reason(error):
-    """What a library says of a damaged file, on one line."""
+    """Return the message of a library about a damaged file, on one line."""
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def load_images(path, model):
-    """The images in a file, as a model takes them.
+    """Load the images in a file in the form that a model accepts.
 
     Args:
-        path: Path of a .npy file, which is read as it is needed, or of a .npz file with an array for each input,
-            under the input's name; if there is but one, under any name.
+        path: Path of a .npy file, which is memory-mapped, or of a .npz file with one array per input. The names of the
+            arrays are those of the inputs. A single array may have any name.
         model: keras.Model.
 
     Returns:
-        (n, ...) array, or a list of these.
+        (n, ...) array, or a list of such arrays.
 
     Raises:
-        ModelFileError: the file is missing, of another kind, or has other names.
+        ModelFileError: the file is missing, has another format, or has arrays with other names.
     """
     path = Path(path)
     if not path.is_file():
@@ -75,15 +75,14 @@ def load_images(path, model):
         packed = path.suffix == ".npz"
         content = np.load(path, mmap_mode=None if packed else "r", allow_pickle=False)
         arrays = {name: content[name] for name in content.files} if packed else {"images": content}
-    except Exception as error:  # of numpy, zipfile, zlib
+    except Exception as error:  # NumPy, zipfile or zlib
         raise ModelFileError(
-            f"{path}: expected a .npy or .npz file of images, received another ({_reason(error)})"
+            f"{path}: expected a .npy or .npz file of images, received another file ({_reason(error)})"
         ) from None
     names = [tensor.name for tensor in getattr(model, "inputs", None) or ()]
     if len(arrays) == 1 and len(names) <= 1:
         return next(iter(arrays.values()))
     if set(arrays) != set(names):
-        raise ModelFileError(
-            f"{path}: expected arrays named {', '.join(names) or 'at will, but one'}, received {', '.join(arrays)}"
-        )
+        expected = f"arrays named {', '.join(names)}" if names else "one array with any name"
+        raise ModelFileError(f"{path}: expected {expected}, received {', '.join(arrays)}")
     return [arrays[name] for name in names]

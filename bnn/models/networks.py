@@ -1,4 +1,4 @@
-"""Networks of the paper's layout, from a `ModelConfig`, or from its fields and quantizers of one's own."""
+"""Networks with the paper's layout, built from a `ModelConfig`, or from its fields and custom quantizers."""
 
 import math
 from collections.abc import Callable
@@ -12,24 +12,24 @@ from bnn.layers import BatchNorm, MaxPool2x2, QuantActivation, QuantConv2D, Quan
 
 
 def build(*, kernel_quantizer=None, activation_quantizer=None, precision="float32", **settings):
-    """A network from the fields of `bnn.config.ModelConfig`, not compiled.
+    """Build a network from the fields of `bnn.config.ModelConfig`. The network is not compiled.
 
     Args:
-        kernel_quantizer: quantizes the kernels: the name of an estimator of `bnn.estimators.ESTIMATORS`, or a function
-            from a float tensor to one of the same shape and dtype. A class is called without arguments, once per
-            layer. None: the quantizer of the setting `estimator`.
-        activation_quantizer: the same for activations.
-        precision: "float32" or "bfloat16", the arithmetic of the layers; variables and outputs are float32.
+        kernel_quantizer: quantizer of the kernels: the name of an estimator in `bnn.estimators.ESTIMATORS`, or a
+            function from a float tensor to a tensor of the same shape and dtype. A class is called without arguments,
+            once per layer. None means the quantizer of the setting `estimator`.
+        activation_quantizer: quantizer of the activations, in the same form.
+        precision: "float32" or "bfloat16", the arithmetic of the layers. Variables and outputs are float32.
         **settings: fields of `ModelConfig`, such as input_shape=(28, 28, 1), conv=(32, 64), max_pool=(1, 1),
-            fc=(128,), levels=3, threshold=0.02; tuples may be lists.
+            fc=(128,), levels=3, threshold=0.02. Lists are allowed instead of tuples.
 
     Returns:
-        keras.Model, see `build_model`. It saves as any other. To load it, a function of one's own must be registered
-        with `keras.saving.register_keras_serializable` or be among `custom_objects`.
+        keras.Model, see `build_model`. It can be saved like any other model. Before you load it, register your own
+        functions with `keras.saving.register_keras_serializable`, or pass them as `custom_objects`.
 
     Raises:
         ConfigError: a setting is out of range.
-        TypeError: there is no such setting.
+        TypeError: a setting is unknown.
     """
     given = {"kernel_quantizer": kernel_quantizer, "activation_quantizer": activation_quantizer}
     own = {name: quantizer for name, quantizer in given.items() if callable(quantizer)}
@@ -40,16 +40,17 @@ def build(*, kernel_quantizer=None, activation_quantizer=None, precision="float3
 
 
 def build_model(config, precision="float32"):
-    """The network of a `ModelConfig`.
+    """Build the network of a `ModelConfig`.
 
-    Convolution, pooling, batch norm, quantizer, once per entry of `conv`; then the same with dense layers. Layers are
-    named conv_1, conv_2, ... and dense_1, ...; a layer that follows one has its name and a suffix (conv_2_pool,
-    conv_2_norm, conv_2_activation). The last dense layer and its batch norm compute the scores. A rotated first layer
-    follows a `Rotation`, conv_1_rotation or dense_1_rotation.
+    For each entry of `conv`, the network has a convolution, pooling, batch norm and a quantizer. For each entry of
+    `fc`, it has a dense layer, batch norm and a quantizer. The layers are named conv_1, conv_2, ... and dense_1, ....
+    The layers after each of them have its name and a suffix (conv_2_pool, conv_2_norm, conv_2_activation). The last
+    dense layer and its batch norm compute the scores. A rotated first layer comes after a `Rotation`, conv_1_rotation
+    or dense_1_rotation.
 
     Args:
         config: ModelConfig.
-        precision: "float32" or "bfloat16", the arithmetic of the layers; variables and outputs are float32.
+        precision: "float32" or "bfloat16", the arithmetic of the layers. Variables and outputs are float32.
 
     Returns:
         keras.Model from (batch, height, width, channels) uint8 images to (batch, classes) float32 scores.
@@ -61,13 +62,15 @@ def build_model(config, precision="float32"):
 
 
 def quantizer_makers(config):
-    """How to make the quantizers of a network's layers, each of which draws random numbers of its own, if any.
+    """Return functions that make the quantizers of a network's layers.
+
+    Each layer gets its own quantizer, because a stochastic quantizer has its own random numbers.
 
     Args:
         config: ModelConfig.
 
     Returns:
-        (kernel, activation): functions without arguments that return a quantizer; None for a continuous network.
+        (kernel, activation): functions without arguments that return a quantizer, or None for a continuous network.
 
     Raises:
         ConfigError: a quantizer of `config` is not registered with Keras.
@@ -76,15 +79,17 @@ def quantizer_makers(config):
 
 
 def _maker(config, setting, own=None):
-    """The function that makes quantizers for a setting, of `own` if that is given."""
+    """Return the function that makes quantizers for a setting, from the custom quantizer `own` if it is given."""
     if config.continuous:
         return lambda: None
     name = getattr(config, setting) or config.estimator
     if own is None and name not in ESTIMATORS:
         own = keras.saving.get_registered_object(name)
         if own is None:
-            raise ConfigError(f"{setting}: expected a function that is registered with Keras as {name}, received none; "
-                              "first import the module that defines it")  # fmt: skip
+            raise ConfigError(
+                f"{setting}: expected a function that is registered with Keras as {name}, received none; "
+                "first import the module that defines it"
+            )
     if own is not None:
         return own if isinstance(own, type) else lambda: own
     return _maker_of_estimator(config, setting, ESTIMATORS[name])
@@ -102,7 +107,7 @@ def _maker_of_estimator(config, setting, estimator):
 
 @dataclass(frozen=True)
 class _Network:
-    """A network in the making: its settings, and functions that make quantizers."""
+    """A builder of a network, from its settings and from functions that make quantizers."""
 
     config: ModelConfig
     precision: str
@@ -113,7 +118,7 @@ class _Network:
         config = self.config
         inputs = keras.Input(config.input_shape, dtype="uint8", name="images")
         low, high = config.input_range
-        # float32, since bfloat16 cannot tell neighboring shades apart near +-1.
+        # float32, because bfloat16 cannot distinguish neighboring shades near +-1.
         x = keras.layers.Rescaling((high - low) / 255, low, dtype="float32", name="scale")(inputs)
         for i, (filters, pool) in enumerate(zip(config.conv, config.max_pool, strict=True), 1):
             name = f"conv_{i}"
@@ -137,7 +142,7 @@ class _Network:
     def convolution(self, x, filters, name):
         size, options = self.config.filter_size, self.options(name)
         if self.first(name) == "rotated":
-            # The kernel begins as large as without the rotation: in a 1x1 convolution Glorot counts fewer outputs.
+            # This is the Glorot limit without the rotation. For a 1x1 convolution, Glorot would count fewer outputs.
             limit = math.sqrt(6 / (size**2 * (x.shape[-1] + filters)))
             options["kernel_initializer"] = keras.initializers.RandomUniform(-limit, limit)
             x, size = Rotation(size, name=f"{name}_rotation", dtype="float32")(x), 1
@@ -153,10 +158,10 @@ class _Network:
         return QuantActivation(self.activation_quantizer(), name=f"{name}_activation", dtype=self.dtype)(x)
 
     def options(self, name):
-        """Arguments that quantized layers share."""
+        """Return the arguments that all quantized layers share."""
         quantizer = None if self.first(name) == "real" else self.kernel_quantizer()
         return {"kernel_quantizer": quantizer, "clip": self.config.clip, "name": name, "dtype": self.dtype}
 
     def first(self, name):
-        """The setting `first_layer` if this is the first layer, else None."""
+        """Return the setting `first_layer` if this is the first layer, else None."""
         return self.config.first_layer if name == ("conv_1" if self.config.conv else "dense_1") else None

@@ -1,4 +1,4 @@
-"""How small a network is: parameters and bytes by bit width, multiply-accumulates by what they multiply."""
+"""The size of a network: parameters and bytes by bit width, multiply-accumulates by the widths of their factors."""
 
 import math
 from collections import Counter, defaultdict
@@ -12,26 +12,31 @@ from bnn.models.traversal import CONVOLUTIONS, DEPTHWISE, SEPARABLE
 from bnn.tables import aligned
 
 REAL = 32  # bits
-# What hands on no other values than it gets.
+# Layers whose output values are all among their input values.
 PASSING = (
-    keras.layers.Flatten, keras.layers.Reshape, keras.layers.Permute, keras.layers.Identity,
-    keras.layers.MaxPooling1D, keras.layers.MaxPooling2D, keras.layers.MaxPooling3D,
-)  # fmt: skip
+    keras.layers.Flatten,
+    keras.layers.Reshape,
+    keras.layers.Permute,
+    keras.layers.Identity,
+    keras.layers.MaxPooling1D,
+    keras.layers.MaxPooling2D,
+    keras.layers.MaxPooling3D,
+)
 
 
 class SummaryError(UserError, ValueError):
-    """A model whose multiplications cannot be counted; the message is one line."""
+    """The multiplications of a model cannot be counted. The message is one line."""
 
 
 @dataclass(frozen=True)
 class Size:
-    """What a layer, or a whole network, takes.
+    """The size of a layer or of a whole network.
 
     Attributes:
-        name: the layer's.
-        parameters: Counter from bits to the number of parameters stored in as many.
+        name: str, the name of the layer.
+        parameters: Counter from a bit width to the number of parameters with that width.
         bytes: int.
-        macs: Counter from (kernel's bits, input's bits) to the multiply-accumulates for one image.
+        macs: Counter from (kernel's bits, input's bits) to the number of multiply-accumulates for one image.
     """
 
     name: str
@@ -42,11 +47,11 @@ class Size:
 
 @dataclass(frozen=True)
 class Summary:
-    """The sizes of a network; as text, a table.
+    """The sizes of a network's layers. Its text is a table.
 
     Attributes:
-        layers: list of Size, for every layer that has parameters.
-        uncounted: names of layers whose multiplications are of a kind that is not counted.
+        layers: list of Size, one for every layer with parameters.
+        uncounted: list of the names of layers whose multiplications are not counted, because their type is unknown.
     """
 
     layers: list
@@ -71,30 +76,30 @@ class Summary:
         real = REAL // 8 * total.parameters.total()
         lines = [
             aligned([head, *rows]),
-            f"{total.bytes / 1e6:.2f} MB; {real / total.bytes:.1f} times that, {real / 1e6:.2f} MB, "
-            "with 32 bits for every parameter.",
-            "MACs KxI: multiply-accumulates for one image of K-bit weights with I-bit inputs.",
+            f"{total.bytes / 1e6:.2f} MB; with 32 bits for every parameter {real / 1e6:.2f} MB, "
+            f"{real / total.bytes:.1f} times as much.",
+            "MACs KxI: multiply-accumulates of K-bit weights and I-bit inputs, for one image.",
         ]
         lines += [f"Multiplications not counted: {', '.join(self.uncounted)}."] if self.uncounted else []
         return "\n".join(lines)
 
 
 def summary(model):
-    """Parameters, bytes and multiply-accumulates of a network, layer by layer and in all.
+    """Count parameters, bytes and multiply-accumulates of a network, for each layer and in total.
 
-    Kernels count by what their quantizer leaves: 1 bit if binary, 2 bits if ternary. All else counts as 32 bits,
-    batch norm's moving averages included. The scale of a magnitude-aware sign counts as nothing, for a batch norm
-    absorbs it. Convolutions count every tap at every position, those over the padding too. A layer that is called
-    more than once multiplies as often; what comes into a model within the model counts as real.
+    The bit width of a kernel depends on its quantizer: 1 bit if binary, 2 bits if ternary. All other parameters have 32
+    bits, including the moving averages of batch norm. The scale of a magnitude-aware sign is not counted, because a
+    batch norm absorbs it. Convolutions count every tap at every position, also over the padding. A layer that is called
+    several times counts its multiplications several times. The inputs of a nested model count as real.
 
     Args:
-        model: keras.Model with a graph, functional or sequential, of images of known size.
+        model: keras.Model with a functional or sequential graph, for images of known size.
 
     Returns:
         Summary, whose `str` is a table.
 
     Raises:
-        SummaryError: the model has no graph, or leaves the size of its images open.
+        SummaryError: the model has no graph, or the size of its images is not fixed.
     """
     found = list(_sizes(model))
     uncounted = [
@@ -104,7 +109,7 @@ def summary(model):
 
 
 def _sizes(model, prefix="", times=1):
-    """(Size, layer) of every layer, those of models within the model too, which is called so many times."""
+    """Yield (Size, layer) for every layer of a model that is called `times` times, including nested models."""
     calls = _calls(model)
     for layer in model.layers:
         name, nodes = prefix + layer.name, calls[id(layer)]
@@ -115,11 +120,13 @@ def _sizes(model, prefix="", times=1):
 
 
 def _calls(model):
-    """The calls in a model's graph: a dict from a layer's id to a list of Keras's nodes."""
+    """Find the calls in a model's graph: a dict from a layer's id to a list of Keras nodes."""
     calls, queue, seen = defaultdict(list), list(getattr(model, "outputs", None) or ()), set()
     if not queue:
-        raise SummaryError(f"{model.name}: expected a functional or sequential model that is built, "
-                           f"received a {type(model).__name__} without a graph")  # fmt: skip
+        raise SummaryError(
+            f"{model.name}: expected a functional or sequential model that is built, "
+            f"received a {type(model).__name__} without a graph"
+        )
     while queue:
         layer, index, _ = queue.pop()._keras_history
         if (id(layer), index) not in seen:
@@ -143,7 +150,7 @@ def _size(name, layer, nodes):
 
 
 def _kernels(layer):
-    """The weights by which a layer multiplies its input, at every position of its output."""
+    """Return the weights that multiply the input of a layer at every position of its output."""
     if isinstance(layer, Rotation):
         return [layer.rotation]
     if isinstance(layer, QuantConv2D | QuantDense | keras.layers.Dense):
@@ -164,7 +171,7 @@ def _positions(name, layer, shape):
 
 
 def _quantizer(tensor):
-    """The quantizer that made a tensor's values; None for real ones."""
+    """Return the quantizer that made the values of a tensor; None for real values."""
     layer, index, _ = tensor._keras_history
     if isinstance(layer, QuantActivation):
         return layer.quantizer

@@ -1,4 +1,4 @@
-"""A model's layers, nested ones too, and Keras's kinds of convolutions."""
+"""The layers of a model, including nested ones, and the types of convolutions in Keras."""
 
 import keras
 
@@ -8,7 +8,7 @@ SEPARABLE = (keras.layers.SeparableConv1D, keras.layers.SeparableConv2D)
 
 
 def walk(model):
-    """Every layer within a model, once, with its path."""
+    """Yield (path, layer) for every layer within a model, each layer once."""
     seen, queue = set(), [("", model)]
     while queue:
         name, layer = queue.pop(0)

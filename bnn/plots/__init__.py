@@ -1,30 +1,31 @@
 """Every figure is one function: `bnn.plots.dot_products(report).savefig("fig3.png")`.
 
-Each takes what it shows, a report or arrays, and `axes`: the caller's, or None for a new figure. It returns the
-figure, drawn in the style of this package. `save` writes it, `show` displays it in a notebook, `save_all` draws and
-saves what analyze.py does. Report means `analysis.Report` or any iterable of layer reports.
+Each function takes the data that it shows (a report or arrays) and `axes`: Axes of the caller, or None for a new
+figure. It returns the figure in the style of this package. `save` writes a figure, `show` displays it in a notebook,
+and `save_all` draws and saves the figures of analyze.py. A report is an `analysis.Report` or any iterable of layer
+reports.
 
-The figures by the paper's numbers (arXiv 1705.07199), and those that it does not have:
+The figures by their numbers in the paper (arXiv 1705.07199), and the figures that are not in the paper:
 
     Fig 2a       random_and_sign         angles of random vectors, and of a vector and its signs
     Fig 2b       angles                  angles of a network's kernels and their quantized versions
-    Fig 2c       angle_spread            their spread against the fan-in, of a network
+    Fig 2c       angle_spread            spread of these angles against the fan-in
     Fig 2c       sign_dimensions         mean and spread of the angle against the dimension, in theory
     Fig 2d       latent_weights          histograms of the latent weights
-    Fig 3        dot_products            products with quantized against latent kernels
+    Fig 3        dot_products            dot products with quantized kernels against latent kernels
     Fig 4 left   rotation                vectors of unequal scales and their signs, without and with a rotation
-    Fig 4 right  permuted                Fig 3 with each image's activations permuted
-    Fig 5        activations             products of quantized against batch-normed activations
-    Figs 3 to 5  beside_paper            the correlations beside the paper's
-    section 3    patch_variance          principal components of a first layer's inputs: their variance
+    Fig 4 right  permuted                Fig 3 with permuted activations in each image
+    Fig 5        activations             dot products of quantized against batch-normed activations
+    Figs 3 to 5  beside_paper            the correlations beside those of the paper
+    section 3    patch_variance          variance of the principal components of a first layer's inputs
     section 3    leading_components      the components as pictures
-    section 3    unbinarizing            accuracy with quantizers taken out
-    appendix     sign_constants          two constants that the appendix misprints
-    ternary      ternary                 angle and zeros against the threshold
+    section 3    unbinarizing            accuracy after quantizers are removed
+    appendix     sign_constants          two constants that are misprinted in the appendix
+    ternary      ternary_angles          angle and zeros against the threshold
     ternary      quantizer_angles        angles of vectors quantized to several levels
     -            staircases              graphs of quantizers
     -            level_angles            angle and spread for more levels
-    -            straight_through        estimators of gradients
+    -            estimator               values and gradients of quantizers
     -            correlations            correlation of dot products in theory
     -            correlation_by_gain     correlation of dot products against gain and angle
     -            first_kernels           a first layer's kernels as pictures
@@ -44,7 +45,7 @@ __getattr__, __dir__, __all__ = face(
     overview=["save_all"],
     primitives=["density", "legend_below", "points", "reference"],
     products=["activations", "dot_products", "permuted"],
-    quantizers=["level_angles", "quantizer_angles", "staircases", "straight_through", "ternary"],
+    quantizers=["estimator", "level_angles", "quantizer_angles", "staircases", "ternary_angles"],
     style=[
         "BLACK",
         "BLUE",

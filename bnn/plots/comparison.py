@@ -11,10 +11,10 @@ PANELS = {"r_weights": "weights", "r_permuted": "inputs permuted", "r_activation
 
 @style.styled
 def beside_paper(rows, axes=None):
-    """The correlations of Figs 3, 4 right and 5: this network's, and the paper's where a layer has its name.
+    """Draw the correlations of Figs 3, 4 right and 5, and those of the paper for layers with the same names.
 
     Args:
-        rows: list of dicts, from `paper.beside`.
+        rows: list of dicts from `paper.beside`.
         axes: None, or three Axes.
 
     Returns:
@@ -40,14 +40,14 @@ def beside_paper(rows, axes=None):
 
 @style.styled
 def unbinarizing(rows, images, axes=None):
-    """Accuracy without quantizers, batch norm refitted or not: one panel for kernels, one for activations.
+    """Draw the accuracy without quantizers, with and without refitted batch norm, for kernels and for activations.
 
-    Bars are standard errors; the dashed line is the network as trained.
+    Error bars are standard errors. The dashed line is the accuracy of the trained network.
 
     Args:
-        rows: list of dicts, from `ablation.accuracies`.
-        images: int, that the accuracies are over.
-        axes: None, or one Axes for each of kernels and activations that the rows are about.
+        rows: list of dicts from `ablation.accuracies`.
+        images: int, the number of test images.
+        axes: None, or one Axes for the kernels and one for the activations, if the rows contain both.
 
     Returns:
         Figure

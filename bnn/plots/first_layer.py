@@ -1,4 +1,4 @@
-"""Figures of a first layer: what its inputs vary in, and its kernels as pictures (paper, section 3)."""
+"""Figures of a first layer: the principal components of its inputs, and its kernels as pictures (paper, section 3)."""
 
 import numpy as np
 from matplotlib.ticker import PercentFormatter
@@ -7,16 +7,16 @@ from bnn.geometry import components
 from bnn.plots import style
 from bnn.plots.style import BLUE, GRAY, ORANGE
 
-COMPONENTS, KERNELS, SHARES = 9, 32, 30  # at most so many are shown
+COMPONENTS, KERNELS, SHARES = 9, 32, 30  # the largest numbers that a figure shows
 
 
 @style.styled
 def patch_variance(fractions, published=None, axes=None):
-    """Cumulative variance of the leading principal components of a first layer's input.
+    """Draw the cumulative variance of the leading principal components of a first layer's input.
 
     Args:
-        fractions: (d,) array, from `components.principal_components`.
-        published: dict from a number of components to the share that the paper gives, or None.
+        fractions: (d,) array from `components.principal_components`.
+        published: dict from a number of components to the paper's share of the variance, or None.
         axes: None, or Axes.
 
     Returns:
@@ -26,7 +26,7 @@ def patch_variance(fractions, published=None, axes=None):
     count = np.arange(1, min(len(fractions), SHARES) + 1)
     shares = np.cumsum(fractions)[: len(count)]
     ax.plot(count, shares, "o-", color=BLUE, markersize=5, label="this network's inputs")
-    ax.plot(count, count / len(fractions), color=GRAY, linestyle=":", label="all directions alike")
+    ax.plot(count, count / len(fractions), color=GRAY, linestyle=":", label="equal variances")
     if published:
         form = {"color": ORANGE, "markerfacecolor": "white", "markeredgewidth": 2, "zorder": 3}
         ax.plot(list(published), list(published.values()), "D", label="paper (CIFAR-10)", **form)
@@ -38,13 +38,13 @@ def patch_variance(fractions, published=None, axes=None):
 
 @style.styled
 def leading_components(vectors, fractions, shape, axes=None):
-    """The leading principal components as pictures, with their share of the variance.
+    """Draw the leading principal components as pictures, with their shares of the variance.
 
     Args:
-        vectors: (n, d) array, from `components.principal_components`.
+        vectors: (n, d) array from `components.principal_components`.
         fractions: (n,) array.
         shape: (height, width, channels) with product d.
-        axes: None, or one Axes for each of at most `COMPONENTS` pictures.
+        axes: None, or one Axes per picture; there are at most `COMPONENTS` pictures.
 
     Returns:
         Figure
@@ -59,7 +59,7 @@ def leading_components(vectors, fractions, shape, axes=None):
 
 @style.styled
 def first_kernels(layer, shape, axes=None):
-    """The kernels of a first layer, latent and quantized side by side.
+    """Draw the latent kernels of a first layer beside its quantized kernels.
 
     Args:
         layer: LayerReport.
@@ -67,7 +67,7 @@ def first_kernels(layer, shape, axes=None):
         axes: None, or two Axes.
 
     Returns:
-        Figure of at most `KERNELS` kernels.
+        Figure with at most `KERNELS` kernels.
     """
     quantized, latent = (kernel.T[:KERNELS] for kernel in layer.kernels)
     fig, panels = style.axes_for(axes, 2, height=2.3)

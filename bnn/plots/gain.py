@@ -1,4 +1,4 @@
-"""Why dot products survive quantization: r within units against gain and angle."""
+"""A figure of why dot products survive quantization: r within units against gain and angle."""
 
 import numpy as np
 
@@ -6,21 +6,21 @@ from bnn.geometry import two_number_r
 from bnn.plots import style
 from bnn.plots.style import BLACK, COLORS, GRAY
 
-ANGLES_DEG = (26, 37, 45)  # the best ternary quantizer, the sign, and beyond
+ANGLES_DEG = (26, 37, 45)  # the best ternary quantizer, the sign, and a larger angle
 MARKERS = "osD^vP"
-EXCEPTION = 0.03  # a layer so far from what its two numbers say bears its name
+EXCEPTION = 0.03  # a layer gets its name if its r differs by more than this from the r of gain and angle
 
 
 @style.styled
 def correlation_by_gain(networks, angles_deg=ANGLES_DEG, axes=None):
-    """The r that angle and gain give, one curve per angle, and every layer of some networks as a point.
+    """Draw r as predicted from gain and angle, one curve per angle, and the layers of some networks as points.
 
-    The names of layers whose r within units is not what their angle and gain give stand beside them.
+    A layer gets its name if its r within units differs from the prediction from its gain and angle.
 
     Args:
-        networks: dict from the names of at most six networks to their rows: list of dicts with "layer", "gain",
-            "r_within" and "r_two_numbers", from `Report.rows`; without any, the curves alone are drawn.
-        angles_deg: the angles of the curves, in degrees.
+        networks: dict from the names of at most six networks to their rows, lists of dicts with "layer", "gain",
+            "r_within" and "r_two_numbers" from `Report.rows`. If it is empty, only the curves are drawn.
+        angles_deg: angles of the curves, in degrees.
         axes: None, or Axes.
 
     Returns:
@@ -47,7 +47,7 @@ def correlation_by_gain(networks, angles_deg=ANGLES_DEG, axes=None):
 
 
 def _limits(gains):
-    """The range of the gain's axis: 0.3 to 30, or more where a layer needs it."""
+    """Return the limits of the gain axis: 0.3 to 30, or wider if a layer needs it."""
     finite = [gain for gain in gains if np.isfinite(gain) and gain > 0]
     return min([0.3, *(0.8 * gain for gain in finite)]), max([30, *(1.3 * gain for gain in finite)])
 

@@ -1,4 +1,4 @@
-"""Figures of a training: its log, and how the geometry of its layers came about."""
+"""Figures of a training run: its log, and the geometry of its layers over the epochs."""
 
 import numpy as np
 
@@ -8,10 +8,10 @@ from bnn.plots.style import BLUE, ORANGE
 
 @style.styled
 def training(log, axes=None):
-    """Accuracy, loss and flip ratio over the epochs of a training.
+    """Draw accuracy, loss and flip ratio over the epochs of a training run.
 
     Args:
-        log: list of dicts, the rows of log.csv as `Run.log` gives them.
+        log: list of dicts, the rows of log.csv from `Run.log`.
         axes: None, or three Axes.
 
     Returns:
@@ -31,11 +31,11 @@ def training(log, axes=None):
 
 @style.styled
 def geometry_history(rows, report, axes=None):
-    """Angle and r of every layer over the epochs of a training (`train.py --log_geometry`).
+    """Draw the angle and r of every layer over the epochs of a training run (`train.py --log_geometry`).
 
     Args:
-        rows: list of dicts, from `geometry_log.read`.
-        report: Report, or any iterable of layer reports: the dashed line is the median of their Gaussian angles.
+        rows: list of dicts from `geometry_log.read`.
+        report: Report, or any iterable of layer reports. The dashed line is the median of their Gaussian angles.
         axes: None, or two Axes.
 
     Returns:

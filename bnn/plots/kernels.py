@@ -1,4 +1,4 @@
-"""Figures of a network's kernels: their angles to the quantized ones, and their weights (paper, Fig 2)."""
+"""Figures of a network's kernels: the angles between latent and quantized kernels, and the weights (paper, Fig 2)."""
 
 import numpy as np
 from matplotlib.patches import ConnectionPatch
@@ -10,11 +10,11 @@ from bnn.plots.style import BLUE, ORANGE, SHADE
 
 @style.styled
 def angles(report, axes=None):
-    """Densities of the angle between quantized and latent kernel, one row per layer (paper, Fig 2b).
+    """Draw densities of the angle between quantized and latent kernels, one row per layer (paper, Fig 2b).
 
-    The upper axes have the whole range, where each density is as high as the others; the lower ones have the shaded
-    part of it, with a tick for each kernel. The orange marks are the angles of Gaussian weights, from each layer's
-    size, threshold and spread.
+    The upper axes show the whole range, with all densities scaled to the same height. The lower axes show the shaded
+    part of the range, with a tick for each kernel. The orange marks are the angles of Gaussian weights, for each
+    layer's fan-in, threshold and standard deviation.
 
     Args:
         report: Report, or any iterable of layer reports.
@@ -41,7 +41,7 @@ def angles(report, axes=None):
 
 
 def _angles_of(layer, base, color, whole, zoomed):
-    """Draw a layer's row, which starts at the height `base`; one that is not quantized has no angle to zoom in on."""
+    """Draw the row of a layer, which starts at the height `base`. A layer that is not quantized gets a note."""
     values = np.degrees(layer.angles[np.isfinite(layer.angles)])
     if not values.any():
         zoomed.annotate("not quantized: 0°", (0, base), (6, 0), zoomed.get_yaxis_transform(), "offset points")
@@ -56,7 +56,7 @@ def _angles_of(layer, base, color, whole, zoomed):
 
 
 def _whole_range(whole, zoomed):
-    """Frame the axes from 0 to 90 degrees, and lead from the part that is zoomed to the zoom."""
+    """Set the limits to 0 to 90 degrees, and draw lines from the shaded part to the zoomed axes."""
     low, high = np.clip(zoomed.get_xlim(), 0, 90)
     zoomed.set_xlim(low, high)
     whole.axvspan(low, high, color=SHADE, linewidth=0, zorder=0)
@@ -70,7 +70,7 @@ def _whole_range(whole, zoomed):
 
 
 def _density(values):
-    """(grid, density) over degrees; values that are all alike are a peak."""
+    """Estimate the density of values in degrees: (grid, density). Equal values give a single peak."""
     if np.ptp(values) < 1e-6:
         return values[0] + np.array([-0.1, 0.0, 0.1]), np.array([0.0, 1.0, 0.0])
     reach = 3 * values.std() / len(values) ** 0.2
@@ -80,10 +80,10 @@ def _density(values):
 
 @style.styled
 def angle_spread(report, axes=None):
-    """Standard deviation of the angle over a layer's kernels against the fan-in d, log-log (paper, Fig 2c).
+    """Draw the standard deviation of the angle over a layer's kernels against the fan-in d, log-log (paper, Fig 2c).
 
-    Bars are standard errors. Crosses are Gaussian weights of each layer's d and threshold. Of names that find no
-    room, those of layers near their cross are left out.
+    Error bars are standard errors. Crosses are Gaussian weights with each layer's d and threshold. If there is no space
+    for all names, the layers near their cross have no name.
 
     Args:
         report: Report, or any iterable of layer reports.
@@ -117,7 +117,7 @@ def angle_spread(report, axes=None):
 
 
 def _spread(layer):
-    """(spread of the angle, its standard error), degrees; NaN where it does not vary."""
+    """Return (standard deviation of the angle, its standard error) in degrees; NaN if the angle does not vary."""
     values = np.degrees(layer.angles[np.isfinite(layer.angles)])
     if len(values) < 2 or not values.std() > 0:
         return np.nan, np.nan
@@ -126,7 +126,7 @@ def _spread(layer):
 
 
 def _spread_labels(ax, layers, d, spread, marks):
-    """Names of the points, those far from their cross first; `marks`, (x, y) arrays, are not covered."""
+    """Write the names of the points, first those far from their cross. Names do not cover `marks`, (x, y) arrays."""
     ax.set_ylim(*ax.get_ylim())
     theory = marks[0][1]
     far = np.nan_to_num(np.abs(np.log(spread / theory)))
@@ -138,14 +138,14 @@ def _spread_labels(ax, layers, d, spread, marks):
 
 @style.styled
 def latent_weights(report, axes=None):
-    """Histograms of the latent weights with the normal density of their spread, one panel per layer (paper, Fig 2d).
+    """Draw histograms of the latent weights, with a normal density of the same σ, one panel per layer (paper, Fig 2d).
 
     Args:
         report: Report, or any iterable of layer reports.
         axes: None, or one Axes per layer.
 
     Returns:
-        Figure. Orange lines are the quantizer's thresholds, but for 0.
+        Figure. Orange lines are the thresholds of the quantizer that are not 0.
     """
     layers = list(report)
     fig, panels = style.panels_for(axes, len(layers))
@@ -161,5 +161,5 @@ def latent_weights(report, axes=None):
         for edge in filter(None, layer.thresholds()):
             ax.axvline(edge, color=ORANGE, linewidth=1)
     ours = fig if axes is None else None
-    primitives.shared_labels(ours, panels, "latent weight (line: normal density of the same σ)", "density")
+    primitives.shared_labels(ours, panels, "latent weight (line: normal density with the same σ)", "density")
     return fig

@@ -1,4 +1,4 @@
-"""What analyze.py draws of any network."""
+"""The figures that analyze.py draws for any network."""
 
 from bnn.plots import history, kernels, products, style
 
@@ -9,10 +9,10 @@ def save_all(report, folder, log=None):
     Args:
         report: Report, or any iterable of layer reports.
         folder: Path.
-        log: the rows of the run's log.csv, or None.
+        log: list of dicts, the rows of the run's log.csv, or None.
 
     Returns:
-        List of the figures' names.
+        List of the names of the figures.
     """
     layers = list(report)
     drawn = {"angles": kernels.angles(layers), "latent_weights": kernels.latent_weights(layers)}

@@ -1,4 +1,4 @@
-"""What the figures share: each function draws given arrays on given `Axes`."""
+"""The shared parts of the figures: each function draws arrays on given `Axes`."""
 
 import numpy as np
 from matplotlib.colors import LogNorm
@@ -9,8 +9,8 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from bnn.plots.style import BLACK, BLUE, GRAY, ORANGE, SHADE
 
 LABEL_SIZE = 11  # points
-LETTER, LINE = 0.62 * LABEL_SIZE, 1.15 * LABEL_SIZE  # at most so wide and so high, in points
-# Where a name may start, seen from its point, in points: near ones first.
+LETTER, LINE = 0.62 * LABEL_SIZE, 1.15 * LABEL_SIZE  # a letter's largest width, a line's height, in points
+# Positions where a name may start, relative to its point, in points. The nearest positions come first.
 SHIFTS = [
     (side * (9 if abs(up) < 2 else 16), up * LINE)
     for up in (0, 0.5, -0.5, 1, -1, 2, -2, 3, -3)
@@ -19,13 +19,13 @@ SHIFTS = [
 
 
 def density(ax, sample, *, bins=50, color=BLUE, label=None):
-    """Histogram of a sample, normalized to a density.
+    """Draw the histogram of a sample, normalized to a density.
 
     Args:
         ax: Axes.
-        sample: (n,) array_like; non-finite values are left out.
-        bins: int, or edges.
-        color: of edge and filling.
+        sample: (n,) array_like; non-finite values are ignored.
+        bins: int, or the edges.
+        color: color of the bars.
         label: str for the legend, or None.
     """
     sample = np.asarray(sample)
@@ -34,15 +34,15 @@ def density(ax, sample, *, bins=50, color=BLUE, label=None):
 
 
 def points(ax, x, y, error=None, *, color=BLACK, marker="o", label=None):
-    """Measured points, with bars where errors are given.
+    """Draw measured points, with error bars if errors are given.
 
     Args:
         ax: Axes.
         x: (n,) array_like.
         y: (n,) array_like.
         error: (n,) array_like of standard errors, or None.
-        color: of the points.
-        marker: Matplotlib's.
+        color: color of the points.
+        marker: Matplotlib marker.
         label: str for the legend, or None.
     """
     form = {"color": color, "marker": marker, "linestyle": "none", "markerfacecolor": "white"}
@@ -51,17 +51,18 @@ def points(ax, x, y, error=None, *, color=BLACK, marker="o", label=None):
 
 
 def reference(ax, value, text, *, axis="x", color=GRAY, at=1.0, align="left", linestyle=":"):
-    """A line across the axes at a known value, with its name beside it.
+    """Draw a line across the axes at a known value, with its name.
 
     Args:
         ax: Axes.
-        value: float, on `axis`.
+        value: float, the position on `axis`.
         text: str, the name; it may have several lines.
-        axis: "x" for a vertical line, "y" for a horizontal one.
-        color: of line and text.
-        at: float in [0, 1], the place of the text along the line.
-        align: "left" or "right": on which side of the line (x) or with which end at the place (y) the text is.
-        linestyle: Matplotlib's.
+        axis: "x" for a vertical line, "y" for a horizontal line.
+        color: color of the line and the text.
+        at: float in [0, 1], the position of the text along the line.
+        align: "left" or "right". For a vertical line, the edge of the text that is next to the line. For a horizontal
+            line, the edge of the text that is at the position `at`.
+        linestyle: Matplotlib line style.
     """
     draw, transform = {
         "x": (ax.axvline, ax.get_xaxis_transform()),
@@ -75,14 +76,14 @@ def reference(ax, value, text, *, axis="x", color=GRAY, at=1.0, align="left", li
 
 
 def labels(ax, x, y, texts, *, avoid=((), ())):
-    """Names beside points. Each takes the first free place around its point; a name without one is left out.
+    """Write names beside points. Each name takes the first free position around its point, or is omitted.
 
     Args:
-        ax: Axes whose limits and scales are final: the places are found for them.
+        ax: Axes with final limits and scales, because the positions depend on them.
         x: (n,) array_like.
         y: (n,) array_like.
-        texts: list of n str; the first ones choose first.
-        avoid: two (m,) array_likes, further points that no name may cover.
+        texts: list of n str; the first names are placed first.
+        avoid: two (m,) array_likes, x and y of more points that no name may cover.
     """
     ax.figure.canvas.figure.draw_without_rendering()  # fixes the layout
     spots = _in_points(ax, [*x, *avoid[0]], [*y, *avoid[1]])
@@ -100,13 +101,13 @@ def labels(ax, x, y, texts, *, avoid=((), ())):
 
 
 def _leader(spot, shift):
-    """Small boxes along the line from a point to its name; none where they are next to each other."""
+    """Return small boxes along the line from a point to its name, or no boxes if the name is next to the point."""
     steps = spot + np.linspace(0.3, 1, 8)[:, None] * shift if abs(shift[1]) > LINE else ()
     return [(left, left, low, low) for left, low in steps]
 
 
 def _in_points(ax, x, y):
-    """(n, 2) places of data, in points (1/72 inch)."""
+    """Convert data coordinates to (n, 2) positions in points (1/72 inch)."""
     return ax.transData.transform(np.column_stack([x, y])) * 72 / ax.figure.dpi
 
 
@@ -130,11 +131,11 @@ def _name(ax, text, place, shift):
 
 
 def legend_below(fig, ax, *, columns):
-    """One legend for all of a figure's axes, below them.
+    """Draw one legend below all axes of a figure.
 
     Args:
-        fig: a figure of these axes alone, or None: the legend is then within `ax`.
-        ax: Axes, whose handles and labels are shown.
+        fig: Figure that contains only these axes, or None to draw the legend inside `ax`.
+        ax: Axes with the handles and labels to show.
         columns: int.
     """
     if fig is None:
@@ -144,10 +145,10 @@ def legend_below(fig, ax, *, columns):
 
 
 def shared_labels(fig, axes, x, y):
-    """One name for the horizontal and one for the vertical axes of all panels.
+    """Write one name for the horizontal axes and one for the vertical axes of all panels.
 
     Args:
-        fig: a figure of these axes alone, or None: each of the axes bears the names.
+        fig: Figure that contains only these axes, or None to write the names on each of the axes.
         axes: list of Axes.
         x: str.
         y: str.
@@ -161,9 +162,10 @@ def shared_labels(fig, axes, x, y):
 
 
 def pairs(ax, histogram):
-    """Joint histogram of pairs of dot products; the quadrants where the signs differ are shaded.
+    """Draw the joint histogram of pairs of dot products. The quadrants where the signs differ are shaded.
 
-    The color is the logarithm of the pairs in a cell, from one pair to those of the fullest cell.
+    The color shows the number of pairs in a cell on a logarithmic scale, from one pair to the number in the fullest
+    cell.
 
     Args:
         ax: Axes.
@@ -182,12 +184,12 @@ def pairs(ax, histogram):
 
 
 def pairs_key(fig, axes, mesh):
-    """The key of panels that `pairs` drew: color, shading and line.
+    """Draw the key of panels that `pairs` drew: color, shading and line.
 
     Args:
-        fig: a figure of these axes alone.
+        fig: Figure that contains only these axes.
         axes: list of Axes.
-        mesh: of one of them.
+        mesh: the mesh of one of the panels, from `pairs`.
     """
     bar = fig.colorbar(mesh, ax=list(axes), aspect=30, fraction=0.05, pad=0.02)
     bar.set_ticks(mesh.get_clim(), labels=["1", "most"])
@@ -206,8 +208,8 @@ def plain_log(axis, steps=(1, 2, 5)):
     """Label a logarithmic axis 1, 2, 5, 10, ..., without powers.
 
     Args:
-        axis: of Matplotlib.
-        steps: list of the multiples of each power of ten that are labeled.
+        axis: Matplotlib axis.
+        steps: list of the multiples of each power of ten to label.
     """
     axis.set_major_locator(LogLocator(subs=steps))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))

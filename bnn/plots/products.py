@@ -6,10 +6,10 @@ from bnn.plots.style import ORANGE
 
 @style.styled
 def dot_products(report, axes=None):
-    """Dot products with quantized against latent kernels, one panel per layer (paper, Fig 3).
+    """Draw dot products with quantized kernels against latent kernels, one panel per layer (paper, Fig 3).
 
-    Pairs in the shaded quadrants differ in sign; the line is the least-squares fit of the latent product to the
-    quantized one.
+    Pairs in the shaded quadrants differ in sign. The line is the least-squares fit of the latent product on the
+    quantized product.
 
     Args:
         report: Report, or any iterable of layer reports.
@@ -23,7 +23,7 @@ def dot_products(report, axes=None):
 
 @style.styled
 def permuted(report, axes=None):
-    """The same after permuting each image's activations a (paper, Fig 4 right).
+    """Draw `dot_products` after the activations a of each image have been permuted (paper, Fig 4 right).
 
     Args:
         report: Report, or any iterable of layer reports.
@@ -38,10 +38,10 @@ def permuted(report, axes=None):
 
 @style.styled
 def activations(report, axes=None):
-    """Dot products of quantized against batch-normed activations with quantized kernels (paper, Fig 5).
+    """Draw dot products of quantized against batch-normed activations, with quantized kernels (paper, Fig 5).
 
     Args:
-        report: Report, or any iterable of layer reports; layers of real inputs are left out.
+        report: Report, or any iterable of layer reports. Layers with real inputs are omitted.
         axes: None, or one Axes per layer with quantized inputs.
 
     Returns:

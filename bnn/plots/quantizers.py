@@ -1,6 +1,7 @@
-"""Figures of quantizers of several levels: sampled vectors beside the closed forms of `bnn.geometry.levels`.
+"""Figures of quantizers with several levels: sampled vectors beside the closed forms of `bnn.geometry.levels`.
 
-A quantizer is a pair (thresholds, values), see `bnn.geometry.levels`. Angles come in radians and are shown in degrees.
+A quantizer is a pair (thresholds, values), see `bnn.geometry.levels`. Angles are passed in radians and shown in
+degrees.
 """
 
 import numpy as np
@@ -13,13 +14,13 @@ from bnn.plots.style import BLACK, BLUE, COLORS, GRAY, GREEN, ORANGE
 
 
 @style.styled
-def ternary(angles, zeros, marks=None, axes=None):
-    """Angle and fraction of zeros of a ternarized vector against its threshold (the paper's ternary networks).
+def ternary_angles(angles, zeros, marks=None, axes=None):
+    """Draw the angle and the fraction of zeros of a ternarized vector against the threshold (paper, ternary networks).
 
     Args:
         angles: dict from threshold / sigma to an array of sampled angles, radians.
         zeros: dict from threshold / sigma to the sampled fraction of zeros, in [0, 1].
-        marks: dict from a name to the threshold / sigma that it is drawn at, at most two; or None.
+        marks: None, or a dict from a name to the threshold / sigma where it is drawn, with at most two entries.
         axes: None, or two Axes.
 
     Returns:
@@ -47,10 +48,10 @@ def ternary(angles, zeros, marks=None, axes=None):
 
 @style.styled
 def quantizer_angles(d, samples, quantizers, axes=None):
-    """Angles of quantized vectors, with the normal density that theory predicts for large d.
+    """Draw the angles of quantized vectors, with the normal density that theory predicts for large d.
 
     Args:
-        d: int.
+        d: int, the dimension.
         samples: dict from a name to an (n,) array of angles, radians.
         quantizers: dict from the same names to quantizers.
         axes: None, or Axes.
@@ -73,12 +74,12 @@ def quantizer_angles(d, samples, quantizers, axes=None):
 
 @style.styled
 def staircases(quantizers, axes=None, *, reach=3.0):
-    """Graphs of quantizers, over the identity.
+    """Draw the graphs of quantizers and the identity.
 
     Args:
         quantizers: dict from the number of levels to the quantizer.
         axes: None, or one Axes per quantizer.
-        reach: float, the axes show [-reach, reach].
+        reach: float; the axes show [-reach, reach].
 
     Returns:
         Figure
@@ -95,12 +96,12 @@ def staircases(quantizers, axes=None, *, reach=3.0):
 
 @style.styled
 def level_angles(quantizers, angles, axes=None):
-    """Angle against the number of levels, and its spread against the dimension.
+    """Draw the angle against the number of levels, and the spread of the angle against the dimension.
 
     Args:
         quantizers: dict from the number of levels to the quantizer.
-        angles: dict from the number of levels to a dict from the dimension d, increasing, to an array of angles,
-            radians.
+        angles: dict from the number of levels to a dict from the dimension d, in increasing order, to an array of
+            angles, radians.
         axes: None, or two Axes.
 
     Returns:
@@ -131,11 +132,11 @@ def level_angles(quantizers, angles, axes=None):
 
 
 @style.styled
-def straight_through(estimators, axes=None):
-    """Straight-through estimators: the map forward, and the derivative that is used in its place backward.
+def estimator(estimators, axes=None):
+    """Draw the values of quantizers in the forward pass, and the derivatives that the backward pass uses instead.
 
     Args:
-        estimators: dict from a title to (x, values, derivatives), (n,) arrays, x increasing.
+        estimators: dict from a title to (x, values, derivatives), (n,) arrays; x is increasing.
         axes: None, or one Axes per estimator.
 
     Returns:

@@ -1,4 +1,4 @@
-"""The style of every figure: colors, sizes, a figure with its axes, and how a figure is shown and saved."""
+"""The style of every figure: colors, sizes, a figure with its axes, and functions to show and save a figure."""
 
 import functools
 import io
@@ -15,7 +15,7 @@ BLUE, ORANGE, GREEN, PURPLE, YELLOW, SKY = "#0072B2", "#D55E00", "#009E73", "#CC
 COLORS = (BLUE, ORANGE, GREEN, PURPLE, YELLOW, SKY)
 BLACK, GRAY, SHADE = "#222222", "#666666", "#E4E4E4"
 
-WIDTH = 7.5  # inches; on a phone of 390 pixels, text of 12 points is then 8.7 pixels high
+WIDTH = 7.5  # inches; on a phone with 390 pixels, text of 12 points is then 8.7 pixels high
 FORMATS = ("pdf", "svg", "png")
 
 STYLE = {
@@ -43,12 +43,12 @@ STYLE = {
 
 
 def in_style():
-    """Context in which figures are drawn in the style."""
+    """Return a context manager that draws figures in this style."""
     return matplotlib.rc_context(STYLE)
 
 
 def styled(draw):
-    """Decorator of a function that draws a figure: it draws in the style, whatever the caller's settings are."""
+    """Decorate a function that draws a figure: it uses this style instead of the caller's settings."""
 
     @functools.wraps(draw)
     def drawn(*args, **kwargs):
@@ -59,7 +59,7 @@ def styled(draw):
 
 
 def sequence(count):
-    """Colors for things in an order, such as layers: from dark to light, still legible on white.
+    """Return colors for ordered things such as layers, from dark to light, all legible on white.
 
     Args:
         count: int, >= 0.
@@ -71,38 +71,38 @@ def sequence(count):
 
 
 def figure(columns=1, rows=1, *, width=10.0, height=3.6, **options):
-    """A figure and its axes, sized for a page; no global state, nothing to close.
+    """Create a figure and its axes, sized for a page. It uses no global state and need not be closed.
 
     Args:
-        columns: int, axes side by side.
-        rows: int, axes above one another.
-        width: float, inches; the figures of this package are `WIDTH` wide.
+        columns: int, number of columns of axes.
+        rows: int, number of rows of axes.
+        width: float, inches. The figures of this package are `WIDTH` wide.
         height: float, inches per row.
-        **options: of `Figure.subplots`.
+        **options: arguments of `Figure.subplots`.
 
     Returns:
         figure: `matplotlib.figure.Figure`.
-        axes: `Axes`, or an array of them as `Figure.subplots` gives it.
+        axes: `Axes`, or an array of them, the same as from `Figure.subplots`.
     """
     fig = Figure(figsize=(width, height * rows), layout="constrained")
     return fig, fig.subplots(rows, columns, **options)
 
 
 def axes_for(axes, count, *, columns=None, **options):
-    """The figure and the axes that a function draws on: new ones, or the caller's.
+    """Return the figure and the axes that a function draws on: new ones, or those of the caller.
 
     Args:
-        axes: None for a new figure; `Axes`, or an array_like of them.
-        count: int, how many axes the function draws on.
-        columns: int, new axes side by side; None: all of them.
-        **options: of `figure`.
+        axes: None for a new figure, or `Axes`, or an array_like of `Axes`.
+        count: int, the number of axes that the function draws on.
+        columns: int, the number of columns of new axes. None puts all axes in one row.
+        **options: arguments of `figure`.
 
     Returns:
         figure: `matplotlib.figure.Figure`.
         axes: (count,) array of `Axes`.
 
     Raises:
-        ValueError: the caller's axes are not as many as needed.
+        ValueError: the number of the caller's axes is not `count`.
     """
     if axes is None:
         columns = columns or max(count, 1)
@@ -118,19 +118,19 @@ def axes_for(axes, count, *, columns=None, **options):
 
 
 def panels_for(axes, count, *, key=0.0):
-    """The figure and the axes of a function that draws one panel per layer, at most three side by side.
+    """Return the figure and the axes of a function that draws one panel per layer, at most three in a row.
 
     Args:
-        axes: None or the caller's, see `axes_for`.
-        count: int, panels.
-        key: float, inches of height that a key needs.
+        axes: None, or the caller's axes, see `axes_for`.
+        count: int, the number of panels.
+        key: float, the height of a key in inches.
 
     Returns:
         figure: `matplotlib.figure.Figure`.
         axes: (count,) array of `Axes`.
 
     Raises:
-        ValueError: the caller's axes are not as many as needed.
+        ValueError: the number of the caller's axes is not `count`.
     """
     columns = min(3, max(count, 1))
     rows = max(1, -(-count // columns))
@@ -138,13 +138,13 @@ def panels_for(axes, count, *, key=0.0):
 
 
 def show(fig, name, alt, *, folder=None):
-    """Display a figure in a notebook, with a text for readers who cannot see it.
+    """Display a figure in a notebook, with an alternative text for readers who cannot see it.
 
     Args:
         fig: `matplotlib.figure.Figure`.
         name: str, a file name without suffix.
         alt: str, the alternative text.
-        folder: None, or a path: the figure is also written there, see `save`.
+        folder: None, or the path of a folder where the figure is also saved, see `save`.
     """
     from IPython.display import Image, display
 
@@ -157,12 +157,12 @@ def show(fig, name, alt, *, folder=None):
 
 
 def save(fig, path, formats=FORMATS):
-    """Write a figure, one file per format; each file is whole or not there.
+    """Write a figure, one file per format. Each file is complete, or it is not written at all.
 
     Args:
         fig: `matplotlib.figure.Figure`.
-        path: str or Path, without suffix; its folder is made if needed.
-        formats: list of str, suffixes that Matplotlib knows.
+        path: str or Path without suffix; its folder is created if needed.
+        formats: list of str, suffixes that Matplotlib supports.
 
     Returns:
         List of the paths.

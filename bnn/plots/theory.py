@@ -1,7 +1,7 @@
 """Figures of the theory: sampled vectors, their signs and their dot products beside the closed forms of `bnn.geometry`.
 
-Samples come as dicts with an entry per panel or per point. Angles come in radians and are shown in degrees. "Angle of
-the mean" is arccos of a mean cosine: the mean cosine is what the closed forms give.
+Samples are dicts with one entry per panel or per point. Angles are passed in radians and shown in degrees. "Angle of
+the mean cosine" is the arccos of a mean cosine, because the closed forms give the mean cosine.
 """
 
 import numpy as np
@@ -16,7 +16,7 @@ LIMIT = np.degrees(np.arccos(geometry.LIMIT_COS))
 
 @style.styled
 def random_and_sign(pairs, signs, axes=None):
-    """Angles of random pairs and of vectors with their signs, one panel per dimension (paper, Fig 2a).
+    """Draw angles of random pairs, and of vectors and their signs, one panel per dimension (paper, Fig 2a).
 
     Args:
         pairs: dict from the dimension, >= 2, to (n,) arrays of angles between two random vectors, radians.
@@ -45,7 +45,7 @@ def random_and_sign(pairs, signs, axes=None):
 
 @style.styled
 def sign_dimensions(cosines, axes=None):
-    """Angle of a vector and its signs, mean and spread, against the dimension (theory of the paper's Fig 2c).
+    """Draw the angle of a vector and its signs, mean and spread, against the dimension (theory of Fig 2c).
 
     Args:
         cosines: dict from the dimension to an array of cos angle(x, sign x).
@@ -77,9 +77,9 @@ def sign_dimensions(cosines, axes=None):
 
 @style.styled
 def sign_constants(cosines, axes=None):
-    """Two constants of cos θ, θ = angle(x, sign x): 1/4 and 1 - 3/π; the paper's appendix has 5/4 and 1 - 1/π.
+    """Draw two constants of cos θ, θ = angle(x, sign x): 1/4 and 1 - 3/π. The paper's appendix has 5/4 and 1 - 1/π.
 
-    Left is c in E cos θ = √(2/π) (1 + c/d + ...), right d Var cos θ.
+    The left panel shows c in E cos θ = √(2/π) (1 + c/d + ...), the right panel shows d Var cos θ.
 
     Args:
         cosines: dict from the dimension to an array of cos angle(x, sign x).
@@ -116,10 +116,10 @@ def sign_constants(cosines, axes=None):
 
 @style.styled
 def rotation(scales, plain, rotated, axes=None):
-    """Angles of vectors of unequal scales with their signs, without and with a rotation (paper, Fig 4 left).
+    """Draw angles of vectors of unequal scales and their signs, without and with a rotation (paper, Fig 4 left).
 
     Args:
-        scales: list of (d,) arrays, the standard deviations; one panel each.
+        scales: list of (d,) arrays, the standard deviations, one array per panel.
         plain: list of (n,) arrays, radians.
         rotated: list of (n,) arrays, radians.
         axes: None, or one Axes per panel.
@@ -147,12 +147,12 @@ def rotation(scales, plain, rotated, axes=None):
 
 @style.styled
 def correlations(rates, predicted, measured, axes=None):
-    """Correlations of dot products against the decay of the inputs' components: predicted lines, measured points.
+    """Draw correlations of dot products against the decay rate of the inputs' components: theory and measured points.
 
     Args:
-        rates: (k,) array, of the decay.
+        rates: (k,) array, the decay rates.
         predicted: dict from the name of a family of kernels to (k,) arrays.
-        measured: the same.
+        measured: dict from the same names to (k,) arrays.
         axes: None, or Axes.
 
     Returns:
@@ -169,6 +169,6 @@ def correlations(rates, predicted, measured, axes=None):
 
 
 def _mean_and_error(samples):
-    """(k,) means of k arrays and their standard errors."""
+    """Return the (k,) means of k arrays and their standard errors."""
     samples = samples.values()
     return np.array([s.mean() for s in samples]), np.array([s.std() / np.sqrt(s.size) for s in samples])

@@ -1,8 +1,9 @@
-"""The run directory: everything about one training, written so that a kill at any moment loses nothing."""
+"""The run directory: everything about one training run, written so that a kill at any time loses nothing."""
 
 from bnn.faces import face
 
 __getattr__, __dir__, __all__ = face(
     __name__,
-    directory=["CLASSES", "Run", "RunError", "create", "default_name", "expect_free", "open_run", "reopen"],
+    directory=["CLASSES", "Run", "RunError", "create", "expect_free", "open_run", "reopen"],
+    naming=["default_name"],
 )

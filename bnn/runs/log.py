@@ -1,22 +1,33 @@
-"""The rows of log.csv, one for each epoch: their columns, and numbers out of text."""
+"""The columns of log.csv, and the conversion of its rows from text to numbers. There is one row per epoch."""
 
 import numpy as np
 
 LOG_COLUMNS = (
-    "epoch", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "flip_ratio", "seconds",
-)  # fmt: skip
+    "epoch",
+    "loss",
+    "accuracy",
+    "val_loss",
+    "val_accuracy",
+    "learning_rate",
+    "flip_ratio",
+    "seconds",
+)
 FRACTIONS = {"accuracy", "val_accuracy", "flip_ratio"}
 
 
 def log_rows(rows, columns):
-    """Rows of text as numbers, but for a torn last one; raises `ValueError` for what no training logs."""
-    whole = [None not in row and None not in row.values() for row in rows]
-    if rows and not whole[-1]:
-        del rows[-1], whole[-1]
+    """Convert rows of text to numbers, except an incomplete last row.
+
+    Raises:
+        ValueError: the rows cannot come from the log of a training run.
+    """
+    complete = [None not in row and None not in row.values() for row in rows]
+    if rows and not complete[-1]:
+        del rows[-1], complete[-1]
     if rows and columns != LOG_COLUMNS:
         raise ValueError(f"the columns {list(columns)}")
-    if not all(whole):
-        raise ValueError(f"a row of another length after {whole.index(False)} others")
+    if not all(complete):
+        raise ValueError(f"a row of another length after {complete.index(False)} others")
     rows = [{k: int(v) if k == "epoch" else float(v) for k, v in row.items()} for row in rows]
     for before, row in zip([{"epoch": 0}, *rows], rows, strict=False):
         if row["epoch"] <= before["epoch"]:

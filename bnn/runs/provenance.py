@@ -1,4 +1,4 @@
-"""Where a run comes from: the versions of the packages, and the commit of the code."""
+"""The origin of a run: the versions of the packages, the commit of the code, and a digest of the settings."""
 
 import hashlib
 import json
@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def versions():
-    """The versions of Python, the machine and the packages that training depends on."""
+    """Return the versions of Python, of the machine and of the packages that training depends on."""
     import keras
 
     backend = keras.backend.backend()
@@ -23,16 +23,16 @@ def versions():
 
 
 def git_commit():
-    """The code's commit, with "+changes" where files differ from it; None outside a git checkout."""
+    """Return the commit of the code, with "+changes" if files differ from it; None outside a git checkout."""
+    command = ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+changes"]
     here = Path(__file__).parent
     try:
-        commit = subprocess.run(["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+changes"],
-                                cwd=here, capture_output=True, text=True, check=True)  # fmt: skip
+        commit = subprocess.run(command, cwd=here, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return None
     return commit.stdout.strip()
 
 
 def settings_sha256(model, training):
-    """What tells of a flipped bit in settings, dicts as JSON holds them."""
+    """Return a digest of settings (dicts as in JSON) that reveals any later change."""
     return hashlib.sha256(json.dumps([model, training], sort_keys=True).encode()).hexdigest()

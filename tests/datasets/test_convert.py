@@ -117,7 +117,7 @@ BAD_ENTRIES = {  # the entry, its content, what the message says was received
     "directory": (entry("toy/one", tarfile.DIRTYPE), b"", "one as a link, device or other special"),
     "other directory": (entry("toy/sub", tarfile.DIRTYPE), b"", "an entry 'toy/sub'"),
     "sparse": (entry("toy/one", size=513, **SPARSE), SPARSE_MAP + b"x", "one as a link, device or other"),
-    "too large": ("toy/one", bytes(1001), "one of 1,001 bytes, where 1,000 are the most"),
+    "too large": ("toy/one", bytes(1001), "one of 1,001 bytes, where at most 1,000 are allowed"),
     "bomb": ("toy/one", bytes(10_000_000), "one of 10,000,000 bytes"),
     "bomb to be skipped": ("toy/readme.html", bytes(10_000_000), "readme.html of 10,000,000 bytes"),
     "bomb in a header": (entry("toy/one", comment="x" * 10_000_000), b"", "more than 1,051,576 bytes"),
@@ -179,7 +179,7 @@ def test_gzip_files_are_unpacked(content, tmp_path):
     [
         (b"", "expected a gzip file, received one that starts with b''"),
         (b"<!DOCTYPE html>", "expected a gzip file, received one that starts with b'<!DOCTYPE html>'"),
-        (gzip.compress(b"12345")[:-3], "expected a whole gzip file, received a damaged one"),
+        (gzip.compress(b"12345")[:-3], "expected a complete gzip file, received a damaged one"),
         (gzip.compress(b"1234"), "expected 5 bytes of content, received 4"),
         (gzip.compress(b"123456"), "expected 5 bytes of content, received more"),
         (gzip.compress(bytes(1 << 30), 1), "expected 5 bytes of content, received more"),
@@ -399,7 +399,7 @@ def test_bad_labels_are_refused(labels, reason, unpack, small_batches):
 
 def test_huge_json_is_not_read(unpack_sheets):
     message = unpack_sheets(train_lables_json=b"[" + b"0," * 10**6 + b"0]")
-    assert "train_lables.json of 2,000,003 bytes, where 10,000 are the most" in message
+    assert "train_lables.json of 2,000,003 bytes, where at most 10,000 are allowed" in message
 
 
 JSON = st.recursive(

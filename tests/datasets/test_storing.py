@@ -218,7 +218,7 @@ def test_two_at_once(folder):
         sweep(folder)
         with pytest.raises(DownloadError) as caught, staging(folder):
             pass
-        assert str(caught.value) == f"expected no other download into {folder}, received one under way"
+        assert str(caught.value) == f"expected no other download into {folder}, received one that is running"
         assert names_in(stage) == ["file"]
 
 
@@ -231,7 +231,7 @@ def test_a_lock_on_a_folder_that_another_call_removed_is_none(folder, monkeypatc
         lock(descriptor, operation)
 
     monkeypatch.setattr(fcntl, "flock", late)
-    with pytest.raises(DownloadError, match="received one under way"), staging(folder):
+    with pytest.raises(DownloadError, match="received one that is running"), staging(folder):
         pass
 
 

@@ -62,7 +62,7 @@ def test_what_is_given_up_half_way_leaves_the_old_and_nothing_else(tmp_path, err
 
 def test_a_disk_that_fails_is_named_with_the_file(tmp_path):
     path = tmp_path / "a.txt"
-    for kept in ("", "; what was there before is kept"):
+    for kept in ("", "; the old file is kept"):
         with pytest.raises(atomic.WriteError) as caught, atomic.replacing(path) as temporary:
             temporary.write_bytes(b"half")
             raise OSError(errno.EIO, "Input/output error")
@@ -113,9 +113,7 @@ def test_a_training_whose_disk_fills_up_keeps_the_last_checkpoint(disk, monkeypa
     data = small_data()
     model, run = start(disk / "run", data, log_geometry=1)
     after_an_epoch(monkeypatch, lambda: fill(disk, room))
-    message = (
-        rf"/{name}: expected to write it, received No space left on device; what was there before is kept$"
-    )
+    message = rf"/{name}: expected to write it, received No space left on device; the old file is kept$"
     with pytest.raises(atomic.WriteError, match=message):
         training.fit(model, run, data)
     assert_as_after_an_epoch(run)
@@ -160,9 +158,7 @@ def test_a_read_only_run_is_refused_before_keras_loads(trained, disk):
     run = shutil.copytree(trained[0], disk / "run")
     subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
     refused = call("train.py", "--resume", run, env=os.environ | {"KERAS_BACKEND": "none such"})
-    assert_refused(
-        refused, f"{run}: expected a directory that can be written, received Read-only file system"
-    )
+    assert_refused(refused, f"{run}: expected a writable directory, received Read-only file system")
 
 
 # a directory that goes away

@@ -124,8 +124,8 @@ def test_a_file_system_without_locks_is_told_in_one_line(tmp_path, monkeypatch, 
     lock.hold(tmp_path)
     lock.hold(tmp_path)
     assert capsys.readouterr().err == (
-        f"{tmp_path}: expected file locks, which keep a second training out, received {os.strerror(code)}; "
-        "start no other training into it\n"
+        f"{tmp_path}: expected file locks, which prevent a second training in this directory, received "
+        f"{os.strerror(code)}; do not start another training there\n"
     )
 
 

@@ -47,7 +47,7 @@ def test_the_papers_network_as_text(papers):
     assert lines[1].split() == ["conv_1", "3,456", "-", "432", "-", "3,538,944"]
     assert lines[2].split() == ["conv_1_norm", "-", "385", "1,540", "-", "-"]
     assert lines[-3].split() == ["total", "14,022,016", "11,559", "1,798,988", "613,427,200", "3,538,944"]
-    assert lines[-2] == "1.80 MB; 31.2 times that, 56.13 MB, with 32 bits for every parameter."
+    assert lines[-2] == "1.80 MB; with 32 bits for every parameter 56.13 MB, 31.2 times as much."
 
 
 @pytest.mark.parametrize(

@@ -17,12 +17,12 @@ def test_ternary_samples_lie_on_the_closed_forms(rng):
     steps = {s: levels.step_quantizer([-s, s], [-1, 0, 1]) for s in t}
     angles = {s: geometry.sample_angles(1000, 20, step, rng) for s, step in steps.items()}
     zeros = dict(zip(t, geometry.ternary_zeros(t), strict=True))
-    left, right = drawn(plots.ternary(angles, zeros, {"one": 0.25, "two": 0.75}))
+    left, right = drawn(plots.ternary_angles(angles, zeros, {"one": 0.25, "two": 0.75}))
     for ax, tolerance in ((left, 0.7), (right, 1e-4)):
         expected = np.interp(t, *curve(ax, "closed form"))
         np.testing.assert_allclose(measured(ax)[0][1], expected, atol=tolerance)
         assert [text.get_text() for text in ax.texts] == ["one\n0.25", "two\n0.75"]
-    assert not drawn(plots.ternary(angles, zeros))[0].texts
+    assert not drawn(plots.ternary_angles(angles, zeros))[0].texts
 
 
 def test_densities_are_normal_with_the_mean_and_spread_of_theory(rng):
@@ -66,6 +66,6 @@ def test_straight_through_is_drawn_as_the_backend_computes_it():
     np.testing.assert_array_equal(values, geometry.sign(x))
     np.testing.assert_array_equal(derivatives, [0, 1, 1, 1, 1, 1, 0])
     np.testing.assert_allclose(cubes, 3 * x**2)
-    (ax,) = drawn(plots.straight_through({"binary": (x, values, derivatives)}))
+    (ax,) = drawn(plots.estimator({"binary": (x, values, derivatives)}))
     np.testing.assert_array_equal(curve(ax, "forward: value")[1], values)
     np.testing.assert_array_equal(curve(ax, "backward: derivative")[1], derivatives)

@@ -126,7 +126,7 @@ def test_create_never_touches_a_foreign_folder(tmp_path, data, overwrite):
 
 def test_create_replaces_a_run_only_when_told(run, data):
     run.write_log([ROW])
-    with pytest.raises(RunError, match=f"--resume {run.folder}, or give --overwrite or another --run_dir"):
+    with pytest.raises(RunError, match=f"--resume {run.folder}, or use --overwrite or another --run_dir"):
         runs.create(run.folder, *small_settings(), data, [])
     assert run.log() == [ROW]
     replaced = runs.create(run.folder, *small_settings(), data, [], overwrite=True)
@@ -231,8 +231,8 @@ def rewrite(run, **changes):
         ("data__name", "cifar-10", r"data\.name: expected 'mnist-5k', received 'cifar-10'"),
         ("data__digest", 7, r"data\.digest: expected a SHA-256, received 7"),
         ("data__official", "yes", r"data\.official: expected true or false, received 'yes'"),
-        ("training__precision", "auto", r"precision: expected what auto meant when the run began"),
-        ("training__seed", 8, r"settings_sha256: expected [0-9a-f]{64}, of model and training as they stand"),
+        ("training__precision", "auto", r"precision: expected the precision that auto meant at the start"),
+        ("training__seed", 8, r"settings_sha256: expected [0-9a-f]{64}, the digest of model and training"),
         ("model__threshold", 0.2, r"settings_sha256: expected [0-9a-f]{64}, of model and training"),
         ("settings_sha256", None, r"settings_sha256: expected [0-9a-f]{64}, .*, received None"),
     ],
@@ -255,7 +255,7 @@ def test_a_run_takes_its_own_data_alone(run, data):
     with pytest.raises(RunError, match=f"expected data of SHA-256 {data.digest}, received {'1' * 64}"):
         run.expect_data(dataclasses.replace(data, digest="1" * 64))
     small = Split(data.train.images[:, :7], data.train.labels)
-    with pytest.raises(RunError, match=r"expected a network from images of \(7, 8, 1\) to 10 classes"):
+    with pytest.raises(RunError, match=r"expected a network from images of shape \(7, 8, 1\) to 10 classes"):
         run.expect_data(dataclasses.replace(data, train=small))
     other = dataclasses.replace(run, model=dataclasses.replace(run.model, classes=9))
     with pytest.raises(RunError, match=r"received one from \(8, 8, 1\) to 9$"):

@@ -160,7 +160,7 @@ def test_bad_settings_are_refused_before_anything_is_written(tmp_path, data, set
 
 
 def test_a_network_for_other_images_is_refused(tmp_path, data):
-    with pytest.raises(runs.RunError, match=r"expected a network from images of \(8, 8, 1\)"):
+    with pytest.raises(runs.RunError, match=r"expected a network from images of shape \(8, 8, 1\)"):
         training.train(tmp_path / "run", **SMALL | {"data_set": data, "input_shape": (28, 28, 1)})
     assert not (tmp_path / "run").exists()
 

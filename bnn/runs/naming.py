@@ -1,0 +1,16 @@
+"""The default name of a run directory."""
+
+
+def default_name(model, training):
+    """Return a readable name: mnist-5k-binary-conv32-32-64-64-fc256-30epochs-seed0."""
+    sizes = [
+        f"{name}{'-'.join(map(str, values))}"
+        for name, values in (("conv", model.conv), ("fc", model.fc))
+        if values
+    ]
+    kind = model.kind if model.estimator == "ste" else model.estimator
+    kind += str(model.threshold) if kind == "ternary" else ""
+    quantizers = {"kernel": model.kernel_quantizer, "activation": model.activation_quantizer}
+    own = [f"{place}-{name.rpartition('>')[2]}" for place, name in quantizers.items() if name]
+    parts = [training.data_set, kind, *own, *sizes, f"{training.epochs}epochs", f"seed{training.seed}"]
+    return "-".join(parts + ["debug"] * training.debug)
