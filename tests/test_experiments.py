@@ -24,6 +24,7 @@ from experiments import (
     gain_log,
     improved,
     learning_rate,
+    levels,
     low_r,
     output_layer,
     permutation,
@@ -100,6 +101,18 @@ def test_energies_of_random_kernels_are_blind_and_slopes_are_those_of_powers():
     assert gain.gain(np.eye(40), aligned) == pytest.approx(1)
     expected = np.sum(values**2) / np.sum(values) * 40 / np.sum(values)
     assert gain.gain(np.diag(values), aligned) == pytest.approx(expected, rel=0.05)
+
+
+def test_levels(folder):
+    rows = quick(levels, folder)
+    assert [(row["network"], row["levels"]) for row in rows] == [
+        (network, k) for network in ("plain", "residual", "dense") for k in levels.UNIFORM
+    ]
+    for row in rows:
+        assert row["gain_bits"] <= row["uniform_bits"] + 1e-6
+        chosen = [int(k) for k in str(row["chosen"]).split()]
+        assert len(chosen) == {"plain": 8, "residual": 16, "dense": 5}[row["network"]] and min(chosen) >= 2
+        assert 0 < row["common_r"] < 1
 
 
 def test_accumulation(folder):

@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 
 from bnn.analysis import report
-from experiments import verdict
+from experiments import networks, verdict
 
 
 def test_a_copy_has_one_kernel_binarized_to_the_scale_of_its_dot_products():
     keras.utils.set_random_seed(0)
     inputs = keras.Input((8, 8, 3), dtype="uint8")
-    model = keras.Model(inputs, verdict.plain(keras.layers.Rescaling(1 / 127.5, -1)(inputs), 4))
+    model = keras.Model(inputs, networks.plain(keras.layers.Rescaling(1 / 127.5, -1)(inputs), 4))
     images = np.random.default_rng(0).integers(256, size=(20, 8, 8, 3), dtype=np.uint8)
     layers = report.analyze(model, images, quantizer="sign")
     layer = layers[2]

@@ -233,7 +233,11 @@ def rewrite(run, **changes):
         ("data__official", "yes", r"data\.official: expected true or false, received 'yes'"),
         ("training__precision", "auto", r"precision: expected the precision that auto meant at the start"),
         ("training__seed", 8, r"settings_sha256: expected [0-9a-f]{64}, the digest of model and training"),
-        ("model__threshold", 0.2, r"settings_sha256: expected [0-9a-f]{64}, the digest of model and training"),
+        (
+            "model__threshold",
+            0.2,
+            r"settings_sha256: expected [0-9a-f]{64}, the digest of model and training",
+        ),
         ("settings_sha256", None, r"settings_sha256: expected [0-9a-f]{64}, .*, received None"),
     ],
 )

@@ -1,0 +1,125 @@
+"""At equal total bits, does it help to give each layer the number of levels that its gain asks for?
+
+The experiment trains the three networks of `verdict` in full precision. It quantizes all kernels by the Lloyd-Max
+quantizer, with one scale per unit: with the same number of levels in every layer, or with levels by gain: the fewest
+that keep one common correlation r in every layer, where r is the largest that needs no more bits in total. Batch norm
+is refitted. No difference between the accuracies would refute the use of the gain for this purpose.
+"""
+
+import math
+
+import numpy as np
+
+from bnn.console import run_program
+from experiments import networks, runner
+
+SEEDS = 2
+REFIT_IMAGES = 2000
+UNIFORM = (2, 3, 4, 8)
+
+
+def measure(experiment):
+    """Train every network and quantize it in both ways; return (rows, figure)."""
+    rows, first = [], experiment.settings["seed"]
+    for seed in range(first, first + (1 if experiment.quick else SEEDS)):
+        for name in networks.NETWORKS:
+            model = networks.trained(experiment, name, seed)
+            rows += [{"network": name, "seed": seed, **row} for row in quantized(experiment, model)]
+    return rows, draw(rows)
+
+
+def quantized(experiment, model):
+    """Return one dict per number of levels: bits and accuracy with the same levels everywhere and with levels by gain."""
+    from bnn.models import accuracy, refit_batch_norm
+
+    layers, data = list(experiment.layers(model, quantizer="sign", score_images=0)), experiment.data
+    weights = np.array([layer.kernels.latent.size for layer in layers])
+
+    def judged(chosen):
+        copy = with_levels(model, layers, chosen)
+        refit_batch_norm(copy, data.train.images[:REFIT_IMAGES])
+        return accuracy(copy, data.test, progress=runner.testing)
+
+    rows, whole = [], accuracy(model, data.test, progress=runner.testing)
+    for k in UNIFORM:
+        r, chosen = by_gain(layers, weights, weights.sum() * math.log2(k))
+        rows.append({
+            "levels": k,
+            "accuracy": whole,
+            "uniform_bits": math.log2(k),
+            "uniform_accuracy": judged([k] * len(layers)),
+            "gain_bits": float(weights @ np.log2(chosen) / weights.sum()),
+            "gain_accuracy": judged(chosen),
+            "common_r": r,
+            "chosen": " ".join(map(str, chosen)),
+        })  # fmt: skip
+        print(
+            "{levels} levels: {uniform_accuracy:.4f} everywhere, {gain_accuracy:.4f} by gain ({chosen})".format(
+                **rows[-1]
+            )
+        )
+    return rows
+
+
+def by_gain(layers, weights, budget):
+    """Return (r, levels of each layer): the largest common r that the bits suffice for, by bisection."""
+    from bnn.analysis.levels import fewest
+    from bnn.geometry.gain import MOST_LEVELS
+
+    low, high, best = 0.0, 1.0, [2] * len(layers)
+    for _ in range(30):
+        r = (low + high) / 2
+        chosen = [fewest(layer.gains.gain, r) or MOST_LEVELS for layer in layers]
+        if weights @ np.log2(chosen) <= budget + 1e-9:
+            low, best = r, chosen
+        else:
+            high = r
+    return low, best
+
+
+def with_levels(model, layers, chosen):
+    """Return a copy of the model in which the kernel of each layer has the given number of levels."""
+    import keras
+
+    from bnn.geometry import lloyd_max, step_quantizer
+
+    copy = keras.models.clone_model(model)
+    copy.set_weights(model.get_weights())
+    for layer, count in zip(layers, chosen, strict=True):
+        thresholds, values, _ = lloyd_max(count)
+        latent = layer.kernels.latent
+        scale = latent.std(axis=0)
+        kernel = copy.get_layer(layer.name).kernel
+        kernel.assign(np.reshape(step_quantizer(thresholds, values)(latent / scale) * scale, kernel.shape))
+    return copy
+
+
+def draw(rows):
+    """Draw the accuracy against bits per weight, one panel per network: the same levels, and levels by gain."""
+    from bnn import plots
+
+    names = list(dict.fromkeys(row["network"] for row in rows))
+    figure, axes = plots.figure(len(names), squeeze=False)
+    for ax, name in zip(axes[0], names, strict=True):
+        mine = [row for row in rows if row["network"] == name]
+        for kind, marker, label in (("uniform", "o", "the same levels"), ("gain", "D", "levels by gain")):
+            ax.plot(
+                [row[f"{kind}_bits"] for row in mine],
+                [row[f"{kind}_accuracy"] for row in mine],
+                marker,
+                label=label,
+            )
+        ax.axhline(np.mean([row["accuracy"] for row in mine]), color=plots.GRAY, linestyle=":", zorder=0)
+        ax.set(title=name, xlabel="bits per weight")
+    axes[0, 0].set(ylabel="test accuracy")
+    plots.legend_below(figure, axes[0, 0], columns=2)
+    return figure
+
+
+def main(argv=None):
+    """Run the experiment with the options of the command line."""
+    return runner.perform(runner.begin("levels", __doc__, 10, argv), measure)
+
+
+if __name__ == "__main__":
+    run_program("levels", main)
