@@ -29,7 +29,7 @@ def measure(experiment):
 
 
 def quantized(experiment, model):
-    """Return one dict per number of levels: bits and accuracy with the same levels everywhere and with levels by gain."""
+    """Return one dict per number of levels: bits and accuracy with these levels everywhere and with levels by gain."""
     from bnn.models import accuracy, refit_batch_norm
 
     layers, data = list(experiment.layers(model, quantizer="sign", score_images=0)), experiment.data
