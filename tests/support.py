@@ -13,14 +13,28 @@ from bnn.datasets import DataSet, Split
 ROOT = Path(__file__).resolve().parent.parent
 # 400 steps an epoch, about half a second: time enough for a signal to meet an epoch half-way.
 TINY = (
-    "--data_set", "mnist-5k", "--conv", "8", "8", "--max_pool", "1", "1", "--fc", "16",
-    "--batch_size", "10", "--epochs", "3", "--deterministic",
-)  # fmt: skip
+    "--data_set",
+    "mnist-5k",
+    "--conv",
+    "8",
+    "8",
+    "--max_pool",
+    "1",
+    "1",
+    "--fc",
+    "16",
+    "--batch_size",
+    "10",
+    "--epochs",
+    "3",
+    "--deterministic",
+)
 KINDS = {"binary": {}, "ternary": {"levels": 3, "threshold": 0.1}, "continuous": {"continuous": True}}
 OTHER_ESTIMATORS = {
-    "stochastic": {"estimator": "stochastic_sign"}, "magnitude-aware": {"estimator": "magnitude_aware_sign"},
+    "stochastic": {"estimator": "stochastic_sign"},
+    "magnitude-aware": {"estimator": "magnitude_aware_sign"},
     "optimal ternary": {"levels": 3, "estimator": "optimal_ternary"},
-}  # fmt: skip
+}
 
 
 def command(program, *args):

@@ -15,9 +15,18 @@ import pytest
 from tests.support import ROOT, call
 
 PAGES = {
-    "start", "theory", "training", "your-own-model", "packed", "sweeps", "statistics", "experiments", "speed",
-    "guarantees", "faq",
-}  # fmt: skip
+    "start",
+    "theory",
+    "training",
+    "your-own-model",
+    "packed",
+    "sweeps",
+    "statistics",
+    "experiments",
+    "speed",
+    "guarantees",
+    "faq",
+}
 TEXTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 LINKED = [*TEXTS, ROOT / "data" / "README.md", ROOT / "results" / "README.md"]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -101,8 +110,9 @@ def test_commands_are_found():
     found = {program for path in TEXTS for program, _ in commands(path)}
     assert set(PROGRAMS.values()) <= found
     assert {f"experiments.{path.stem}" for path in (ROOT / "experiments").glob("*.py")} - found <= {
-        "experiments.__init__", "experiments.runner",
-    }  # fmt: skip
+        "experiments.__init__",
+        "experiments.runner",
+    }
 
 
 @every_text

@@ -18,9 +18,22 @@ from bnn.runs import directory
 from tests.support import TINY, begin, call, same_but_for_seconds, wait_for_line
 
 TERNARY = (
-    *TINY, "--levels", 3, "--threshold", 0.1, "--first_layer", "rotated", "--clip", 0.5,
-    "--schedule", "cosine", "--warmup", 1, "--augment", "crops",
-)  # fmt: skip
+    *TINY,
+    "--levels",
+    3,
+    "--threshold",
+    0.1,
+    "--first_layer",
+    "rotated",
+    "--clip",
+    0.5,
+    "--schedule",
+    "cosine",
+    "--warmup",
+    1,
+    "--augment",
+    "crops",
+)
 KINDS = {"binary": TINY, "ternary": (*TERNARY, "--ckpt_n", 2)}
 CAMPAIGN = ("--epochs", 16, "--log_geometry", 1)
 KILLS = 12  # of each kind

@@ -207,11 +207,30 @@ def test_metrics_hold_what_is_promised(analyzed):
     assert [row["units"] for row in metrics["layers"]] == [8, 8, 16, 10]
     for row in metrics["layers"]:
         assert tuple(row) == (
-            "layer", "d", "units", "angle_mean_deg", "angle_std_deg", "angle_theory_deg", "gain", "gain_min",
-            "r_weights", "r_within", "r_within_min", "r_two_numbers", "residual_gain", "kappa", "r_rotated",
-            "constant_units", "slope", "sign_flips", "r_permuted", "r_activations", "r_scores", "latent_std",
+            "layer",
+            "d",
+            "units",
+            "angle_mean_deg",
+            "angle_std_deg",
+            "angle_theory_deg",
+            "gain",
+            "gain_min",
+            "r_weights",
+            "r_within",
+            "r_within_min",
+            "r_two_numbers",
+            "residual_gain",
+            "kappa",
+            "r_rotated",
+            "constant_units",
+            "slope",
+            "sign_flips",
+            "r_permuted",
+            "r_activations",
+            "r_scores",
+            "latent_std",
             "zeros",
-        )  # fmt: skip
+        )
         assert (row["r_activations"] is None) == (row["layer"] == "conv_1")
         assert 20 < row["angle_mean_deg"] < 45
 

@@ -41,9 +41,13 @@ def unlike():
     kernel = rng.choice([-1.0, 1.0], (64, 32))
     kernel[32:] *= rng.lognormal(0, 1.5, (32, 32))
     keras.utils.set_random_seed(0)
-    model = keras.Sequential([
-        keras.Input((64,)), keras.layers.Dense(32, activation="relu"), keras.layers.Dense(8, name="second"),
-    ])  # fmt: skip
+    model = keras.Sequential(
+        [
+            keras.Input((64,)),
+            keras.layers.Dense(32, activation="relu"),
+            keras.layers.Dense(8, name="second"),
+        ]
+    )
     model.layers[0].kernel.assign(kernel)
     return model, images, labels
 

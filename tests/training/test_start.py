@@ -17,9 +17,16 @@ from tests.support import TINY, call, same_but_for_seconds, small_data, small_se
 from tests.training.test_loop import assert_same_run, at_step, spy
 
 SMALL = {
-    "input_shape": (8, 8, 1), "conv": [4], "max_pool": [1], "fc": [8], "bn_decay": 0.9, "batch_size": 20, "epochs": 2,
-    "lr_start": 0.03, "lr_end": 0.003,
-}  # fmt: skip
+    "input_shape": (8, 8, 1),
+    "conv": [4],
+    "max_pool": [1],
+    "fc": [8],
+    "bn_decay": 0.9,
+    "batch_size": 20,
+    "epochs": 2,
+    "lr_start": 0.03,
+    "lr_end": 0.003,
+}
 
 
 @pytest.fixture(scope="module")
@@ -35,9 +42,15 @@ def whole(tmp_path_factory, data):
 def test_a_training_is_that_of_the_program(trained, tmp_path, capsys):
     """Same log, same weights, same lines; only the recorded command differs."""
     run = bnn.training.train(
-        tmp_path / "run", data_set="mnist-5k", conv=(8, 8), max_pool=(1, 1), fc=(16,), batch_size=10, epochs=3,
+        tmp_path / "run",
+        data_set="mnist-5k",
+        conv=(8, 8),
+        max_pool=(1, 1),
+        fc=(16,),
+        batch_size=10,
+        epochs=3,
         deterministic=True,
-    )  # fmt: skip
+    )
     theirs = runs.open_run(trained[0])
     assert (run.model, run.training, run.data) == (theirs.model, theirs.training, theirs.data)
     assert same_but_for_seconds(run.log(), theirs.log())
