@@ -52,11 +52,16 @@ def unlike():
     return model, images, labels
 
 
+@pytest.fixture(scope="module", params=["digits", "unlike"])
+def case(request):
+    """(network, images, labels, report of them all)"""
+    model, images, labels = request.getfixturevalue(request.param)
+    return model, images, labels, analyze(model, images, score_images=len(images))
+
+
 @pytest.mark.parametrize("order", ORDERS)
-@pytest.mark.parametrize("case", ["digits", "unlike"])
-def test_every_statistic_is_that_of_all_images(case, order, request):
-    model, images, labels = request.getfixturevalue(case)
-    expected = analyze(model, images, score_images=len(images))
+def test_every_statistic_is_that_of_all_images(case, order):
+    model, images, labels, expected = case
     found = analyze(model, images[ORDERS[order](labels)])
     for row, reference in zip(found.rows(), expected.rows(), strict=True):
         assert (row["r_activations"] is None) == (reference["r_activations"] is None)

@@ -86,7 +86,7 @@ def test_a_child_that_lives_on_does_not_hold_it(tmp_path):
 
 
 def test_of_many_at_once_exactly_one_wins(tmp_path):
-    for attempt in range(3):
+    for attempt in range(2):
         folder = tmp_path / str(attempt)
         folder.mkdir()
         processes = [prepare(folder) for _ in range(6)]

@@ -13,7 +13,7 @@ from bnn import datasets, runs, training
 from bnn.config import ConfigError
 from bnn.training import Interrupted
 from bnn.training.start import begin, load_data
-from tests.support import TINY, call, same_but_for_seconds, small_data, small_settings
+from tests.support import ROOT, TINY, call, same_but_for_seconds, small_data, small_settings
 from tests.training.test_loop import assert_same_run, at_step, spy
 
 SMALL = {
@@ -206,9 +206,9 @@ def test_debug_cuts_the_data(data):
 
 
 def test_the_command_takes_what_the_program_takes(trained, tmp_path):
-    from tests.test_main import call_bnn
-
-    done = call_bnn("train", *TINY, "--debug", "--epochs", 1, "--run_dir", tmp_path / "run")
+    done = call(
+        "-m", "bnn", "train", *TINY, "--debug", "--epochs", 1, "--run_dir", tmp_path / "run", cwd=ROOT
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1].endswith(f"next: bnn analyze {tmp_path / 'run'}")
     command = json.loads((tmp_path / "run" / "config.json").read_text())["command"]
