@@ -344,15 +344,16 @@ def test_an_interrupted_experiment_goes_on(tmp_path, monkeypatch, capsys):
 
 def test_a_training_killed_before_its_last_checkpoint_goes_on(tmp_path, monkeypatch):
     steps = []
-    original = Journal._save_last
+    original = runs.Run.save_model
 
-    def killed(journal):
-        steps.append(int(journal.model.optimizer.iterations))
-        if len(steps) == 2:
-            raise KeyboardInterrupt
-        original(journal)
+    def killed(run, model, name):
+        if name == "last":
+            steps.append(int(model.optimizer.iterations))
+            if len(steps) == 2:
+                raise KeyboardInterrupt
+        return original(run, model, name)
 
-    monkeypatch.setattr(Journal, "_save_last", killed)
+    monkeypatch.setattr(runs.Run, "save_model", killed)
     arguments = ["--quick", "--runs", str(tmp_path / "runs"), "--results", str(tmp_path)]
     assert accumulation.main(arguments) == 128 + signal.SIGINT
     assert runs.open_run(tmp_path / "runs" / "binary").log()[-1]["epoch"] == 2

@@ -75,10 +75,9 @@ def test_no_backend_comes_unasked(wheel):
 
 def test_the_library_works_from_another_folder(environment, tmp_path):
     code = f"""
-import sys, time
-start = time.perf_counter()
+import sys
 import bnn
-assert time.perf_counter() - start < 0.1
+assert "numpy" not in sys.modules
 assert "site-packages" in bnn.__file__, bnn.__file__
 assert 0.78 < bnn.geometry.angle([0.0, 1.0], [1.0, 1.0]) < 0.79
 assert "keras" not in sys.modules
