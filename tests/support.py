@@ -61,15 +61,20 @@ def call(program, *args, fresh=False, cwd=None, **options):
         **options: of `subprocess.run`; they imply `fresh`.
     """
     line = command(program, *args)
-    if fresh or options:
+    if fresh or options or not can_fork():
         return subprocess.run(line, capture_output=True, text=True, timeout=300, cwd=cwd, **options)
     return warm.call(line[1:], cwd)
+
+
+def can_fork():
+    """Whether programs may start warm: TensorFlow begins no thread before its first operation; others do."""
+    return sys.platform == "linux" and "KERAS_BACKEND" not in os.environ
 
 
 def begin(program, *args, fresh=False):
     """Start a program whose standard output can be read line by line; `fresh` as for `call`."""
     line = command(program, *args)
-    if not fresh:
+    if not fresh and can_fork():
         return warm.begin(line[1:])
     pipe = subprocess.PIPE
     return subprocess.Popen(line, stdout=pipe, stderr=pipe, text=True, bufsize=1)
