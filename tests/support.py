@@ -1,7 +1,6 @@
 """What several test files share: a small data set, small runs, and the programs as processes."""
 
 import fcntl
-import functools
 import os
 import pickle
 import re
@@ -155,18 +154,6 @@ def start(folder, data, kind="binary", **training):
     model, config = small_settings(kind, **training)
     begun = begin(folder, vars(model) | vars(config) | {"data_set": data}, command=["train.py"])
     return begun.model, begun.run
-
-
-@functools.cache
-def channels_first_works():
-    """Whether TensorFlow convolves images with their channels first: on few processors, and on GPUs."""
-    import keras
-
-    try:
-        keras.layers.Conv2D(1, 1, data_format="channels_first")(np.zeros((1, 1, 2, 2), np.float32))
-    except Exception:
-        return False
-    return True
 
 
 def code(book):

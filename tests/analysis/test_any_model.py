@@ -11,7 +11,7 @@ from bnn.config import ModelConfig
 from bnn.geometry import QuantizerError
 from bnn.layers import Sign
 from bnn.models import build_model
-from tests.support import KINDS, channels_first_works
+from tests.support import KINDS
 
 RNG = np.random.default_rng(0)
 ROWS = RNG.standard_normal((40, 6)).astype(np.float32)
@@ -240,7 +240,6 @@ def test_mixed_precision_is_measured_in_float32():
     assert layer.weights.r == pytest.approx(correlation(rounded @ sign(w), rounded @ w), abs=1e-6)
 
 
-@pytest.mark.skipif(not channels_first_works(), reason="this processor convolves channels_last alone")
 def test_channels_first_is_as_channels_last():
     results = []
     for form in ("channels_last", "channels_first"):
