@@ -15,10 +15,14 @@ LOG = [{"epoch": 1, "accuracy": 0.5, "val_accuracy": 0.5, "loss": 1, "val_loss":
             LOG,
             ["angles", "latent_weights", "dot_products", "permuted", "activations", "training"],
         ),
-        (("continuous", "dense"), None, ["angles", "latent_weights", "dot_products", "permuted"]),
+        (
+            ("binary", "dense"),
+            None,
+            ["angles", "latent_weights", "dot_products", "permuted", "activations"],
+        ),
     ],
     indirect=["network"],
-    ids=["everything", "no activations"],
+    ids=["with a log", "without"],
 )
 def test_every_figure_that_there_is_data_for_is_saved(network, log, names, tmp_path):
     assert plots.save_all(network.report, tmp_path, log) == names
