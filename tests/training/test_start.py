@@ -205,7 +205,7 @@ def test_debug_cuts_the_data(data):
     assert load_data(config, data).train.images.shape == (200, 8, 8, 1)
 
 
-def test_the_command_takes_what_the_program_takes(trained, tmp_path):
+def test_the_command_takes_what_the_program_takes(tmp_path):
     done = call(
         "-m", "bnn", "train", *TINY, "--debug", "--epochs", 1, "--run_dir", tmp_path / "run", cwd=ROOT
     )
