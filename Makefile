@@ -47,7 +47,7 @@ demo: setup
 
 # A process a core; a module's tests share what it trains.
 test: setup
-	$(PY) -m pytest -n auto --maxprocesses 8 --dist loadscope
+	$(PY) -m pytest -n auto --maxprocesses 8 --dist loadscope --no-loadscope-reorder
 
 test-registry: setup
 	BNN_TEST_REGISTRY=1 $(PY) -m pytest tests/commands/test_download.py -k registry

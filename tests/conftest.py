@@ -9,13 +9,24 @@ import pytest
 from hypothesis import settings
 
 from bnn import backend
-from tests.support import TINY, call
+from tests.support import TINY, call, once
 
 GUARD = str(Path(__file__).parent / "guard")
 for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
     del os.environ[name]  # a proxy on this machine would be a way out of it
 os.environ.pop("BNN_DATA", None)  # tests say where they look for data
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [GUARD, os.environ.get("PYTHONPATH")]))
+
+# The longest modules, which begin first: at the end no worker waits long for another.
+LONGEST = (
+    "test_kills",
+    "test_experiments",
+    "test_loop",
+    "test_jax",
+    "test_hd_figures",
+    "test_start",
+    "test_shipped",
+)
 
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")
@@ -24,10 +35,17 @@ backend.load()
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: item.path.stem not in LONGEST)
+
+
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory):
     """A tiny run, from the command line: (its folder, what the program said)."""
-    folder = tmp_path_factory.mktemp("programs") / "tiny"
-    process = call("train.py", *TINY, "--run_dir", folder)
+    return once(tmp_path_factory, "tiny", train_tiny)
+
+
+def train_tiny(folder):
+    process = call("train.py", *TINY, "--run_dir", folder, fresh=True)
     assert process.returncode == 0, process.stderr
     return folder, process

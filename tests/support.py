@@ -1,5 +1,8 @@
 """What several test files share: a small data set, small runs, and the programs as processes."""
 
+import fcntl
+import os
+import pickle
 import re
 import subprocess
 import sys
@@ -9,34 +12,90 @@ import numpy as np
 
 from bnn.config import ModelConfig, TrainConfig
 from bnn.datasets import DataSet, Split
+from tests import warm
 
 ROOT = Path(__file__).resolve().parent.parent
 # 400 steps an epoch, about half a second: time enough for a signal to meet an epoch half-way.
 TINY = (
-    "--data_set", "mnist-5k", "--conv", "8", "8", "--max_pool", "1", "1", "--fc", "16",
-    "--batch_size", "10", "--epochs", "3", "--deterministic",
-)  # fmt: skip
+    "--data_set",
+    "mnist-5k",
+    "--conv",
+    "8",
+    "8",
+    "--max_pool",
+    "1",
+    "1",
+    "--fc",
+    "16",
+    "--batch_size",
+    "10",
+    "--epochs",
+    "3",
+    "--deterministic",
+)
 KINDS = {"binary": {}, "ternary": {"levels": 3, "threshold": 0.1}, "continuous": {"continuous": True}}
 OTHER_ESTIMATORS = {
-    "stochastic": {"estimator": "stochastic_sign"}, "magnitude-aware": {"estimator": "magnitude_aware_sign"},
+    "stochastic": {"estimator": "stochastic_sign"},
+    "magnitude-aware": {"estimator": "magnitude_aware_sign"},
     "optimal ternary": {"levels": 3, "estimator": "optimal_ternary"},
-}  # fmt: skip
+}
 
 
 def command(program, *args):
-    """The command line of one of the repository's programs."""
+    """The command line of one of the repository's programs, or of a module after "-m"."""
+    if program == "-m":
+        return [sys.executable, program, *map(str, args)]
     return [sys.executable, str(ROOT / program), *map(str, args)]
 
 
-def call(program, *args, **kwargs):
-    """Run a program to its end; `returncode`, `stdout` and `stderr` say how it went."""
-    return subprocess.run(command(program, *args), capture_output=True, text=True, timeout=300, **kwargs)
+def call(program, *args, fresh=False, cwd=None, **options):
+    """Run a program to its end; `returncode`, `stdout` and `stderr` say how it went.
+
+    Args:
+        program: str, its path in the repository.
+        *args: its arguments.
+        fresh: whether it starts in a new interpreter, which takes seconds where it loads Keras, instead of in a
+            process forked from one that has loaded it.
+        cwd: its folder.
+        **options: of `subprocess.run`; they imply `fresh`.
+    """
+    line = command(program, *args)
+    if fresh or options or not can_fork():
+        return subprocess.run(line, capture_output=True, text=True, timeout=300, cwd=cwd, **options)
+    return warm.call(line[1:], cwd)
 
 
-def begin(program, *args):
-    """Start a program whose standard output can be read line by line."""
+def can_fork():
+    """Whether programs may start warm: TensorFlow begins no thread before its first operation; others do."""
+    return sys.platform == "linux" and "KERAS_BACKEND" not in os.environ
+
+
+def begin(program, *args, fresh=False):
+    """Start a program whose standard output can be read line by line; `fresh` as for `call`."""
+    line = command(program, *args)
+    if not fresh and can_fork():
+        return warm.begin(line[1:])
     pipe = subprocess.PIPE
-    return subprocess.Popen(command(program, *args), stdout=pipe, stderr=pipe, text=True, bufsize=1)
+    return subprocess.Popen(line, stdout=pipe, stderr=pipe, text=True, bufsize=1)
+
+
+def once(factory, name, make):
+    """What `make(folder)` returns, with a folder of that name; all workers of a session share one call.
+
+    Args:
+        factory: pytest's `tmp_path_factory`.
+        name: str, the folder's.
+        make: function of the folder, a path where nothing is yet; returns what pickle takes.
+    """
+    base = factory.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    result = base / f"{name}.pickle"
+    with (base / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not result.exists():
+            made = make(base / name)
+            result.write_bytes(pickle.dumps(made))
+    return pickle.loads(result.read_bytes())
 
 
 def wait_for_line(process, pattern):

@@ -33,6 +33,12 @@ from experiments import (
 from tests.support import ROOT
 
 NAMES = sorted(path.stem for path in (ROOT / "experiments").glob("*.py") if "def main(" in path.read_text())
+HELP = """
+import contextlib, importlib, sys
+for name in sys.argv[1:]:
+    with contextlib.suppress(SystemExit):
+        importlib.import_module(f"experiments.{name}").main(["--help"])
+"""
 
 
 @pytest.fixture(scope="module")
@@ -40,10 +46,17 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("experiments")
 
 
-def quick(module, folder):
+@pytest.fixture(scope="module")
+def accumulated(folder):
+    """(table, run directory) of the experiment on accumulation, whose network others look into."""
+    return quick(accumulation, folder), folder / "accumulation" / "binary"
+
+
+def quick(module, folder, *arguments):
     """Do an experiment's smoke test; its table, with numbers as floats."""
     name = module.__name__.rpartition(".")[2]
-    assert module.main(["--quick", "--runs", str(folder / name), "--results", str(folder)]) == 0
+    line = ["--quick", "--runs", str(folder / name), "--results", str(folder), *map(str, arguments)]
+    assert module.main(line) == 0
     assert (folder / f"{name}.png").read_bytes().startswith(b"\x89PNG")
     with (folder / f"{name}.csv").open(newline="") as file:
         return [{key: number(value) for key, value in row.items()} for row in csv.DictReader(file)]
@@ -115,8 +128,8 @@ def test_levels(folder):
         assert 0 < row["common_r"] < 1
 
 
-def test_accumulation(folder):
-    rows = quick(accumulation, folder)
+def test_accumulation(accumulated):
+    rows, _ = accumulated
     layers = ["conv_1", "conv_2", "dense_1", "dense_2"]
     table = {(row["replaced"], row["layer"]): row for row in rows}
     several = ("all", "but first", "but last", "hidden")
@@ -132,14 +145,14 @@ def test_accumulation(folder):
     assert all(row["r"] == 1 and row["sign_flips"] == 0 for row in rows if row["replaced"] == "none")
 
 
-def test_permutation(folder):
-    rows = quick(permutation, folder)
+def test_permutation(folder, accumulated):
+    rows = quick(permutation, folder, "--run", accumulated[1])
     assert [row["layer"] for row in rows] == ["conv_1", "conv_2", "dense_1", "dense_2"]
     for row in rows:
         assert row["across_images"] == pytest.approx(row["predicted"], abs=0.03)
-    data, run = datasets.load("mnist-5k"), runs.open_run(folder / "permutation" / "binary")
+    data, run = datasets.load("mnist-5k"), runs.open_run(accumulated[1])
     images = data.test.images[:50].astype(np.float32).reshape(50, -1) / 255
-    kernel = np.asarray(run.load_model("last").get_layer("conv_1").kernel)
+    kernel = np.asarray(run.load_model().get_layer("conv_1").kernel)
     binary = np.where(kernel < 0, -1, 1).astype(np.float32)
     shuffled = np.random.default_rng(1).permuted(images.ravel()).reshape(50, 28, 28, 1)
     products = (keras.ops.conv(shuffled, k, padding="same") for k in (kernel, binary))
@@ -147,8 +160,8 @@ def test_permutation(folder):
     assert rows[0]["across_images"] == pytest.approx(expected, abs=0.02)
 
 
-def test_what_makes_r_low(folder):
-    rows = quick(low_r, folder)
+def test_what_makes_r_low(folder, accumulated):
+    rows = quick(low_r, folder, "--run", accumulated[1])
     r = {(row["layer"], row["change"], row["amount"]): row["r"] for row in rows}
     for layer in ("conv_1", "conv_2", "dense_1", "dense_2"):
         untouched = r[layer, "directions left out", 0]
@@ -182,15 +195,16 @@ def test_cut_to_one_size_latent_weights_are_their_signs():
     assert after == pytest.approx(1)
 
 
-def test_output_layer(folder):
-    rows = quick(output_layer, folder)
+def test_output_layer(folder, accumulated):
+    rows = quick(output_layer, folder, "--run", accumulated[1])
+    assert not (folder / "output_layer").exists()  # nothing was trained
     assert [row["group"] for row in rows] == list(range(1, 9))
     sizes = [row["latent"] for row in rows]
     assert sizes == sorted(sizes)
     for name in ("agree", "pushed_out", "pushed_out_moments_held"):
         assert all(0 <= row[name] <= 1 for row in rows)
-    data, run = datasets.load("mnist-5k"), runs.open_run(folder / "output_layer" / "binary")
-    model, train = run.load_model("last"), data.train[: output_layer.TRAINING_IMAGES]
+    data, run = datasets.load("mnist-5k"), runs.open_run(accumulated[1])
+    model, train = run.load_model(), data.train[: output_layer.TRAINING_IMAGES]
     norm = model.layers[-1]
     products = keras.Model(model.inputs, norm.input).predict(train.images, verbose=0)
     norm.moving_mean.assign(products.mean(axis=0))
@@ -242,15 +256,7 @@ def test_weights_turned_round_are_those_of_the_group():
         assert (rows[group]["train_loss_turned"], rows[group]["test_accuracy_turned"]) == (loss, accuracy)
 
 
-def test_a_finished_run_stands_in_for_a_training(folder):
-    trained = quick(accumulation, folder)
-    given = ["--run", str(folder / "accumulation" / "binary"), "--results", str(folder / "given"), "--quick"]
-    assert accumulation.main([*given, "--runs", str(folder / "none")]) == 0
-    assert not (folder / "none").exists()
-    with (folder / "given" / "accumulation.csv").open(newline="") as file:
-        layers = [row["layer"] for row in csv.DictReader(file)]
-    assert layers == [row["layer"] for row in trained]
-    quick(full_precision, folder)
+def test_what_cannot_stand_in_for_a_training_is_refused(folder, twins):
     for other in (folder / "nothing", folder / "full_precision" / "continuous"):
         with pytest.raises(RunError, match="expected"):
             low_r.main(["--run", str(other)])
@@ -351,15 +357,16 @@ def test_an_interrupted_experiment_goes_on(tmp_path, monkeypatch, capsys):
 
 def test_a_training_killed_before_its_last_checkpoint_goes_on(tmp_path, monkeypatch):
     steps = []
-    original = Journal._save_last
+    original = runs.Run.save_model
 
-    def killed(journal):
-        steps.append(int(journal.model.optimizer.iterations))
-        if len(steps) == 2:
-            raise KeyboardInterrupt
-        original(journal)
+    def killed(run, model, name):
+        if name == "last":
+            steps.append(int(model.optimizer.iterations))
+            if len(steps) == 2:
+                raise KeyboardInterrupt
+        return original(run, model, name)
 
-    monkeypatch.setattr(Journal, "_save_last", killed)
+    monkeypatch.setattr(runs.Run, "save_model", killed)
     arguments = ["--quick", "--runs", str(tmp_path / "runs"), "--results", str(tmp_path)]
     assert accumulation.main(arguments) == 128 + signal.SIGINT
     assert runs.open_run(tmp_path / "runs" / "binary").log()[-1]["epoch"] == 2
@@ -384,14 +391,20 @@ def test_correct_is_the_highest_score(first_layers):
     np.testing.assert_array_equal(correct(model, test, batch_size=30), expected)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_help_tells_the_question_and_loads_no_deep_learning(name):
-    command = [sys.executable, "-m", f"experiments.{name}", "--help"]
-    environment = os.environ | {"KERAS_BACKEND": "none such"}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)
+def test_help_tells_the_question_and_loads_no_deep_learning():
+    """All in one process, for which there is no Keras."""
+    done = subprocess.run(
+        [sys.executable, "-c", HELP, *NAMES],
+        cwd=ROOT,
+        env=os.environ | {"KERAS_BACKEND": "none such"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
     assert done.returncode == 0, done.stderr
-    question = importlib.import_module(f"experiments.{name}").__doc__.splitlines()[0]
-    assert question.endswith("?") and question in done.stdout
+    for name in NAMES:
+        question = importlib.import_module(f"experiments.{name}").__doc__.splitlines()[0]
+        assert question.endswith("?") and question in done.stdout, name
 
 
 @pytest.mark.parametrize(

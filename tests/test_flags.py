@@ -18,16 +18,32 @@ def parse(*argv):
 def test_only_flags_given_by_hand_appear():
     assert parse() == {}
     assert parse("--epochs", "3", "--continuous", "--conv", "8", "16", "--fc") == {
-        "epochs": 3, "continuous": True, "conv": [8, 16], "fc": [],
-    }  # fmt: skip
+        "epochs": 3,
+        "continuous": True,
+        "conv": [8, 16],
+        "fc": [],
+    }
 
 
 def test_every_flag_of_the_authors_code_is_there():
     flags = {f.name for kind in (ModelConfig, TrainConfig) for f in dataclasses.fields(kind) if f.metadata}
     assert flags >= {
-        "data_set", "batch_size", "epochs", "lr_start", "lr_end", "loss_mode", "conv", "fc", "max_pool",
-        "ckpt_n", "filter_size", "continuous", "debug", "levels", "threshold",
-    }  # fmt: skip
+        "data_set",
+        "batch_size",
+        "epochs",
+        "lr_start",
+        "lr_end",
+        "loss_mode",
+        "conv",
+        "fc",
+        "max_pool",
+        "ckpt_n",
+        "filter_size",
+        "continuous",
+        "debug",
+        "levels",
+        "threshold",
+    }
 
 
 @pytest.mark.parametrize(

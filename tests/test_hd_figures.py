@@ -14,8 +14,6 @@ STRICT = (
     "import warnings\nwarnings.simplefilter('error')\nwarnings.simplefilter('default', DeprecationWarning)"
 )
 
-CLOCK = "import time\nprint(time.process_time())"  # processor time, for other tests and trainings take turns
-
 
 @pytest.fixture(scope="module")
 def committed():
@@ -23,39 +21,30 @@ def committed():
 
 
 @pytest.fixture(scope="module")
-def executed(committed, tmp_path_factory):
+def executed(committed):
     notebook = nbformat.from_dict(committed)
-    figures = tmp_path_factory.mktemp("figures")
-    notebook.cells[1].source += f"\nFIGURES = {str(figures)!r}"
     notebook.cells.insert(0, nbformat.v4.new_code_cell(STRICT))
-    notebook.cells.append(nbformat.v4.new_code_cell(CLOCK))
     NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(ROOT)}}).execute()
-    return notebook, figures, float(notebook.cells.pop().outputs[0].text)
+    return notebook
 
 
 def test_runs_without_a_word_on_stderr(executed):
-    outputs = [output for cell in code(executed[0]) for output in cell.outputs]
+    outputs = [output for cell in code(executed) for output in cell.outputs]
     assert not [output for output in outputs if output.get("name") == "stderr"]
-    assert executed[2] < 60
 
 
 def test_committed_as_it_ran(committed, executed):
     cells = code(committed)
     assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
-    texts = [
-        [o.text for cell in code(n) for o in cell.outputs if "text" in o] for n in (committed, executed[0])
-    ]
+    texts = [[o.text for cell in code(n) for o in cell.outputs if "text" in o] for n in (committed, executed)]
     assert texts[0] == texts[1]
-    assert len(images(committed)) == len(images(executed[0])) == 11
+    assert len(images(committed)) == len(images(executed)) == 11
     assert PATH.stat().st_size < 2_000_000
 
 
-def test_every_figure_has_an_alternative_text_and_vector_files(committed, executed):
+def test_every_figure_has_an_alternative_text(committed):
     for output in images(committed):
         assert len(output.metadata["image/png"]["alt"]) > 60
-    assert (
-        sorted(path.suffix for path in executed[1].iterdir()) == [".pdf"] * 11 + [".png"] * 11 + [".svg"] * 11
-    )
 
 
 def test_cells_are_short_and_define_nothing(committed):

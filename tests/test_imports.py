@@ -109,17 +109,25 @@ def test_no_arrow_runs_upward():
 def test_there_is_no_circle():
     for graph in (
         {name: targets - {_room(name)} for name, targets in IMPORTS.items()},
-        {room: {_room(t) for n, ts in IMPORTS.items() if _room(n) == room for t in ts} - {room}
-         for room in MAY_IMPORT},
-    ):  # fmt: skip
+        {
+            room: {_room(t) for n, ts in IMPORTS.items() if _room(n) == room for t in ts} - {room}
+            for room in MAY_IMPORT
+        },
+    ):
         TopologicalSorter(graph).prepare()  # raises `CycleError`
 
 
 def test_no_module_uses_the_face_of_its_own_package():
     faces = [name for name, targets in IMPORTS.items() if "." in name and _room(name) in targets]
-    names = [name for name, tree in MODULES.items() for node in ast.walk(tree)
-             if "." in name and isinstance(node, ast.ImportFrom) and node.module == f"bnn.{_room(name)}"
-             and any(f"{_room(name)}.{alias.name}" not in MODULES for alias in node.names)]  # fmt: skip
+    names = [
+        name
+        for name, tree in MODULES.items()
+        for node in ast.walk(tree)
+        if "." in name
+        and isinstance(node, ast.ImportFrom)
+        and node.module == f"bnn.{_room(name)}"
+        and any(f"{_room(name)}.{alias.name}" not in MODULES for alias in node.names)
+    ]
     assert not faces + names
 
 
@@ -147,10 +155,12 @@ def test_packages_are_attributes_that_load_when_they_are_touched():
 def test_packages_on_arrays_load_no_keras(package):
     loaded = {
         (node.module or "") if isinstance(node, ast.ImportFrom) else alias.name
-        for name in MODULES if _room(name) == package
-        for node in ast.walk(MODULES[name]) if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in MODULES
+        if _room(name) == package
+        for node in ast.walk(MODULES[name])
+        if isinstance(node, ast.Import | ast.ImportFrom)
         for alias in node.names
-    }  # fmt: skip
+    }
     assert not {_room(name) for name in loaded} & {"keras", "tensorflow", "jax", "torch", "matplotlib"}
 
 

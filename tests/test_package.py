@@ -75,10 +75,9 @@ def test_no_backend_comes_unasked(wheel):
 
 def test_the_library_works_from_another_folder(environment, tmp_path):
     code = f"""
-import sys, time
-start = time.perf_counter()
+import sys
 import bnn
-assert time.perf_counter() - start < 0.1
+assert "numpy" not in sys.modules
 assert "site-packages" in bnn.__file__, bnn.__file__
 assert 0.78 < bnn.geometry.angle([0.0, 1.0], [1.0, 1.0]) < 0.79
 assert "keras" not in sys.modules
@@ -106,9 +105,13 @@ def test_the_command_works_from_another_folder(environment, tmp_path):
 def test_data_lie_where_the_variable_says_or_here(environment, tmp_path, named):
     variable = {"BNN_DATA": str(tmp_path / "sets")} if named else {}
     done = subprocess.run(
-        [environment / "bnn", "train", "--data_set", "MNIST"], cwd=tmp_path, capture_output=True, text=True,
-        timeout=300, env=without_data() | variable,
-    )  # fmt: skip
+        [environment / "bnn", "train", "--data_set", "MNIST"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env=without_data() | variable,
+    )
     place = tmp_path / "sets" / "MNIST" if named else "data/MNIST"
     assert done.returncode == 1
     assert f"expected its files in {place}, received none; run bnn download --data_set MNIST" in done.stderr

@@ -13,9 +13,17 @@ from tools import notebooks
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
-    "--disable-background-networking", "--disable-component-update", "--virtual-time-budget=5000", "--dump-dom",
-)  # fmt: skip
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-sync",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--virtual-time-budget=5000",
+    "--dump-dom",
+)
 WIDTHS = (390, 1366)
 LONGEST_WORD = 40  # letters; a longer one, such as a digest, may break on a phone
 # What reaches beyond the right edge and does not scroll, and the printed words that stand on two lines.

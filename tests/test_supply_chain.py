@@ -15,8 +15,10 @@ def pins(name):
     """The requirements of a file, a list of (Requirement, number of hashes)."""
     text = COMMENT.sub("", (ROOT / name).read_text()).replace("\\\n", " ")
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith("-r ")]
-    return [(Requirement(line.split("--hash")[0]), len(re.findall("--hash=sha256:[0-9a-f]{64}", line)))
-            for line in lines]  # fmt: skip
+    return [
+        (Requirement(line.split("--hash")[0]), len(re.findall("--hash=sha256:[0-9a-f]{64}", line)))
+        for line in lines
+    ]
 
 
 def test_every_package_is_pinned_exactly_and_has_hashes():

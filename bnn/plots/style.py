@@ -2,6 +2,7 @@
 
 import functools
 import io
+from contextlib import contextmanager
 from pathlib import Path
 
 import matplotlib
@@ -173,8 +174,20 @@ def save(fig, path, formats=FORMATS):
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     paths = [path.with_name(f"{path.name}.{suffix}") for suffix in formats]
-    with in_style():
+    with in_style(), _laid_out(fig):
         for target in paths:
             with atomic.replacing(target) as temporary:
                 fig.savefig(temporary)
     return paths
+
+
+@contextmanager
+def _laid_out(fig):
+    """Arrange a figure once, not anew for each file: that takes as long as to draw it."""
+    engine = fig.get_layout_engine()
+    fig.draw_without_rendering()
+    fig.set_layout_engine("none")
+    try:
+        yield
+    finally:
+        fig.set_layout_engine(engine or "none")

@@ -14,8 +14,10 @@ def test_mean_and_deviation_are_those_of_a_sample():
     values = [0.5, 0.7, 0.9, 0.2]
     pooled = pool(values)
     assert (pooled.mean, pooled.std, pooled.n) == (
-        pytest.approx(np.mean(values)), pytest.approx(np.std(values, ddof=1)), 4,
-    )  # fmt: skip
+        pytest.approx(np.mean(values)),
+        pytest.approx(np.std(values, ddof=1)),
+        4,
+    )
 
 
 def test_text_shows_the_deviation_where_there_is_one():

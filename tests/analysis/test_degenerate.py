@@ -33,7 +33,10 @@ TERNARY = {"levels": 3, "threshold": 0.2}
 # Settings; value of all weights of conv_1, if they are alike; images; what is NaN in the rows of conv_1 and dense_1.
 CASES = {
     "an all-zero ternary kernel": (
-        TERNARY, 0.1, 6, ANGLES | CORRELATIONS | {"angle_theory_deg", "r_scores"},
+        TERNARY,
+        0.1,
+        6,
+        ANGLES | CORRELATIONS | {"angle_theory_deg", "r_scores"},
         CORRELATIONS | {"r_activations", "r_scores"},
     ),
     "latent weights of 0": ({}, 0.0, 6, ANGLES | CORRELATIONS - {"slope"} | {"r_scores"}, set()),
@@ -43,10 +46,14 @@ CASES = {
     "one dimension": ({"conv": (2,), "max_pool": (0,), "filter_size": 1}, None, 6, {"residual_gain"}, None),
     "one dimension, one unit": (ONE, None, 6, {"residual_gain"}, None),
     "one dimension, one unit, one image": (
-        ONE, None, 1, CORRELATIONS | {"r_scores"}, MEANS | {"r_scores"},
+        ONE,
+        None,
+        1,
+        CORRELATIONS | {"r_scores"},
+        MEANS | {"r_scores"},
     ),
     "a continuous kernel of 0": ({"continuous": True}, 0.0, 6, ANGLES | CORRELATIONS, None),
-}  # fmt: skip
+}
 
 
 def undefined(row):

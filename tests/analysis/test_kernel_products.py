@@ -89,10 +89,9 @@ def test_columns_are_quantized_in_the_shape_of_the_kernel():
         (Own(3), None),
         (Own(4), None),
         (Own(None), None),
-        (quantizers.Quantizer.__call__, None),
     ],
 )
 def test_theory_knows_the_levels_that_a_quantizer_declares(quantizer, name):
-    scalar = kernel_products._scalar(quantizer)
+    scalar = product_of(quantizer)[0].scalar
     assert (scalar and scalar.name) == name
     assert (scalar is SIGN) == (name == "sign")

@@ -51,27 +51,38 @@ def convolutions(draw):
     return cls, options | widths | {"data_format": data_format, "use_bias": False}, shape
 
 
-@settings(max_examples=60)
+@settings(max_examples=25)
 @given(convolutions(), st.integers(0, 99))
 def test_convolutions_multiply_their_patches(case, seed):
     cls, options, shape = case
     check(cls(**options), np.random.default_rng(seed).standard_normal(shape).astype(np.float32))
 
 
-@settings(max_examples=30)
+@settings(max_examples=15)
 @given(
-    rank=st.integers(1, 2), size=st.integers(1, 3), stride=st.integers(1, 2), dilation=st.integers(1, 2),
-    padding=st.sampled_from(["valid", "same"]), channels=st.integers(1, 3), units=st.integers(1, 3),
-    data_format=st.sampled_from(["channels_last", "channels_first"]), seed=st.integers(0, 99),
-)  # fmt: skip
+    rank=st.integers(1, 2),
+    size=st.integers(1, 3),
+    stride=st.integers(1, 2),
+    dilation=st.integers(1, 2),
+    padding=st.sampled_from(["valid", "same"]),
+    channels=st.integers(1, 3),
+    units=st.integers(1, 3),
+    data_format=st.sampled_from(["channels_last", "channels_first"]),
+    seed=st.integers(0, 99),
+)
 def test_depthwise_convolutions_multiply_their_patches(
     rank, size, stride, dilation, padding, channels, units, data_format, seed
 ):
     cls = (keras.layers.DepthwiseConv1D, keras.layers.DepthwiseConv2D)[rank - 1]
     layer = cls(
-        size, strides=stride, padding=padding, depth_multiplier=units, data_format=data_format,
-        dilation_rate=1 if stride > 1 else dilation, use_bias=False,
-    )  # fmt: skip
+        size,
+        strides=stride,
+        padding=padding,
+        depth_multiplier=units,
+        data_format=data_format,
+        dilation_rate=1 if stride > 1 else dilation,
+        use_bias=False,
+    )
     shape = (2, *(8, 7)[:rank], channels) if data_format == "channels_last" else (2, channels, *(8, 7)[:rank])
     check(layer, np.random.default_rng(seed).standard_normal(shape).astype(np.float32))
 

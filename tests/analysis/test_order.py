@@ -41,18 +41,27 @@ def unlike():
     kernel = rng.choice([-1.0, 1.0], (64, 32))
     kernel[32:] *= rng.lognormal(0, 1.5, (32, 32))
     keras.utils.set_random_seed(0)
-    model = keras.Sequential([
-        keras.Input((64,)), keras.layers.Dense(32, activation="relu"), keras.layers.Dense(8, name="second"),
-    ])  # fmt: skip
+    model = keras.Sequential(
+        [
+            keras.Input((64,)),
+            keras.layers.Dense(32, activation="relu"),
+            keras.layers.Dense(8, name="second"),
+        ]
+    )
     model.layers[0].kernel.assign(kernel)
     return model, images, labels
 
 
+@pytest.fixture(scope="module", params=["digits", "unlike"])
+def case(request):
+    """(network, images, labels, report of them all)"""
+    model, images, labels = request.getfixturevalue(request.param)
+    return model, images, labels, analyze(model, images, score_images=len(images))
+
+
 @pytest.mark.parametrize("order", ORDERS)
-@pytest.mark.parametrize("case", ["digits", "unlike"])
-def test_every_statistic_is_that_of_all_images(case, order, request):
-    model, images, labels = request.getfixturevalue(case)
-    expected = analyze(model, images, score_images=len(images))
+def test_every_statistic_is_that_of_all_images(case, order):
+    model, images, labels, expected = case
     found = analyze(model, images[ORDERS[order](labels)])
     for row, reference in zip(found.rows(), expected.rows(), strict=True):
         assert (row["r_activations"] is None) == (reference["r_activations"] is None)

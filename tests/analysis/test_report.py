@@ -14,10 +14,30 @@ from bnn.models import build_model
 from tests.support import KINDS
 
 KEYS = (
-    "layer", "d", "units", "angle_mean_deg", "angle_std_deg", "angle_theory_deg", "gain", "gain_min",
-    "r_weights", "r_within", "r_within_min", "r_two_numbers", "residual_gain", "kappa", "r_rotated",
-    "constant_units", "slope", "sign_flips", "r_permuted", "r_activations", "r_scores", "latent_std", "zeros",
-)  # fmt: skip
+    "layer",
+    "d",
+    "units",
+    "angle_mean_deg",
+    "angle_std_deg",
+    "angle_theory_deg",
+    "gain",
+    "gain_min",
+    "r_weights",
+    "r_within",
+    "r_within_min",
+    "r_two_numbers",
+    "residual_gain",
+    "kappa",
+    "r_rotated",
+    "constant_units",
+    "slope",
+    "sign_flips",
+    "r_permuted",
+    "r_activations",
+    "r_scores",
+    "latent_std",
+    "zeros",
+)
 THRESHOLD = KINDS["ternary"]["threshold"]
 
 

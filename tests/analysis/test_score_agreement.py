@@ -60,10 +60,16 @@ def test_a_quantized_network_against_one_without_that_quantizer(kind):
 
 
 def test_every_kind_of_kernel_is_exchanged():
-    model = keras.Sequential([
-        keras.Input((8, 8, 3)), layers.SeparableConv2D(8, 3), layers.BatchNormalization(), layers.DepthwiseConv2D(3),
-        keras.Sequential([layers.Conv2D(8, 3, groups=2, activation="relu"), layers.Flatten()]), layers.Dense(4),
-    ])  # fmt: skip
+    model = keras.Sequential(
+        [
+            keras.Input((8, 8, 3)),
+            layers.SeparableConv2D(8, 3),
+            layers.BatchNormalization(),
+            layers.DepthwiseConv2D(3),
+            keras.Sequential([layers.Conv2D(8, 3, groups=2, activation="relu"), layers.Flatten()]),
+            layers.Dense(4),
+        ]
+    )
     found = agreement(model, IMAGES)
     assert len(found) == 5
     assert all(0 < r < 0.999 for r in found)
@@ -71,10 +77,16 @@ def test_every_kind_of_kernel_is_exchanged():
 
 
 def test_the_model_is_left_as_it_was():
-    model = keras.Sequential([
-        keras.Input((8, 8, 3)), layers.Conv2D(4, 3), layers.BatchNormalization(), layers.Dropout(0.5),
-        layers.Flatten(), layers.Dense(3),
-    ])  # fmt: skip
+    model = keras.Sequential(
+        [
+            keras.Input((8, 8, 3)),
+            layers.Conv2D(4, 3),
+            layers.BatchNormalization(),
+            layers.Dropout(0.5),
+            layers.Flatten(),
+            layers.Dense(3),
+        ]
+    )
     weights, scores = [w.copy() for w in model.get_weights()], model(IMAGES).numpy()
     first = agreement(model, IMAGES)
     assert agreement(model, IMAGES) == first  # no dropout either
@@ -93,9 +105,15 @@ def test_the_model_is_left_as_it_was():
 
 
 def test_stale_averages_of_batch_norm_do_not_matter():
-    model = keras.Sequential([
-        keras.Input((8, 8, 3)), layers.Conv2D(4, 3), layers.BatchNormalization(), layers.Flatten(), layers.Dense(3),
-    ])  # fmt: skip
+    model = keras.Sequential(
+        [
+            keras.Input((8, 8, 3)),
+            layers.Conv2D(4, 3),
+            layers.BatchNormalization(),
+            layers.Flatten(),
+            layers.Dense(3),
+        ]
+    )
     fresh = agreement(model, IMAGES)
     model.layers[1].moving_variance.assign(np.full(4, 1e6))
     assert agreement(model, IMAGES)[0] == pytest.approx(fresh[0], abs=1e-6)

@@ -30,10 +30,17 @@ def test_a_run_and_its_path_are_the_same(run, data):
     for report in reports:
         assert report.rows() == expected.rows()
         assert report.about == {
-            "run": str(run.folder), "network": "binary", "origin": "trained on mnist-5k",
-            "test_accuracy": accuracy(run.load_model(), data.test), "test_images": 50, "data_set": "mnist-5k",
-            "data_digest": "0" * 64, "quantizer": None, "activations": None, "images": 50,
-        }  # fmt: skip
+            "run": str(run.folder),
+            "network": "binary",
+            "origin": "trained on mnist-5k",
+            "test_accuracy": accuracy(run.load_model(), data.test),
+            "test_images": 50,
+            "data_set": "mnist-5k",
+            "data_digest": "0" * 64,
+            "quantizer": None,
+            "activations": None,
+            "images": 50,
+        }
         assert report.log == []
     assert expected.about == {"quantizer": None, "activations": None, "images": 50} and expected.log is None
 

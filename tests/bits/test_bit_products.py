@@ -46,8 +46,13 @@ def test_convolution(engine, seed, images, channels, units, window, x3, w3, out3
         packed = bits.pack(x, x3)
         weights = bits.convolution_kernel(bits.pack(kernel.swapaxes(2, 3), w3))
         for pool in (False, True):
-            check(lambda **options: bits.convolve(packed, weights, **options),
-                  pooled(expected) if pool else expected, rng, out3, pool=pool)  # fmt: skip
+            check(
+                lambda **options: bits.convolve(packed, weights, **options),
+                pooled(expected) if pool else expected,
+                rng,
+                out3,
+                pool=pool,
+            )
 
 
 @each_engine
@@ -64,8 +69,13 @@ def test_convolution_of_integers(engine, seed, images, channels, units, window, 
     with using(engine):
         weights = bits.convolution_kernel(bits.pack(kernel.swapaxes(2, 3), w3))
         for pool in (False, True):
-            check(lambda **options: bits.convolve_integers(x, weights, **options),
-                  pooled(expected) if pool else expected, rng, out3, pool=pool)  # fmt: skip
+            check(
+                lambda **options: bits.convolve_integers(x, weights, **options),
+                pooled(expected) if pool else expected,
+                rng,
+                out3,
+                pool=pool,
+            )
 
 
 @each_engine
@@ -79,8 +89,15 @@ def test_the_largest_sums_of_integers_are_exact(engine, sign):
 
 
 @each_engine
-@given(SEEDS, st.integers(0, 70), st.sampled_from([(1,), (64,), (500,), (3, 2, 5), (2, 65)]), UNITS,
-       LEVELS, LEVELS, LEVELS)  # fmt: skip
+@given(
+    SEEDS,
+    st.integers(0, 70),
+    st.sampled_from([(1,), (64,), (500,), (3, 2, 5), (2, 65)]),
+    UNITS,
+    LEVELS,
+    LEVELS,
+    LEVELS,
+)
 @settings(max_examples=60)
 @example(0, 0, (5,), 3, True, True, True)
 def test_dense(engine, seed, n, axes, units, x3, w3, out3):
@@ -88,8 +105,12 @@ def test_dense(engine, seed, n, axes, units, x3, w3, out3):
     x, kernel = draw(rng, (n, *axes), x3), draw(rng, (units, *axes), w3)
     with using(engine):
         packed, weights = bits.pack(x, x3), bits.dense_kernel(bits.pack(kernel, w3))
-        check(lambda **options: bits.dense(packed, weights, **options),
-              x.reshape(n, np.prod(axes)) @ kernel.reshape(units, -1).T, rng, out3)  # fmt: skip
+        check(
+            lambda **options: bits.dense(packed, weights, **options),
+            x.reshape(n, np.prod(axes)) @ kernel.reshape(units, -1).T,
+            rng,
+            out3,
+        )
 
 
 @each_engine
@@ -100,8 +121,12 @@ def test_dense_of_integers(engine, seed, n, channels, units, w3, out3):
     rows, kernel = rng.integers(0, 256, (n, channels), np.uint8), draw(rng, (units, channels), w3)
     with using(engine):
         weights = bits.dense_kernel(bits.pack(kernel, w3))
-        check(lambda **options: bits.dense_integers(rows, weights, **options),
-              rows.astype(int) @ kernel.T, rng, out3)  # fmt: skip
+        check(
+            lambda **options: bits.dense_integers(rows, weights, **options),
+            rows.astype(int) @ kernel.T,
+            rng,
+            out3,
+        )
 
 
 @each_engine
@@ -162,8 +187,12 @@ def test_any_number_of_threads_gives_the_same(threads):
         lambda x, kernel, rows, units: bits.dense_integers(np.full((1, 7), -256, np.int16), units),
         lambda x, kernel, rows, units: bits.max_pool(rows),
         lambda x, kernel, rows, units: bits.max_pool(x, falling=[True]),
-        lambda x, kernel, rows, units: bits.binarize(np.zeros((2, 3), np.int64), bits.Thresholds([0] * 3, [1] * 3)),
-        lambda x, kernel, rows, units: bits.binarize(np.zeros((2, 3), np.int32), bits.Thresholds([0], [True])),
+        lambda x, kernel, rows, units: bits.binarize(
+            np.zeros((2, 3), np.int64), bits.Thresholds([0] * 3, [1] * 3)
+        ),
+        lambda x, kernel, rows, units: bits.binarize(
+            np.zeros((2, 3), np.int32), bits.Thresholds([0], [True])
+        ),
         lambda x, kernel, rows, units: bits.pack(np.zeros((3, 0))),
         lambda x, kernel, rows, units: bits.pack(1.0),
         lambda x, kernel, rows, units: bits.dense_kernel(bits.pack(np.ones((0, 3)))),
@@ -178,7 +207,7 @@ def test_any_number_of_threads_gives_the_same(threads):
         lambda x, kernel, rows, units: bits.Bits(np.zeros((1, 3, 2), np.uint64), 64),
         lambda x, kernel, rows, units: bits.Bits(np.zeros((1, 3, 1), np.int64), 64),
     ],
-)  # fmt: skip
+)
 def test_what_does_not_fit_is_refused(call):
     x, rows = bits.pack(np.ones((1, 4, 4, 5))), bits.pack(np.ones((2, 7)))
     kernel = bits.convolution_kernel(bits.pack(np.ones((3, 3, 8, 5))))

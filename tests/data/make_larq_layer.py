@@ -45,10 +45,14 @@ def main(digits):
         signs = layer.get_weights()[0]
     path = Path(__file__).with_name("larq_layer.npz")
     np.savez_compressed(
-        path, latent=layer.get_weights()[0], quantized=signs.astype(np.int8), before=before,
-        inputs=layer.input_quantizer(before).numpy().astype(np.int8), output=layer(before).numpy(),
+        path,
+        latent=layer.get_weights()[0],
+        quantized=signs.astype(np.int8),
+        before=before,
+        inputs=layer.input_quantizer(before).numpy().astype(np.int8),
+        output=layer(before).numpy(),
         larq=larq.__version__,
-    )  # fmt: skip
+    )
     print(f"wrote {path} ({path.stat().st_size:,} bytes)")
 
 

@@ -249,7 +249,10 @@ BAD_SHEETS = {
     "web page": (b"<!DOCTYPE html><title>", "received one that starts with b'<!DOCTYPE html>"),
     "signature alone": (SIGNATURE, "received one that starts with"),
     "jpeg": (png(sheet("first")).replace(b"PNG", b"JPG"), "expected a PNG file of 4 x 6 pixels"),
-    "wider": (png(np.zeros((ROWS, PIXELS + 1, 3), np.uint8)), "received 5 x 6 pixels of 8 bits, color type 2"),
+    "wider": (
+        png(np.zeros((ROWS, PIXELS + 1, 3), np.uint8)),
+        "received 5 x 6 pixels of 8 bits, color type 2",
+    ),
     "shorter": (png(np.zeros((ROWS - 1, PIXELS, 3), np.uint8)), "received 4 x 5 pixels"),
     "turned": (png(np.zeros((PIXELS, ROWS, 3), np.uint8)), "received 6 x 4 pixels"),
     "gray": (png(sheet("first"), "L"), "received 4 x 6 pixels of 8 bits, color type 0"),
@@ -260,7 +263,10 @@ BAD_SHEETS = {
     "interlaced": (ADAM7, "expected a PNG file of 4 x 6 pixels"),
     "enormous": (SIGNATURE + header(100_000, 100_000) + BODY, "received 100000 x 100000 pixels"),
     "more enormous": (SIGNATURE + header(2**32 - 1, 2**32 - 1) + BODY, "received 4294967295 x 4294967295"),
-    "enormous, said twice": (SIGNATURE + header() + header(100_000, 100_000) + BODY, "received a damaged one"),
+    "enormous, said twice": (
+        SIGNATURE + header() + header(100_000, 100_000) + BODY,
+        "received a damaged one",
+    ),
     "large, said twice": (SIGNATURE + header() + header(10_000, 10_000) + BODY, "received a damaged one"),
     "shorter, said twice": (SIGNATURE + header() + header(height=1) + BODY, "received a damaged one"),
     "gray, said twice": (SIGNATURE + header() + header(color=0) + BODY, "received a damaged one"),
@@ -276,8 +282,11 @@ BAD_SHEETS = {
         "received a damaged one",
     ),
     "chunk beyond the end": (SIGNATURE + header() + chunk(b"IDAT", b"x", length=2**31 - 1), "damaged one"),
-    "other pixels": (SIGNATURE + header() + chunk(b"IDAT", zlib.compress(bytes(5))) + chunk(b"IEND"), "damaged one"),
-}  # fmt: skip
+    "other pixels": (
+        SIGNATURE + header() + chunk(b"IDAT", zlib.compress(bytes(5))) + chunk(b"IEND"),
+        "damaged one",
+    ),
+}
 
 
 def allowing(name):
@@ -332,9 +341,33 @@ def test_damaged_sheets_give_pixels_or_one_line(cases, small_batches):
 def png_chunks():
     """What a PNG file may hold, and what it had better not."""
     kinds = st.sampled_from(
-        [b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"cICP", b"sBIT", b"pHYs",
-         b"tEXt", b"zTXt", b"iTXt", b"eXIf", b"acTL", b"fcTL", b"fdAT", b"bKGD", b"tIME", b"oFFs", b"ABCD", b"abcd"]
-    )  # fmt: skip
+        [
+            b"IHDR",
+            b"PLTE",
+            b"IDAT",
+            b"IEND",
+            b"tRNS",
+            b"iCCP",
+            b"sRGB",
+            b"gAMA",
+            b"cHRM",
+            b"cICP",
+            b"sBIT",
+            b"pHYs",
+            b"tEXt",
+            b"zTXt",
+            b"iTXt",
+            b"eXIf",
+            b"acTL",
+            b"fcTL",
+            b"fdAT",
+            b"bKGD",
+            b"tIME",
+            b"oFFs",
+            b"ABCD",
+            b"abcd",
+        ]
+    )
     numbers = st.lists(st.integers(0, 2**32 - 1) | st.integers(0, 9), max_size=7)
     packed = numbers.map(lambda values: struct.pack(f">{len(values)}I", *values))
     text = st.binary(max_size=20).map(lambda value: b"key\0\0" + zlib.compress(value))
@@ -476,9 +509,31 @@ DEEP_LIST = b"\x80\x02}(U\x04data" + python2_dumps(RIGHT)[2:-1] + b"U\x06labels]
         pickled_batch(RIGHT, 3),
         DEEP_LIST + b"]" * 100_000 + b"a" * 99_999 + b"eu.",
     ],
-    ids=["empty", "html", "list", "none", "number", "array", "no data", "no labels", "few", "bytes", "lists", "floats",
-         "few labels", "10", "-1", "long", "float labels", "byte labels", "none labels", "ragged", "one label", "deep"],
-)  # fmt: skip
+    ids=[
+        "empty",
+        "html",
+        "list",
+        "none",
+        "number",
+        "array",
+        "no data",
+        "no labels",
+        "few",
+        "bytes",
+        "lists",
+        "floats",
+        "few labels",
+        "10",
+        "-1",
+        "long",
+        "float labels",
+        "byte labels",
+        "none labels",
+        "ragged",
+        "one label",
+        "deep",
+    ],
+)
 def test_pickles_of_something_else_are_refused(content, small_batches):
     with within(10), pytest.raises(ConversionError, match="test_batch: expected") as caught:
         convert.pickled_batch("test_batch", content)

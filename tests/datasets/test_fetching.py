@@ -287,11 +287,23 @@ def test_no_source_at_all(tmp_path):
 
 # Good and bad habits by name; the last are those of a server that serves.
 HABITS = {
-    "404": status(404), "500": status(500), "503": status(503), "half": dropped, "circles": in_circles,
-    "too long": announced_too_long, "wrong bytes": wrong_bytes, "web page": web_page, "nothing": nothing,
-    "garbage": garbage, "too short": announced_too_short, "5000 digits": announced_in_5000_digits,
-    "bad address": to(b"http://[::1/x"), "encoded": labelled_encoded, "no length": no_length, "whole": whole,
-}  # fmt: skip
+    "404": status(404),
+    "500": status(500),
+    "503": status(503),
+    "half": dropped,
+    "circles": in_circles,
+    "too long": announced_too_long,
+    "wrong bytes": wrong_bytes,
+    "web page": web_page,
+    "nothing": nothing,
+    "garbage": garbage,
+    "too short": announced_too_short,
+    "5000 digits": announced_in_5000_digits,
+    "bad address": to(b"http://[::1/x"),
+    "encoded": labelled_encoded,
+    "no length": no_length,
+    "whole": whole,
+}
 
 
 @pytest.mark.parametrize("cases", [30, pytest.param(500, marks=pytest.mark.slow)])
@@ -383,15 +395,27 @@ BAD_PACKAGES = {
     "cut": (package_of(sheet_members())[:-50], "expected plain files package/"),
     "link": (tar_bytes([(LINK, b"")]), "first.png as a link"),
     "other member": (package_of(sheet_members() | {"more": b""}), "received an entry 'package/more'"),
-    "parent": (package_of(sheet_members() | {"../first.png": b""}), "received an entry 'package/../first.png'"),
-    "beyond its size": (package_of(sheet_members(first_png=bytes(100_001))), "first.png of 100,001 bytes, where"),
+    "parent": (
+        package_of(sheet_members() | {"../first.png": b""}),
+        "received an entry 'package/../first.png'",
+    ),
+    "beyond its size": (
+        package_of(sheet_members(first_png=bytes(100_001))),
+        "first.png of 100,001 bytes, where",
+    ),
     "member missing": (package_of({"first.png": b""}), "received no "),
     "another pixel": (package_of(sheet_members(first_png=png(other_pixel))), "first.bin: expected content"),
     "another label": (package_of(sheet_members(test_lables_json=other_labels)), "test.bin: expected content"),
-    "another order": (package_of(sheet_members(first_png=png(sheet("second")))), "first.bin: expected content"),
-    "few labels": (package_of(sheet_members(test_lables_json=b"[1]")), "expected a list of 6 labels, received 1"),
+    "another order": (
+        package_of(sheet_members(first_png=png(sheet("second")))),
+        "first.bin: expected content",
+    ),
+    "few labels": (
+        package_of(sheet_members(test_lables_json=b"[1]")),
+        "expected a list of 6 labels, received 1",
+    ),
     "no sheet": (package_of(sheet_members(test_png=b"")), "test.png: expected a PNG file"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(("data", "reason"), BAD_PACKAGES.values(), ids=BAD_PACKAGES)

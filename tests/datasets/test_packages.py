@@ -53,12 +53,17 @@ def test_npm_keeps_the_settings_of_its_user(pack, monkeypatch):
 
 
 FAILURES = {
-    "exit": ("echo 'npm error code E404' >&2; echo 'npm error 404 Not Found' >&2; exit 7",
-             "expected npm to exit with 0, received 7 (code E404, 404 Not Found)"),
+    "exit": (
+        "echo 'npm error code E404' >&2; echo 'npm error 404 Not Found' >&2; exit 7",
+        "expected npm to exit with 0, received 7 (code E404, 404 Not Found)",
+    ),
     "silent exit": ("exit 1", "expected npm to exit with 0, received 1"),
     "killed": ("kill -9 $$", "expected npm to exit with 0, received -9"),
     "strange text": (r"printf '\377\000\033[31m\n\n' >&2; exit 1", "expected npm to exit with 0, received 1"),
-    "much text": ("head -c 3000000 /dev/zero | tr '\\0' e >&2; exit 1", "expected npm to exit with 0, received 1 (eee"),
+    "much text": (
+        "head -c 3000000 /dev/zero | tr '\\0' e >&2; exit 1",
+        "expected npm to exit with 0, received 1 (eee",
+    ),
     "prints": ("echo contents", "expected npm to write one .tgz file, received 0"),
     "other name": ("echo x > toy.zip", "expected npm to write one .tgz file, received 0"),
     "two": ("echo x > a.tgz; echo x > b.tgz", "expected npm to write one .tgz file, received 2"),
@@ -69,7 +74,7 @@ FAILURES = {
     "enormous": ("truncate -s 1T toy.tgz; sleep 600", "expected at most 1,000 bytes, received more"),
     "enormous elsewhere": ("mkdir -p cache/a; truncate -s 1T cache/a/b; sleep 600", "received more"),
     "enormous text": ("yes >&2", "expected at most 1,000 bytes, received more"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(("script", "reason"), FAILURES.values(), ids=FAILURES)

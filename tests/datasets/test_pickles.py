@@ -132,9 +132,21 @@ def state(kind, shape=b"K\x01\x85", content=EIGHT):
         b"cnumpy.core.multiarray\n_reconstruct\n}U\x01a}U\x01bK\x01s\x86b",
         b"cnumpy\ndtype\n)R",
     ],
-    ids=["array over bytes", "objects", "numbers made of objects", "type as text", "list", "negative", "huge",
-         "state", "type's state", "class's state", "class's attributes", "no type"],
-)  # fmt: skip
+    ids=[
+        "array over bytes",
+        "objects",
+        "numbers made of objects",
+        "type as text",
+        "list",
+        "negative",
+        "huge",
+        "state",
+        "type's state",
+        "class's state",
+        "class's attributes",
+        "no type",
+    ],
+)
 def test_no_array_is_made_of_pointers(stream):
     """NumPy's own functions read bytes as addresses of objects, given such types."""
     with pytest.raises(pickle.UnpicklingError):

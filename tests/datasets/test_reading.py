@@ -62,8 +62,10 @@ def test_mnist_5k_is_always_the_same(mnist_5k):
 
 
 def test_mnist_5k_splits_are_disjoint_and_mixed(mnist_5k):
-    seen = [{image.tobytes() for image in part.images} for part in
-            (mnist_5k.train, mnist_5k.validation, mnist_5k.test)]  # fmt: skip
+    seen = [
+        {image.tobytes() for image in part.images}
+        for part in (mnist_5k.train, mnist_5k.validation, mnist_5k.test)
+    ]
     assert [len(images) for images in seen] == [4000, 500, 500]
     assert len(set.union(*seen)) == 5000
     assert len(set(mnist_5k.train.labels[:50])) == 10
@@ -285,8 +287,17 @@ def test_real_mnist(tmp_path, capsys):
     assert mnist.train.labels[:5].tolist() == [5, 0, 4, 1, 9]
     assert mnist.test.labels[:5].tolist() == [7, 2, 1, 0, 4]
     assert np.bincount(np.concatenate([mnist.train.labels, mnist.validation.labels])).tolist() == [
-        5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949,
-    ]  # fmt: skip
+        5923,
+        6742,
+        5958,
+        6131,
+        5842,
+        5421,
+        5918,
+        6265,
+        5851,
+        5949,
+    ]
     mean = (5 * mnist.train.images.mean() + mnist.validation.images.mean()) / 6 / 255
     assert mean == pytest.approx(0.1307, abs=5e-5)
 

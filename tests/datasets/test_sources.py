@@ -207,11 +207,27 @@ def test_each_failure_is_one_line(habit, reason, fetch, server):
 
 @pytest.mark.parametrize(
     "location",
-    [b"http://[::1/x", b"\xff\xfe\xfd", b"/\xe4", b"ftp://127.0.0.1/x", b"file:///etc/passwd", b"http://", b"http:///x",
-     b"http://127.0.0.1:99999999/", b"http://127.0.0.1:x/", b"http://a..b/", b"http://*/", b"http://" + b"a" * 300,
-     b"//[", b"javascript:0", b"http://\xc3\xa4\xc3\xa4/\x00", b"http://%/%", b"x" * 60_000],
+    [
+        b"http://[::1/x",
+        b"\xff\xfe\xfd",
+        b"/\xe4",
+        b"ftp://127.0.0.1/x",
+        b"file:///etc/passwd",
+        b"http://",
+        b"http:///x",
+        b"http://127.0.0.1:99999999/",
+        b"http://127.0.0.1:x/",
+        b"http://a..b/",
+        b"http://*/",
+        b"http://" + b"a" * 300,
+        b"//[",
+        b"javascript:0",
+        b"http://\xc3\xa4\xc3\xa4/\x00",
+        b"http://%/%",
+        b"x" * 60_000,
+    ],
     ids=lambda text: repr(text[:20]),
-)  # fmt: skip
+)
 def test_a_location_that_leads_nowhere_is_one_line(location, fetch, monkeypatch):
     known = socket.getaddrinfo
 

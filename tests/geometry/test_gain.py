@@ -37,9 +37,12 @@ def measured(quantized, latent, inputs):
 
 
 @given(
-    st.sampled_from(sorted(QUANTIZERS)), st.integers(2, 60), st.integers(1, 5), st.floats(0, 2),
+    st.sampled_from(sorted(QUANTIZERS)),
+    st.integers(2, 60),
+    st.integers(1, 5),
+    st.floats(0, 2),
     st.integers(0, 2**32 - 1),
-)  # fmt: skip
+)
 def test_the_identity_holds_whatever_the_spectrum_and_the_quantizer(name, d, units, decay, seed):
     rng = np.random.default_rng(seed)
     spectrum = np.arange(1, d + 1) ** -decay

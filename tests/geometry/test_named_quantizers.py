@@ -60,9 +60,21 @@ def test_weights_without_spread_have_no_theory():
 
 @pytest.mark.parametrize(
     "name",
-    ["", "Sign", "sign:1", "ternary:", "ternary:-1", "ternary:nan", "ternary:inf", "lloyd-max", "lloyd-max:1",
-     "lloyd-max:257", "lloyd-max:2.5", "binary"],
-)  # fmt: skip
+    [
+        "",
+        "Sign",
+        "sign:1",
+        "ternary:",
+        "ternary:-1",
+        "ternary:nan",
+        "ternary:inf",
+        "lloyd-max",
+        "lloyd-max:1",
+        "lloyd-max:257",
+        "lloyd-max:2.5",
+        "binary",
+    ],
+)
 def test_other_names_are_refused(name):
     with pytest.raises(QuantizerError, match="expected sign, ternary, ternary:THRESHOLD or lloyd-max:LEVELS"):
         named(name)

@@ -119,10 +119,16 @@ def test_accuracies_of_all_variants(trained, data):
     rows = ablation.accuracies(trained, data[0].images[:300], data[1])
     names = [(row["what"], row["layer"]) for row in rows]
     assert names == [
-        ("kernels", "none"), ("kernels", "conv_1"), ("kernels", "dense_1"), ("kernels", "dense_2"),
-        ("kernels", "convolutions"), ("kernels", "all"),
-        ("activations", "conv_1_activation"), ("activations", "dense_1_activation"), ("activations", "all"),
-    ]  # fmt: skip
+        ("kernels", "none"),
+        ("kernels", "conv_1"),
+        ("kernels", "dense_1"),
+        ("kernels", "dense_2"),
+        ("kernels", "convolutions"),
+        ("kernels", "all"),
+        ("activations", "conv_1_activation"),
+        ("activations", "dense_1_activation"),
+        ("activations", "all"),
+    ]
     assert all(0 <= row[key] <= 1 for row in rows for key in ("stale", "refitted"))
     assert rows[0]["stale"] == accuracy(trained, data[1])
     assert all(np.array_equal(a, b) for a, b in zip(before, trained.get_weights(), strict=True))

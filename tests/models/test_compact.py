@@ -31,11 +31,11 @@ def test_a_compact_network_is_the_same_network(kind, tmp_path):
         ModelConfig(input_shape=(8, 8, 3), conv=(16, 64), max_pool=(0, 1), fc=(64,), **KINDS[kind])
     )
     images = np.random.default_rng(0).integers(256, size=(20, 8, 8, 3), dtype=np.uint8)
-    before, scores = arrays(model), model.predict(images, verbose=0)
+    before, scores = arrays(model), model(images)
     model.save(tmp_path / "full.keras")
     save_compact(model, tmp_path / "compact.keras")
     loaded = keras.saving.load_model(tmp_path / "compact.keras")
-    np.testing.assert_array_equal(loaded.predict(images, verbose=0), scores)
+    np.testing.assert_array_equal(loaded(images), scores)
     for path, values in arrays(loaded).items():
         np.testing.assert_allclose(values, before[path], rtol=2**-10, atol=2**-24)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["compact.keras", "full.keras"]

@@ -43,8 +43,12 @@ def test_a_model_file_is_analyzed_from_the_command_line(folder):
     assert list(metrics["unanalyzed"]) == ["einsum"]
     assert [row["layer"] for row in metrics["layers"]] == ["backbone/conv", "depthwise", "head"]
     assert {path.stem for path in output.glob("*.png")} == {
-        "angles", "latent_weights", "dot_products", "permuted", "activations",
-    }  # fmt: skip
+        "angles",
+        "latent_weights",
+        "dot_products",
+        "permuted",
+        "activations",
+    }
     model = keras.saving.load_model(folder / "model.keras")
     expected = report.analyze(model, IMAGES, quantizer="ternary", activations="sign")
     for row, layer in zip(metrics["layers"], expected, strict=True):

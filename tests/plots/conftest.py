@@ -17,8 +17,10 @@ SHAPES = {
     "dense": {"input_shape": (8, 8, 1), "conv": (), "max_pool": (), "fc": (8,)},
 }
 
+NETWORKS = [("binary", "gray"), ("ternary", "color"), ("binary", "dense")]
 
-@pytest.fixture(scope="session", params=[(k, s) for k in ("binary", "ternary") for s in SHAPES], ids="-".join)
+
+@pytest.fixture(scope="session", params=NETWORKS, ids="-".join)
 def network(request):
     """A network's `report`, and the `shape` of what its first kernels look at."""
     kind, shape = request.param

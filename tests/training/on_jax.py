@@ -78,7 +78,7 @@ def test_lean_max_pool_is_the_portable_one_for_equal_values_too(shape, dtype):
         np.testing.assert_array_equal(lean, portable)
 
 
-@pytest.mark.parametrize(("kind", "options"), [("binary", {}), ("ternary", OPTIONS), ("stochastic", {})])
+@pytest.mark.parametrize(("kind", "options"), [("ternary", OPTIONS), ("stochastic", {})])
 def test_training_is_that_of_plain_fit(tmp_path, kind, options):
     """Weights, averages of batch norm, optimizer, and the means of every epoch."""
     _, config = small_settings(kind, **options)

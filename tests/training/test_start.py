@@ -13,13 +13,20 @@ from bnn import datasets, runs, training
 from bnn.config import ConfigError
 from bnn.training import Interrupted
 from bnn.training.start import begin, load_data
-from tests.support import TINY, call, same_but_for_seconds, small_data, small_settings
+from tests.support import ROOT, TINY, call, same_but_for_seconds, small_data, small_settings
 from tests.training.test_loop import assert_same_run, at_step, spy
 
 SMALL = {
-    "input_shape": (8, 8, 1), "conv": [4], "max_pool": [1], "fc": [8], "bn_decay": 0.9, "batch_size": 20, "epochs": 2,
-    "lr_start": 0.03, "lr_end": 0.003,
-}  # fmt: skip
+    "input_shape": (8, 8, 1),
+    "conv": [4],
+    "max_pool": [1],
+    "fc": [8],
+    "bn_decay": 0.9,
+    "batch_size": 20,
+    "epochs": 2,
+    "lr_start": 0.03,
+    "lr_end": 0.003,
+}
 
 
 @pytest.fixture(scope="module")
@@ -35,9 +42,15 @@ def whole(tmp_path_factory, data):
 def test_a_training_is_that_of_the_program(trained, tmp_path, capsys):
     """Same log, same weights, same lines; only the recorded command differs."""
     run = bnn.training.train(
-        tmp_path / "run", data_set="mnist-5k", conv=(8, 8), max_pool=(1, 1), fc=(16,), batch_size=10, epochs=3,
+        tmp_path / "run",
+        data_set="mnist-5k",
+        conv=(8, 8),
+        max_pool=(1, 1),
+        fc=(16,),
+        batch_size=10,
+        epochs=3,
         deterministic=True,
-    )  # fmt: skip
+    )
     theirs = runs.open_run(trained[0])
     assert (run.model, run.training, run.data) == (theirs.model, theirs.training, theirs.data)
     assert same_but_for_seconds(run.log(), theirs.log())
@@ -192,10 +205,10 @@ def test_debug_cuts_the_data(data):
     assert load_data(config, data).train.images.shape == (200, 8, 8, 1)
 
 
-def test_the_command_takes_what_the_program_takes(trained, tmp_path):
-    from tests.test_main import call_bnn
-
-    done = call_bnn("train", *TINY, "--debug", "--epochs", 1, "--run_dir", tmp_path / "run")
+def test_the_command_takes_what_the_program_takes(tmp_path):
+    done = call(
+        "-m", "bnn", "train", *TINY, "--debug", "--epochs", 1, "--run_dir", tmp_path / "run", cwd=ROOT
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1].endswith(f"next: bnn analyze {tmp_path / 'run'}")
     command = json.loads((tmp_path / "run" / "config.json").read_text())["command"]

@@ -1,0 +1,31 @@
+"""A program that starts warm says and returns what it does in a new interpreter."""
+
+import signal
+
+import pytest
+
+from tests.support import TINY, begin, call, can_fork, wait_for_line
+
+pytestmark = pytest.mark.skipif(not can_fork(), reason="programs start fresh here")
+
+
+@pytest.mark.parametrize("args", [("--help",), ("--nonsense",), ("--resume", "nowhere")])
+def test_a_warm_start_is_as_a_fresh_one(tmp_path, args):
+    warm, fresh = (call("train.py", *args, cwd=tmp_path, fresh=fresh) for fresh in (False, True))
+    assert (warm.returncode, warm.stdout, warm.stderr) == (fresh.returncode, fresh.stdout, fresh.stderr)
+
+
+def test_an_uncaught_error_is_a_traceback(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text("import sys\nprint(sys.argv, __name__)\n1 / 0\n")
+    process = call(script, "a b", cwd=tmp_path)
+    assert (process.returncode, process.stdout) == (1, f"{[str(script), 'a b']} __main__\n")
+    assert process.stderr.splitlines()[-1] == "ZeroDivisionError: division by zero"
+
+
+def test_a_signal_ends_a_process_that_has_a_number_of_its_own(tmp_path):
+    process = begin("train.py", *TINY, "--run_dir", tmp_path / "run")
+    wait_for_line(process, "parameters")
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGKILL
