@@ -4,6 +4,8 @@ In the paper's network, these weights oppose the rest of their kernels (`python 
 sorts the weights of each unit by size into up to 20 equal groups. For each group it measures
 
 - how often the sign of a weight agrees with the covariance of its input and the class, on training images,
+- how often it agrees with a ridge regression of the class on all inputs: an input that is correlated with other inputs
+  can help against its own covariance (a suppressor),
 - how often the loss pushes the latent weight farther from 0, on training images, and
 - the training loss and the test accuracy after the signs of the group's binary weights are inverted.
 
@@ -22,6 +24,7 @@ from experiments import runner
 TRAINING_IMAGES = 5000
 GROUPS = 20
 EPSILON = 1e-3  # of batch norm
+RIDGES = (0.01, 0.1, 1.0)  # over the mean variance of an input
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,7 @@ def measured(train, test, latent, offset):
     """Measure one row per group of latent weights, starting with the smallest weights."""
     weights = np.where(latent < 0, -1.0, 1.0)
     agree = (train.inputs - train.inputs.mean(axis=0)).T @ train.targets * weights > 0
+    regressed = {ridge: regression(train, ridge) * weights > 0 for ridge in RIDGES}
     pushed, pushed_held = (-push * weights > 0 for push in gradients(train, weights, offset))
     loss, accuracy = judged(train, test, weights, offset)
     groups, rows = by_size(latent), []
@@ -84,6 +88,7 @@ def measured(train, test, latent, offset):
                 "group": group + 1,
                 "latent": float(np.abs(latent[mine]).mean()),
                 "agree": float(agree[mine].mean()),
+                **{f"agree_ridge_{ridge:g}": float(regressed[ridge][mine].mean()) for ridge in RIDGES},
                 "pushed_out": float(pushed[mine].mean()),
                 "pushed_out_moments_held": float(pushed_held[mine].mean()),
                 "train_loss": loss,
@@ -93,6 +98,19 @@ def measured(train, test, latent, offset):
             }
         )
     return rows
+
+
+def regression(images, ridge):
+    """Return the (d, classes) coefficients of a ridge regression of the targets on the inputs.
+
+    Args:
+        images: Seen.
+        ridge: float, the penalty over the mean variance of an input.
+    """
+    inputs = images.inputs - images.inputs.mean(axis=0)
+    covariance = inputs.T @ inputs / len(inputs)
+    penalty = ridge * np.trace(covariance) / len(covariance) * np.eye(len(covariance))
+    return np.linalg.solve(covariance + penalty, inputs.T @ images.targets / len(inputs))
 
 
 def by_size(latent):
@@ -152,7 +170,9 @@ def draw(rows):
     def curve(ax, values, form, color, label=None):
         ax.plot(groups, values, form, color=color, label=label)
 
-    curve(signs, [row["agree"] for row in rows], "o-", plots.BLUE)
+    curve(signs, [row["agree"] for row in rows], "o-", plots.BLUE, "covariance")
+    curve(signs, [row[f"agree_ridge_{RIDGES[1]:g}"] for row in rows], "D--", plots.ORANGE, "regression")
+    signs.legend(loc="lower left")
     signs.set(ylabel="signs that agree with the class", ylim=(0, 1))
     curve(pushes, [row["pushed_out"] for row in rows], "o-", plots.BLUE, "through batch norm")
     curve(pushes, [row["pushed_out_moments_held"] for row in rows], "D--", plots.ORANGE, "moments held")

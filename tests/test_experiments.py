@@ -201,7 +201,7 @@ def test_output_layer(folder, accumulated):
     assert [row["group"] for row in rows] == list(range(1, 9))
     sizes = [row["latent"] for row in rows]
     assert sizes == sorted(sizes)
-    for name in ("agree", "pushed_out", "pushed_out_moments_held"):
+    for name in ("agree", "agree_ridge_0.1", "pushed_out", "pushed_out_moments_held"):
         assert all(0 <= row[name] <= 1 for row in rows)
     data, run = datasets.load("mnist-5k"), runs.open_run(accumulated[1])
     model, train = run.load_model(), data.train[: output_layer.TRAINING_IMAGES]
@@ -212,6 +212,21 @@ def test_output_layer(folder, accumulated):
     assert rows[0]["test_accuracy"] == pytest.approx(correct(model, data.test).mean(), abs=1e-6)
     loss = keras.losses.SquaredHinge()(np.eye(10)[train.labels], model.predict(train.images, verbose=0))
     assert rows[0]["train_loss"] == pytest.approx(float(loss), rel=1e-4)
+
+
+def test_a_regression_finds_the_suppressor_that_covariance_misses():
+    """The second input is what spoils the first, and hardly follows the class itself."""
+    rng = np.random.default_rng(0)
+    label, noise = rng.choice([-1.0, 1.0], 2000), rng.standard_normal(2000)
+    inputs = np.stack([label + noise, noise + 0.05 * label], axis=1)
+    found = output_layer.regression(output_layer.Seen(inputs, label[:, None]), 0.01)
+    covariance = (inputs - inputs.mean(axis=0)).T @ label
+    assert covariance[1] > 0 > found[1, 0] and found[0, 0] > 0
+    centered = inputs - inputs.mean(axis=0)
+    penalty = 0.01 * centered.var(axis=0).mean() * np.sqrt(2000)
+    rows = np.concatenate([centered, np.sqrt(penalty * np.sqrt(2000)) * np.eye(2)])
+    expected, *_ = np.linalg.lstsq(rows, np.append(label, [0, 0]), rcond=None)
+    np.testing.assert_allclose(found[:, 0], expected, rtol=1e-9)
 
 
 def output_problem(n=30, d=6, classes=10):
