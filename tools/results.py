@@ -146,6 +146,23 @@ def geometry(folder):
     return _columns(folder, (*angles, *products, "latent_std", "zeros"))
 
 
+def gain(folder):
+    """What explains r, one row per layer: measured again on the official data, in official.json beside metrics.json."""
+    keys = (
+        "angle_mean_deg",
+        "gain",
+        "r_within",
+        "r_two_numbers",
+        "residual_gain",
+        "kappa",
+        "r_rotated",
+    )
+    (path,) = folder.glob("*/official.json")
+    _, layers = _metrics(path)
+    rows = [[name, *(mean([row[key]], _decimals(key)) for key in keys)] for name, row in layers.items()]
+    return markdown(["layer", *(statistics.find(key).title for key in keys)], rows)
+
+
 def _columns(folder, keys):
     """Show the statistics with the given keys, one row per layer."""
     seeds = group(folder)
@@ -260,7 +277,7 @@ def estimators():
 
 TABLES = {
     f.__name__: f
-    for f in (list_of_runs, correlations, angles, geometry, unbinarized, summary, headline, estimators)
+    for f in (list_of_runs, correlations, angles, geometry, gain, unbinarized, summary, headline, estimators)
 }
 TABLES["statistics"] = statistics_table
 
