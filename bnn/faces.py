@@ -1,6 +1,9 @@
 """Faces of packages: public names that load the module where they live when they are first used (PEP 562)."""
 
 import importlib
+import sys
+
+from bnn.quiet import quiet_start
 
 
 def face(package, *rooms, **homes):
@@ -19,10 +22,18 @@ def face(package, *rooms, **homes):
 
     def get(name):
         if name in rooms:
-            return importlib.import_module(f"{package}.{name}")
+            return _load(f"{package}.{name}")
         if name in found:
-            return getattr(importlib.import_module(f"{package}.{found[name]}"), name)
+            return getattr(_load(f"{package}.{found[name]}"), name)
         raise AttributeError(f"module {package!r} has no attribute {name!r}")
 
     public = sorted([*rooms, *found])
     return get, lambda: public, public
+
+
+def _load(module):
+    """Import a module; if it is the first that needs Keras, without the notes of the backend."""
+    if loaded := sys.modules.get(module):
+        return loaded
+    with quiet_start():
+        return importlib.import_module(module)

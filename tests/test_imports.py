@@ -10,7 +10,7 @@ import pytest
 
 from tests.support import ROOT
 
-GROUND = {"errors", "tables", "console", "faces"}
+GROUND = {"errors", "tables", "console", "faces", "arguments", "suggestions", "quiet", "progress_bars"}
 SETTINGS = {"config", "estimators", "flags", "optimizers", "backend", "paper"}
 MODELS = GROUND | SETTINGS | {"models", "layers", "files", "datasets"}
 RUNS = MODELS | {"runs"}
@@ -19,7 +19,9 @@ MAY_IMPORT = {
     "": GROUND,
     "__main__": GROUND,  # commands are loaded by their names
     **{name: set() for name in GROUND},
-    "console": {"errors"},
+    "console": {"errors", "progress_bars"},
+    "faces": {"quiet"},
+    "arguments": {"suggestions"},
     "geometry": GROUND,
     "layers": GROUND | {"optimizers"},
     "bits": GROUND,
