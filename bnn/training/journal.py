@@ -1,7 +1,6 @@
 """What a training leaves in its run directory: log rows, checkpoints, and a save when a signal asks to stop."""
 
 import math
-import sys
 import time
 
 import keras
@@ -12,6 +11,7 @@ from bnn import console
 from bnn.analysis.geometry_log import flips, quantized_kernels
 from bnn.files import atomic
 from bnn.runs import RunError
+from bnn.training import display
 from bnn.training.schedule import learning_rate
 from bnn.training.signals import Interrupted
 
@@ -39,16 +39,24 @@ class Journal(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         self.start = time.perf_counter()
+        self.means = {}
+        config = self.run.training
+        left = config.epochs - epoch - 1
+        seconds = self.rows[-1]["seconds"] if self.rows else None
         self.bar = console.progress(
-            total=self.steps, unit="step", description=f"epoch {epoch + 1}/{self.run.training.epochs}",
-            initial=self.first_step,
-        )  # fmt: skip
+            total=self.steps * config.batch_size,
+            unit="image",
+            description=f"epoch {epoch + 1}/{config.epochs}",
+            initial=self.first_step * config.batch_size,
+            details=lambda state: display.beside_bar(state, self.means, left, seconds),
+        )
 
     def on_train_batch_end(self, batch, logs=None):
         # `batch` does not tell: on JAX it may count calls of many steps.
         step = int(self.model.optimizer.iterations)
         done = (step - 1) % self.steps + 1
-        self.bar.update(done - self.bar.n)
+        self.means = logs
+        self.bar.update(done * self.run.training.batch_size - self.bar.n)
         # Keras may make them no sooner than in the first step; they are sums, so that order does not matter.
         for variable, value in zip(
             self.model.metrics_variables, self.partial.pop("metrics", ()), strict=False
@@ -74,6 +82,9 @@ class Journal(keras.callbacks.Callback):
             largest = float(keras.ops.max(keras.ops.abs(weight)))
             self._expect_finite(f"finite weights in {weight.path}", largest)
 
+    def on_test_begin(self, logs=None):
+        self.bar.announce("validating")
+
     def on_epoch_end(self, epoch, logs=None):
         self.bar.close()
         self._expect_finite("a finite validation loss", logs["val_loss"])
@@ -94,7 +105,7 @@ class Journal(keras.callbacks.Callback):
             or self.requests.signal is not None
         ):
             self._save_last()
-        self._print(row)
+        print(display.epoch_line(row, config.epochs), flush=True)
         self.first_step, self.partial = 0, {}
         if self.requests.signal is not None and epoch + 1 < config.epochs:
             raise Interrupted(self.run, self.requests.signal)
@@ -160,12 +171,3 @@ class Journal(keras.callbacks.Callback):
         )
         if received != expected or not np.isfinite([*metrics, seconds]).all():
             raise ValueError
-
-    def _print(self, row):
-        print(
-            f"epoch {row['epoch']:{len(str(self.run.training.epochs))}d}/{self.run.training.epochs}"
-            f"  loss {row['loss']:.4f}  accuracy {row['accuracy']:.4f}"
-            f"  val_loss {row['val_loss']:.4f}  val_accuracy {row['val_accuracy']:.4f}"
-            f"  flips {row['flip_ratio']:.5f}  {row['seconds']:.1f} s",
-            file=sys.stdout, flush=True,
-        )  # fmt: skip

@@ -9,6 +9,7 @@ from bnn.config import QUANTIZERS, ConfigError, settings_for
 from bnn.datasets import DataSet
 from bnn.estimators import as_setting
 from bnn.files import lock
+from bnn.training import display
 
 CUT = {"train": 500, "validation": 100}  # images that --debug leaves
 
@@ -44,7 +45,7 @@ def train(
         WriteError: the disk is full, or the run directory cannot be written.
         Interrupted: SIGINT or SIGTERM came; everything up to the last step is saved.
     """
-    _expect_tensorboard(tensorboard)
+    expect_tensorboard(tensorboard)
     command = command or _call(run_dir, init_from, settings)
     training = begin(
         run_dir, settings, command=command, overwrite=overwrite, init_from=init_from, data_dir=data_dir
@@ -69,7 +70,7 @@ def resume(run_dir, *, data_dir=None, tensorboard=False, callbacks=(), **setting
         ConfigError: the run was begun with another setting.
         RunError: there is no such run, or it is damaged, or one of the errors of `train`.
     """
-    _expect_tensorboard(tensorboard)
+    expect_tensorboard(tensorboard)
     return go_on(run_dir, settings, data_dir=data_dir).run_to_end(tensorboard, callbacks)
 
 
@@ -87,13 +88,25 @@ class Training:
     data_set: DataSet
     model: object
 
+    @property
+    def complete(self):
+        """Whether every step of every epoch is done."""
+        config = self.run.training
+        steps = config.epochs * (len(self.data_set.train) // config.batch_size)
+        return int(self.model.optimizer.iterations) >= steps
+
     def run_to_end(self, tensorboard=False, callbacks=()):
-        """Say what is trained, and train it; the Run. Raises as `loop.fit` does."""
+        """Print what is trained, and train it; the Run. Raises as `loop.fit` does."""
         from bnn.training import loop
 
         run, data_set = self.run, self.data_set
-        print(f"{run.folder}: {run.model.kind} network, {self.model.count_params():,} parameters, on {data_set.label}, "
-              f"{len(data_set.train):,} training images, {run.training.precision}")  # fmt: skip
+        if self.complete:
+            return run
+        print(
+            f"{run.folder}: {run.model.kind} network, {self.model.count_params():,} parameters,"
+            f" on {data_set.label}, {len(data_set.train):,} training images, {run.training.precision}"
+        )
+        print(display.heading(run.training.epochs), flush=True)
         loop.fit(self.model, run, data_set, tensorboard, callbacks)
         return run
 
@@ -117,6 +130,7 @@ def begin(run_dir, settings, *, command, overwrite=False, init_from=None, data_d
     """
     given, data_set = _split(settings)
     model_config, train_config = settings_for(given)
+    backend.expect_installed()
     folder = Path(run_dir or Path("runs") / runs.default_name(model_config, train_config))
     overwrite = overwrite or (train_config.debug and not run_dir)
     runs.expect_free(folder, overwrite)
@@ -202,7 +216,8 @@ def _expect_agreement(run, given):
                               f"received {value!r}")  # fmt: skip
 
 
-def _expect_tensorboard(wanted):
+def expect_tensorboard(wanted):
+    """Raise a `ConfigError` if TensorBoard events are wanted where TensorFlow is not installed."""
     if wanted:
         backend.expect_tensorflow("--tensorboard")
 
