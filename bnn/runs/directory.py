@@ -17,11 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bnn.config import ConfigError, ModelConfig, TrainConfig, expect, from_json, to_json
+from bnn.console import typed
 from bnn.datasets.catalog import ENTRIES
 from bnn.errors import UserError
 from bnn.files import atomic, lock
 from bnn.files.records import write_csv, write_json
-from bnn.runs import provenance
+from bnn.runs import folders, provenance
 from bnn.runs.log import LOG_COLUMNS, log_rows
 
 CLASSES = 10  # of every data set
@@ -76,7 +77,7 @@ class Run:
         if not path.is_file():
             raise RunError(
                 f"{self.folder}: expected a checkpoint {path.name}, received a run that has none yet; "
-                f"continue with python train.py --resume {self.folder}"
+                f"continue with {typed('train')} --resume {self.folder}"
             )
         # Raises an error with the name of an unregistered quantizer, which Keras does not give.
         quantizer_makers(self.model)
@@ -215,7 +216,9 @@ def expect_free(folder, overwrite=False):
 
     The folder must not exist or must be empty. With `overwrite`, it may also hold a run.
     """
-    if not folder.exists() or (folder.is_dir() and _is_unused(folder)):
+    if reason := folders.why_unwritable(folder):
+        raise RunError(f"{folder}: expected a run directory that can be made and written, received {reason}")
+    if not folder.exists() or _is_unused(folder):
         return
     if not (folder / "config.json").is_file():
         raise RunError(f"{folder}: expected a new or empty run directory, received one with other files")
@@ -260,7 +263,7 @@ def open_run(folder):
     folder = Path(folder)
     path = folder / "config.json"
     if not path.is_file():
-        found = "a folder without one" if folder.is_dir() else "no such folder"
+        found = "a folder without one" if folder.is_dir() else f"no such folder{folders.nearby(folder)}"
         raise RunError(f"{folder}: expected a run directory with config.json, received {found}")
     try:
         config = json.loads(path.read_text())
