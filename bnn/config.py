@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from bnn.errors import UserError
 from bnn.estimators import ESTIMATORS, as_setting, meanings
+from bnn.suggestions import did_you_mean
 
 # What differs from the dataclasses' defaults, which are the paper's CIFAR-10 settings.
 PRESETS = {
@@ -224,7 +225,9 @@ def settings_for(given):
     given = complete(given)
     names = {f.name for kind in (ModelConfig, TrainConfig) for f in dataclasses.fields(kind)}
     for name, value in given.items():
-        expect(name in names, name, "no setting of this name", value)
+        if name not in names:
+            hint = did_you_mean(name, names)
+            raise ConfigError(f"{name}: expected no setting of this name, received {value!r}{hint}")
     data_set = given.get("data_set", TrainConfig.data_set)
     expect(data_set in DATA_SETS, "data_set", _one_of(DATA_SETS), data_set)
     debug = {"epochs": 2} if given.get("debug") else {}
