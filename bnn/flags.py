@@ -10,19 +10,31 @@ from bnn.config import PRESETS, ModelConfig, TrainConfig
 # Fields that have a help text have a flag.
 FLAGGED = {f.name: f for kind in (ModelConfig, TrainConfig) for f in dataclasses.fields(kind) if f.metadata}
 START, NETWORK, QUANTIZERS, TRAINING, LOGS = (
-    "start here", "network", "quantizers", "training", "logs and checkpoints",
-)  # fmt: skip
+    "start here",
+    "network",
+    "quantizers",
+    "training",
+    "logs and checkpoints",
+)
 # In the order of --help: what a newcomer needs comes first.
 GROUPS = {
     START: ("data_set", "epochs", "debug"),
     NETWORK: ("conv", "max_pool", "fc", "filter_size", "bn_decay"),
     QUANTIZERS: ("levels", "threshold", "estimator", "first_layer", "continuous", "clip"),
     TRAINING: (
-        "batch_size", "lr_start", "lr_end", "schedule", "warmup", "augment", "loss_mode", "seed", "precision",
+        "batch_size",
+        "lr_start",
+        "lr_end",
+        "schedule",
+        "warmup",
+        "augment",
+        "loss_mode",
+        "seed",
+        "precision",
         "deterministic",
     ),
     LOGS: ("ckpt_n", "log_geometry"),
-}  # fmt: skip
+}
 LONGEST_METAVAR = 30  # characters of choices that stand beside the flag
 
 

@@ -19,9 +19,17 @@ from bnn.arguments import Parser
 
 PROGRAM = "test.py"
 SETTINGS = {
-    "input_shape": (8, 8, 1), "conv": (16, 16), "max_pool": (0, 1), "fc": (32,), "bn_decay": 0.9, "batch_size": 32,
-    "epochs": 8, "lr_start": 0.01, "lr_end": 0.01, "precision": "float32",
-}  # fmt: skip
+    "input_shape": (8, 8, 1),
+    "conv": (16, 16),
+    "max_pool": (0, 1),
+    "fc": (32,),
+    "bn_decay": 0.9,
+    "batch_size": 32,
+    "epochs": 8,
+    "lr_start": 0.01,
+    "lr_end": 0.01,
+    "precision": "float32",
+}
 PREDICT = """
 import sys
 from bnn import backend

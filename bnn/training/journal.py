@@ -73,8 +73,10 @@ class Journal(keras.callbacks.Callback):
         if not math.isfinite(value):
             step = int(self.model.optimizer.iterations)
             epoch, rate = (step - 1) // self.steps + 1, float(self.model.optimizer.learning_rate)
-            raise RunError(f"expected {what}, received {value} at step {step}, epoch {epoch}, "
-                           f"learning rate {rate:g}; the last good checkpoint is kept")  # fmt: skip
+            raise RunError(
+                f"expected {what}, received {value} at step {step}, epoch {epoch}, "
+                f"learning rate {rate:g}; the last good checkpoint is kept"
+            )
 
     def _expect_finite_weights(self):
         # The sign of NaN is -1: a binary network with NaN for weights may still have a finite loss.
@@ -119,8 +121,13 @@ class Journal(keras.callbacks.Callback):
         means = {name: logs[name] for name in ("loss", "accuracy", "val_loss", "val_accuracy")}
         seconds = time.perf_counter() - self.start + self.partial.get("seconds", 0.0)
         rate = learning_rate(self.run.training, epoch - 1)
-        return {"epoch": epoch, **means, "learning_rate": rate, "flip_ratio": flip_ratio,
-                "seconds": round(seconds, 3)}  # fmt: skip
+        return {
+            "epoch": epoch,
+            **means,
+            "learning_rate": rate,
+            "flip_ratio": flip_ratio,
+            "seconds": round(seconds, 3),
+        }
 
     def _save_last(self):
         """Replace the checkpoint; what belonged to earlier ones has then no more use."""
@@ -160,8 +167,10 @@ class Journal(keras.callbacks.Callback):
             self._expect_partial(**partial)
             return partial
         except Exception:  # whichever of NumPy, zipfile and zlib meets the damage first
-            raise RunError(f"{path}: expected what an interrupted epoch had gathered, received a damaged file; "
-                           "delete it to go on, with a log row of the epoch's rest only") from None  # fmt: skip
+            raise RunError(
+                f"{path}: expected what an interrupted epoch had gathered, received a damaged file; "
+                "delete it to go on, with a log row of the epoch's rest only"
+            ) from None
 
     def _expect_partial(self, kernels, metrics, seconds):
         """Raise a `ValueError` for what another network's epoch had gathered."""

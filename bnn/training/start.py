@@ -1,4 +1,4 @@
-"""From settings to a running training: `train` begins a run, `resume` goes on with one that was interrupted."""
+"""From settings to a running training: `train` begins a run, `resume` continues an interrupted one."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -15,12 +15,19 @@ CUT = {"train": 500, "validation": 100}  # images that --debug leaves
 
 
 def train(
-    run_dir=None, *, overwrite=False, init_from=None, data_dir=None, tensorboard=False, callbacks=(),
-    command=None, **settings,
-):  # fmt: skip
+    run_dir=None,
+    *,
+    overwrite=False,
+    init_from=None,
+    data_dir=None,
+    tensorboard=False,
+    callbacks=(),
+    command=None,
+    **settings,
+):
     """Train a network from the beginning; the result is a run directory. What train.py does.
 
-    Prints a line about the network and one for each epoch. SIGINT and SIGTERM save before they stop. All random
+    Prints one line about the network and one for each epoch. SIGINT and SIGTERM save before they stop. All random
     number generators of the process are seeded.
 
     Args:
@@ -29,9 +36,9 @@ def train(
         init_from: str or Path, a run of the same network whose best weights this one begins with; None: random ones.
         data_dir: str or Path of the data sets; None: see `bnn.datasets.data_folder`.
         tensorboard: write TensorBoard events to the run directory.
-        callbacks: further keras.callbacks.Callbacks.
+        callbacks: more keras.callbacks.Callbacks.
         command: list of str, what config.json keeps as the command; None: this call.
-        **settings: fields of `ModelConfig` and `TrainConfig`; what is not given is the data set's preset.
+        **settings: fields of `ModelConfig` and `TrainConfig`; the data set's presets are the defaults.
             `data_set` is a name, by default the paper's "cifar-10", or a `DataSet` with such a name.
 
     Returns:
@@ -54,13 +61,13 @@ def train(
 
 
 def resume(run_dir, *, data_dir=None, tensorboard=False, callbacks=(), **settings):
-    """Go on with an interrupted run, to the same bits as if nothing had interrupted it; a finished one stays as it is.
+    """Continue an interrupted run, to the same bits as without the interruption; a finished run stays as it is.
 
     Args:
         run_dir: str or Path of a run directory.
         data_dir: str or Path of the data sets; None: see `bnn.datasets.data_folder`.
         tensorboard: write TensorBoard events to the run directory.
-        callbacks: further keras.callbacks.Callbacks.
+        callbacks: more keras.callbacks.Callbacks.
         **settings: must be those with which the run was begun; none need be given. `data_set` may be a `DataSet`.
 
     Returns:
@@ -76,7 +83,7 @@ def resume(run_dir, *, data_dir=None, tensorboard=False, callbacks=(), **setting
 
 @dataclass(frozen=True)
 class Training:
-    """A training that is ready to begin, or to go on.
+    """A training that is ready to begin or to continue.
 
     Attributes:
         run: Run.
@@ -212,8 +219,10 @@ def _expect_agreement(run, given):
     for name, value in given.items():
         value = tuple(value) if isinstance(value, list) else value
         if value != stored.get(name) and (name, value) != ("precision", "auto"):
-            raise ConfigError(f"--{name}: expected {stored.get(name)!r}, with which {run.folder} was begun, "
-                              f"received {value!r}")  # fmt: skip
+            raise ConfigError(
+                f"--{name}: expected {stored.get(name)!r}, with which {run.folder} was begun, "
+                f"received {value!r}"
+            )
 
 
 def expect_tensorboard(wanted):

@@ -17,8 +17,15 @@ from bnn.progress_bars import Bar, Lines
 from bnn.training import display
 from tests.support import small_data, start
 
-ROW = {"epoch": 7, "loss": 0.01234, "accuracy": 0.98765, "val_loss": 1.5, "val_accuracy": 1.0,
-       "flip_ratio": 0.00321, "seconds": 12345.678}  # fmt: skip
+ROW = {
+    "epoch": 7,
+    "loss": 0.01234,
+    "accuracy": 0.98765,
+    "val_loss": 1.5,
+    "val_accuracy": 1.0,
+    "flip_ratio": 0.00321,
+    "seconds": 12345.678,
+}
 
 
 def test_an_epochs_line_fits_80_columns_and_stands_below_its_headings():
