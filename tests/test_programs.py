@@ -165,7 +165,7 @@ def test_flags_that_contradict_the_run_are_refused(trained, flag, expected, rece
 
 
 def test_a_finished_run_is_complete_and_its_next_steps_are_named(copy):
-    before = {path.name: path.read_bytes() for path in copy.iterdir()}
+    before = {path.name: path.read_bytes() for path in copy.glob("[!.]*")}
     process = call("train.py", "--resume", copy)
     assert (process.returncode, process.stderr) == (0, "")
     assert "wrote" not in process.stdout
@@ -174,7 +174,7 @@ def test_a_finished_run_is_complete_and_its_next_steps_are_named(copy):
     )
     assert f"python analyze.py {copy}\n" in process.stdout
     assert f"python train.py --init_from {copy} --run_dir NEW" in process.stdout
-    assert {path.name: path.read_bytes() for path in copy.iterdir()} == before
+    assert {path.name: path.read_bytes() for path in copy.glob("[!.]*")} == before
 
 
 def test_resume_takes_no_other_folder(trained):
