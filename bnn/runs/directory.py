@@ -12,7 +12,6 @@ metrics.json    the results of analyze.py
 
 import csv
 import json
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -193,7 +192,7 @@ def create(folder, model_config, train_config, data_set, command, overwrite=Fals
     folder.mkdir(parents=True, exist_ok=True)
     lock.hold(folder)
     expect_free(folder, overwrite)  # again, because another process may have started a run before the lock
-    _clear(folder)
+    folders.clear(folder)
     run = Run(folder, model_config, train_config, {name: getattr(data_set, name) for name in DATA_KEYS})
     if initial is not None:
         run.save_model(initial, "last")
@@ -218,7 +217,7 @@ def expect_free(folder, overwrite=False):
     """
     if reason := folders.why_unwritable(folder):
         raise RunError(f"{folder}: expected a run directory that can be made and written, received {reason}")
-    if not folder.exists() or _is_unused(folder):
+    if not folder.exists() or folders.is_unused(folder):
         return
     if not (folder / "config.json").is_file():
         raise RunError(f"{folder}: expected a new or empty run directory, received one with other files")
@@ -228,23 +227,6 @@ def expect_free(folder, overwrite=False):
             f"continue it with --resume {folder}, or use --overwrite or another --run_dir"
         )
     open_run(folder)  # raises for the folder of another program that also has a config.json
-
-
-def _is_unused(folder):
-    names = {path.name for path in folder.iterdir()}
-    # Files that remain if the process was killed within `create` do not count.
-    return not names or (
-        lock.NAME in names and names <= {lock.NAME, "last.keras", ".last.keras", ".config.json"}
-    )
-
-
-def _clear(folder):
-    """Empty a locked folder. config.json is removed last: a killed process leaves a run or an unused folder."""
-    for path in sorted(folder.iterdir(), key=lambda path: path.name == "config.json"):
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        elif path.name != lock.NAME:
-            path.unlink()
 
 
 def reopen(folder):

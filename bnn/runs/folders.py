@@ -1,9 +1,11 @@
 """Folders for run directories: whether one can be made and written, and which one a mistyped path means."""
 
 import contextlib
+import shutil
 import tempfile
 from pathlib import Path
 
+from bnn.files import lock
 from bnn.suggestions import did_you_mean
 
 USUAL = Path("runs")  # where runs are kept unless another folder is named
@@ -49,3 +51,21 @@ def nearby(folder):
         return f"; did you mean {USUAL / folder}?"
     places = {str(path.parent) for place in (folder.parent, USUAL) for path in place.glob("*/config.json")}
     return did_you_mean(str(folder), places) or did_you_mean(str(USUAL / folder), places)
+
+
+def is_unused(folder):
+    """Whether a folder is empty, or holds only what a kill left of a run that was not finished being made."""
+    names = {path.name for path in folder.iterdir()}
+    # Files that remain if the process was killed within `create` do not count.
+    return not names or (
+        lock.NAME in names and names <= {lock.NAME, "last.keras", ".last.keras", ".config.json"}
+    )
+
+
+def clear(folder):
+    """Empty a locked folder. config.json is removed last: a killed process leaves a run or an unused folder."""
+    for path in sorted(folder.iterdir(), key=lambda path: path.name == "config.json"):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        elif path.name != lock.NAME:
+            path.unlink()
