@@ -1,6 +1,33 @@
-"""Binary and ternary networks, and the geometry that explains them; the README shows the layout.
+"""Binary and ternary networks, and the geometry that explains them.
 
-Packages and modules are attributes, each loaded when it is first touched: `bnn.geometry.angle` loads no Keras.
+Where to begin; each name is documented by `help`, for example `help(bnn.training.train)`:
+
+    bnn.training.train       train a network; the result is a run directory
+    bnn.training.resume      continue an interrupted run
+    bnn.analysis.analyze     the statistics of every layer, of a run or of any Keras model
+    bnn.models.build         a binary, ternary or continuous network, as a Keras model
+    bnn.models.load_model    a saved network
+    bnn.layers               QuantDense, QuantConv2D, QuantActivation, and the quantizers
+    bnn.datasets.load        a data set as arrays
+    bnn.geometry.angle       the angle between vectors, and its theory, on NumPy arrays
+    bnn.plots                every figure of the paper, one function each
+    bnn.runs.open_run        the settings, the log and the networks of a run
+
+The packages:
+
+    geometry    theory and streamed statistics on arrays; NumPy and SciPy alone
+    layers      quantizers with their gradients, quantized layers, batch norm, rotation
+    models      build, load, traverse, alter, evaluate and size a network
+    training    the training loop, its batches, schedule, log and checkpoints
+    analysis    every statistic of a network
+    plots       every figure
+    datasets    data sets: sources, conversion, reading, augmentation
+    runs        the run directory
+    bits        words of bits, and their products
+    files       files that stay whole when a program is killed
+    commands    the programs
+
+Each is an attribute of `bnn` and loads when it is first used: `bnn.geometry.angle` does not load Keras.
 """
 
 from bnn.faces import face

@@ -1,9 +1,10 @@
 """The command `bnn`, which is also `python -m bnn`."""
 
 import argparse
-import functools
 import importlib
+import sys
 
+from bnn.arguments import Parser
 from bnn.console import run_program
 
 COMMANDS = {
@@ -17,23 +18,28 @@ COMMANDS = {
 def parse(argv=None):
     """The command line: the name of a command and the list of its arguments."""
     lines = [f"  {name:10}{what}" for name, what in COMMANDS.items()]
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="bnn",
         description="Binary and ternary networks, and the geometry that explains them.",
-        epilog="\n".join(["commands, each with a --help of its own:", *lines]),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="\n".join(["commands, each with its own --help:", *lines]),
     )
     parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", help=", ".join(COMMANDS))
-    parser.add_argument("arguments", nargs=argparse.REMAINDER, help="what the command takes")
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, help="arguments of the command")
     options = parser.parse_args(argv)
     return options.command, options.arguments
 
 
 def main():
     """Run a command, load no other, and exit."""
+    command = [word for word in sys.argv[1:2] if word in COMMANDS]
+    run_program(" ".join(["bnn", *command]), run)
+
+
+def run():
+    """Run the command of the command line; its exit code."""
     name, arguments = parse()
     command = importlib.import_module(f"bnn.commands.{name}")
-    run_program(f"bnn {name}", functools.partial(command.main, arguments, f"bnn {name}"))
+    return command.main(arguments, f"bnn {name}")
 
 
 if __name__ == "__main__":

@@ -1,40 +1,70 @@
 """The Keras backend and the machine below it: quiet loading, arithmetic, random seeds."""
 
+import importlib.util
+import json
 import os
-import tempfile
-from contextlib import contextmanager, nullcontext
+import sys
 from pathlib import Path
 
 from bnn.config import ConfigError
+from bnn.errors import UserError
+from bnn.quiet import quiet_start
+from bnn.suggestions import did_you_mean
+
+BACKENDS = ("tensorflow", "jax")
+
+
+class BackendError(UserError, ImportError):
+    """A Keras backend that is unknown or not installed; the message is one line that says how to install one."""
+
+    exit_code = 2
 
 
 def load():
-    """Import Keras and its backend without the notes that TensorFlow prints whatever the log level.
+    """Import Keras and its backend without the notes that TensorFlow prints at any log level.
 
-    Set TF_CPP_MIN_LOG_LEVEL=0 to see them. TensorFlow's oneDNN kernels are turned on where TensorFlow itself would not
+    TF_CPP_MIN_LOG_LEVEL=0 shows them. TensorFlow's oneDNN kernels are turned on where TensorFlow itself would not
     (processors without AVX-512): a training step takes 0.7 to 0.8 of the time. TF_ENABLE_ONEDNN_OPTS=0 leaves them out.
+
+    Raises:
+        BackendError: the backend is unknown or not installed.
     """
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-    wanted = os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") == "0"
-    with nullcontext() if wanted else _hidden_stderr():
-        import keras  # noqa: F401
+    if "keras" not in sys.modules:
+        expect_installed()
+        with quiet_start():
+            import keras  # noqa: F401
 
 
-@contextmanager
-def _hidden_stderr():
-    """Keep the file descriptor silent, for the notes come from C++; show what was written if the import fails."""
-    stderr = os.dup(2)
-    with tempfile.TemporaryFile() as notes:
-        os.dup2(notes.fileno(), 2)
-        try:
-            yield
-        except Exception:
-            notes.seek(0)
-            os.write(stderr, notes.read())
-            raise
-        finally:
-            os.dup2(stderr, 2)
-            os.close(stderr)
+def expect_installed():
+    """Raise `BackendError` unless the backend of KERAS_BACKEND, or of keras.json, is installed; loads nothing."""
+    name = _name()
+    if name not in BACKENDS:
+        raise BackendError(
+            f"KERAS_BACKEND: expected tensorflow or jax, received {name!r}{did_you_mean(name, BACKENDS)}"
+        )
+    if not _is_installed(name):
+        raise BackendError(
+            f"KERAS_BACKEND: expected an installed tensorflow or jax, received {name}, which is not installed; "
+            f"install it with: pip install {name}"
+        )
+
+
+def _name():
+    """The backend that Keras would load: KERAS_BACKEND, else the one in keras.json, else TensorFlow."""
+    if name := os.environ.get("KERAS_BACKEND"):
+        return name
+    folder = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
+    try:
+        return str(json.loads((folder / "keras.json").read_text())["backend"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return "tensorflow"
+
+
+def _is_installed(name):
+    try:
+        return name in sys.modules or importlib.util.find_spec(name) is not None
+    except ImportError:
+        return False
 
 
 def expect_tensorflow(flag):

@@ -2,13 +2,11 @@
 
 import dataclasses
 import math
-import sys
-import types
-import typing
 from dataclasses import dataclass, field
 
-from bnn.errors import UserError
 from bnn.estimators import ESTIMATORS, as_setting, meanings
+from bnn.fields import ConfigError, check_fields, expect, one_of
+from bnn.suggestions import did_you_mean
 
 # What differs from the dataclasses' defaults, which are the paper's CIFAR-10 settings.
 PRESETS = {
@@ -31,22 +29,12 @@ SCHEDULES = ("exponential", "cosine")
 AUGMENTATIONS = ("none", "crops", "flips-and-crops")
 FIRST_LAYERS = ("quantized", "real", "rotated")
 QUANTIZERS = ("kernel_quantizer", "activation_quantizer")  # settings
-MAX_SIZE = 65_536  # of a layer or an image's side: beyond it stands a slip, not a network
+MAX_SIZE = 65_536  # of a layer or an image's side: a larger one is a typing error, not a network
 MAX_COUNT = 10**9  # of images in a batch, epochs
 MAX_LAYERS = 1000  # convolutions; likewise hidden dense layers
 MAX_WEIGHTS = 2**30  # of all kernels: 4 GiB, and Adam needs three times that
 # Settings that earlier runs do not have: their default.
 LATER = {"log_geometry", "first_layer", "clip", "schedule", "warmup", "augment", "estimator", *QUANTIZERS}
-
-
-class ConfigError(UserError, ValueError):
-    """A setting that no network or training can have; the message says what was expected and received."""
-
-
-def expect(condition, field_name, expected, received):
-    """Raise a `ConfigError` naming field, expectation and value unless `condition` holds."""
-    if not condition:
-        raise ConfigError(f"{field_name}: expected {expected}, received {received!r}")
 
 
 def setting(default, help_text, **flag):
@@ -76,11 +64,14 @@ class ModelConfig:
         (1024, 1024), "units of each hidden dense layer; none given: no hidden dense layer"
     )
     levels: int = setting(2, "2: binary weights and activations; 3: ternary", choices=(2, 3))
-    threshold: float = setting(0.0, "ternary: values of at most this size become 0; in [0, 1)")
-    estimator: str = setting("ste", f"how networks quantize and gradients pass the quantizers; {meanings()}",
-                             choices=tuple(ESTIMATORS))  # fmt: skip
-    # In place of the estimator's: another's name, or a function or class registered with Keras, of which a config keeps
-    # the registered name.
+    threshold: float = setting(0.0, "ternary: values of at most X in size become 0; in [0, 1)")
+    estimator: str = setting(
+        "ste",
+        f"how the network quantizes, and the gradient in place of the quantizers' own; {meanings()}",
+        choices=tuple(ESTIMATORS),
+    )
+    # In place of the estimator's quantizer: the name of another estimator, or of a function or class registered with
+    # Keras.
     kernel_quantizer: str | None = None
     activation_quantizer: str | None = None
     continuous: bool = setting(False, "train the real-valued twin: no quantizer, hard tanh for sign")
@@ -89,28 +80,40 @@ class ModelConfig:
         "real: its kernel is not quantized; rotated: it is, behind a fixed random rotation of its input patches",
         choices=FIRST_LAYERS,
     )
-    clip: float = setting(1.0, "latent weights are clipped to this size after every step")
+    clip: float = setting(1.0, "latent weights are clipped to [-X, X] after every step")
     bn_decay: float = setting(0.999, "decay of batch norm's moving averages; in [0, 1)")
 
     def __post_init__(self):
         for name in QUANTIZERS:
             object.__setattr__(self, name, as_setting(getattr(self, name)))
         check_fields(self)
-        expect(all(0 < n <= MAX_SIZE for n in self.input_shape), "input_shape", f"sizes from 1 to {MAX_SIZE}",
-               list(self.input_shape))  # fmt: skip
+        expect(
+            all(0 < n <= MAX_SIZE for n in self.input_shape),
+            "input_shape",
+            f"sizes from 1 to {MAX_SIZE}",
+            list(self.input_shape),
+        )
         expect(0 < self.classes <= MAX_SIZE, "classes", f"1 to {MAX_SIZE}", self.classes)
         expect(self.input_range[0] < self.input_range[1], "input_range", "low < high", self.input_range)
         for name in ("conv", "fc"):
             sizes = getattr(self, name)
             expect(all(0 < n <= MAX_SIZE for n in sizes), name, f"sizes from 1 to {MAX_SIZE}", list(sizes))
             expect(len(sizes) <= MAX_LAYERS, name, f"at most {MAX_LAYERS} layers", len(sizes))
-        expect(len(self.max_pool) == len(self.conv), "max_pool",
-               f"one entry for each of the {len(self.conv)} in conv", list(self.max_pool))  # fmt: skip
+        expect(
+            len(self.max_pool) == len(self.conv),
+            "max_pool",
+            f"one entry for each of the {len(self.conv)} in conv",
+            list(self.max_pool),
+        )
         expect(set(self.max_pool) <= {0, 1}, "max_pool", "entries 0 or 1", list(self.max_pool))
         height, width, _ = self.input_shape
         most = int(math.log2(min(height, width)))
-        expect(sum(self.max_pool) <= most, "max_pool",
-               f"at most {most} poolings for images of {height}x{width}", sum(self.max_pool))  # fmt: skip
+        expect(
+            sum(self.max_pool) <= most,
+            "max_pool",
+            f"at most {most} poolings for images of {height}x{width}",
+            sum(self.max_pool),
+        )
         expect(1 <= self.filter_size <= 31, "filter_size", "1 to 31", self.filter_size)
         expect(self.weights <= MAX_WEIGHTS, "conv, fc", f"at most {MAX_WEIGHTS} weights in all", self.weights)
         expect(0 <= self.threshold < 1, "threshold", "a value in [0, 1)", self.threshold)
@@ -120,7 +123,7 @@ class ModelConfig:
         expect(0 <= self.bn_decay < 1, "bn_decay", "a value in [0, 1)", self.bn_decay)
 
     def _check_quantizers(self):
-        own = f"{_one_of(ESTIMATORS)}, or a registered function such as Custom>my_sign"
+        own = f"{one_of(ESTIMATORS)}, or a registered function such as Custom>my_sign"
         for name in QUANTIZERS:
             value = getattr(self, name)
             expect(value is None or value in ESTIMATORS or ">" in value, name, own, value)
@@ -151,7 +154,7 @@ class ModelConfig:
 
     @property
     def kind(self):
-        """The field's word: "binary", "ternary" or "continuous"; "quantized" with quantizers of one's own."""
+        """The common name: "binary", "ternary" or "continuous"; "quantized" with custom quantizers."""
         if not {self.kernel_quantizer, self.activation_quantizer} <= {None, *ESTIMATORS}:
             return "quantized"
         return "continuous" if self.continuous else {2: "binary", 3: "ternary"}[self.levels]
@@ -176,33 +179,37 @@ class TrainConfig:
     lr_end: float = setting(3e-7, "rate that the schedule reaches after the last epoch")
     schedule: str = setting(
         "exponential",
-        "how the rate falls: by a factor an epoch, or along half a cosine, step by step",
+        "how the rate falls: by the same factor in every epoch, or along half a cosine in every step",
         choices=SCHEDULES,
     )
-    warmup: int = setting(0, "epochs over which the rate rises from 0 to lr_start, step by step")
+    warmup: int = setting(0, "epochs in which the rate rises from 0 to lr_start, in every step")
     augment: str = setting(
         "none",
         "crops: shift training images by up to 4 pixels; flips, for photographs, not digits: mirror half of them",
         choices=AUGMENTATIONS,
     )
     loss_mode: str = setting("hinge-loss", "hinge-loss is squared, with targets +-1", choices=LOSS_MODES)
-    ckpt_n: int = setting(1, "write a checkpoint every this many epochs, and at each new best")
+    ckpt_n: int = setting(1, "write a checkpoint every N epochs, and at each new best")
     log_geometry: int = setting(
-        0, "every this many epochs, log angle, r, zeros and flips of each layer to geometry.csv; 0: never"
+        0, "every N epochs, log angle, r, zeros and flips of each layer to geometry.csv; 0: never"
     )
-    seed: int = setting(0, "fixes initial weights and shuffles")
+    seed: int = setting(0, "seed of the initial weights and the order of the images")
     precision: str = setting(
         "auto", "arithmetic of the layers; auto: bfloat16 where hardware has it", choices=PRECISIONS
     )
-    deterministic: bool = setting(False, "the same bits on every run, at some cost in speed")
+    deterministic: bool = setting(False, "compute the same bits in every run, more slowly")
     debug: bool = setting(False, "smoke test: 500 training images, 2 epochs unless --epochs is given")
 
     def __post_init__(self):
         check_fields(self)
         for name in ("batch_size", "epochs", "ckpt_n"):
             expect(0 < getattr(self, name) <= MAX_COUNT, name, f"1 to {MAX_COUNT}", getattr(self, name))
-        expect(0 <= self.warmup < self.epochs, "warmup", f"0 to {self.epochs - 1}, less than the epochs",
-               self.warmup)  # fmt: skip
+        expect(
+            0 <= self.warmup < self.epochs,
+            "warmup",
+            f"0 to {self.epochs - 1}, less than the epochs",
+            self.warmup,
+        )
         expect(0 <= self.log_geometry <= MAX_COUNT, "log_geometry", f"0 to {MAX_COUNT}", self.log_geometry)
         expect(0 <= self.seed < 2**32, "seed", "a whole number in [0, 2^32)", self.seed)
         for name in ("lr_start", "lr_end"):
@@ -224,9 +231,11 @@ def settings_for(given):
     given = complete(given)
     names = {f.name for kind in (ModelConfig, TrainConfig) for f in dataclasses.fields(kind)}
     for name, value in given.items():
-        expect(name in names, name, "no setting of this name", value)
+        if name not in names:
+            hint = did_you_mean(name, names)
+            raise ConfigError(f"{name}: expected no setting of this name, received {value!r}{hint}")
     data_set = given.get("data_set", TrainConfig.data_set)
-    expect(data_set in DATA_SETS, "data_set", _one_of(DATA_SETS), data_set)
+    expect(data_set in DATA_SETS, "data_set", one_of(DATA_SETS), data_set)
     debug = {"epochs": 2} if given.get("debug") else {}
     merged = PRESETS[data_set] | debug | given
     return tuple(
@@ -259,37 +268,3 @@ def from_json(kind, values):
     for name in names:
         expect(name in values or name in LATER, name, f"a value in {kind.__name__}", sorted(values))
     return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
-
-
-def check_fields(config):
-    """Raise a `ConfigError` for the first field whose value is not of its annotated type, or none of its choices."""
-    for f in dataclasses.fields(config):
-        value, choices = getattr(config, f.name), f.metadata.get("choices")
-        expect(_is_a(value, f.type), f.name, _type_name(f.type), value)
-        expect(choices is None or value in choices, f.name, _one_of(choices), value)
-
-
-def _one_of(choices):
-    return f"one of {', '.join(map(str, choices or ()))}"
-
-
-def _is_a(value, annotation):
-    if isinstance(annotation, types.UnionType):
-        return any(_is_a(value, one) for one in typing.get_args(annotation))
-    if isinstance(annotation, types.GenericAlias):
-        parts = typing.get_args(annotation)
-        if not isinstance(value, tuple):
-            return False
-        if parts[-1] is Ellipsis:
-            return all(_is_a(v, parts[0]) for v in value)
-        return len(value) == len(parts) and all(map(_is_a, value, parts))
-    if annotation is float:
-        return type(value) in (int, float) and abs(value) <= sys.float_info.max
-    return type(value) is annotation
-
-
-def _type_name(annotation):
-    own = "a name, None, or a function or class with @keras.saving.register_keras_serializable() above it"
-    names = {int: "a whole number", float: "a finite number", bool: "true or false", str: "a string"}
-    names[str | None] = own  # the quantizers
-    return names.get(annotation, f"a list: {annotation}")

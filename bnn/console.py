@@ -1,45 +1,131 @@
 """What the programs share: exit codes, errors as one line, and progress."""
 
+import contextlib
 import functools
+import os
 import signal
 import sys
+from pathlib import Path
 
 from bnn.errors import UserError
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM, which stops a program in the way that Ctrl-C does."""
+    """SIGTERM, which stops a program in the same way as Ctrl-C."""
 
 
 def run_program(name, main):
-    """Call `main()` and exit: 0, or its return value; 1 and one line for an error that a user can mend.
+    """Call `main()` and exit with 0, with its return value, or with the code of the error that ended it.
 
-    Ctrl-C exits with 130, SIGTERM with 143, each with a line.
+    An error that a user can mend is one line on standard error, and so is an output that cannot be written: exit code
+    1, or 2 for a wrong call. Ctrl-C exits with 130 and SIGTERM with 143, each with one line. A reader of the output
+    that goes away, such as `head -1`, ends the program with 141 and without a line.
 
     Args:
-        name: the program's, for the line.
+        name: str, the program's name, for the line.
         main: function without arguments that returns an exit code or None.
     """
-    sys.stdout.reconfigure(errors="backslashreplace")  # A folder's name need not be text.
+    _open_stderr()
+    if sys.stdout is None:
+        _say(f"{name}: error: {OutputError('a closed one')}")
+        sys.exit(1)
+    sys.stdout.reconfigure(errors="backslashreplace")  # The name of a folder may not be text.
     signal.signal(signal.SIGTERM, functools.partial(_raise, Terminated))
     sys.unraisablehook = _raise_again
-    try:
-        code = main()
-    except (Exception, KeyboardInterrupt) as error:
-        if stop := _interruption(error):
-            terminated = isinstance(stop, Terminated)
-            print(f"{name}: {'terminated' if terminated else 'interrupted'}", file=sys.stderr)
-            code = 128 + (signal.SIGTERM if terminated else signal.SIGINT)
-        elif isinstance(error, UserError | OSError | MemoryError):
-            print(f"{name}: error: {_one_line(error)}", file=sys.stderr)
-            code = 1
-        else:
-            raise
+    with contextlib.redirect_stdout(Output(sys.stdout)):
+        code = _exit_code(name, main)
     sys.exit(code)
 
 
-def progress(iterable=None, total=None, unit="it", description=None, initial=0):
-    """A progress bar on standard error, which a terminal alone shows and which leaves no trace.
+class OutputError(UserError):
+    """Standard output cannot be written; not an `OSError`, which libraries such as argparse ignore there."""
+
+    def __init__(self, received):
+        super().__init__(f"expected to write to standard output, received {received}")
+
+
+class ReaderGone(OutputError):
+    """Nobody reads standard output any more, as after `| head -1`."""
+
+
+class Output:
+    """A stream that raises `OutputError` where it cannot be written, so that the error says what failed.
+
+    Args:
+        stream: text file.
+    """
+
+    def __init__(self, stream):
+        self.stream = stream
+
+    def write(self, text):
+        """Write a text."""
+        return self._try(self.stream.write, text)
+
+    def flush(self):
+        """Write what is in the buffer."""
+        return self._try(self.stream.flush)
+
+    def _try(self, action, *args):
+        try:
+            return action(*args)
+        except OSError as error:
+            # Python would try once more as it exits.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.stream.fileno())
+            kind = ReaderGone if isinstance(error, BrokenPipeError) else OutputError
+            raise kind(error.strerror) from None
+
+    def __getattr__(self, name):
+        return getattr(self.stream, name)
+
+
+def _exit_code(name, main):
+    """The exit code of `main()`, after one line for the error that ended it."""
+    try:
+        code = _returned(main)
+        sys.stdout.flush()
+        return code
+    except ReaderGone:
+        return 128 + signal.SIGPIPE
+    except (Exception, KeyboardInterrupt) as error:
+        if stop := _interruption(error):
+            terminated = isinstance(stop, Terminated)
+            _say(f"{name}: {'terminated' if terminated else 'interrupted'}")
+            return 128 + (signal.SIGTERM if terminated else signal.SIGINT)
+        if isinstance(error, UserError | OSError | MemoryError):
+            _say(f"{name}: error: {_one_line(error)}")
+            return getattr(error, "exit_code", 1)
+        raise
+
+
+def _returned(main):
+    """What `main()` returns, or the code with which argparse exits after --help or a wrong flag."""
+    try:
+        return main()
+    except SystemExit as stop:
+        return stop.code
+
+
+def _open_stderr():
+    """Give a closed standard error a place, so that no other file takes its number."""
+    if sys.stderr is None:
+        descriptor = os.open(os.devnull, os.O_WRONLY)
+        if descriptor != 2:
+            os.dup2(descriptor, 2)
+        sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115, it stays open to the end
+
+
+def _say(line):
+    """Print a line on standard error, if that can be written; the exit code tells in any case."""
+    try:
+        sys.stderr.write(f"{line}\n")  # in one piece, whatever else is written there
+        sys.stderr.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+
+
+def progress(iterable=None, total=None, unit="it", description=None, initial=0, details=None):
+    """Progress on standard error: a bar on a terminal, which leaves no trace; elsewhere at most one line a minute.
 
     Args:
         iterable: what is counted as it is iterated over; None: the bar is moved by hand, with `update(n)`.
@@ -47,23 +133,51 @@ def progress(iterable=None, total=None, unit="it", description=None, initial=0):
         unit: str, what is counted; "B" is shown as kB, MB and so on.
         description: str before the bar.
         initial: int, how many are done already.
+        details: function from the state of the bar, tqdm's `format_dict`, to the text after the bar in place of the
+            usual one. It is called only when the bar is drawn.
 
     Returns:
         tqdm.tqdm, an iterable over the same elements and a context manager.
     """
-    from tqdm import tqdm
+    from bnn.progress_bars import Bar, Lines
 
-    return tqdm(iterable, total=total, unit=unit, desc=description, initial=initial, unit_scale=unit == "B",
-                leave=False, disable=None)  # fmt: skip
+    kind = Bar if sys.stderr.isatty() else Lines
+    return kind(
+        iterable,
+        total=total,
+        unit=unit,
+        desc=description,
+        initial=initial,
+        unit_scale=unit == "B",
+        details=details,
+    )
 
 
 def silent(iterable, total=None, unit="it", description=None):
-    """The same call as `progress`, which shows nothing: what library functions do unless they are given another."""
+    """The same call as `progress`, which shows nothing: the default of library functions."""
     return iterable
 
 
+def typed(command):
+    """How to call another program in the way that this one was called: "bnn analyze" or "python analyze.py".
+
+    Args:
+        command: str, "train", "analyze", "test" or "download".
+
+    Returns:
+        str. From Python, where no program runs: the program of the clone, if the package lies in one, else `bnn`.
+    """
+    called = Path(sys.argv[0]).name
+    if called == "__main__.py":
+        return f"python -m bnn {command}"
+    clone = Path(__file__).resolve().parents[1]
+    if called == "bnn" or not (clone / "train.py").is_file():
+        return f"bnn {command}"
+    return f"python {'data/' if command == 'download' else ''}{command}.py"
+
+
 def _interruption(error):
-    """The interruption that an error is or follows from: libraries fail in turn as they clean up half-made objects."""
+    """The interruption that an error is or follows from: libraries fail as they clean up half-made objects."""
     while error is not None and not isinstance(error, KeyboardInterrupt):
         error = error.__context__
     return error
@@ -74,7 +188,7 @@ def _raise(error, *_):
 
 
 def _raise_again(unraisable):
-    """Raise an interruption a little later that Python dropped, as it does in destructors and callbacks from C."""
+    """Raise an interruption that Python dropped a little later: it drops those in destructors and C callbacks."""
     if not issubclass(unraisable.exc_type, KeyboardInterrupt):
         return sys.__unraisablehook__(unraisable)
     signal.signal(signal.SIGALRM, functools.partial(_raise, unraisable.exc_type))

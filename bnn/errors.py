@@ -4,5 +4,10 @@
 class UserError(Exception):
     """An error that a user can mend; the message is one line that says what was expected and what was received.
 
-    Programs print the line; anything else is a bug and keeps its traceback.
+    Programs print the line and exit with `exit_code`. Any other error is a bug and keeps its traceback.
+
+    Attributes:
+        exit_code: int, 1; 2 in subclasses for a wrong call, as for a wrong flag.
     """
+
+    exit_code = 1

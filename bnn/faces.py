@@ -1,28 +1,39 @@
-"""Faces of packages: public names that load the module where they live when they are first used (PEP 562)."""
+"""Faces of packages: public names whose module loads when the name is first used (PEP 562)."""
 
 import importlib
+import sys
+
+from bnn.quiet import quiet_start
 
 
 def face(package, *rooms, **homes):
-    """What makes a package's `__init__` its face.
+    """The names that make a package's `__init__` its face.
 
     Args:
         package: str, the package's `__name__`.
         *rooms: str, modules or packages within it that are attributes of it.
-        **homes: for each module within it a list of the names of it that are attributes of the package.
+        **homes: for each module within it, a list of those of its names that are attributes of the package.
 
     Returns:
-        (__getattr__, __dir__, __all__) of the package. A name is looked up at every use: what a test puts in its place
-        in its module is what the face gives.
+        (__getattr__, __dir__, __all__) of the package. A name is looked up at every use, so that a test can
+        replace it in its module.
     """
     found = {name: module for module, names in homes.items() for name in names}
 
     def get(name):
         if name in rooms:
-            return importlib.import_module(f"{package}.{name}")
+            return _load(f"{package}.{name}")
         if name in found:
-            return getattr(importlib.import_module(f"{package}.{found[name]}"), name)
+            return getattr(_load(f"{package}.{found[name]}"), name)
         raise AttributeError(f"module {package!r} has no attribute {name!r}")
 
     public = sorted([*rooms, *found])
     return get, lambda: public, public
+
+
+def _load(module):
+    """Import a module; if it is the first that needs Keras, without the notes of the backend."""
+    if loaded := sys.modules.get(module):
+        return loaded
+    with quiet_start():
+        return importlib.import_module(module)

@@ -1,19 +1,54 @@
-"""The command line of the settings: a flag for each, with its help text and its defaults."""
+"""The command line of the settings: a flag for each, in groups, with its help text and its defaults."""
 
 import argparse
 import dataclasses
 from pathlib import Path
 
+from bnn.arguments import folder_name
 from bnn.config import PRESETS, ModelConfig, TrainConfig
 
 # Fields that have a help text have a flag.
-FLAGGED = [f for kind in (ModelConfig, TrainConfig) for f in dataclasses.fields(kind) if f.metadata]
+FLAGGED = {f.name: f for kind in (ModelConfig, TrainConfig) for f in dataclasses.fields(kind) if f.metadata}
+START, NETWORK, QUANTIZERS, TRAINING, LOGS = (
+    "start here",
+    "network",
+    "quantizers",
+    "training",
+    "logs and checkpoints",
+)
+# In the order of --help: what a newcomer needs comes first.
+GROUPS = {
+    START: ("data_set", "epochs", "debug"),
+    NETWORK: ("conv", "max_pool", "fc", "filter_size", "bn_decay"),
+    QUANTIZERS: ("levels", "threshold", "estimator", "first_layer", "continuous", "clip"),
+    TRAINING: (
+        "batch_size",
+        "lr_start",
+        "lr_end",
+        "schedule",
+        "warmup",
+        "augment",
+        "loss_mode",
+        "seed",
+        "precision",
+        "deterministic",
+    ),
+    LOGS: ("ckpt_n", "log_geometry"),
+}
+LONGEST_METAVAR = 30  # characters of choices that stand beside the flag
 
 
 def add_flags(parser):
-    """Add a flag for every setting; only flags given by hand appear in the namespace."""
-    for f in FLAGGED:
-        parser.add_argument(f"--{f.name}", default=argparse.SUPPRESS, **_flag(f))
+    """Add a flag for every setting, in groups; only flags given by hand appear in the namespace.
+
+    Returns:
+        dict from the group's name to the group, for further flags.
+    """
+    groups = {name: parser.add_argument_group(name) for name in GROUPS}
+    for group, names in GROUPS.items():
+        for name in names:
+            groups[group].add_argument(f"--{name}", default=argparse.SUPPRESS, **_flag(FLAGGED[name]))
+    return groups
 
 
 def take_settings(namespace):
@@ -22,15 +57,23 @@ def take_settings(namespace):
     Returns:
         dict from field name to value, of those that were given by hand.
     """
-    return {f.name: vars(namespace).pop(f.name) for f in FLAGGED if f.name in namespace}
+    return {name: vars(namespace).pop(name) for name in FLAGGED if name in namespace}
 
 
 def add_data_dir(parser, *aliases):
     """Add `--data_dir`, and other names for it: None where it is not given."""
     parser.add_argument(
-        "--data_dir", *aliases, type=Path, metavar="DIR",
+        "--data_dir",
+        *aliases,
+        type=folder,
+        metavar="DIR",
         help="folder of the data sets (default: $BNN_DATA, else data/ of the clone, else ./data)",
-    )  # fmt: skip
+    )
+
+
+def folder(text):
+    """A Path from the text of a flag; an empty text is refused."""
+    return Path(folder_name(text))
 
 
 def _flag(f):
@@ -39,11 +82,18 @@ def _flag(f):
         return options | {"action": "store_true", "help": f.metadata["help"]}
     shown = " ".join(map(str, f.default)) if isinstance(f.default, tuple) else f.default
     options["help"] = f"{f.metadata['help']} (default: {shown}{_other_defaults(f.name)})"
-    if "choices" not in options:
-        options["metavar"] = {int: "N", float: "X"}.get(f.type, "N")
+    options["metavar"] = _metavar(f)
     if isinstance(f.default, tuple):
         return options | {"type": int, "nargs": "*"}
     return options | {"type": f.type}
+
+
+def _metavar(f):
+    """The choices, if they are short; else a letter or a word."""
+    choices = "|".join(map(str, f.metadata.get("choices", ())))
+    if 0 < len(choices) <= LONGEST_METAVAR:
+        return choices
+    return {float: "X", str: "NAME"}.get(f.type, "N")
 
 
 def _other_defaults(name):

@@ -1,6 +1,9 @@
 """Optimizers, registered with Keras, so that saved trainings load."""
 
-import keras
+from bnn import backend
+
+backend.load()
+import keras  # noqa: E402
 
 if keras.backend.backend() == "tensorflow":
     import tensorflow as tf

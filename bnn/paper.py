@@ -7,7 +7,7 @@ the binary one of six 3x3 convolutions on CIFAR-10; layers are named as ours.
 
 LAYERS = tuple(f"conv_{i}" for i in range(1, 7))
 
-# Pearson correlations of dot products, a value a layer.
+# Pearson correlations of dot products, one value per layer.
 R_WEIGHTS = dict(zip(LAYERS, (0.56, 0.96, 0.96, 0.98, 0.96, 0.98), strict=True))  # Fig 3: A.W_b with A.W_c
 R_PERMUTED = dict(zip(LAYERS, (0.81, 0.74, 0.79, 0.77, 0.80, 0.77), strict=True))  # Fig 4 right: A permuted
 R_ACTIVATIONS = dict(

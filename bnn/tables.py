@@ -11,16 +11,18 @@ def cell(value, decimals=3):
 
 
 def aligned(lines):
-    """Rows of equally many texts as one text, a line each, the columns aligned on the right."""
+    """Rows of equally many texts as one text, one line per row, with the columns aligned on the right."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join("  ".join(map(str.rjust, line, widths)).rstrip() for line in lines)
 
 
 def html_table(lines, caption):
-    """Rows of texts, the first one the headings, as HTML; a wide table scrolls by itself and leaves the page alone."""
+    """Rows of texts, the first one the headings, as HTML; a wide table scrolls within the page."""
     body = "".join(_html_row(line, "td" if i else "th") for i, line in enumerate(lines))
-    return (f'<div style="overflow-x: auto; max-width: 100%"><table><caption>{html.escape(caption)}</caption>'
-            f"{body}</table></div>")  # fmt: skip
+    return (
+        f'<div style="overflow-x: auto; max-width: 100%"><table><caption>{html.escape(caption)}</caption>'
+        f"{body}</table></div>"
+    )
 
 
 def _html_row(texts, tag):

@@ -1,12 +1,12 @@
 """The shared parts of the experiments: flags, a small network, trainings that can be resumed, tables and figures."""
 
-import argparse
 import functools
 import signal
 from dataclasses import dataclass
 from pathlib import Path
 
 from bnn import backend, datasets, runs, training
+from bnn.arguments import Parser
 from bnn.config import DATA_SETS, settings_for
 from bnn.console import progress
 from bnn.datasets.catalog import CIFAR_10
@@ -118,10 +118,9 @@ def begin(name, description, epochs, argv=None, one_network=False):
     Raises:
         RunError: the run does not exist, or its network is not binary.
     """
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=f"python -m experiments.{name}",
         description=description,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     flag = parser.add_argument
     flag("--data_set", choices=DATA_SETS, help="default: cifar-10 if downloaded, else mnist-5k")

@@ -1,6 +1,9 @@
 """What the programs share: exit codes, and one line for whatever ends them."""
 
 import io
+import itertools
+import os
+import re
 import subprocess
 import sys
 
@@ -108,6 +111,76 @@ def test_errors_that_users_mend_have_one_base():
     assert issubclass(files.WriteError, OSError) and issubclass(config.ConfigError, ValueError)
 
 
+# ---- output that cannot be written ----
+
+
+def end_in_shell(line):
+    """(exit code, standard output, standard error) of a line of bash; $P is this Python."""
+    environment = os.environ | {"P": sys.executable}
+    done = subprocess.run(
+        ["bash", "-c", line], cwd=ROOT, capture_output=True, text=True, timeout=60, env=environment
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+EVERY_PROGRAM = ("train.py", "analyze.py", "test.py", "data/download.py", "-m bnn", "-m bnn train")
+
+
+@pytest.mark.parametrize(
+    ("where", "received"), [(">&-", "a closed one"), (">/dev/full", "No space left on device")]
+)
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_an_output_that_cannot_be_written_is_an_error_of_one_line(where, received, unbuffered):
+    """Of every program, also for --help, which argparse prints without a look at errors."""
+    lines = " & ".join(
+        f"(PYTHONUNBUFFERED={unbuffered} $P {program} --help {where}; echo $? >&2)"
+        for program in EVERY_PROGRAM
+    )
+    _, out, err = end_in_shell(f"{lines} & wait")
+    assert out == ""
+    said = [line.partition(": error: ")[2] for line in err.splitlines() if line != "1"]
+    assert said == [f"expected to write to standard output, received {received}"] * len(EVERY_PROGRAM)
+    assert err.splitlines().count("1") == len(EVERY_PROGRAM)
+
+
+@pytest.mark.parametrize("action", ["print('x' * 10**6)", "print('x'); return 0"])
+def test_a_program_whose_output_is_full_does_not_succeed(action):
+    code = f"from bnn.console import run_program\ndef main(): {action}\nrun_program('x.py', main)"
+    expected = "x.py: error: expected to write to standard output, received No space left on device\n"
+    assert end_in_shell(f'$P -c "{code}" >/dev/full') == (1, "", expected)
+
+
+def test_a_reader_that_goes_away_is_no_error():
+    code = "from bnn.console import run_program\ndef main():\n  for i in range(10**6): print(i)\n"
+    code += "run_program('x.py', main)"
+    assert end_in_shell(f'$P -c "{code}" | head -1; exit ${{PIPESTATUS[0]}}') == (141, "0\n", "")
+
+
+@pytest.mark.parametrize("where", ["2>&-", "2>/dev/full"])
+def test_an_error_that_cannot_be_said_is_in_the_exit_code(where):
+    assert end_in_shell(f"$P train.py --resume nowhere {where}") == (1, "", "")
+    code, out, err = end_in_shell(f"$P train.py --nothing {where}")
+    assert code != 0 and out + err == ""
+
+
+# ---- what was typed ----
+
+
+@pytest.mark.parametrize(
+    ("called", "command", "expected"),
+    [
+        ("train.py", "analyze", "python analyze.py"),
+        ("../clone/analyze.py", "download", "python data/download.py"),
+        ("/usr/local/bin/bnn", "train", "bnn train"),
+        ("/x/bnn/__main__.py", "train", "python -m bnn train"),
+        ("/x/ipykernel_launcher.py", "train", "python train.py"),
+    ],
+)
+def test_hints_name_the_command_that_was_typed(called, command, expected, monkeypatch):
+    monkeypatch.setattr(sys, "argv", [called])
+    assert console.typed(command) == expected
+
+
 # ---- progress ----
 
 
@@ -135,3 +208,24 @@ def test_progress_moved_by_hand_counts_bytes(monkeypatch):
 def test_progress_is_silent_elsewhere(capsys):
     assert list(console.progress(range(3), total=3)) == [0, 1, 2]
     assert capsys.readouterr() == ("", "")
+
+
+def test_elsewhere_progress_is_a_line_at_most_every_minute(capsys, monkeypatch):
+    clock = iter(range(0, 10_000, 25))  # seconds, 25 for each look at the clock
+    monkeypatch.setattr("tqdm.std.time", lambda: next(clock))
+    list(console.progress(range(20), unit="batch", description="measuring"))
+    lines = capsys.readouterr().err.splitlines()
+    times = [60 * int(m) + int(s) for m, s in re.findall(r"\[(\d+):(\d+)<", "".join(lines))]
+    assert len(times) == len(lines) > 2
+    assert all(after - before >= 60 for before, after in itertools.pairwise([0, *times]))
+    assert all("measuring" in line and "/20" in line and "\r" not in line for line in lines)
+
+
+def test_details_take_the_place_of_the_usual_text(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    monkeypatch.setenv("COLUMNS", "80")
+    with console.progress(total=10, details=lambda state: f"{state['n']} so far") as bar:
+        bar.update(4)
+        bar.announce("almost")
+        assert "almost" in str(bar)
+    assert "0 so far" in sys.stderr.getvalue()

@@ -107,7 +107,7 @@ def outcome(program, main, argv, monkeypatch, capsys):
 def test_train_up_to_its_settings(cases, monkeypatch, capsys):
     """Parsing, presets and validation; the next test goes on from there."""
     rng = np.random.default_rng(0)
-    flags = [f"--{field.name}" for field in FLAGGED] + [
+    flags = [f"--{name}" for name in FLAGGED] + [
         "--run_dir",
         "--resume",
         "--init_from",

@@ -58,6 +58,18 @@ def test_the_wheel_holds_all_modules_and_nothing_else(wheel):
     assert names == {str(path.relative_to(ROOT)) for path in (ROOT / "bnn").rglob("*.py")}
 
 
+def test_building_leaves_nothing_behind(wheel):
+    """Neither build/, from which a later wheel would take modules that are gone, nor an .egg-info."""
+    source = wheel.parent.parent
+    assert {path.name for path in source.iterdir()} == {
+        "bnn",
+        "pyproject.toml",
+        "README.md",
+        "LICENSE",
+        "wheels",
+    }
+
+
 def test_no_backend_comes_unasked(wheel):
     archive = zipfile.ZipFile(wheel)
     (name,) = (name for name in archive.namelist() if name.endswith("/METADATA"))

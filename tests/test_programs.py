@@ -42,7 +42,8 @@ def copy(trained, tmp_path):
 
 def test_train_says_what_it_did_and_what_comes_next(trained):
     folder, process = trained
-    first, *epochs, last = process.stdout.splitlines()
+    first, heading, *epochs, last = process.stdout.splitlines()
+    assert heading.split()[0] == "loss"
     assert first.startswith(f"{folder}: binary network, 7,2")
     assert first.endswith(" parameters, on mnist-5k, 4,000 training images, float32")
     assert [line.split()[1] for line in epochs] == ["1/3", "2/3", "3/3"]
@@ -161,6 +162,19 @@ def test_flags_that_contradict_the_run_are_refused(trained, flag, expected, rece
     assert_refused(
         process, f"{flag[0]}: expected {expected}, with which {trained[0]} was begun, received {received}"
     )
+
+
+def test_a_finished_run_is_complete_and_its_next_steps_are_named(copy):
+    before = {path.name: path.read_bytes() for path in copy.glob("[!.]*")}
+    process = call("train.py", "--resume", copy)
+    assert (process.returncode, process.stderr) == (0, "")
+    assert "wrote" not in process.stdout
+    assert process.stdout.startswith(
+        f"{copy} is complete: all 3 epochs are trained, best validation accuracy "
+    )
+    assert f"python analyze.py {copy}\n" in process.stdout
+    assert f"python train.py --init_from {copy} --run_dir NEW" in process.stdout
+    assert {path.name: path.read_bytes() for path in copy.glob("[!.]*")} == before
 
 
 def test_resume_takes_no_other_folder(trained):

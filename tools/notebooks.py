@@ -1,14 +1,13 @@
 #!/usr/bin/env python3
 """Execute the notebooks in clean kernels, and fail on any error or warning; or convert them to static pages.
 
-    python tools/notebooks.py check --run runs/demo    execute the notebooks and discard the outputs
-    python tools/notebooks.py write --run runs/demo    execute the notebooks and save the outputs in them
-    python tools/notebooks.py html --output report     write one self-contained page per notebook, for use offline
+    python tools/notebooks.py check --run runs/demo   # keeps nothing
+    python tools/notebooks.py write --run runs/demo   # keeps the outputs
+    python tools/notebooks.py html --output report    # pages that open offline
 
 All actions apply to the notebooks of this repository, or to the given notebooks.
 """
 
-import argparse
 import html
 import re
 import sys
@@ -17,6 +16,9 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from bnn.arguments import Parser
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = (ROOT / "hd_figures.ipynb", ROOT / "gen_plots.ipynb")
@@ -36,9 +38,7 @@ class NotebookFailure(RuntimeError):
 
 def parse(argv=None):
     """Parse the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(description=__doc__)
     flag = parser.add_argument
     flag("action", choices=("check", "write", "html"), help="what to do, see above")
     flag(

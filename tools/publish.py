@@ -7,7 +7,6 @@ The kernels of a continuous network are binarized with sign for the statistics. 
 run directory, so analyze.py and gen_plots.ipynb accept it. Its best.keras is the published checkpoint.
 """
 
-import argparse
 import json
 import shutil
 import sys
@@ -15,6 +14,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from bnn import backend
+from bnn.arguments import Parser
 from bnn.console import progress, run_program
 from bnn.files import write_json
 
@@ -26,9 +26,7 @@ COMPONENTS = (1, 2, 3, 4)  # numbers of leading principal components of the firs
 
 def parse(argv=None):
     """Parse the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(description=__doc__)
     flag = parser.add_argument
     flag("run", type=Path, metavar="RUN", help="run directory from train.py")
     flag("folder", type=Path, metavar="FOLDER", help="folder to create, such as results/GROUP/seed0")

@@ -11,7 +11,6 @@ one GROUP or more: a folder whose subfolders are runs that differ only in the se
 the standard deviation.
 """
 
-import argparse
 import csv
 import json
 import math
@@ -23,6 +22,7 @@ from statistics import linear_regression
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from bnn import paper, runs
 from bnn.analysis import comparison, statistics
+from bnn.arguments import Parser
 from bnn.console import run_program
 from bnn.estimators import ESTIMATORS
 from bnn.files import atomic
@@ -296,9 +296,7 @@ def filled(text, folder):
 
 def main():
     """Write or check the tables, as given on the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(description=__doc__)
     folder_help = "folder with README.md and the groups (default: %(default)s)"
     parser.add_argument("action", choices=("write", "check"), help="what to do, see above")
     parser.add_argument("--folder", type=Path, default=Path("results"), metavar="DIR", help=folder_help)

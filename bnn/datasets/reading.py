@@ -9,9 +9,10 @@ from importlib import resources
 
 import numpy as np
 
+from bnn.console import typed
 from bnn.datasets.catalog import CIFAR_10, ENTRIES, MNIST
 from bnn.datasets.fetching import earlier_downloads
-from bnn.datasets.place import data_folder, is_clone
+from bnn.datasets.place import data_folder
 from bnn.datasets.storing import DataError, verify
 
 MNIST_5K_SHA256 = "846f6cad587fea3877f6e0fe0a1968dfc68867ce170d3bc9fc2dccdbed17961d"
@@ -94,8 +95,7 @@ def load(name, folder=None):
 
 def _stored(entry, folder):
     """Return the verified files, or raise a `DataError` that says what to do."""
-    program = "python data/download.py" if is_clone() else "bnn download"
-    command = f"{program} --data_set {entry.name}"
+    command = f"{typed('download')} --data_set {entry.name}"
     if any((folder / name).exists() for name in entry.files):
         try:
             return verify(entry, folder)

@@ -12,16 +12,16 @@ metrics.json    the results of analyze.py
 
 import csv
 import json
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from bnn.config import ConfigError, ModelConfig, TrainConfig, expect, from_json, to_json
+from bnn.console import typed
 from bnn.datasets.catalog import ENTRIES
 from bnn.errors import UserError
 from bnn.files import atomic, lock
 from bnn.files.records import write_csv, write_json
-from bnn.runs import provenance
+from bnn.runs import folders, provenance
 from bnn.runs.log import LOG_COLUMNS, log_rows
 
 CLASSES = 10  # of every data set
@@ -76,7 +76,7 @@ class Run:
         if not path.is_file():
             raise RunError(
                 f"{self.folder}: expected a checkpoint {path.name}, received a run that has none yet; "
-                f"continue with python train.py --resume {self.folder}"
+                f"continue with {typed('train')} --resume {self.folder}"
             )
         # Raises an error with the name of an unregistered quantizer, which Keras does not give.
         quantizer_makers(self.model)
@@ -192,7 +192,7 @@ def create(folder, model_config, train_config, data_set, command, overwrite=Fals
     folder.mkdir(parents=True, exist_ok=True)
     lock.hold(folder)
     expect_free(folder, overwrite)  # again, because another process may have started a run before the lock
-    _clear(folder)
+    folders.clear(folder)
     run = Run(folder, model_config, train_config, {name: getattr(data_set, name) for name in DATA_KEYS})
     if initial is not None:
         run.save_model(initial, "last")
@@ -215,7 +215,9 @@ def expect_free(folder, overwrite=False):
 
     The folder must not exist or must be empty. With `overwrite`, it may also hold a run.
     """
-    if not folder.exists() or (folder.is_dir() and _is_unused(folder)):
+    if reason := folders.why_unwritable(folder):
+        raise RunError(f"{folder}: expected a run directory that can be made and written, received {reason}")
+    if not folder.exists() or folders.is_unused(folder):
         return
     if not (folder / "config.json").is_file():
         raise RunError(f"{folder}: expected a new or empty run directory, received one with other files")
@@ -225,23 +227,6 @@ def expect_free(folder, overwrite=False):
             f"continue it with --resume {folder}, or use --overwrite or another --run_dir"
         )
     open_run(folder)  # raises for the folder of another program that also has a config.json
-
-
-def _is_unused(folder):
-    names = {path.name for path in folder.iterdir()}
-    # Files that remain if the process was killed within `create` do not count.
-    return not names or (
-        lock.NAME in names and names <= {lock.NAME, "last.keras", ".last.keras", ".config.json"}
-    )
-
-
-def _clear(folder):
-    """Empty a locked folder. config.json is removed last: a killed process leaves a run or an unused folder."""
-    for path in sorted(folder.iterdir(), key=lambda path: path.name == "config.json"):
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        elif path.name != lock.NAME:
-            path.unlink()
 
 
 def reopen(folder):
@@ -260,7 +245,7 @@ def open_run(folder):
     folder = Path(folder)
     path = folder / "config.json"
     if not path.is_file():
-        found = "a folder without one" if folder.is_dir() else "no such folder"
+        found = "a folder without one" if folder.is_dir() else f"no such folder{folders.nearby(folder)}"
         raise RunError(f"{folder}: expected a run directory with config.json, received {found}")
     try:
         config = json.loads(path.read_text())

@@ -1,6 +1,6 @@
 """The training of a network.
 
-`train` begins a run and `resume` goes on with one. Below them: settings to a running training, the loop with loss and
+`train` begins a run and `resume` continues one. Below them: settings to a running training, the loop with loss and
 optimizer, shuffled batches, the learning rate, what is logged and saved, signals, many steps per call on JAX.
 """
 

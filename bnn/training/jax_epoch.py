@@ -1,8 +1,8 @@
 """Training on JAX: the images stay on the device, and one compiled call runs many steps.
 
 Keras's own `fit` copies a batch to the device and waits for it, once a step. That costs milliseconds of Python, as
-long as a large GPU computes on a step of the paper's network. Here `fit` still drives epochs, callbacks and validation,
-but what it takes for a batch is a chunk: which pixels some hundred steps show.
+much as a large GPU needs for a step of the paper's network. Here `fit` still drives epochs, callbacks and validation,
+but its batch is a chunk: the places of the pixels of some hundred steps.
 """
 
 import functools
@@ -25,7 +25,8 @@ def worthwhile():
 class Chunks(keras.utils.PyDataset):
     """The places of an epoch's batches, some steps at a time: int32 arrays whose first axis are the steps.
 
-    All chunks are equally long, so that they are compiled once; places of -1 fill up an epoch's last.
+    All chunks are equally long, so that they are compiled once;
+    places of -1 fill up the last one of an epoch.
 
     Args:
         batches: Batches.

@@ -1,7 +1,6 @@
 """What a training leaves in its run directory: log rows, checkpoints, and a save when a signal asks to stop."""
 
 import math
-import sys
 import time
 
 import keras
@@ -12,6 +11,7 @@ from bnn import console
 from bnn.analysis.geometry_log import flips, quantized_kernels
 from bnn.files import atomic
 from bnn.runs import RunError
+from bnn.training import display
 from bnn.training.schedule import learning_rate
 from bnn.training.signals import Interrupted
 
@@ -39,16 +39,24 @@ class Journal(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         self.start = time.perf_counter()
+        self.means = {}
+        config = self.run.training
+        left = config.epochs - epoch - 1
+        seconds = self.rows[-1]["seconds"] if self.rows else None
         self.bar = console.progress(
-            total=self.steps, unit="step", description=f"epoch {epoch + 1}/{self.run.training.epochs}",
-            initial=self.first_step,
-        )  # fmt: skip
+            total=self.steps * config.batch_size,
+            unit="image",
+            description=f"epoch {epoch + 1}/{config.epochs}",
+            initial=self.first_step * config.batch_size,
+            details=lambda state: display.beside_bar(state, self.means, left, seconds),
+        )
 
     def on_train_batch_end(self, batch, logs=None):
         # `batch` does not tell: on JAX it may count calls of many steps.
         step = int(self.model.optimizer.iterations)
         done = (step - 1) % self.steps + 1
-        self.bar.update(done - self.bar.n)
+        self.means = logs
+        self.bar.update(done * self.run.training.batch_size - self.bar.n)
         # Keras may make them no sooner than in the first step; they are sums, so that order does not matter.
         for variable, value in zip(
             self.model.metrics_variables, self.partial.pop("metrics", ()), strict=False
@@ -65,14 +73,19 @@ class Journal(keras.callbacks.Callback):
         if not math.isfinite(value):
             step = int(self.model.optimizer.iterations)
             epoch, rate = (step - 1) // self.steps + 1, float(self.model.optimizer.learning_rate)
-            raise RunError(f"expected {what}, received {value} at step {step}, epoch {epoch}, "
-                           f"learning rate {rate:g}; the last good checkpoint is kept")  # fmt: skip
+            raise RunError(
+                f"expected {what}, received {value} at step {step}, epoch {epoch}, "
+                f"learning rate {rate:g}; the last good checkpoint is kept"
+            )
 
     def _expect_finite_weights(self):
         # The sign of NaN is -1: a binary network with NaN for weights may still have a finite loss.
         for weight in self.model.weights:
             largest = float(keras.ops.max(keras.ops.abs(weight)))
             self._expect_finite(f"finite weights in {weight.path}", largest)
+
+    def on_test_begin(self, logs=None):
+        self.bar.announce("validating")
 
     def on_epoch_end(self, epoch, logs=None):
         self.bar.close()
@@ -94,7 +107,7 @@ class Journal(keras.callbacks.Callback):
             or self.requests.signal is not None
         ):
             self._save_last()
-        self._print(row)
+        print(display.epoch_line(row, config.epochs), flush=True)
         self.first_step, self.partial = 0, {}
         if self.requests.signal is not None and epoch + 1 < config.epochs:
             raise Interrupted(self.run, self.requests.signal)
@@ -108,8 +121,13 @@ class Journal(keras.callbacks.Callback):
         means = {name: logs[name] for name in ("loss", "accuracy", "val_loss", "val_accuracy")}
         seconds = time.perf_counter() - self.start + self.partial.get("seconds", 0.0)
         rate = learning_rate(self.run.training, epoch - 1)
-        return {"epoch": epoch, **means, "learning_rate": rate, "flip_ratio": flip_ratio,
-                "seconds": round(seconds, 3)}  # fmt: skip
+        return {
+            "epoch": epoch,
+            **means,
+            "learning_rate": rate,
+            "flip_ratio": flip_ratio,
+            "seconds": round(seconds, 3),
+        }
 
     def _save_last(self):
         """Replace the checkpoint; what belonged to earlier ones has then no more use."""
@@ -149,8 +167,10 @@ class Journal(keras.callbacks.Callback):
             self._expect_partial(**partial)
             return partial
         except Exception:  # whichever of NumPy, zipfile and zlib meets the damage first
-            raise RunError(f"{path}: expected what an interrupted epoch had gathered, received a damaged file; "
-                           "delete it to go on, with a log row of the epoch's rest only") from None  # fmt: skip
+            raise RunError(
+                f"{path}: expected what an interrupted epoch had gathered, received a damaged file; "
+                "delete it to go on, with a log row of the epoch's rest only"
+            ) from None
 
     def _expect_partial(self, kernels, metrics, seconds):
         """Raise a `ValueError` for what another network's epoch had gathered."""
@@ -160,12 +180,3 @@ class Journal(keras.callbacks.Callback):
         )
         if received != expected or not np.isfinite([*metrics, seconds]).all():
             raise ValueError
-
-    def _print(self, row):
-        print(
-            f"epoch {row['epoch']:{len(str(self.run.training.epochs))}d}/{self.run.training.epochs}"
-            f"  loss {row['loss']:.4f}  accuracy {row['accuracy']:.4f}"
-            f"  val_loss {row['val_loss']:.4f}  val_accuracy {row['val_accuracy']:.4f}"
-            f"  flips {row['flip_ratio']:.5f}  {row['seconds']:.1f} s",
-            file=sys.stdout, flush=True,
-        )  # fmt: skip

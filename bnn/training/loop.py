@@ -1,4 +1,4 @@
-"""Fit a network: loss, optimizer, and going on where the last checkpoint ends."""
+"""Fit a network: loss, optimizer, and continuing from the last checkpoint."""
 
 import keras
 
@@ -42,7 +42,7 @@ def fit(model, run, data_set, tensorboard=False, callbacks=()):
         run: Run, whose log and checkpoints are kept.
         data_set: DataSet.
         tensorboard: write events to the run directory.
-        callbacks: further keras.callbacks.Callbacks. On JAX, with an accelerator, a "batch" may be many steps.
+        callbacks: more keras.callbacks.Callbacks. On JAX, with an accelerator, a "batch" may be many steps.
 
     Raises:
         Interrupted: SIGINT or SIGTERM came; everything up to the last step is saved.
@@ -62,8 +62,16 @@ def fit(model, run, data_set, tensorboard=False, callbacks=()):
             batches = Batches(
                 data_set.train, config.batch_size, config.seed, epoch, first_step, config.augment
             )
-            model.fit(feed(batches), validation_data=validation, validation_batch_size=EVALUATION_BATCH, epochs=last,
-                      initial_epoch=epoch, callbacks=hooks, shuffle=False, verbose=0)  # fmt: skip
+            model.fit(
+                feed(batches),
+                validation_data=validation,
+                validation_batch_size=EVALUATION_BATCH,
+                epochs=last,
+                initial_epoch=epoch,
+                callbacks=hooks,
+                shuffle=False,
+                verbose=0,
+            )
             epoch, first_step = last, 0
 
 
@@ -75,7 +83,7 @@ def _feed(model, split, schedule, deterministic):
 
 
 def _observers(journal, data_set, tensorboard):
-    """The callbacks that only look on, as the settings want them."""
+    """The callbacks that only observe, if the settings ask for them."""
     if journal.run.training.log_geometry:
         yield RunGeometry(journal, data_set.validation.images, tensorboard)
     if tensorboard:
@@ -83,9 +91,9 @@ def _observers(journal, data_set, tensorboard):
 
 
 class RunGeometry(GeometryLogger):
-    """A run's geometry.csv, which goes on exactly, in the middle of an epoch too.
+    """A run's geometry.csv, which continues exactly, even in the middle of an epoch.
 
-    Its place is before the journal, so that no checkpoint is ahead of the file.
+    It comes before the journal, so that no checkpoint is ahead of the file.
 
     Args:
         journal: Journal, which knows with which kernels an interrupted epoch began.

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM during a training: a wish to stop, which waits for the end of a step."""
+"""SIGINT and SIGTERM during a training: a request to stop, which waits for the end of a step."""
 
 import signal
 import threading
@@ -7,7 +7,7 @@ NUMBERS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupted(Exception):
-    """A training was asked to stop, and has saved; `bnn.training.resume` goes on with it.
+    """A training was asked to stop, and has saved; `bnn.training.resume` continues it.
 
     Attributes:
         run: Run.
@@ -15,8 +15,10 @@ class Interrupted(Exception):
     """
 
     def __init__(self, run, number):
-        super().__init__(f"interrupted; saved {run.checkpoint('last')}; "
-                         f"go on with bnn.training.resume({str(run.folder)!r})")  # fmt: skip
+        super().__init__(
+            f"interrupted; saved {run.checkpoint('last')}; "
+            f"continue with bnn.training.resume({str(run.folder)!r})"
+        )
         self.run, self.signal = run, number
 
 

@@ -1,4 +1,4 @@
-"""From settings to a running training: `train` begins a run, `resume` goes on with one that was interrupted."""
+"""From settings to a running training: `train` begins a run, `resume` continues an interrupted one."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -9,17 +9,25 @@ from bnn.config import QUANTIZERS, ConfigError, settings_for
 from bnn.datasets import DataSet
 from bnn.estimators import as_setting
 from bnn.files import lock
+from bnn.training import display
 
 CUT = {"train": 500, "validation": 100}  # images that --debug leaves
 
 
 def train(
-    run_dir=None, *, overwrite=False, init_from=None, data_dir=None, tensorboard=False, callbacks=(),
-    command=None, **settings,
-):  # fmt: skip
+    run_dir=None,
+    *,
+    overwrite=False,
+    init_from=None,
+    data_dir=None,
+    tensorboard=False,
+    callbacks=(),
+    command=None,
+    **settings,
+):
     """Train a network from the beginning; the result is a run directory. What train.py does.
 
-    Prints a line about the network and one for each epoch. SIGINT and SIGTERM save before they stop. All random
+    Prints one line about the network and one for each epoch. SIGINT and SIGTERM save before they stop. All random
     number generators of the process are seeded.
 
     Args:
@@ -28,9 +36,9 @@ def train(
         init_from: str or Path, a run of the same network whose best weights this one begins with; None: random ones.
         data_dir: str or Path of the data sets; None: see `bnn.datasets.data_folder`.
         tensorboard: write TensorBoard events to the run directory.
-        callbacks: further keras.callbacks.Callbacks.
+        callbacks: more keras.callbacks.Callbacks.
         command: list of str, what config.json keeps as the command; None: this call.
-        **settings: fields of `ModelConfig` and `TrainConfig`; what is not given is the data set's preset.
+        **settings: fields of `ModelConfig` and `TrainConfig`; the data set's presets are the defaults.
             `data_set` is a name, by default the paper's "cifar-10", or a `DataSet` with such a name.
 
     Returns:
@@ -44,7 +52,7 @@ def train(
         WriteError: the disk is full, or the run directory cannot be written.
         Interrupted: SIGINT or SIGTERM came; everything up to the last step is saved.
     """
-    _expect_tensorboard(tensorboard)
+    expect_tensorboard(tensorboard)
     command = command or _call(run_dir, init_from, settings)
     training = begin(
         run_dir, settings, command=command, overwrite=overwrite, init_from=init_from, data_dir=data_dir
@@ -53,13 +61,13 @@ def train(
 
 
 def resume(run_dir, *, data_dir=None, tensorboard=False, callbacks=(), **settings):
-    """Go on with an interrupted run, to the same bits as if nothing had interrupted it; a finished one stays as it is.
+    """Continue an interrupted run, to the same bits as without the interruption; a finished run stays as it is.
 
     Args:
         run_dir: str or Path of a run directory.
         data_dir: str or Path of the data sets; None: see `bnn.datasets.data_folder`.
         tensorboard: write TensorBoard events to the run directory.
-        callbacks: further keras.callbacks.Callbacks.
+        callbacks: more keras.callbacks.Callbacks.
         **settings: must be those with which the run was begun; none need be given. `data_set` may be a `DataSet`.
 
     Returns:
@@ -69,13 +77,13 @@ def resume(run_dir, *, data_dir=None, tensorboard=False, callbacks=(), **setting
         ConfigError: the run was begun with another setting.
         RunError: there is no such run, or it is damaged, or one of the errors of `train`.
     """
-    _expect_tensorboard(tensorboard)
+    expect_tensorboard(tensorboard)
     return go_on(run_dir, settings, data_dir=data_dir).run_to_end(tensorboard, callbacks)
 
 
 @dataclass(frozen=True)
 class Training:
-    """A training that is ready to begin, or to go on.
+    """A training that is ready to begin or to continue.
 
     Attributes:
         run: Run.
@@ -87,13 +95,25 @@ class Training:
     data_set: DataSet
     model: object
 
+    @property
+    def complete(self):
+        """Whether every step of every epoch is done."""
+        config = self.run.training
+        steps = config.epochs * (len(self.data_set.train) // config.batch_size)
+        return int(self.model.optimizer.iterations) >= steps
+
     def run_to_end(self, tensorboard=False, callbacks=()):
-        """Say what is trained, and train it; the Run. Raises as `loop.fit` does."""
+        """Print what is trained, and train it; the Run. Raises as `loop.fit` does."""
         from bnn.training import loop
 
         run, data_set = self.run, self.data_set
-        print(f"{run.folder}: {run.model.kind} network, {self.model.count_params():,} parameters, on {data_set.label}, "
-              f"{len(data_set.train):,} training images, {run.training.precision}")  # fmt: skip
+        if self.complete:
+            return run
+        print(
+            f"{run.folder}: {run.model.kind} network, {self.model.count_params():,} parameters,"
+            f" on {data_set.label}, {len(data_set.train):,} training images, {run.training.precision}"
+        )
+        print(display.heading(run.training.epochs), flush=True)
         loop.fit(self.model, run, data_set, tensorboard, callbacks)
         return run
 
@@ -117,6 +137,7 @@ def begin(run_dir, settings, *, command, overwrite=False, init_from=None, data_d
     """
     given, data_set = _split(settings)
     model_config, train_config = settings_for(given)
+    backend.expect_installed()
     folder = Path(run_dir or Path("runs") / runs.default_name(model_config, train_config))
     overwrite = overwrite or (train_config.debug and not run_dir)
     runs.expect_free(folder, overwrite)
@@ -198,11 +219,14 @@ def _expect_agreement(run, given):
     for name, value in given.items():
         value = tuple(value) if isinstance(value, list) else value
         if value != stored.get(name) and (name, value) != ("precision", "auto"):
-            raise ConfigError(f"--{name}: expected {stored.get(name)!r}, with which {run.folder} was begun, "
-                              f"received {value!r}")  # fmt: skip
+            raise ConfigError(
+                f"--{name}: expected {stored.get(name)!r}, with which {run.folder} was begun, "
+                f"received {value!r}"
+            )
 
 
-def _expect_tensorboard(wanted):
+def expect_tensorboard(wanted):
+    """Raise a `ConfigError` if TensorBoard events are wanted where TensorFlow is not installed."""
     if wanted:
         backend.expect_tensorflow("--tensorboard")
 

@@ -57,5 +57,6 @@ def test_other_threads_leave_signals_alone():
 def test_an_interruption_says_how_to_go_on(tmp_path):
     stop = Interrupted(runs.Run(tmp_path, *small_settings(), {}), signal.SIGINT)
     assert (
-        str(stop) == f"interrupted; saved {tmp_path}/last.keras; go on with bnn.training.resume('{tmp_path}')"
+        str(stop)
+        == f"interrupted; saved {tmp_path}/last.keras; continue with bnn.training.resume('{tmp_path}')"
     )

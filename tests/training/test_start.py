@@ -56,10 +56,11 @@ def test_a_training_is_that_of_the_program(trained, tmp_path, capsys):
     assert same_but_for_seconds(run.log(), theirs.log())
     for ours, other in zip(run.load_model().get_weights(), theirs.load_model().get_weights(), strict=True):
         np.testing.assert_array_equal(ours, other)
-    first, *epochs = capsys.readouterr().out.splitlines()
+    first, heading, *epochs = capsys.readouterr().out.splitlines()
+    assert heading == trained[1].stdout.splitlines()[1]
     assert first == trained[1].stdout.splitlines()[0].replace(str(trained[0]), str(run.folder))
-    said = [line.rpartition("  ")[0] for line in trained[1].stdout.splitlines()[1:-1]]
-    assert [line.rpartition("  ")[0] for line in epochs] == said
+    said = [line.split()[:-1] for line in trained[1].stdout.splitlines()[2:-1]]
+    assert [line.split()[:-1] for line in epochs] == said
 
 
 def test_a_data_set_may_be_an_object_and_lists_are_tuples(whole, data):
@@ -210,6 +211,6 @@ def test_the_command_takes_what_the_program_takes(tmp_path):
         "-m", "bnn", "train", *TINY, "--debug", "--epochs", 1, "--run_dir", tmp_path / "run", cwd=ROOT
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1].endswith(f"next: bnn analyze {tmp_path / 'run'}")
+    assert done.stdout.splitlines()[-1].endswith(f"next: python -m bnn analyze {tmp_path / 'run'}")
     command = json.loads((tmp_path / "run" / "config.json").read_text())["command"]
     assert command == ["bnn", "train", *TINY, "--debug", "--epochs", "1", "--run_dir", str(tmp_path / "run")]

@@ -1,0 +1,67 @@
+"""The parser of every program's command line: help that wraps, errors of one line, suggestions."""
+
+import argparse
+import textwrap
+
+from bnn.suggestions import did_you_mean
+
+BROADEST = 100  # columns of help: longer lines are hard to read
+
+
+class Parser(argparse.ArgumentParser):
+    """An `ArgumentParser` that wraps the description, and says in one line what is wrong and what was meant.
+
+    Indented lines of the description and the epilog, such as examples, stay as they are. Exit code 2 for an error.
+    """
+
+    def __init__(self, **options):
+        super().__init__(formatter_class=HelpFormatter, **options)
+
+    def parse_args(self, args=None, namespace=None):
+        """The namespace; unknown flags end the program with a suggestion."""
+        namespace, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            flags = [flag.partition("=")[0] for flag in unknown if flag.startswith("-")]
+            hints = (did_you_mean(flag, self._option_string_actions) for flag in flags)
+            self.error(f"unrecognized arguments: {' '.join(unknown)}{next(filter(None, hints), '')}")
+        return namespace
+
+    def _check_value(self, action, value):
+        choices = action.choices
+        if choices is not None and value not in choices:
+            names = [str(choice) for choice in choices]
+            raise argparse.ArgumentError(
+                action,
+                f"expected one of {', '.join(names)}, received {value!r}{did_you_mean(value, names)}",
+            )
+
+    def error(self, message):
+        """Print one line on standard error and exit with 2."""
+        self.exit(2, f"{self.prog}: error: {' '.join(message.split())}\n")
+
+
+class HelpFormatter(argparse.HelpFormatter):
+    """Paragraphs as wide as the terminal, up to a readable width; indented lines as they are."""
+
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
+        self._width = min(self._width, BROADEST)
+
+    def _fill_text(self, text, width, indent):
+        parts = textwrap.dedent(text).strip().split("\n\n")
+        return "\n\n".join(part if _is_indented(part) else _wrapped(part, width) for part in parts) + "\n"
+
+
+def _is_indented(paragraph):
+    return any(line.startswith(" ") for line in paragraph.splitlines())
+
+
+def _wrapped(paragraph, width):
+    return textwrap.fill(" ".join(paragraph.split()), width, break_on_hyphens=False, break_long_words=False)
+
+
+def folder_name(text):
+    """The text of a flag that names a folder; an empty one is refused."""
+    if not text:
+        raise argparse.ArgumentTypeError("expected the name of a folder, received ''")
+    return text

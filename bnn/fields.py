@@ -1,0 +1,53 @@
+"""Fields of settings: whether values are of the annotated types and among the choices, and the error if not."""
+
+import dataclasses
+import sys
+import types
+import typing
+
+from bnn.errors import UserError
+
+
+class ConfigError(UserError, ValueError):
+    """A setting that no network or training can have; the message says what was expected and received."""
+
+
+def expect(condition, field_name, expected, received):
+    """Raise a `ConfigError` naming field, expectation and value unless `condition` holds."""
+    if not condition:
+        raise ConfigError(f"{field_name}: expected {expected}, received {received!r}")
+
+
+def check_fields(config):
+    """Raise a `ConfigError` for the first field whose value is not of its annotated type, or none of its choices."""
+    for f in dataclasses.fields(config):
+        value, choices = getattr(config, f.name), f.metadata.get("choices")
+        expect(_is_a(value, f.type), f.name, _type_name(f.type), value)
+        expect(choices is None or value in choices, f.name, one_of(choices), value)
+
+
+def one_of(choices):
+    """Choices in the words of a message."""
+    return f"one of {', '.join(map(str, choices or ()))}"
+
+
+def _is_a(value, annotation):
+    if isinstance(annotation, types.UnionType):
+        return any(_is_a(value, one) for one in typing.get_args(annotation))
+    if isinstance(annotation, types.GenericAlias):
+        parts = typing.get_args(annotation)
+        if not isinstance(value, tuple):
+            return False
+        if parts[-1] is Ellipsis:
+            return all(_is_a(v, parts[0]) for v in value)
+        return len(value) == len(parts) and all(map(_is_a, value, parts))
+    if annotation is float:
+        return type(value) in (int, float) and abs(value) <= sys.float_info.max
+    return type(value) is annotation
+
+
+def _type_name(annotation):
+    own = "a name, None, or a function or class with @keras.saving.register_keras_serializable() above it"
+    names = {int: "a whole number", float: "a finite number", bool: "true or false", str: "a string"}
+    names[str | None] = own  # the quantizers
+    return names.get(annotation, f"a list: {annotation}")

@@ -1,0 +1,102 @@
+"""Which backend Keras loads, that it loads quietly, and what is said where it cannot."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from bnn import backend
+from tests.support import ROOT, call
+
+# Every name that a package shows is used, where Keras cannot load; tell which would have loaded it with its notes.
+USE_EVERYTHING = """
+import importlib.abc, os, sys
+
+stderr = os.fstat(2)
+
+class Refuse(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, *_):
+        if name == "keras":
+            raise ModuleNotFoundError("loud" if os.path.samestat(os.fstat(2), stderr) else "quiet")
+
+def use(owner, name):
+    try:
+        return getattr(owner, name)
+    except ModuleNotFoundError as error:
+        print(error, name)
+
+sys.meta_path.insert(0, Refuse())
+import bnn
+for package in bnn.__all__:
+    module = use(bnn, package)
+    for name in getattr(module, "__all__", ()):
+        use(module, name)
+"""
+
+
+def run_python(code, **environment):
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env=os.environ | environment,
+    )
+
+
+def test_no_public_name_loads_keras_with_its_notes():
+    said = run_python(USE_EVERYTHING)
+    lines = said.stdout.splitlines()
+    assert {"quiet layers", "quiet build", "quiet fit", "quiet GeometryLogger", "quiet optimizers"} <= {
+        *lines
+    }
+    assert not [line for line in lines if line.startswith("loud")]
+    assert said.stderr == ""
+
+
+def test_a_script_that_uses_a_layer_prints_nothing_else():
+    done = run_python("import bnn, numpy; print(bnn.layers.QuantDense(2)(numpy.ones((1, 3))).shape)")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "(1, 2)\n", "")
+
+
+def test_what_is_written_where_keras_does_not_load_is_shown():
+    code = "import os\nfrom bnn.quiet import quiet_start\nwith quiet_start(): os.write(2, b'a note')"
+    assert run_python(code).stderr == "a note"
+
+
+@pytest.mark.parametrize(
+    ("name", "end"),
+    [
+        ("tenserflow", "received 'tenserflow'; did you mean tensorflow?"),
+        ("torch", "received 'torch'"),
+    ],
+)
+@pytest.mark.parametrize("program", ["train.py --data_set mnist-5k", "analyze.py runs/x", "test.py"])
+def test_an_unknown_backend_is_one_line_and_a_wrong_call(program, name, end):
+    process = call(*program.split(), env=os.environ | {"KERAS_BACKEND": name})
+    assert process.returncode == 2
+    assert process.stderr.endswith(f": error: KERAS_BACKEND: expected tensorflow or jax, {end}\n")
+    assert process.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", backend.BACKENDS)
+def test_a_backend_that_is_not_installed_is_one_line_that_says_how_to_install_it(name, monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", name)
+    monkeypatch.setattr(sys, "modules", {n: m for n, m in sys.modules.items() if n != name})
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(backend.BackendError, match=f"which is not installed; .*pip install {name}$") as error:
+        backend.expect_installed()
+    assert error.value.exit_code == 2
+
+
+def test_the_backend_is_that_of_keras(tmp_path, monkeypatch):
+    monkeypatch.delenv("KERAS_BACKEND", raising=False)
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    backend.expect_installed()
+    (tmp_path / "keras.json").write_text('{"backend": "theano"}')
+    with pytest.raises(backend.BackendError, match="received 'theano'"):
+        backend.expect_installed()
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    backend.expect_installed()
