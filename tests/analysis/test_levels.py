@@ -20,11 +20,11 @@ def layer(stretch, quantizer="sign", units=40):
 
 
 @pytest.mark.parametrize("stretch", [1, 3, 10])
-def test_foretold_r_is_that_of_the_quantized_kernel(stretch):
+def test_predicted_r_is_that_of_the_quantized_kernel(stretch):
     gains = layer(stretch).gains.gain
     for k in (2, 3, 4, 8):
         found = layer(stretch, f"lloyd-max:{k}")
-        assert levels.foretold(gains, k) == pytest.approx(found.r_within, abs=0.02)
+        assert levels.predicted_r(gains, k) == pytest.approx(found.r_within, abs=0.02)
 
 
 def test_levels_are_the_fewest_that_reach_r():
@@ -32,8 +32,8 @@ def test_levels_are_the_fewest_that_reach_r():
     rows = levels.needed(report.Report(layers), 0.95)
     assert [row.levels for row in rows] == sorted((row.levels for row in rows), reverse=True)
     for row, found in zip(rows, layers, strict=True):
-        assert levels.foretold(found.gains.gain, row.levels) >= 0.95
-        assert row.levels == 2 or levels.foretold(found.gains.gain, row.levels - 1) < 0.95
+        assert levels.predicted_r(found.gains.gain, row.levels) >= 0.95
+        assert row.levels == 2 or levels.predicted_r(found.gains.gain, row.levels - 1) < 0.95
         assert (row.weights, row.units, row.trusted) == (400 * 40, 40, True)
         assert row.size == pytest.approx(16000 * np.log2(row.levels) + 40 * 32)
 
