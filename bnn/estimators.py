@@ -1,7 +1,7 @@
-"""Estimators by name: how a network quantizes, and the gradient that its training puts in place of a quantizer's own.
+"""Estimators by name: how a network quantizes, and which gradient its training uses instead of the derivative.
 
-The derivative of a quantizer is 0 almost everywhere. `ESTIMATORS` is the one table: settings, their help, networks and
-docs/training.md are made from it, without Keras. A new estimator is an entry here and a quantizer in
+The derivative of a quantizer is 0 almost everywhere. Settings, their help, networks and docs/training.md are all made
+from the table `ESTIMATORS`, without Keras. A new estimator needs one entry here and a quantizer in
 `bnn.layers.quantizers`.
 """
 
@@ -14,17 +14,16 @@ class Estimator:
     """One entry of the table.
 
     Attributes:
-        name: str, the value of the setting. Names are Larq's where Larq has the estimator.
-        kernel: dict from each number of levels that a network may have to the name, in `bnn.layers.quantizers`, of
-            the function or class that makes a quantizer of kernels.
+        name: str, the value of the setting. If Larq has the estimator, the name is the one in Larq.
+        kernel: dict from the possible numbers of levels to the name, in `bnn.layers.quantizers`, of the function or
+            class that makes a quantizer of kernels.
         activation: the same for activations.
         forward: what the quantizers compute, in Markdown.
-        gradient: what takes the place of their derivative, in Markdown.
-        reference: where it was proposed, in Markdown.
+        gradient: what training uses instead of their derivative, in Markdown.
+        reference: the publication that proposed it, in Markdown.
         leaves_kernels: whether the setting `estimator` changes activations only, and `ste` quantizes the kernels.
-            Of a latent kernel clipped to [-1, 1], weights that reach 1 could not leave it again by a derivative that
-            is 0 there.
-        takes_threshold: whether ternary quantizers have the threshold that is set.
+            Latent weights are clipped to [-1, 1]. With a gradient of 0 at 1, a weight that reaches 1 would stay there.
+        takes_threshold: whether the setting `threshold` applies to the ternary quantizers.
     """
 
     name: str
@@ -38,7 +37,7 @@ class Estimator:
 
     @property
     def levels(self):
-        """Numbers of levels that a network with this estimator may have, a tuple of ints."""
+        """Tuple of ints: the possible numbers of levels of a network with this estimator."""
         return tuple(self.kernel)
 
 
@@ -91,18 +90,19 @@ ESTIMATORS = {
 
 
 def meanings():
-    """Every estimator in a few words, for the help of a flag: "ste: sign, ...; approx_sign: ..."."""
+    """Return a short description of every estimator for the help of a flag: "ste: sign, ...; approx_sign: ..."."""
     return "; ".join(f"{e.name}: {e.forward}, gradient {e.gradient}" for e in ESTIMATORS.values())
 
 
 def as_setting(quantizer):
-    """What a setting keeps of a quantizer.
+    """Return the value that a setting stores for a quantizer.
 
     Args:
-        quantizer: a function or class below `@keras.saving.register_keras_serializable()`, or anything else.
+        quantizer: a function or class decorated with `@keras.saving.register_keras_serializable()`, or anything else.
 
     Returns:
-        The name under which Keras knows the function or class, such as "Custom>my_sign"; anything else as it is.
+        The name under which the function or class is registered with Keras, such as "Custom>my_sign"; any other
+        argument is returned unchanged.
     """
     keras = sys.modules.get("keras")
     if keras is None or not callable(quantizer) or not hasattr(quantizer, "__name__"):

@@ -1,4 +1,4 @@
-"""Optimizers, registered with Keras, so that saved trainings load."""
+"""Optimizers that are registered with Keras, so that saved trainings can be loaded."""
 
 from bnn import backend
 
@@ -13,7 +13,7 @@ else:
 
 @keras.saving.register_keras_serializable("bnn")
 class Adam(keras.optimizers.Adam):
-    """Keras's Adam; on TensorFlow it updates in one pass: 16 ms instead of 28 with clipping, step 1.08 x."""
+    """Keras's Adam. On TensorFlow it updates each variable in one pass, which makes a training step 1.08 x as fast."""
 
     def update_step(self, gradient, variable, learning_rate):
         """Update a variable and its two moments."""

@@ -1,18 +1,19 @@
-"""Where does the gain come from: why do trained kernels line up with their inputs?
+"""Where does the gain come from: why are trained kernels aligned with their inputs?
 
-Trains the narrow network, binary and continuous, for the same epochs from the same seeds, and measures the gain g of
-every layer as training goes on. The claims, and what would refute each:
+The experiment trains the narrow network, binary and continuous, with the same epochs and seeds. It measures the gain g
+of every layer during the training. It tests five claims, each with a result that would refute it:
 
-1. Training makes the gain: g grows from 1 with the epochs. Refuted if g of the initial kernels, or g of what training
-   added to them, is no different.
-2. Binary training goes with a larger gain than continuous training of the same network, about twice in conv_2 to
+1. Training creates the gain: g is 1 at the start and grows with the epochs. Refuted if g of the initial kernels, or g
+   of the change by training, is as large as g of the trained kernels.
+2. Binary training gives a larger gain than continuous training of the same network, about twice as large in conv_2 to
    conv_6. Refuted if the ratio of the two, over seeds, includes 1.
-3. Latent kernels hold more energy along eigenvectors of large eigenvalues, the rounding error does not: the slope of
-   log energy against log eigenvalue is clearly positive for w_c and about 0 for e. Refuted if e's is not about 0.
-4. The gain is an alignment of single weights with single inputs: it goes when they are permuted. Refuted if g survives
-   a permutation of channels, taps or all entries.
-5. The gain says what a layer's binarization costs the continuous network: rank correlation of g with the accuracy
-   lost, expected negative. Refuted if it is not.
+3. Latent kernels have more energy along eigenvectors with large eigenvalues, but the rounding error e does not: the
+   slope of log energy against log eigenvalue is clearly positive for w_c and about 0 for e. Refuted if the slope for e
+   is not about 0.
+4. The gain is an alignment of individual weights with individual inputs: a permutation removes it. Refuted if g remains
+   after a permutation of channels, taps or all entries.
+5. The gain predicts the cost of binarizing a layer of the continuous network: the rank correlation of g with the lost
+   accuracy is negative. Refuted if it is not.
 """
 
 import numpy as np
@@ -24,16 +25,16 @@ from experiments import runner
 SEEDS = 3
 LOGGED_IMAGES = 500
 MOMENT_IMAGES = 5000  # training images for the covariance of each layer's inputs
-PLACES = 4  # positions of each image
+PLACES = 4  # positions per image
 REFIT_IMAGES = 2000
 SMALLEST = 1e-3  # eigenvalues below this fraction of the largest are left out of slopes
 BINS = 12
 NETWORKS = {"binary": {}, "continuous": {"continuous": True}}
-SHOWN = "conv_4"  # the layer of the figure's spectrum, if there is one
+SHOWN = "conv_4"  # the layer whose spectrum the figure shows, if the network has it
 
 
 def measure(experiment):
-    """Train all networks, and measure: (rows, figure)."""
+    """Train all networks and measure; return (rows, figure)."""
     rows, history, spectra = [], [], []
     first = experiment.settings["seed"]
     for seed in range(first, first + (1 if experiment.quick else SEEDS)):
@@ -52,7 +53,7 @@ def measure(experiment):
 
 
 def trained(experiment, name, **changes):
-    """A run, and what it logged."""
+    """Train a network, or load it; return (run, rows of its log of the gain)."""
     from experiments import gain_log
 
     images = experiment.data.validation.images[:LOGGED_IMAGES]
@@ -62,7 +63,7 @@ def trained(experiment, name, **changes):
 
 
 def examined(experiment, run, network):
-    """What the trained network's inputs say of its kernels: (rows of layers, rows of spectra)."""
+    """Measure the kernels of a trained network along their inputs; return (rows of layers, rows of spectra)."""
     from bnn.analysis import kernel_products
     from bnn.geometry.named_quantizers import SIGN
 
@@ -85,7 +86,7 @@ def examined(experiment, run, network):
 
 
 def input_covariances(model, found, images):
-    """The (d, d) covariance of what each kernel multiplies, from `PLACES` random positions of each image."""
+    """Return the (d, d) input covariance of each kernel, from `PLACES` random positions per image."""
     from bnn.analysis import capture
     from bnn.geometry import SecondMoments
 
@@ -102,7 +103,7 @@ def input_covariances(model, found, images):
 
 
 def energy(covariance, quantized, latent):
-    """(eigenvalues over their mean, energy of w_c, energy of e) along each eigenvector; 1 where a kernel is blind."""
+    """Return (eigenvalues over their mean, energies of w_c, energies of e); random kernels have energy 1 on average."""
     values, vectors = np.linalg.eigh(covariance)
     alpha = np.sum(quantized * latent, axis=0) / np.sum(latent**2, axis=0)
     shares = [
@@ -113,7 +114,7 @@ def energy(covariance, quantized, latent):
 
 
 def slopes(energies):
-    """The slope of log energy against log eigenvalue, of w_c and of e."""
+    """Fit the slopes of log energy against log eigenvalue for w_c and e."""
     values, *shares = energies
     kept = values > SMALLEST * values.max()
     names = ("latent_slope", "residual_slope")
@@ -124,7 +125,7 @@ def slopes(energies):
 
 
 def binned(energies):
-    """Mean energies in bins of the eigenvalue, a list of dicts."""
+    """Average the energies in bins of the eigenvalue; return a list of dicts."""
     values, latent, residual = energies
     positive = values > SMALLEST * values.max()
     edges = np.geomspace(values[positive].min(), values.max() * 1.001, BINS + 1)
@@ -141,7 +142,7 @@ def binned(energies):
 
 
 def permuted_gains(covariance, product, repeats=5):
-    """The mean gain after permuting a kernel's channels, its taps, or all its entries."""
+    """Compute the mean gain after a permutation of a kernel's channels, its taps, or all its entries."""
     latent, rng = product.kernels.latent[:, 0].astype(np.float64), np.random.default_rng(0)
     taps = int(np.prod(getattr(product.linear, "kernel_size", (1,))))
     form = latent.reshape(taps, -1, latent.shape[1])
@@ -157,13 +158,13 @@ def permuted_gains(covariance, product, repeats=5):
 
 
 def gain(covariance, latent):
-    """The mean gain of (d, units) kernels for inputs of a covariance."""
+    """Compute the mean gain of (d, units) kernels for inputs with a given covariance."""
     caught = np.sum(latent * (covariance @ latent), axis=0) / np.sum(latent**2, axis=0)
     return np.mean(caught) * len(latent) / np.trace(covariance)
 
 
 def binarization_costs(experiment, model):
-    """The accuracy that the continuous network loses when one layer's kernel becomes its signs; batch norm refitted."""
+    """Measure the accuracy that the continuous network loses by binarizing each layer, with refitted batch norm."""
     from bnn.analysis import ablation
     from bnn.models import accuracy, refit_batch_norm
 
@@ -180,22 +181,25 @@ def binarization_costs(experiment, model):
 
 
 def tell(rows):
-    """Print what the claims are judged by."""
+    """Print the results for the claims 2 and 5."""
     for layer in dict.fromkeys(row["layer"] for row in rows):
         binary, twin = (
             np.array([row["gain"] for row in rows if (row["network"], row["layer"]) == (network, layer)])
             for network in NETWORKS
         )
         ratio = binary / twin
-        print(f"{layer:>8}: gain {binary.mean():6.2f} binary, {twin.mean():6.2f} continuous, ratio "
-              f"{ratio.mean():.2f} +- {ratio.std(ddof=min(1, len(ratio) - 1)):.2f}")  # fmt: skip
+        spread = ratio.std(ddof=min(1, len(ratio) - 1))
+        print(
+            f"{layer:>8}: gain {binary.mean():6.2f} binary, {twin.mean():6.2f} continuous, "
+            f"ratio {ratio.mean():.2f} +- {spread:.2f}"
+        )
     costs = [(row["gain"], row["accuracy_lost"]) for row in rows if row["accuracy_lost"] is not None]
     rho = spearmanr(*zip(*costs, strict=True)).statistic
     print(f"rank correlation of gain with accuracy lost, over {len(costs)} layers: {rho:.2f}")
 
 
 def draw(rows, history, spectra):
-    """Gain over the epochs, energy along the eigenvectors, and gain after permutations."""
+    """Draw the gain over the epochs, the energy along the eigenvectors, and the gain after permutations."""
     from bnn import plots
 
     figure, (left, middle, right) = plots.figure(3, height=4)
@@ -205,7 +209,7 @@ def draw(rows, history, spectra):
             epochs, gains = over_seeds(history, network, name)
             label = name if network == "binary" else None
             left.plot(epochs, gains, line, color=color, label=label)
-    left.set(xlabel="epoch (dotted: continuous twin)", ylabel="gain g", yscale="log")
+    left.set(xlabel="epoch (dotted: continuous network)", ylabel="gain g", yscale="log")
     plots.legend_below(figure, left, columns=min(5, len(names)))
     shown = SHOWN if SHOWN in names else names[-1]
     mine = [row for row in spectra if (row["network"], row["layer"]) == ("binary", shown)]
@@ -214,8 +218,12 @@ def draw(rows, history, spectra):
     middle.axhline(1, color=plots.GRAY, linestyle=":", zorder=0)
     middle.set(xscale="log", yscale="log", xlabel="eigenvalue over mean", ylabel=f"energy, {shown}")
     middle.legend()
-    ways = {"gain_of_covariance": "as trained", "gain_channels_permuted": "channels permuted",
-            "gain_taps_permuted": "taps permuted", "gain_all_permuted": "all permuted"}  # fmt: skip
+    ways = {
+        "gain_of_covariance": "as trained",
+        "gain_channels_permuted": "channels permuted",
+        "gain_taps_permuted": "taps permuted",
+        "gain_all_permuted": "all permuted",
+    }
     for (key, label), marker in zip(ways.items(), "oD^s", strict=True):
         means = [
             np.mean([row[key] for row in rows if (row["network"], row["layer"]) == ("binary", name)])
@@ -229,14 +237,14 @@ def draw(rows, history, spectra):
 
 
 def over_seeds(history, network, layer):
-    """(epochs, mean gains over the seeds) of one layer of one network."""
+    """Return (epochs, mean gains over the seeds) of one layer of one network."""
     mine = [row for row in history if (row["network"], row["layer"]) == (network, layer)]
     epochs = sorted({row["epoch"] for row in mine})
     return epochs, [np.mean([row["gain"] for row in mine if row["epoch"] == epoch]) for epoch in epochs]
 
 
 def main(argv=None):
-    """Do the experiment as the command line says."""
+    """Run the experiment with the options of the command line."""
     return runner.perform(runner.begin("gain", __doc__, 8, argv), measure)
 
 

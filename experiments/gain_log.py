@@ -1,4 +1,4 @@
-"""What the experiment `gain` logs while it trains: gain, angle and r within units of every layer, after every epoch."""
+"""The log of the experiment `gain`: gain, angle and r within units of every layer, after every epoch."""
 
 import csv
 import math
@@ -17,11 +17,11 @@ BATCH = 50
 
 
 class GainLog(keras.callbacks.Callback):
-    """Writes gain.csv and initial.npz into a run directory; a training that goes on keeps its rows.
+    """Writes gain.csv and initial.npz to a run directory; a training that continues keeps its rows.
 
     Args:
         folder: Path of the run directory.
-        images: (n, height, width, channels) uint8 array that the statistics are over.
+        images: (n, height, width, channels) uint8 array, the images for the statistics.
     """
 
     def __init__(self, folder, images):
@@ -29,7 +29,7 @@ class GainLog(keras.callbacks.Callback):
         self.folder, self.images, self.rows = folder, images, None
 
     def on_epoch_begin(self, epoch, logs=None):
-        """Measure the network as it begins, or read what an interrupted training has measured."""
+        """Measure the initial network, or read the rows of the interrupted training."""
         if self.rows is not None:
             return
         if epoch == 0:
@@ -51,7 +51,7 @@ class GainLog(keras.callbacks.Callback):
 
 
 def read(folder):
-    """The rows of a run's gain.csv: list of dicts; the layer's name is text, everything else a number."""
+    """Read the rows of a run's gain.csv, a list of dicts; the name of the layer is a str, other values are floats."""
     with (folder / "gain.csv").open(newline="") as file:
         return [
             {key: value if key == "layer" else float(value) for key, value in row.items()}
@@ -60,12 +60,12 @@ def read(folder):
 
 
 def latent_kernels(model):
-    """A dict from layer to its (d, groups, units) latent kernel."""
+    """Return a dict from layer name to the (d, groups, units) latent kernel."""
     return {product.name: product.kernels.latent for product in kernel_products.find(model, SIGN)}
 
 
 def measured(model, images, initial):
-    """The statistics of each layer's kernel under sign, and of what training added to it; a list of dicts."""
+    """Measure each kernel, quantized by sign, and the change of the kernel by training; return a list of dicts."""
     found = kernel_products.find(model, SIGN)
     whole = [_Kernel(product) for product in found]
     moved = [

@@ -1,9 +1,10 @@
 """At equal total bits, does it help to give each layer the number of levels that its gain asks for?
 
-The experiment trains the three networks of `verdict` in full precision. It quantizes all kernels by the Lloyd-Max
-quantizer, with one scale per unit: with the same number of levels in every layer, or with levels by gain: the fewest
-that keep one common correlation r in every layer, where r is the largest that needs no more bits in total. Batch norm
-is refitted. No difference between the accuracies would refute the use of the gain for this purpose.
+The experiment trains the three networks of `verdict` in full precision. It quantizes all kernels with the Lloyd-Max
+quantizer, with one scale per unit, in two ways. The first uses the same number of levels in every layer. The second
+chooses the levels by gain: the smallest numbers of levels that keep a common correlation r in every layer, where r is
+the largest value that needs no more bits in total. Batch norm is refitted. If the accuracies do not differ, the gain is
+not useful for this purpose.
 """
 
 import math
@@ -29,7 +30,7 @@ def measure(experiment):
 
 
 def quantized(experiment, model):
-    """Return one dict per number of levels: bits and accuracy with these levels everywhere and with levels by gain."""
+    """Return one dict per number of levels: bits and accuracy with equal levels and with levels by gain."""
     from bnn.models import accuracy, refit_batch_norm
 
     layers, data = list(experiment.layers(model, quantizer="sign", score_images=0)), experiment.data
@@ -62,7 +63,7 @@ def quantized(experiment, model):
 
 
 def by_gain(layers, weights, budget):
-    """Return (r, levels of each layer): the largest common r that the bits suffice for, by bisection."""
+    """Find the largest common r within the budget of bits by bisection; return (r, levels of each layer)."""
     from bnn.analysis.levels import fewest
     from bnn.geometry.gain import MOST_LEVELS
 

@@ -1,4 +1,4 @@
-"""Three networks of plain Keras layers in full precision, and their training: what experiments quantize afterwards."""
+"""Three networks of plain Keras layers, trained in full precision, for experiments that quantize them afterwards."""
 
 TRAINING_IMAGES = 20_000
 

@@ -1,4 +1,4 @@
-"""Set-up of all tests: no network, a quiet Keras, repeatable hypothesis, programs that Ctrl-C reaches, a tiny run."""
+"""Set-up of all tests: no network, a quiet Keras, repeatable hypothesis, programs that receive Ctrl-C, a tiny run."""
 
 import os
 import signal
@@ -13,11 +13,11 @@ from tests.support import TINY, call, once
 
 GUARD = str(Path(__file__).parent / "guard")
 for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
-    del os.environ[name]  # a proxy on this machine would be a way out of it
-os.environ.pop("BNN_DATA", None)  # tests say where they look for data
+    del os.environ[name]  # a proxy on this machine could reach the network
+os.environ.pop("BNN_DATA", None)  # tests set the folder of the data themselves
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [GUARD, os.environ.get("PYTHONPATH")]))
 
-# The longest modules, which begin first: at the end no worker waits long for another.
+# The slowest modules start first, so that no worker waits long at the end.
 LONGEST = (
     "test_kills",
     "test_experiments",
@@ -31,7 +31,7 @@ LONGEST = (
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")
 backend.load()
-# A shell's background jobs ignore the signal, and so would every program that they start.
+# Background jobs of a shell ignore the signal, and so would every program that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
@@ -41,7 +41,7 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory):
-    """A tiny run, from the command line: (its folder, what the program said)."""
+    """A tiny run, trained from the command line: (its folder, the output of the program)."""
     return once(tmp_path_factory, "tiny", train_tiny)
 
 

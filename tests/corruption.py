@@ -1,11 +1,11 @@
-"""What disks, networks and hands do to files, drawn at random."""
+"""Random damage to files, as by disks, networks and users."""
 
 import contextlib
 import signal
 
 
 def corrupted(content, rng):
-    """Bytes with one to three kinds of damage; never the bytes as they were."""
+    """Return the bytes with one to three kinds of damage; they always differ from the original."""
     damaged = content
     while damaged == content:
         for kind in rng.choice(DAMAGES, size=rng.integers(1, 4)):
@@ -14,7 +14,7 @@ def corrupted(content, rng):
 
 
 def flip(content, rng):
-    """A bit, anywhere."""
+    """Flip one bit at a random place."""
     place = _place(content, rng)
     return (
         content[:place]
@@ -24,30 +24,30 @@ def flip(content, rng):
 
 
 def truncate(content, rng):
-    """The end is gone."""
+    """Cut off the end."""
     return content[: _place(content, rng)]
 
 
 def swap(content, rng):
-    """Two stretches changed places."""
+    """Swap two parts."""
     a, b, c, d = sorted(_place(content, rng) for _ in range(4))
     return content[:a] + content[c:d] + content[b:c] + content[a:b] + content[d:]
 
 
 def blank(content, rng):
-    """A stretch reads as zeros."""
+    """Replace a part by zeros."""
     start, end = sorted(_place(content, rng) for _ in range(2))
     return content[:start] + bytes(end - start) + content[end:]
 
 
 def repeat(content, rng):
-    """A stretch stands there twice."""
+    """Repeat a part."""
     start, end = sorted(_place(content, rng) for _ in range(2))
     return content[:end] + content[start:]
 
 
 def replace(content, rng):
-    """A byte became another, of those that matter to text formats."""
+    """Replace a byte by one that has a meaning in text formats."""
     place = _place(content, rng)
     return (
         content[:place]
@@ -64,7 +64,7 @@ def _place(content, rng):
 
 
 class Hang(BaseException):
-    """What should have answered at once did not."""
+    """Code that should have finished at once did not."""
 
 
 @contextlib.contextmanager

@@ -218,7 +218,7 @@ def test_what_another_network_gathered_in_its_epoch_is_refused(run, tmp_path, da
     ):
         np.savez(path, **wrong)
         with pytest.raises(
-            runs.RunError, match=r"partial-13\.npz: expected what an interrupted epoch had gathered"
+            runs.RunError, match=r"partial-13\.npz: expected the state of an interrupted epoch"
         ):
             journal.on_train_begin()
 

@@ -213,9 +213,7 @@ def test_an_interrupted_epoch_is_no_way_in(run, marker, tmp_path):
     np.savez(path, seconds=1.0, kernel_conv_1=np.array([Exploit(marker)], object))
     journal = Journal(run, 10, 0, 0, StopRequests())
     journal.set_model(model)
-    with pytest.raises(
-        runs.RunError, match=r"partial-0\.npz: expected what an interrupted epoch had gathered"
-    ):
+    with pytest.raises(runs.RunError, match=r"partial-0\.npz: expected the state of an interrupted epoch"):
         journal.on_train_begin()
     assert not marker.exists()
     with np.load(path, allow_pickle=True) as opened:

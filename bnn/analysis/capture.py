@@ -1,7 +1,7 @@
-"""What a model's kernels are multiplied with, batch by batch.
+"""Record the inputs of a model's kernels, batch by batch.
 
-Keras has no hooks. Here, for as long as a batch runs, a layer's `call` is one that also notes what it was given:
-so every call counts, of shared layers, in nested models and in models that are no graph.
+Keras has no hooks. While a batch runs, the `call` of each layer is replaced by one that also records its inputs. So
+every call counts, also in shared layers, nested models and models that are not a graph.
 """
 
 import functools
@@ -17,13 +17,13 @@ from bnn.models.evaluation import as_built
 
 
 def stream(model, found, images, batch_size=50):
-    """Feed images and give out what the products multiply.
+    """Run the model on the images and yield the inputs of the products.
 
     Args:
         model: keras.Model.
         found: list of Product, from `kernel_products.find`.
-        images: (n, ...) array, or a list or dict of these: what the model takes.
-        batch_size: images at a time; memory grows with it and with nothing else.
+        images: (n, ...) array, or a list or dict of arrays: the inputs of the model.
+        batch_size: images per batch; memory depends only on this.
 
     Yields:
         For each batch (first image's index, list with, for each product, its calls): a list of (inputs, before),
@@ -71,9 +71,9 @@ def _calls(model, found, batch):
 
 @contextmanager
 def wrapped_calls(layers, wrap):
-    """While it lasts, the `call` of each layer is `wrap(layer, call)`."""
+    """Replace the `call` of each layer by `wrap(layer, call)` within the context."""
     for layer in layers:
-        # Not by setattr, by which Keras would take stock of it.
+        # Not with setattr, because Keras would track the attribute.
         vars(layer)["call"] = wrap(layer, layer.call)
     try:
         yield

@@ -1,4 +1,4 @@
-"""How a network's geometry evolves as it trains: a callback for any `fit`, and the geometry.csv of runs."""
+"""The geometry of a network during training: a callback for any `fit`, and the file geometry.csv of a run."""
 
 import csv
 import math
@@ -17,25 +17,25 @@ from bnn.geometry import CorrelationStatistics
 from bnn.models import traversal
 from bnn.runs import RunError
 
-BATCH = 50  # images at a time
+BATCH = 50  # images per batch
 STATISTICS = ("angle_mean_deg", "r_weights", "r_within", "gain", "zeros")
 COLUMNS = {"epoch": int, "layer": str, **dict.fromkeys((*STATISTICS, "flip_ratio"), float)}
 LATER = {"r_within", "gain", "zeros", "flip_ratio"}  # columns that earlier runs do not have
 
 
 def measure(model, images):
-    """The most telling statistics, in a fraction of the time of `report.analyze`.
+    """Measure the most informative statistics, in a fraction of the time of `report.analyze`.
 
     Args:
         model: keras.Model.
-        images: (n, ...) array, or a list or dict of these: what the model takes.
+        images: (n, ...) array, or a list or dict of arrays: the inputs of the model.
 
     Returns:
-        list of dicts, one for each layer: "layer", and "angle_mean_deg", "r_weights", "r_within", "gain" and "zeros"
-        as `LayerReport` has them.
+        List of dicts, one per layer, with the keys "layer", "angle_mean_deg", "r_weights", "r_within", "gain" and
+        "zeros". The values are those of `LayerReport`.
     """
     if not model.built:
-        model(keras.tree.map_structure(lambda array: array[:BATCH], images))  # makes the weights
+        model(keras.tree.map_structure(lambda array: array[:BATCH], images))  # creates the weights
     layers = [_Layer(product) for product in kernel_products.find(model)]
     for _, values in capture.stream(model, [layer.product for layer in layers], images, BATCH):
         for layer, calls in zip(layers, values, strict=True):
@@ -44,7 +44,7 @@ def measure(model, images):
 
 
 class _Layer:
-    """The logged statistics of one kernel, batch by batch."""
+    """The logged statistics of one kernel, accumulated over batches."""
 
     def __init__(self, product):
         self.product, self.pooled, self.per_unit = product, CorrelationStatistics(), UnitProducts(product)
@@ -69,7 +69,7 @@ class _Layer:
 
 
 def quantized_kernels(model):
-    """The signs of every quantized kernel of a model, a dict from layer name to an int8 array of -1, 0 and 1."""
+    """Return the signs of all quantized kernels, a dict from layer name to an int8 array of -1, 0 and 1."""
     return {
         name: _signs(layer)
         for name, layer in traversal.walk(model)
@@ -83,30 +83,31 @@ def _signs(layer):
 
 
 def flips(before, after):
-    """How many weights of each layer differ between two results of `quantized_kernels`, a dict from name to int."""
+    """Count the weights of each layer that differ between two results of `quantized_kernels`; a dict of ints."""
     return {name: np.count_nonzero(after[name] != kernel) for name, kernel in before.items()}
 
 
 class GeometryLogger(keras.callbacks.Callback):
     """Logs the geometry of a network while it trains: `model.fit(..., callbacks=[GeometryLogger(x[:50], "g.csv")])`.
 
-    Writes a row for every layer that `report.analyze` takes, at the start and after every K epochs: the epochs done,
-    the layer, and, as in the table of the report, the mean angle in degrees, r, r within units, the gain and the
-    fraction of zeros; and the flip ratio, the fraction of the layer's quantized weights that changed in the last
-    epoch, empty at the start and for layers of real weights. The file is complete after every epoch.
+    The callback writes one row per layer that `report.analyze` supports, at the start and after every K epochs. The
+    columns are the number of finished epochs, the layer, and, as in the table of the report, the mean angle in degrees,
+    r, r within units, the gain and the fraction of zeros. The last column is the flip ratio: the fraction of the
+    layer's quantized weights that changed in the last epoch. It is empty at the start and for layers with real weights.
+    The file is complete after every epoch.
 
-    A training from the first epoch starts the file anew. One that goes on, by `fit`'s `initial_epoch`, keeps the rows
-    up to there and drops later ones, of work that was thrown away.
+    A training that starts at the first epoch replaces the file. A training that continues (`initial_epoch` of `fit`)
+    keeps the rows up to that epoch and drops later ones.
 
     Args:
-        images: (n, ...) array, or a list or dict of these: what the model takes. A unit's gain scatters by 8 % over
-            50 images; runs log 500.
-        path: of the CSV file.
+        images: (n, ...) array, or a list or dict of arrays: the inputs of the model. With 50 images, the gain of a unit
+            has a standard error of 8 %; runs use 500.
+        path: path of the CSV file.
         every: int, K.
-        tensorboard: folder for TensorBoard's events, with a chart for every layer and column; None: none.
+        tensorboard: folder for TensorBoard events, one chart per layer and column. None: no events.
 
     Raises:
-        ValueError: every is no positive whole number.
+        ValueError: `every` is not a positive integer.
     """
 
     def __init__(self, images, path, every=1, tensorboard=None):
@@ -117,12 +118,12 @@ class GeometryLogger(keras.callbacks.Callback):
         self.writer, self.rows = _writer(tensorboard), None
 
     def on_train_begin(self, logs=None):
-        """Read the file anew; a folder that goes away later is not made again."""
+        """Forget the rows, and create the folder; a folder that is deleted later is not created again."""
         self.rows = None
         self.path.parent.mkdir(parents=True, exist_ok=True)
 
     def on_epoch_begin(self, epoch, logs=None):
-        """Log the network as it begins, and note its kernels."""
+        """Log the initial network, and store its quantized kernels."""
         if self.rows is None and self.starts_anew(epoch):
             self.rows = []
             self._log(epoch, {})
@@ -139,11 +140,11 @@ class GeometryLogger(keras.callbacks.Callback):
             self._log(epoch + 1, {name: changed[name] / now[name].size for name in now})
 
     def starts_anew(self, epoch):
-        """Whether nothing was trained before this epoch."""
+        """Return whether the training starts with this epoch."""
         return epoch == 0
 
     def kernels_at_start(self):
-        """The quantized kernels with which the present epoch began."""
+        """Return the quantized kernels at the start of the current epoch."""
         return quantized_kernels(self.model)
 
     def _log(self, epoch, flip_ratios):
@@ -165,7 +166,7 @@ class GeometryLogger(keras.callbacks.Callback):
 
 
 def _writer(folder):
-    """A writer of TensorBoard's own, which needs no TensorFlow."""
+    """Return the event writer of TensorBoard, which does not need TensorFlow."""
     if folder is None:
         return None
     from tensorboard.summary import Writer
@@ -174,16 +175,16 @@ def _writer(folder):
 
 
 def read(path):
-    """The rows that a training logged, a list of dicts of the `COLUMNS`; empty if there are none.
+    """Read the rows that a training logged.
 
     Args:
-        path: Path of the file, or of the run whose geometry.csv it is.
+        path: path of the file, or of the run directory that contains geometry.csv.
 
     Returns:
-        list of dicts; None stands for what was not logged.
+        List of dicts with the keys `COLUMNS`, empty if there is no file. Values that were not logged are None.
 
     Raises:
-        RunError: the file holds something else.
+        RunError: the file has other content.
     """
     path = Path(path)
     path = path / "geometry.csv" if path.is_dir() else path

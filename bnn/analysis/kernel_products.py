@@ -1,4 +1,4 @@
-"""Which kernels a model multiplies its inputs by: found in its layers, or named with the reason why not."""
+"""Find the kernels of a model's layers, and the reason for each layer whose kernel cannot be analyzed."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ OTHERS = {
 
 
 class Kernels(NamedTuple):
-    """A kernel in its two forms, arrays of one shape: the two halves of every statistic."""
+    """The quantized and the latent form of a kernel, arrays of the same shape."""
 
     quantized: np.ndarray
     latent: np.ndarray
@@ -35,14 +35,14 @@ class Kernels(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Product:
-    """A kernel of a model, quantized and latent, and how it meets the input.
+    """A kernel of a model, quantized and latent, and how it is multiplied with the input.
 
     Attributes:
         name: the layer's, after those of the models and layers around it: "backbone/conv_1".
         linear: Dense or Convolution.
         kernels: Kernels, each a (d, groups, units) float32 array.
-        quantizer: what made one of the other; None if nothing did.
-        scalar: ScalarQuantizer with the levels of `quantizer`, for theory; None if they are not known.
+        quantizer: function from the latent to the quantized kernel; None if the kernel is not quantized.
+        scalar: ScalarQuantizer with the levels of `quantizer`, for theory; None if they are unknown.
         layer: keras.Layer; None for arrays.
         variable: keras.Variable with the latent kernel; None for arrays, and where adapters (LoRA) add to it.
         arrange: from the layer's input tensor to what the kernel is multiplied with, channels last.
@@ -58,7 +58,7 @@ class Product:
     arrange: Callable = lambda tensor: tensor
 
     def quantize(self, columns):
-        """What the quantizer makes of (d, n) latent kernels, float32; a layer's own gets them in the layer's shape."""
+        """Quantize (d, n) float32 latent kernels; a layer's own quantizer gets them in the shape of its kernel."""
         if self.quantizer is not getattr(self.layer, "kernel_quantizer", None):
             return np.asarray(self.quantizer(columns))
         kernels = columns.reshape(*self.layer.kernel.shape[:-1], -1)
@@ -70,7 +70,7 @@ class Product:
 
 
 def of_arrays(name, linear, latent, quantizer, **kwargs):
-    """The Product of a latent kernel, a (d, groups, units) array, quantized as (d, groups units) by `quantizer`."""
+    """Make the Product of a (d, groups, units) latent kernel; `quantizer` gets it as (d, groups x units)."""
     columns = latent.reshape(len(latent), -1)
     quantized = np.asarray(quantizer(columns), np.float32)
     if quantized.shape != columns.shape:
@@ -83,15 +83,15 @@ def of_arrays(name, linear, latent, quantizer, **kwargs):
 
 
 def find(model, quantizer=None):
-    """The products of a model in the order of its layers.
+    """Find the products of a model, in the order of its layers.
 
     Args:
         model: keras.Model.
-        quantizer: from a (d, units) float32 array to one of the same shape, for kernels that have no quantizer of
-            their own. None: sign for Keras's layers; the continuous kernels of this package's stay as they are.
+        quantizer: function from a (d, units) float32 array to an array of the same shape, for kernels that have no
+            quantizer. None: sign for Keras layers; continuous kernels of this package's layers are not quantized.
 
     Returns:
-        list of Product.
+        List of Product.
     """
     found = []
     for name, layer in walk(model):
@@ -108,7 +108,7 @@ def refused(model):
 
 
 def _reason(layer):
-    """Why a layer with a kernel cannot be analyzed; None if it can, or has none."""
+    """Return why a layer with a kernel cannot be analyzed; None if it can, or if it has no kernel."""
     if isinstance(layer, QuantConv2D | QuantDense):
         return None if layer.built else "it has no weights yet: call the model once"
     base = next((cls for cls in KERAS if isinstance(layer, cls)), None)
@@ -129,7 +129,7 @@ def _reason(layer):
 
 
 def _has_kernel(layer):
-    """Whether a layer owns, itself, a weight of two axes or more."""
+    """Return whether the layer itself, not an inner layer, has a weight of two or more axes."""
     inner = {id(w) for n in layer._flatten_layers(include_self=False) for w in n.weights}
     return any(len(w.shape) >= 2 and id(w) not in inner for w in layer.weights)
 
@@ -148,7 +148,7 @@ def _own_product(name, layer, quantizer):
 
 
 def _scalar(quantizer):
-    """The levels of a layer's quantizer, where it says what they are; see `layers.Quantizer`."""
+    """Return the levels of a layer's quantizer if it declares them; see `layers.Quantizer`."""
     levels = getattr(quantizer, "levels", None)
     if levels == 3 and hasattr(quantizer, "threshold"):
         return ternary_quantizer(quantizer.threshold)
@@ -174,7 +174,7 @@ def _keras_products(name, layer, quantizer):
 
 
 def _place(layer, kernel):
-    """Where a kernel is; with adapters (LoRA) it is a sum and no variable."""
+    """Return the layer and the variable of a kernel; with adapters (LoRA), the kernel is a sum, not a variable."""
     return {"layer": layer, "variable": kernel if isinstance(kernel, keras.Variable) else None}
 
 
@@ -198,7 +198,7 @@ def _separable_products(name, quantizer, linear, latent, place):
 
 
 def float32(tensor):
-    """A tensor or variable as a float32 NumPy array, whatever its dtype."""
+    """Convert a tensor or variable of any dtype to a float32 NumPy array."""
     return ops.convert_to_numpy(ops.cast(tensor, "float32"))
 
 

@@ -1,4 +1,4 @@
-"""The geometry of one kernel, gathered batch by batch: what accumulates until it is a `LayerReport`."""
+"""The geometry of one kernel, accumulated over batches into a `LayerReport`."""
 
 import math
 
@@ -9,7 +9,7 @@ from bnn.analysis.unit_products import UnitProducts, per_unit
 from bnn.geometry import CorrelationStatistics, Histogram2D, Rotation, UnitMoments, even_edges
 
 PATCHES = 2000  # input patches that are kept: for principal components, and the r of permuted inputs
-HISTOGRAM_PAIRS = 1 << 18  # of a batch, per histogram
+HISTOGRAM_PAIRS = 1 << 18  # pairs per batch and histogram
 BINS = 100
 
 
@@ -18,7 +18,7 @@ class UnanalyzableError(ValueError):
 
 
 class LayerGeometry:
-    """Statistics of one kernel's dot products, which grow with every batch.
+    """Statistics of one kernel's dot products, updated with every batch.
 
     Attributes:
         product: Product.
@@ -82,7 +82,7 @@ class LayerGeometry:
     def _begin(self, positions):
         self._positions = positions
         total = self._n_images * sum(positions)
-        # All images, calls and positions, each as likely, in order.
+        # A uniform sample over all images, calls and positions, in order.
         self._places = np.sort(self._rng.choice(total, size=min(PATCHES, total), replace=False))
         self._generators = [self._rng, *self._rng.spawn(len(positions) - 1)]
 
@@ -121,7 +121,7 @@ class LayerGeometry:
             self.histograms[name] = Histogram2D(
                 even_edges(x.std(), BINS, step=step), even_edges(y.std(), BINS)
             )
-        # An odd step visits all units in turn where their number is a power of two.
+        # An odd step samples all units if their number is a power of two.
         step = math.ceil(x.size / HISTOGRAM_PAIRS) | 1
         self.histograms[name].update(x.reshape(-1)[::step], y.reshape(-1)[::step])
 

@@ -1,4 +1,4 @@
-"""What is known of one kernel once all images have been seen."""
+"""The result of the analysis for one kernel."""
 
 import math
 from dataclasses import dataclass
@@ -17,21 +17,21 @@ from bnn.tables import cell
 class LayerReport:
     """One kernel: its angles, the statistics of its dot products, and histograms of them.
 
-    Every key of `statistics.STATISTICS` is an attribute too, as in metrics.json: `r_weights`, `angle_mean_deg`, ...
+    Every key of `statistics.STATISTICS` is also an attribute, as in metrics.json: `r_weights`, `angle_mean_deg`, ...
 
     Attributes:
-        product: Product, the kernel and how it meets the input.
+        product: Product, the kernel and how it is multiplied with the input.
         weights: CorrelationStatistics of the pairs (a.w_b, a.w_c) over images, positions and units.
         permuted: the same after permuting each image's activations over positions and channels.
-        activations: of the pairs (a_b.w_b, a_c.w_b); without data where no quantizer is known for a real input.
-        histograms: dict from "weights", "permuted" and "activations" to a Histogram2D of such pairs.
+        activations: the same for the pairs (a_b.w_b, a_c.w_b); without data if no quantizer of the input is known.
+        histograms: dict from "weights", "permuted" and "activations" to a Histogram2D of these pairs.
         grouped_patches: (groups, m, d) float32 array, a random sample of the vectors that the kernels of each group
             are multiplied with.
-        gains: geometry.Gains of the units: what relates a.w_b to a.w_c in each of them.
+        gains: geometry.Gains of the units: the quantities that relate a.w_b to a.w_c in each unit.
         rotated_r: (units,) float64 array, the correlation of a.w_c with the products of the kernel that was quantized
             after one random rotation (paper, section 3, generalized binarization).
-        r_scores: float, how well the model's scores agree with and without the quantizer of this kernel, see
-            `score_agreement`; None where it was not measured.
+        r_scores: float, the correlation of the model's scores with and without the quantizer of this kernel, see
+            `score_agreement`; None if it was not measured.
     """
 
     product: Product
@@ -45,7 +45,7 @@ class LayerReport:
     r_scores: float | None = None
 
     def __getattr__(self, key):
-        """A statistic, computed when it is first asked for."""
+        """Return a statistic; it is computed at the first access."""
         statistic = statistics.find(key)
         if statistic is None:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {key!r}")
@@ -62,12 +62,12 @@ class LayerReport:
 
     @property
     def name(self):
-        """The layer's; in a nested model the path to it."""
+        """Name of the layer; in a nested model, the path to it."""
         return self.product.name
 
     @property
     def quantizer(self):
-        """What makes the quantized kernel of the latent one, a function; None if nothing does."""
+        """Function from the latent to the quantized kernel; None if the kernel is not quantized."""
         return self.product.quantizer
 
     @cached_property
@@ -77,7 +77,7 @@ class LayerReport:
 
     @cached_property
     def angles(self):
-        """(units,) float64 array, radians between quantized and latent kernel; NaN for an all-zero kernel."""
+        """(units,) float64 array, angles in radians between quantized and latent kernel; NaN for an all-zero kernel."""
         return geometry.angle(*self.kernels, axis=0)
 
     @property
@@ -86,18 +86,18 @@ class LayerReport:
         return self.grouped_patches.reshape(-1, self.grouped_patches.shape[-1])
 
     def predicted_r_permuted(self):
-        """The r that inputs permuted across places and images should give, from the sampled patches, a float.
+        """Predict r for inputs permuted over positions and images, a float.
 
-        It depends on the mean and the mean square of their entries alone.
+        It depends only on the mean and the mean square of the entries, which the sampled patches estimate.
         """
         patches = self.patches.astype(np.float64)
         return geometry.predicted_correlation_permuted(*self.kernels, np.mean(patches**2), patches.mean())
 
     def theory_angle(self):
-        """The angle, in radians, that Gaussian latent weights of this number and spread would have.
+        """Return the angle in radians for Gaussian latent weights with the same d and standard deviation.
 
-        Exact for sign; the limit of many weights for other quantizers, NaN if they are all alike or the quantizer's
-        levels are not known; 0 without a quantizer.
+        It is exact for sign, and the limit of large d for other quantizers. NaN if all weights are equal or the levels
+        of the quantizer are unknown; 0 without a quantizer.
         """
         if self.quantizer is None:
             return 0.0
@@ -105,18 +105,18 @@ class LayerReport:
         return math.nan if scalar is None else scalar.angle(self.d, self.latent_std)
 
     def theory_spread(self):
-        """The standard deviation of that angle, in radians; NaN where no levels are known."""
+        """Return the standard deviation of that angle in radians; NaN if the levels are unknown."""
         scalar = self.product.scalar
         return math.nan if scalar is None else scalar.angle_std(self.d, self.latent_std)
 
     def thresholds(self):
-        """(levels - 1,) float64 array, where the quantizer steps, in units of the weights; empty if not known."""
+        """Return a (levels - 1,) float64 array: thresholds in units of the weights; empty if not known."""
         scalar = self.product.scalar
         return np.empty(0) if scalar is None else scalar.edges(self.latent_std)
 
     def statistics(self):
-        """The layer's row of metrics.json, a dict from every key of `STATISTICS` to its value.
+        """Return the row of metrics.json for this layer, a dict from every key of `STATISTICS` to its value.
 
-        None is what was not measured, NaN, null in the file, what is not defined: see the functions of `statistics`.
+        None means not measured. NaN, null in the file, means not defined; see the functions in `statistics`.
         """
         return {statistic.key: getattr(self, statistic.key) for statistic in statistics.STATISTICS}

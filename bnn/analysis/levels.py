@@ -1,4 +1,4 @@
-"""How many levels each kernel needs to keep its dot products, foretold by the gain before anything is quantized."""
+"""How many levels each kernel needs to keep its dot products, predicted by the gain before anything is quantized."""
 
 import math
 from dataclasses import dataclass
@@ -10,22 +10,22 @@ from bnn.geometry import lloyd_max, quantizer_angle, two_number_r
 from bnn.geometry.gain import MOST_LEVELS
 from bnn.tables import aligned
 
-TOLERANCE = 0.03  # of r: beyond it, angle and gain do not explain the layer's r
+TOLERANCE = 0.03  # largest error of r for which angle and gain explain the layer's r
 SCALE_BITS = 32  # one real scale per unit
 
 
 @dataclass(frozen=True)
 class Levels:
-    """What one kernel needs.
+    """The number of levels that one kernel needs.
 
     Attributes:
-        layer: str.
-        weights: int, the number of its weights.
-        units: int, each with one scale of `SCALE_BITS` bits.
-        gain: float, the mean gain of its units.
+        layer: str, name of the layer.
+        weights: int, number of weights.
+        units: int, number of units; each has one scale of `SCALE_BITS` bits.
+        gain: float, mean gain of the units.
         levels: int, from 2 to `MOST_LEVELS`; None if more are needed, or the gain is not defined.
-        trusted: whether angle and gain explain the r that was measured. If not, the signs themselves were trained, or
-            the rounding error is not blind to the inputs, and `levels` does not hold.
+        trusted: whether angle and gain explain the measured r. If not, the signs themselves were trained, or the
+            rounding error depends on the inputs, and `levels` is not valid.
     """
 
     layer: str
@@ -37,19 +37,19 @@ class Levels:
 
     @property
     def bits(self):
-        """Bits per weight, log2 of the levels; the 32 of float32 where no number of levels is enough."""
+        """Bits per weight: log2 of the levels, or 32 (float32) if no number of levels is enough."""
         return 32.0 if self.levels is None else math.log2(self.levels)
 
     @property
     def size(self):
-        """Float, bits of the kernel and of its scales."""
+        """Float, number of bits of the kernel and its scales."""
         return self.weights * self.bits + (0 if self.levels is None else self.units * SCALE_BITS)
 
 
 def needed(report, r):
-    """The levels that each layer needs so that the mean correlation of its units is at least r.
+    """Return the levels that each layer needs so that the mean correlation of its units is at least r.
 
-    Kernels are thought of as quantized by the Lloyd-Max quantizer at each unit's own spread. Nothing is quantized:
+    The prediction is for the Lloyd-Max quantizer, scaled by the standard deviation of each unit. Nothing is quantized:
     the gain of each unit gives its r (`geometry.two_number_r`).
 
     Args:
@@ -74,10 +74,10 @@ def needed(report, r):
 
 
 def fewest(gains, r):
-    """The fewest levels with which units of these gains keep a mean correlation of r.
+    """Return the smallest number of levels for which units with these gains have a mean correlation of at least r.
 
     Args:
-        gains: (units,) array of g > 0; units of NaN are left out.
+        gains: (units,) array of g > 0; units with NaN are left out.
         r: float in (0, 1).
 
     Returns:
@@ -86,11 +86,11 @@ def fewest(gains, r):
     defined = gains[~np.isnan(gains)]
     if not defined.size:
         return None
-    return next((k for k in range(2, MOST_LEVELS + 1) if foretold(defined, k) >= r), None)
+    return next((k for k in range(2, MOST_LEVELS + 1) if predicted_r(defined, k) >= r), None)
 
 
-def foretold(gains, levels):
-    """The mean correlation of units of these gains with that many levels."""
+def predicted_r(gains, levels):
+    """Predict the mean correlation of units with these gains for a number of levels."""
     return float(np.mean(two_number_r(_angle(levels), gains)))
 
 
@@ -100,11 +100,11 @@ def _angle(levels):
 
 
 def text(rows, r):
-    """The levels as a table, with the size of all kernels together.
+    """Format the levels as a table, with the total size of all kernels.
 
     Args:
         rows: list of Levels.
-        r: float, what they were computed for.
+        r: float, the correlation that they were computed for.
     """
     lines = [["layer", "weights", "gain", "levels", "bits"]]
     lines += [
@@ -112,14 +112,14 @@ def text(rows, r):
     ]
     weights, bits = sum(row.weights for row in rows), sum(row.size for row in rows)
     found = [
-        f"levels that keep r at {r:g}: Lloyd-Max, one scale per unit, foretold by the gain",
+        f"levels that keep r at {r:g}: Lloyd-Max, one scale per unit, predicted by the gain",
         aligned(lines),
         f"all kernels: {bits / weights:.2f} bits per weight, {bits / 8e6:.2f} MB (float32: {weights * 4 / 1e6:.2f} MB)",
     ]
     if not all(row.trusted for row in rows):
         found.append(
-            "*: angle and gain do not explain this layer's r: its signs were trained, or its\n"
-            "rounding error follows the inputs (residual and kappa in the wide table)"
+            "*: angle and gain do not explain the r of this layer: its signs were trained, or\n"
+            "its rounding error depends on the inputs (residual and kappa in the wide table)"
         )
     return "\n".join(found)
 

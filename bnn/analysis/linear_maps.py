@@ -1,7 +1,7 @@
-"""What a layer does to its input before bias and activation: linear maps, and the patches that they multiply.
+"""Linear maps of layers, without bias and activation, and the patches that they multiply.
 
-Every kernel has one form here, (d, groups, units): d weights for each output unit, and groups of units that see
-disjoint channels. A dense layer or an ordinary convolution has one group, a depthwise convolution one a channel.
+Every kernel has the shape (d, groups, units) here: d weights for each output unit, and groups of units with disjoint
+input channels. A dense layer or an ordinary convolution has one group, a depthwise convolution one group per channel.
 """
 
 import math
@@ -39,10 +39,10 @@ class Convolution:
     """Convolution in one to three dimensions, channels last.
 
     Attributes:
-        kernel_size: tuple of ints, one for each dimension.
+        kernel_size: tuple of ints, one per dimension.
         strides, dilation: tuples of the same length.
-        padding: "valid", "same" or "causal", as Keras means them.
-        groups: int; the number of input channels makes it depthwise.
+        padding: "valid", "same" or "causal", as in Keras.
+        groups: int; a depthwise convolution has as many groups as input channels.
     """
 
     kernel_size: tuple
@@ -52,7 +52,7 @@ class Convolution:
     groups: int = 1
 
     def multiply(self, inputs, kernel):
-        """The products with a kernel at every position.
+        """Multiply the inputs with a kernel at every position.
 
         Args:
             inputs: (n, ..., channels) float32 array.
@@ -67,10 +67,10 @@ class Convolution:
         options = {"strides": self.strides, "padding": padding, "dilation_rate": self.dilation}
         options["data_format"] = "channels_last"
         channels = inputs.shape[-1] // self.groups
-        if channels == 1 < self.groups and len(set(self.strides)) == 1:  # as TensorFlow needs them
+        if channels == 1 < self.groups and len(set(self.strides)) == 1:  # TensorFlow needs equal strides
             y = ops.depthwise_conv(x, kernel.reshape(*self.kernel_size, self.groups, -1), **options)
             return ops.convert_to_numpy(y).reshape(*y.shape[:-1], self.groups, -1)
-        # A convolution for each group: TensorFlow compiles a grouped one anew at every call.
+        # One convolution per group: TensorFlow compiles a grouped convolution again at every call.
         parts = []
         for g in range(self.groups):
             part = kernel[:, g].reshape(*self.kernel_size, channels, -1)
@@ -79,7 +79,7 @@ class Convolution:
         return parts[0] if self.groups == 1 else np.concatenate(parts, axis=-2)
 
     def positions(self, shape):
-        """The shape of the output between its first and last axis, for inputs of the given shape."""
+        """Return the shape of the output without its first and last axis, for inputs of the given shape."""
         spans = self._spans() if self.padding == "valid" else (1,) * len(self.kernel_size)
         return tuple(
             (size - span) // stride + 1
@@ -87,14 +87,14 @@ class Convolution:
         )
 
     def patches(self, inputs, places):
-        """The vectors that kernels are multiplied with at given places.
+        """Return the vectors that the kernel is multiplied with at given places.
 
         Args:
             inputs: (n, ..., channels) array.
             places: (m, 2) int array: index of the sample, and of the output position in C order.
 
         Returns:
-            (groups, m, d) array, d in the order of the kernel's.
+            (groups, m, d) array, with d in the order of the kernel.
         """
         padded = np.pad(inputs, self._padding(inputs.shape))
         corners = np.unravel_index(places[:, 1], self.positions(inputs.shape))
@@ -111,13 +111,13 @@ class Convolution:
         return split.reshape(self.groups, len(places), taps * channels)
 
     def taps(self, inputs):
-        """What each tap of the kernel meets, over all samples and positions; padding counts.
+        """Yield the inputs of each tap of the kernel over all samples and positions, including the padding.
 
         Args:
             inputs: (n, ..., channels) array.
 
         Yields:
-            For each tap, in the order of the kernel's, an (n positions, channels) array.
+            For each tap, in the order of the kernel, an (n x positions, channels) array.
         """
         padded = np.pad(inputs, self._padding(inputs.shape))
         sizes = self.positions(inputs.shape)
@@ -133,7 +133,7 @@ class Convolution:
         return tuple((k - 1) * step + 1 for k, step in zip(self.kernel_size, self.dilation, strict=True))
 
     def _padding(self, shape):
-        """How many zeros `np.pad` shall put before and after each axis."""
+        """Return the number of zeros for `np.pad` before and after each axis."""
         borders = []
         for size, out, span, stride in zip(
             shape[1:-1], self.positions(shape), self._spans(), self.strides, strict=True

@@ -1,4 +1,4 @@
-"""From a model and images, or from arrays, to the LayerReports of its kernels, in one streamed pass."""
+"""Measure the LayerReports of a model's kernels with images, or of a kernel from arrays, in one pass."""
 
 import numpy as np
 
@@ -9,14 +9,15 @@ from bnn.analysis.linear_maps import Dense
 from bnn.analysis.score_agreement import score_agreement
 from bnn.geometry import CoordinateMoments, named_quantizers
 
-ROWS = 4096  # of arrays at a time
+ROWS = 4096  # rows of an array per batch
 
 
 def of_model(model, images, quantizer, activations, batch_size, score_images, seed, progress):
-    """Every kernel of a model that can be analyzed; arguments as for `report.analyze`.
+    """Measure every kernel of a model that can be analyzed; arguments as for `report.analyze`.
 
     Returns:
-        (reports, unanalyzed): list of LayerReport, and dict from each other layer with a kernel to the reason.
+        (reports, unanalyzed): list of LayerReport, and dict from the name of each other layer with a kernel to the
+        reason.
     """
     quantizer, activations = as_function(quantizer), as_function(activations)
     n_images = check_images(model, images, batch_size)
@@ -47,7 +48,7 @@ def of_model(model, images, quantizer, activations, batch_size, score_images, se
 
 
 def of_arrays(kernel, inputs, quantizer, before, name, seed):
-    """One kernel with its inputs; arguments and result as of `report.from_arrays`."""
+    """Measure one kernel with its inputs; arguments and result as for `report.from_arrays`."""
     kernel = matrix("kernel", kernel)
     inputs = matrix("inputs", inputs, len(kernel))
     before = None if before is None else matrix("before", before, len(kernel))
@@ -63,12 +64,12 @@ def of_arrays(kernel, inputs, quantizer, before, name, seed):
 
 
 def as_function(quantizer):
-    """The function of a quantizer that may be given by name."""
+    """Return a quantizer as a function; it may be given by name."""
     return named_quantizers.named(quantizer) if isinstance(quantizer, str) else quantizer
 
 
 def _products(model, quantizer):
-    """What can be analyzed, and a dict of what cannot."""
+    """Return the products that can be analyzed, and a dict of the other layers."""
     check_weights(model)
     found, refused = kernel_products.find(model, quantizer), kernel_products.refused(model)
     if not found:
@@ -99,7 +100,7 @@ def _update(layer, start, count, calls, unanalyzed):
 
 
 def _standards(batches, found, quantizer):
-    """For each product a function from its real inputs to (quantized, standardized) ones; None without inputs."""
+    """Return, for each product, a function from real to (quantized, standardized) inputs; None without inputs."""
     moments = [None] * len(found)
     for _, _, batch in batches:
         for i, calls in enumerate(batch):

@@ -1,4 +1,4 @@
-"""The geometry of a network: a model, a run or arrays, and images, to statistics, one row for each kernel."""
+"""The geometry of a network: statistics of a model, a run or arrays, one row per kernel."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,17 +11,17 @@ from bnn.tables import html_table
 
 
 class Report(Sequence):
-    """The LayerReports of a network: `report["conv_2"]`, `report[1]`, or one after the other.
+    """A sequence of the LayerReports of a network: `report["conv_2"]`, `report[1]`.
 
-    Printed, and as the last line of a notebook's cell, it is a table of the statistics that a reader needs first;
-    `text(wide=True)` has all of them.
+    `print`, and the last line of a notebook's cell, show a table of the most important statistics. `text(wide=True)`
+    returns a table of all statistics.
 
     Attributes:
-        unanalyzed: dict from the name of each layer that has a kernel and no LayerReport to the reason.
-        about: dict: "images", how many; "quantizer" and "activations", as they were given; of a run also "run",
-            "network", "origin", "test_accuracy" in [0, 1], "test_images", "data_set" and "data_digest"; of a file
-            "model".
-        log: rows of the run's log.csv, as `Run.log` gives them; None for a model that is no run.
+        unanalyzed: dict from the name of each layer with a kernel but without a LayerReport to the reason.
+        about: dict with "images", the number of images, and "quantizer" and "activations", the arguments. For a run
+            also "run", "network", "origin", "test_accuracy" in [0, 1], "test_images", "data_set" and "data_digest";
+            for a file also "model".
+        log: rows of the run's log.csv, from `Run.log`; None if the network is not a run.
     """
 
     def __init__(self, layers, unanalyzed=None, about=None, log=None):
@@ -29,11 +29,11 @@ class Report(Sequence):
         self.unanalyzed, self.about, self.log = unanalyzed or {}, about or {}, log
 
     def __getitem__(self, which):
-        """The LayerReport of a name or a place; of a slice a tuple of them.
+        """Return the LayerReport for a name or an index, or a tuple of them for a slice.
 
         Raises:
             KeyError: no LayerReport has that name.
-            IndexError: there are not so many.
+            IndexError: the index is out of range.
         """
         if not isinstance(which, str):
             return self._layers[which]
@@ -51,7 +51,7 @@ class Report(Sequence):
         return self.text()
 
     def text(self, wide=False):
-        """The table as text: of 80 columns at most where names allow it, or, `wide`, of every statistic."""
+        """Return the table as text, at most 80 columns wide if the names allow it; with `wide`, every statistic."""
         table = f"{self._caption()}\n{statistics.text_table(self.rows(), wide)}"
         reasons = [f"not analyzed: {name}: {reason}" for name, reason in self.unanalyzed.items()]
         return "\n\n".join([table, "\n".join(reasons)] if reasons else [table])
@@ -66,11 +66,11 @@ class Report(Sequence):
         return f"geometry{over} (angles in degrees)"
 
     def rows(self):
-        """The rows of metrics.json, a list of `LayerReport.statistics`."""
+        """Return the rows of metrics.json, a list of the results of `LayerReport.statistics`."""
         return [layer.statistics() for layer in self]
 
     def save(self, folder):
-        """Write metrics.json into a folder, which is made if it is missing, and return its Path."""
+        """Write metrics.json to a folder, which is created if needed, and return the Path of the file."""
         path = Path(folder) / "metrics.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         records.write_json(path, self.about | {"unanalyzed": self.unanalyzed, "layers": self.rows()})
@@ -81,39 +81,40 @@ def analyze(
     network, images=None, *, quantizer=None, activations=None, batch_size=50, score_images=100, seed=0,
     data_dir=None, progress=silent,
 ):  # fmt: skip
-    """The geometry of every dense and convolution layer of a network, in one pass over the images.
+    """Measure the geometry of every dense and convolution layer of a network, in one pass over the images.
 
-    Sees what each layer multiplies, in every call of a shared layer, in nested models and in models that are no
-    graph. Biases and activation functions are no part of the dot products. A separable convolution counts as two
-    layers. Layers of this package keep the quantizers that they have.
+    The inputs of each layer are recorded at every call, also for shared layers, nested models and models that are not
+    a graph. Biases and activation functions are not part of the dot products. A separable convolution counts as two
+    layers. Layers of this package keep their own quantizers.
 
     Args:
-        network: keras.Model, Run, or str or Path of a run directory or of a .keras file. Of a run the network with
-            the best validation accuracy is analyzed.
-        images: (n, ...) array, or a list or dict of these: what the model takes; or the path of a .npy or .npz file,
-            see `models.load_images`. Of a run also an int, how many of the first test images, or None: the paper's 500.
-        quantizer: what quantizes kernels that have no quantizer of their own: one of `named_quantizers.named`'s
-            names, or a function from a (d, units) float32 array to another. None: sign for Keras's layers; the
-            kernels of this package's continuous networks stay as they are.
-        activations: the same for real inputs of layers, each channel first standardized over all images and
-            positions, as a batch norm would; that takes a second pass. None: only inputs that a quantizer has
-            made count as quantized.
-        batch_size: images at a time. Memory depends on it alone; of the statistics `r_scores` does, if the model has
-            batch norms.
-        score_images: how many of the images, drawn at random, `r_scores` is over, at most; it takes a pass over them
-            for each layer. 0: leave it out.
-        seed: of the permutations, the sampled patches, the rotations and the images for `r_scores`.
-        data_dir: folder of the data sets, for a run; None: the usual place.
-        progress: shows progress over batches, and over layers for `r_scores`: `console.progress`, or a function that
-            is called in the same way.
+        network: keras.Model, Run, or str or Path of a run directory or a .keras file. For a run, the network with the
+            best validation accuracy is analyzed.
+        images: (n, ...) array, or a list or dict of arrays: the inputs of the model; or the path of a .npy or .npz
+            file, see `models.load_images`. For a run also an int, the number of test images to use, or None: the
+            first 500, as in the paper.
+        quantizer: quantizer of kernels that have none: a name that `named_quantizers.named` accepts, or a function
+            from a (d, units) float32 array to an array of the same shape. None: sign for Keras layers; kernels of
+            this package's continuous networks are not quantized.
+        activations: the same for real inputs of layers. Each channel is first standardized over all images and
+            positions, as by a batch norm, which takes a second pass. None: only outputs of a quantizer count as
+            quantized inputs.
+        batch_size: images per batch. Memory depends only on this. No statistic depends on it except `r_scores`, if the
+            model has batch norms.
+        score_images: largest number of images, drawn at random, for `r_scores`, which takes one pass over them per
+            layer. 0: do not measure `r_scores`.
+        seed: seed of the permutations, the sampled patches, the rotations and the images for `r_scores`.
+        data_dir: folder of the data sets, for a run. None: the default folder.
+        progress: shows progress over batches, and over layers for `r_scores`: `console.progress`, or a function with
+            the same arguments.
 
     Returns:
         Report
 
     Raises:
-        QuantizerError: a quantizer's name is unknown.
-        ReportError: no layer can be analyzed, none takes the quantizer, a weight is not finite, or the images are
-            not for this model.
+        QuantizerError: the name of a quantizer is unknown.
+        ReportError: no layer can be analyzed, the quantizer applies to none, a weight is not finite, or the images do
+            not fit the model.
         RunError, DataError, ModelFileError: the run, its data or the file cannot be read.
     """
     backend.load()
@@ -131,18 +132,18 @@ def analyze(
 
 
 def from_arrays(kernel, inputs, *, quantizer="sign", before=None, name="kernel", seed=0):
-    """The geometry of one kernel, from whatever library.
+    """Measure the geometry of one kernel from any library.
 
     Args:
         kernel: (d, units) array_like, latent weights.
-        inputs: (n, d) array_like, what the kernel is multiplied with, as the layer gets it: quantized, if it is.
+        inputs: (n, d) array_like, the inputs of the layer; quantized values if the layer's inputs are quantized.
         quantizer: as for `analyze`.
-        before: (n, d) array_like, the values of quantized inputs before their quantizer; None if they are real.
-        name: str.
-        seed: of the permutations, the sampled patches and the rotation.
+        before: (n, d) array_like, the inputs before they were quantized; None if the inputs are real.
+        name: str, name of the kernel.
+        seed: seed of the permutations, the sampled patches and the rotation.
 
     Returns:
-        LayerReport. Each row of `inputs` counts as an image: permutations stay within it.
+        LayerReport. Each row of `inputs` counts as one image: permutations are within a row.
 
     Raises:
         QuantizerError: the quantizer's name is unknown.
@@ -155,7 +156,7 @@ def from_arrays(kernel, inputs, *, quantizer="sign", before=None, name="kernel",
 
 
 def _name(quantizer):
-    """A quantizer as a file can hold it: its name, or None."""
+    """Return the name of a quantizer, or None, for metrics.json."""
     if quantizer is None or isinstance(quantizer, str):
         return quantizer
     return getattr(quantizer, "__name__", type(quantizer).__name__)

@@ -22,14 +22,14 @@ class Statistic:
 
     Attributes:
         key: its name in metrics.json, and as an attribute of `LayerReport`.
-        heading: of its column in a terminal.
-        title: of its column on a page: notebooks, results/.
-        decimals: shown; files hold it unrounded.
-        unit: "degrees", or "" where it has none.
-        importance: 1 is the last column to leave a table that is too wide; 0 is shown in the wide table only.
-        meaning: one sentence for people, Markdown.
-        definition: where it is defined: a section or figure of the paper, or of docs/.
-        compute: function from a LayerReport to a str, int or float, or None where it was not measured.
+        heading: heading of its column in a terminal.
+        title: heading of its column in notebooks and results/.
+        decimals: number of decimals shown; files have the unrounded value.
+        unit: "degrees", or "" for a number without a unit.
+        importance: columns with larger values are dropped first if a table is too wide; 0 is only in the wide table.
+        meaning: one sentence in Markdown.
+        definition: where it is defined: a section or figure of the paper, or a page of docs/.
+        compute: function from a LayerReport to a str, int or float, or None if it was not measured.
     """
 
     key: str
@@ -44,38 +44,38 @@ class Statistic:
 
 
 def defined_mean(values):
-    """Of an array; NaN where every value is NaN."""
+    """Return the mean without NaN; NaN if every value is NaN."""
     return mean_and_std(values)[0]
 
 
 def least(values):
-    """Of an array; NaN where every value is NaN."""
+    """Return the minimum without NaN; NaN if every value is NaN."""
     defined = values[~np.isnan(values)]
     return float(defined.min()) if len(defined) else math.nan
 
 
 def angle_mean_deg(layer):
-    """NaN where every unit's quantized or latent kernel is zero; a unit of which one is zero has no angle."""
+    """NaN if no unit has an angle. A unit has none if its quantized or latent kernel is all zero."""
     return math.degrees(mean_and_std(layer.angles)[0])
 
 
 def angle_std_deg(layer):
-    """NaN as `angle_mean_deg`."""
+    """NaN in the same cases as `angle_mean_deg`."""
     return math.degrees(mean_and_std(layer.angles)[1])
 
 
 def angle_theory_deg(layer):
-    """NaN for a ternary kernel whose weights are all alike, and where the quantizer's levels are not known."""
+    """NaN for a ternary kernel whose weights are all equal, and if the levels of the quantizer are unknown."""
     return math.degrees(layer.theory_angle())
 
 
 def r_weights(layer):
-    """NaN where one of the two dot products is constant, as every correlation."""
+    """NaN if one of the two dot products is constant, as for any correlation."""
     return layer.weights.r
 
 
 def slope(layer):
-    """NaN where a.w_b is constant."""
+    """NaN if a.w_b is constant."""
     return layer.weights.slope
 
 
@@ -85,12 +85,12 @@ def sign_flips(layer):
 
 
 def r_permuted(layer):
-    """NaN as `r_weights`."""
+    """NaN in the same cases as `r_weights`."""
     return layer.permuted.r
 
 
 def r_rotated(layer):
-    """NaN where every unit is constant, as for all means over units."""
+    """NaN if every unit is constant, as for all means over units."""
     return defined_mean(np.where(layer.gains.constant, np.nan, layer.rotated_r))
 
 
@@ -100,7 +100,7 @@ def constant_units(layer):
 
 
 def r_activations(layer):
-    """None where nothing is known to quantize the layer's input."""
+    """None if no quantizer of the layer's input is known."""
     return layer.activations.r if layer.activations.count else None
 
 
@@ -115,7 +115,7 @@ def zeros(layer):
 
 
 def mean_and_std(values):
-    """Of those that are defined; NaN if none is."""
+    """Return (mean, standard deviation) without NaN; (NaN, NaN) if every value is NaN."""
     defined = values[~np.isnan(values)]
     return (float(defined.mean()), float(defined.std())) if len(defined) else (math.nan, math.nan)
 
@@ -138,10 +138,10 @@ STATISTICS = (
               "the angle of Gaussian weights of the same number and spread; exact for the sign, the limit of "
               "large d for other quantizers", "paper, section 2, Fig 2a", angle_theory_deg),
     Statistic("gain", "gain", "gain", 2, "", 2,
-              "g: how much more of the inputs' variance w_c catches than a random direction: mean over the units",
+              "g: variance of the inputs along w_c, relative to a random direction: mean over the units",
               "[theory](theory.md#angle-and-gain)", lambda layer: defined_mean(layer.gains.gain)),
     Statistic("gain_min", "gain_min", "least gain", 2, "", 0,
-              "the least g of a unit", "[theory](theory.md#angle-and-gain)",
+              "the smallest g of a unit", "[theory](theory.md#angle-and-gain)",
               lambda layer: least(layer.gains.gain)),
     Statistic("r_weights", "r", "r", 3, "", 2,
               "Pearson correlation of a·w_b with a·w_c, all units pooled", "paper, section 3, Fig 3", r_weights),
@@ -149,32 +149,32 @@ STATISTICS = (
               "the same correlation for each unit alone: mean over the units", "[details](#details)",
               lambda layer: defined_mean(layer.gains.r)),
     Statistic("r_within_min", "r_min", "least r of a unit", 3, "", 0,
-              "the least correlation of a unit", "[details](#details)", lambda layer: least(layer.gains.r)),
+              "the smallest correlation of a unit", "[details](#details)", lambda layer: least(layer.gains.r)),
     Statistic("r_two_numbers", "r_two", "r from two numbers", 3, "", 5,
-              "what angle and gain say about r within units: 1 / sqrt(1 + tan²(angle) / g), mean over the units",
+              "r within units predicted by angle and gain: 1 / sqrt(1 + tan²(angle) / g), mean over the units",
               "[theory](theory.md#angle-and-gain)", lambda layer: defined_mean(layer.gains.r_two_numbers)),
     Statistic("residual_gain", "residual", "residual gain", 2, "", 0,
-              "g of the residual e, the part of w_b that is orthogonal to w_c; 1 if it is blind to the inputs",
+              "g of the residual e, the part of w_b orthogonal to w_c; 1 if e is not aligned with the inputs",
               "[theory](theory.md#angle-and-gain)", lambda layer: defined_mean(layer.gains.residual_gain)),
     Statistic("kappa", "kappa", "kappa", 3, "", 0,
-              "Cov(a·e, a·w_c) / (alpha Var(a·w_c)); 0 if the residual is blind to the inputs",
+              "Cov(a·e, a·w_c) / (alpha Var(a·w_c)); 0 if the residual is not aligned with the inputs",
               "[theory](theory.md#angle-and-gain)", lambda layer: defined_mean(layer.gains.kappa)),
     Statistic("r_rotated", "r_rotated", "r, rotated", 3, "", 0,
               "r within units of the kernel that is quantized after one random rotation and rotated back",
               "paper, section 3, generalized binarization", r_rotated),
     Statistic("constant_units", "constant", "constant units", 0, "", 0,
-              "number of units of which a·w_b or a·w_c does not vary; no mean over units has them", "",
+              "number of units for which a·w_b or a·w_c does not vary; means over units leave them out", "",
               constant_units),
     Statistic("slope", "slope", "slope", 4, "", 0,
-              "slope of the regression of a·w_c on a·w_b by least squares", "paper, Fig 3", slope),
+              "slope of the least-squares regression of a·w_c on a·w_b", "paper, Fig 3", slope),
     Statistic("sign_flips", "flips", "flips", 3, "", 0,
-              "fraction of pairs a·w_b, a·w_c of opposite signs; a zero is no flip", "paper, Fig 3", sign_flips),
+              "fraction of pairs a·w_b, a·w_c with opposite signs; zeros do not count", "paper, Fig 3", sign_flips),
     Statistic("r_permuted", "permuted", "permuted", 3, "", 0,
               "r after each image's activations are permuted over positions and channels",
               "paper, section 3, Fig 4 right", r_permuted),
     Statistic("r_activations", "r_act", "activations", 3, "", 6,
-              "correlation of a_b·w_b with a_c·w_b, where a_b are the quantized activations and a_c the ones before "
-              "their quantizer", "paper, section 3, Fig 5", r_activations),
+              "correlation of a_b·w_b with a_c·w_b, where a_b are the quantized activations and a_c the activations "
+              "before the quantizer", "paper, section 3, Fig 5", r_activations),
     Statistic("r_scores", "r_scores", "scores", 3, "", 7,
               "correlation of the network's scores with and without the layer's quantizer, over a random sample of "
               "the images", "[details](#details)", attrgetter("r_scores")),
@@ -186,18 +186,18 @@ STATISTICS = (
 
 
 def find(key):
-    """The Statistic of a key, or None."""
+    """Return the Statistic with this key, or None."""
     return next((statistic for statistic in STATISTICS if statistic.key == key), None)
 
 
 def decimals(key):
-    """How many are shown of a column of that key."""
+    """Return the number of decimals shown in the column of a key."""
     known = find(key)
     return known.decimals if known else DECIMALS
 
 
 def title(key):
-    """The heading of a column on a page, with its unit; "paper" above the paper's values, `paper.beside`'s."""
+    """Return the heading of a column on a page, with its unit; "paper" for values of the paper (`paper.beside`)."""
     known = find(key)
     if known is None:
         return "paper" if key.startswith("paper_") else key
@@ -205,21 +205,21 @@ def title(key):
 
 
 def cells(rows, keys):
-    """Rows of statistics as lists of texts.
+    """Format rows of statistics as lists of strings.
 
     Args:
-        rows: list of dicts, as `LayerReport.statistics` and `paper.beside` give them.
+        rows: list of dicts, from `LayerReport.statistics` and `paper.beside`.
         keys: list of their keys.
     """
     return [[cell(row[key], decimals(key)) for key in keys] for row in rows]
 
 
 def text_table(rows, wide=False):
-    """Rows of statistics as text, one line each, under their headings.
+    """Format rows of statistics as text: a heading line and one line per row.
 
     Args:
-        rows: list of dicts, as `LayerReport.statistics` gives them.
-        wide: True for every column. Otherwise the least important ones are left out until a line fits `WIDTH`.
+        rows: list of dicts, from `LayerReport.statistics`.
+        wide: True for every column. Otherwise the least important columns are dropped until a line fits `WIDTH`.
     """
     if wide:
         return _text(rows, STATISTICS)
@@ -235,5 +235,5 @@ def _text(rows, shown):
 
 
 def first_keys():
-    """Keys of the statistics that the default table shows, the list in its order."""
+    """Return a list of the keys of the default table's columns, in order."""
     return [statistic.key for statistic in STATISTICS if statistic.importance]

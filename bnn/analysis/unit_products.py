@@ -1,4 +1,4 @@
-"""Moments of each unit's dot products and of its inputs, batch by batch: what angle and gain explain r by."""
+"""Moments of the dot products and inputs of each unit, accumulated over batches; they give gain and r within units."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from bnn.geometry import CoordinateMoments, UnitMoments
 
 
 class UnitProducts:
-    """Accumulates what `geometry.gains` needs of one kernel.
+    """Accumulates the moments that `geometry.gains` needs for one kernel.
 
     Attributes:
         moments: UnitMoments of the pairs (a.w_b, a.w_c) of each unit.
@@ -22,10 +22,10 @@ class UnitProducts:
         """Add one batch of one call of the layer.
 
         Args:
-            call: int, which of the layer's calls.
+            call: int, index of the call, for a layer that is called several times.
             inputs: (n, ..., channels) float32 array.
             quantized: (n, ..., groups, units) array, the dot products with the quantized kernel.
-            latent: the same with the latent one.
+            latent: the same with the latent kernel.
         """
         if call == len(self._calls):
             self._calls.append((inputs.shape[1:], CoordinateMoments(inputs[0].size)))
@@ -50,22 +50,22 @@ class UnitProducts:
         return np.reshape(entries, (len(entries), self._product.linear.groups, -1)).mean(axis=(0, 2))
 
     def _taps(self, shape, moments):
-        """For each tap of the kernel the (positions, channels) means and variances of what it meets."""
+        """Yield, for each tap of the kernel, the (positions, channels) means and variances of its inputs."""
         maps = (values.reshape(1, *shape) for values in (moments.mean, moments.std**2))
         return zip(*map(self._product.linear.taps, maps), strict=True)
 
 
 def per_unit(products):
-    """(n, ..., groups, units) products as (rows, groups units)."""
+    """Reshape (n, ..., groups, units) products to (rows, groups x units)."""
     return products.reshape(-1, products.shape[-2] * products.shape[-1])
 
 
 def _pooled_variance(counts, maps):
-    """(channels,) variances over the samples and positions of several calls.
+    """Return the (channels,) variances over the samples and positions of several calls.
 
     Args:
-        counts: list of int, the samples of each call.
-        maps: for each call its (positions, channels) means and variances over samples.
+        counts: list of int, the number of samples in each call.
+        maps: (positions, channels) means and variances over samples, one pair per call.
     """
     rows = np.array([count * len(mean) for count, (mean, _) in zip(counts, maps, strict=True)], np.float64)
     weights = rows / rows.sum()

@@ -12,7 +12,7 @@ The gain compares the variance of the inputs along the kernel with the variance 
 
     r = sign(alpha) (1 + kappa) / sqrt(1 + 2 kappa + tan^2(theta) g_e / g).
 
-If the residual does not depend on the inputs (g_e = 1, kappa = 0), two numbers determine the correlation:
+If the residual is not aligned with the inputs (g_e = 1, kappa = 0), two numbers determine the correlation:
 
     r = sign(alpha) / sqrt(1 + tan^2(theta) / g).
 

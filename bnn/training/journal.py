@@ -21,16 +21,16 @@ class Journal(keras.callbacks.Callback):
 
     Args:
         run: Run.
-        steps: int, of an epoch.
-        epoch: int, epochs that are done.
-        first_step: int, steps that are done of the next one.
+        steps: int, number of steps per epoch.
+        epoch: int, number of finished epochs.
+        first_step: int, number of finished steps in the next epoch.
         requests: StopRequests, which tells whether a signal asked to stop.
     """
 
     def __init__(self, run, steps, epoch, first_step, requests):
         super().__init__()
         self.run, self.steps, self.first_step, self.requests = run, steps, first_step, requests
-        # Rows of epochs after the checkpoint belong to work that a kill threw away.
+        # Rows of epochs after the checkpoint belong to work that was lost when the process was killed.
         self.rows = [row for row in run.log() if row["epoch"] <= epoch]
 
     def on_train_begin(self, logs=None):
@@ -52,12 +52,12 @@ class Journal(keras.callbacks.Callback):
         )
 
     def on_train_batch_end(self, batch, logs=None):
-        # `batch` does not tell: on JAX it may count calls of many steps.
+        # `batch` is not the step: on JAX, one batch may be a call that runs many steps.
         step = int(self.model.optimizer.iterations)
         done = (step - 1) % self.steps + 1
         self.means = logs
         self.bar.update(done * self.run.training.batch_size - self.bar.n)
-        # Keras may make them no sooner than in the first step; they are sums, so that order does not matter.
+        # Keras may create the metrics as late as in the first step; they are sums, so the order does not matter.
         for variable, value in zip(
             self.model.metrics_variables, self.partial.pop("metrics", ()), strict=False
         ):
@@ -69,7 +69,7 @@ class Journal(keras.callbacks.Callback):
             raise Interrupted(self.run, self.requests.signal)
 
     def _expect_finite(self, what, value):
-        """Stop the training at a NaN or infinity, before it gets into a checkpoint."""
+        """Stop the training at a NaN or infinity, before it is saved in a checkpoint."""
         if not math.isfinite(value):
             step = int(self.model.optimizer.iterations)
             epoch, rate = (step - 1) // self.steps + 1, float(self.model.optimizer.learning_rate)
@@ -79,7 +79,7 @@ class Journal(keras.callbacks.Callback):
             )
 
     def _expect_finite_weights(self):
-        # The sign of NaN is -1: a binary network with NaN for weights may still have a finite loss.
+        # The sign of NaN is -1, so a binary network with NaN weights may still have a finite loss.
         for weight in self.model.weights:
             largest = float(keras.ops.max(keras.ops.abs(weight)))
             self._expect_finite(f"finite weights in {weight.path}", largest)
@@ -113,7 +113,7 @@ class Journal(keras.callbacks.Callback):
             raise Interrupted(self.run, self.requests.signal)
 
     def _row(self, epoch, logs):
-        """The epoch's log row, with what its interrupted part had gathered."""
+        """Return the log row of the epoch, including the part before an interruption."""
         kernels = quantized_kernels(self.model)
         changed = sum(flips(self.kernels, kernels).values())
         flip_ratio = changed / max(1, sum(k.size for k in kernels.values()))
@@ -130,14 +130,15 @@ class Journal(keras.callbacks.Callback):
         }
 
     def _save_last(self):
-        """Replace the checkpoint; what belonged to earlier ones has then no more use."""
+        """Replace the checkpoint, and delete the partial epochs that belong to earlier checkpoints."""
         self.run.save_model(self.model, "last")
-        for path in self.run.folder.glob("*partial-*.npz"):  # and unfinished ones, .partial-N.npz
+        for path in self.run.folder.glob("*partial-*.npz"):  # also unfinished files, .partial-N.npz
             if path != self._partial_path():
                 path.unlink()
 
     def _partial_path(self):
-        # A name for each step: a kill between the two writes of an interruption leaves the old pair whole.
+        # One name per step: if the process is killed between the two writes of an interruption, the old pair of files
+        # stays complete.
         return self.run.folder / f"partial-{int(self.model.optimizer.iterations)}.npz"
 
     def _save_partial(self):
@@ -166,14 +167,14 @@ class Journal(keras.callbacks.Callback):
                 partial = {"kernels": kernels, "metrics": metrics, "seconds": float(saved["seconds"])}
             self._expect_partial(**partial)
             return partial
-        except Exception:  # whichever of NumPy, zipfile and zlib meets the damage first
+        except Exception:  # from NumPy, zipfile or zlib, whichever finds the damage first
             raise RunError(
-                f"{path}: expected what an interrupted epoch had gathered, received a damaged file; "
-                "delete it to go on, with a log row of the epoch's rest only"
+                f"{path}: expected the state of an interrupted epoch, received a damaged file; delete it to "
+                "continue; the log row of the epoch will then cover only the rest of it"
             ) from None
 
     def _expect_partial(self, kernels, metrics, seconds):
-        """Raise a `ValueError` for what another network's epoch had gathered."""
+        """Raise a `ValueError` if the saved state belongs to another network."""
         received, expected = (
             {name: (kernel.shape, kernel.dtype) for name, kernel in held.items()}
             for held in (kernels, quantized_kernels(self.model))

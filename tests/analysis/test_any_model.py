@@ -1,4 +1,4 @@
-"""Reports of models that are not this package's: every layer found or named, every call counted, numbers right."""
+"""Reports of models from outside this package: every layer is found or named, every call counts, values are correct."""
 
 import keras
 import numpy as np
@@ -67,7 +67,7 @@ def test_a_dense_network_is_measured_as_numpy_does():
         (Sign(), sign),
     ],
 )
-def test_the_quantizer_is_a_choice(quantizer, reference):
+def test_the_quantizer_can_be_chosen(quantizer, reference):
     model = keras.Sequential([keras.Input((6,)), layers.Dense(5)])
     (layer,) = report.analyze(model, ROWS, quantizer=quantizer)
     w = model.layers[0].kernel.numpy()
@@ -76,7 +76,7 @@ def test_the_quantizer_is_a_choice(quantizer, reference):
     assert np.isnan(layer.theory_angle()) == callable(quantizer)
 
 
-def test_more_levels_keep_more():
+def test_more_levels_give_a_larger_r():
     model = keras.Sequential([keras.Input((8, 8, 3)), layers.Conv2D(6, 3)])
     rows = [report.analyze(model, IMAGES, quantizer=f"lloyd-max:{k}")[0].statistics() for k in (2, 4, 16)]
     for key, order in (
@@ -92,7 +92,7 @@ def test_more_levels_keep_more():
 def test_activations_are_standardized_and_then_quantized():
     model = keras.Sequential([keras.Input((6,)), layers.Dense(5)])
     inputs = 3 * ROWS + [5, -5, 0, 0, 1, 2]
-    inputs[:, 3] = 7  # a channel that says nothing
+    inputs[:, 3] = 7  # a constant channel
     (layer,) = report.analyze(model, inputs, activations="sign", batch_size=7)
     a = inputs.astype(np.float32)
     real = (a - a.mean(0)) / np.where(a.std(0) > 1e-3, a.std(0), 1)
@@ -102,7 +102,7 @@ def test_activations_are_standardized_and_then_quantized():
     assert layer.activations.count == 40 * 5
 
 
-def test_activations_of_quantized_networks_stay_their_own():
+def test_quantized_networks_keep_their_activation_quantizers():
     config = ModelConfig(input_shape=(7, 7, 2), conv=(4,), max_pool=(0,), fc=())
     model, images = build_model(config), RNG.integers(0, 256, (6, 7, 7, 2), dtype=np.uint8)
     first, second = (report.analyze(model, images, activations=a) for a in (None, "sign"))
@@ -119,8 +119,8 @@ def test_activations_of_quantized_networks_stay_their_own():
         (lambda: layers.DepthwiseConv1D(3), (3, 4)),
     ],
 )
-def test_kernels_see_their_own_channels(layer, size):
-    """The layer itself, its kernel replaced and its bias 0, is the reference."""
+def test_each_group_multiplies_its_own_channels(layer, size):
+    """The reference is the layer itself, with the quantized kernel and without a bias."""
     layer = layer()
     model = keras.Sequential([keras.Input((8, 4) if "1D" in type(layer).__name__ else (8, 8, 4)), layer])
     images = RNG.standard_normal((10, *model.input_shape[1:])).astype(np.float32)
@@ -134,7 +134,7 @@ def test_kernels_see_their_own_channels(layer, size):
     assert 0.2 < found.permuted.r < 1
 
 
-def test_the_second_half_of_a_separable_layer_multiplies_what_the_first_gives():
+def test_the_second_half_of_a_separable_layer_multiplies_the_output_of_the_first():
     model = keras.Sequential(
         [keras.Input((8, 8, 3)), layers.SeparableConv2D(5, 3, data_format="channels_last")]
     )
@@ -147,7 +147,7 @@ def test_the_second_half_of_a_separable_layer_multiplies_what_the_first_gives():
     assert found[1].weights.r == pytest.approx(correlation(binary, real), abs=1e-4)
 
 
-# where it is found
+# where layers are found
 
 
 def test_every_call_of_a_shared_layer_counts():
@@ -197,7 +197,7 @@ class Subclassed(keras.Model):
         return self.second(self.first(inputs)) if keras.ops.shape(inputs)[1] else inputs
 
 
-def test_subclassed_models_are_analyzed_as_they_run():
+def test_subclassed_models_are_analyzed():
     model = Subclassed()
     model.unused.build((None, 5))
     model(ROWS[:2])
@@ -214,7 +214,7 @@ def test_a_layer_over_time_counts_every_step():
     assert (layer.name, layer.weights.count) == ("t/d", 10 * 4 * 3)
 
 
-def test_images_folded_into_the_first_axis_stay_apart():
+def test_images_folded_into_the_first_axis_stay_separate():
     inputs = keras.Input((4, 6))
     model = keras.Model(inputs, layers.Dense(3)(keras.ops.reshape(inputs, (-1, 6))))
     (layer,) = report.analyze(model, ROWS.reshape(10, 4, 6), batch_size=3)
@@ -222,7 +222,7 @@ def test_images_folded_into_the_first_axis_stay_apart():
     np.testing.assert_array_equal(layer.patches, ROWS)
 
 
-def test_several_inputs_are_a_list_or_a_dict():
+def test_several_inputs_may_be_a_list_or_a_dict():
     a, b = keras.Input((6,), name="a"), keras.Input((6,), name="b")
     shared = layers.Dense(3, name="dense")
     model = keras.Model({"a": a, "b": b}, shared(a) + shared(b))
@@ -240,7 +240,7 @@ def test_mixed_precision_is_measured_in_float32():
     assert layer.weights.r == pytest.approx(correlation(rounded @ sign(w), rounded @ w), abs=1e-6)
 
 
-def test_channels_first_is_as_channels_last():
+def test_channels_first_equals_channels_last():
     results = []
     for form in ("channels_last", "channels_first"):
         shape = (8, 8, 3) if form == "channels_last" else (3, 8, 8)
@@ -252,7 +252,7 @@ def test_channels_first_is_as_channels_last():
         assert results[0][key] == pytest.approx(results[1][key], rel=1e-4, nan_ok=True), key
 
 
-def test_a_continuous_network_takes_a_quantizer_when_one_is_given():
+def test_a_given_quantizer_applies_to_a_continuous_network():
     config = ModelConfig(input_shape=(7, 7, 2), conv=(4,), max_pool=(0,), fc=(), **KINDS["continuous"])
     model, images = build_model(config), RNG.integers(0, 256, (6, 7, 7, 2), dtype=np.uint8)
     assert [layer.angles.max() for layer in report.analyze(model, images)] == pytest.approx([0, 0], abs=1e-6)
@@ -262,7 +262,7 @@ def test_a_continuous_network_takes_a_quantizer_when_one_is_given():
         np.testing.assert_allclose(layer.angles, geometry.angle(sign(kernel), kernel, axis=0))
 
 
-def test_only_batches_are_read():
+def test_images_are_read_batch_by_batch():
     class Counted:
         shape, largest = IMAGES.shape, 0
 
@@ -282,7 +282,7 @@ def test_only_batches_are_read():
 # what is refused
 
 
-def test_what_cannot_be_analyzed_is_named_with_the_reason():
+def test_layers_that_cannot_be_analyzed_are_named_with_the_reason():
     class Own(layers.Dense):
         def call(self, inputs):
             return keras.ops.matmul(inputs, self.kernel**2)
@@ -317,7 +317,7 @@ def test_what_cannot_be_analyzed_is_named_with_the_reason():
     assert found.unanalyzed["custom"] == "a Custom is no dense or convolution layer"
 
 
-def test_compiled_functions_and_foreign_batches_are_reasons():
+def test_compiled_functions_and_other_batch_sizes_are_reported():
     class Compiled(layers.Layer):
         def __init__(self, **kwargs):
             super().__init__(**kwargs)
@@ -371,7 +371,7 @@ def test_models_without_anything_to_analyze_are_refused(model, message):
         report.analyze(model(), ROWS)
 
 
-def test_weights_that_are_not_finite_are_refused():
+def test_non_finite_weights_are_refused():
     model = keras.Sequential(
         [keras.Input((6,)), layers.Dense(4, name="a"), layers.BatchNormalization(name="b")]
     )
@@ -418,7 +418,7 @@ class Failing(layers.Layer):
         return inputs
 
 
-def test_the_model_is_left_as_it_was():
+def test_the_model_is_not_changed():
     model = nested()
     before = [weight.numpy() for weight in model.weights]
 
@@ -438,7 +438,7 @@ def test_the_model_is_left_as_it_was():
 # arrays
 
 
-def test_arrays_give_what_the_model_gives():
+def test_arrays_give_the_same_result_as_the_model():
     model = keras.Sequential([keras.Input((6,)), layers.Dense(5, name="kernel")])
     row = report.analyze(model, ROWS, batch_size=40)[0].statistics()
     other = report.from_arrays(model.layers[0].kernel.numpy(), ROWS).statistics()
@@ -447,7 +447,7 @@ def test_arrays_give_what_the_model_gives():
         assert other[key] == pytest.approx(row[key], rel=1e-5), key
 
 
-def test_values_before_a_quantizer_are_the_activations_side():
+def test_values_before_the_quantizer_give_the_activation_statistics():
     w = RNG.standard_normal((6, 5))
     layer = report.from_arrays(w, sign(ROWS), before=ROWS)
     assert layer.activations.r == pytest.approx(correlation(sign(ROWS) @ sign(w), ROWS @ sign(w)), abs=1e-6)

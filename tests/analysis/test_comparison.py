@@ -1,4 +1,4 @@
-"""Pooling over seeds, against NumPy, of reports, of what metrics.json holds, and of rows."""
+"""Pooling over seeds against NumPy, from reports, files metrics.json and rows."""
 
 import json
 import math
@@ -20,14 +20,14 @@ def test_mean_and_deviation_are_those_of_a_sample():
     )
 
 
-def test_text_shows_the_deviation_where_there_is_one():
+def test_text_shows_the_deviation_if_there_is_one():
     assert pool([0.5, 0.7, 0.9]).text(2) == "0.70 ± 0.20"
     assert pool([1 / 3]).text() == "0.333"
     assert pool([0.1, 0.1, 0.1]).text(1) == "0.1"
     assert pool(iter([3, 5])).text(0) == "4 ± 1"
 
 
-def test_one_value_has_no_deviation_and_a_missing_one_leaves_nothing():
+def test_one_value_has_no_deviation_and_a_missing_value_has_no_mean():
     assert math.isnan(pool([0.5]).std) and pool([0.5]).n == 1
     assert pool([0.5, None]) is None
 
@@ -58,6 +58,6 @@ def test_keys_that_one_file_lacks_are_left_out():
     assert pool_rows(rows) == {"a": {"r": comparison.Pooled(2.0, math.sqrt(2), 2)}}
 
 
-def test_networks_of_other_layers_are_refused():
+def test_networks_with_different_layers_are_refused():
     with pytest.raises(ValueError, match="layers: expected a in all, received b"):
         pool_rows([[{"layer": "a"}], [{"layer": "b"}]])

@@ -1,4 +1,4 @@
-"""Statistics of networks and inputs at the edge of sense: NaN exactly where undefined, and not one warning."""
+"""Statistics of degenerate networks and inputs: NaN exactly where undefined, and no warning."""
 
 import json
 import math
@@ -30,7 +30,7 @@ SMALL = {"input_shape": (6, 6, 1), "conv": (3,), "max_pool": (1,), "fc": (4,), "
 ONE = {"input_shape": (1, 1, 1), "conv": (1,), "max_pool": (0,), "filter_size": 1, "fc": ()}
 TERNARY = {"levels": 3, "threshold": 0.2}
 
-# Settings; value of all weights of conv_1, if they are alike; images; what is NaN in the rows of conv_1 and dense_1.
+# Settings; constant value of the weights of conv_1 or None; images; statistics of conv_1 and of dense_1 that are NaN.
 CASES = {
     "an all-zero ternary kernel": (
         TERNARY,
@@ -90,7 +90,7 @@ def test_nan_where_undefined_and_nowhere_else(settings, value, count, first, sec
 
 
 def test_one_dimension_has_no_angle():
-    """A number and its sign point the same way."""
+    """A number and its sign have the same direction."""
     model = build_model(ModelConfig(**SMALL | ONE))
     row = report.analyze(model, np.arange(6, dtype=np.uint8).reshape(6, 1, 1, 1))[0].statistics()
     assert (row["d"], row["angle_mean_deg"], row["angle_std_deg"]) == (1, 0, 0)

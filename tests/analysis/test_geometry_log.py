@@ -1,4 +1,4 @@
-"""The geometry of a network as it trains: measured right, and right again after an interruption."""
+"""The geometry log of a training: correct values, also after an interruption."""
 
 import signal
 
@@ -25,7 +25,7 @@ def rows_of(run):
 
 
 @pytest.mark.parametrize("kind", ["binary", "ternary", "continuous"])
-def test_measures_what_the_report_does(tmp_path, data, kind):
+def test_values_equal_those_of_the_report(tmp_path, data, kind):
     model, _ = start(tmp_path / "run", data, kind)
     images = data.validation.images
     for ours, layer in zip(geometry_log.measure(model, images), report.analyze(model, images), strict=True):
@@ -46,14 +46,14 @@ def test_logs_the_start_and_every_k_epochs(tmp_path, data):
     assert rows[1]["angle_mean_deg"] == pytest.approx(glorot_uniform, abs=5)
 
 
-def test_none_is_written_unless_asked(tmp_path, data):
+def test_no_file_without_the_setting(tmp_path, data):
     model, run = start(tmp_path / "run", data, epochs=1)
     training.fit(model, run, data)
     assert rows_of(run) == []
     assert not (run.folder / "geometry.csv").exists()
 
 
-def test_logging_does_not_touch_the_training(tmp_path, data):
+def test_logging_does_not_change_the_training(tmp_path, data):
     weights = []
     for k in (0, 1):
         model, run = start(tmp_path / f"run{k}", data, epochs=2, log_geometry=k)
@@ -62,7 +62,7 @@ def test_logging_does_not_touch_the_training(tmp_path, data):
     assert all(np.allclose(a, b, atol=1e-5) for a, b in zip(*weights, strict=True))
 
 
-def test_flip_ratios_are_those_of_the_runs_log_by_layer(tmp_path, data):
+def test_flip_ratios_of_layers_add_up_to_those_of_the_runs_log(tmp_path, data):
     model, run = start(tmp_path / "run", data, "ternary", epochs=2, log_geometry=1)
     sizes = {layer.name: np.prod(layer.kernel.shape) for layer in model.layers if hasattr(layer, "kernel")}
     training.fit(model, run, data)
@@ -89,8 +89,8 @@ def test_kernels_that_are_not_quantized_have_no_flips(tmp_path, data):
     assert {row["flip_ratio"] for row in rows_of(run)} == {None}
 
 
-def test_interrupted_runs_log_what_undisturbed_ones_do(tmp_path, data, monkeypatch):
-    """Stopped in mid-epoch, at the start too; and killed with rows that no checkpoint knows of."""
+def test_interrupted_runs_log_the_same_as_uninterrupted_runs(tmp_path, data, monkeypatch):
+    """Stopped within an epoch, also the first one, and killed after rows were written that have no checkpoint."""
     model, whole = start(tmp_path / "whole", data, epochs=4, log_geometry=2)
     training.fit(model, whole, data)
     model, run = start(tmp_path / "run", data, epochs=4, log_geometry=2)
@@ -118,26 +118,26 @@ def stop_at(step, patch, action):
         action()
 
 
-def test_a_run_tells_tensorboard_its_losses_and_its_geometry(tmp_path, data):
+def test_a_run_writes_losses_and_geometry_for_tensorboard(tmp_path, data):
     model, run = start(tmp_path / "run", data, epochs=1, log_geometry=1)
     training.fit(model, run, data, tensorboard=True)
     found = {path.parent.name for path in (run.folder / "tensorboard").glob("*/events*")}
     assert found == {"train", "validation", "geometry"}
 
 
-def test_files_of_before_the_later_columns_are_read(tmp_path):
+def test_older_files_with_fewer_columns_are_read(tmp_path):
     (tmp_path / "geometry.csv").write_text("epoch,layer,angle_mean_deg,r_weights\n2,conv_1,33.5,0.75\n")
     row = {"epoch": 2, "layer": "conv_1", "angle_mean_deg": 33.5, "r_weights": 0.75}
     assert geometry_log.read(tmp_path) == [row | dict.fromkeys(("r_within", "gain", "zeros", "flip_ratio"))]
 
 
-def test_a_foreign_file_is_refused_in_a_sentence(tmp_path):
+def test_another_file_is_refused_in_one_line(tmp_path):
     (tmp_path / "geometry.csv").write_text("epoch,layer\n1,conv_1\n")
     with pytest.raises(RunError, match=r"geometry.csv: expected the columns epoch, layer"):
         geometry_log.read(tmp_path)
 
 
-def test_runs_of_before_the_setting_still_open(tmp_path, data):
+def test_older_runs_without_the_setting_open(tmp_path, data):
     _, run = start(tmp_path / "run", data)
     path = run.folder / "config.json"
     lines = [
@@ -154,7 +154,7 @@ Y = np.tanh(X[:, :3])
 
 
 def compiled():
-    """A model with a model within it, and with a layer of Keras's."""
+    """A model that contains another model and a Keras layer."""
     keras.utils.set_random_seed(0)
     inner = keras.Sequential([keras.Input((16,)), QuantDense(8, Ternary(0.1), name="deep")], name="inner")
     inputs = keras.Input((12,))
@@ -180,7 +180,7 @@ def test_any_fit_is_logged(tmp_path):
     assert [(row["epoch"], row["layer"]) for row in rows] == [
         (epoch, layer) for epoch in (0, 2, 4) for layer in ("first", "inner/deep", "last")
     ]
-    for i, before, after in ((3, 2, 3), (6, 6, 7)):  # the second epoch's flips, and the fourth's
+    for i, before, after in ((3, 2, 3), (6, 6, 7)):  # the flips of the second and the fourth epoch
         changed = (kernels[before] >= 0) != (kernels[after] >= 0)
         assert rows[i]["flip_ratio"] == changed.mean() > 0
     for row, layer in zip(rows[-3:], report.analyze(model, X[:20]), strict=True):
@@ -189,7 +189,7 @@ def test_any_fit_is_logged(tmp_path):
         assert row["zeros"] == theirs["zeros"]
 
 
-def test_a_model_without_its_input_is_logged_from_the_start(tmp_path):
+def test_a_model_without_a_known_input_is_logged_from_the_start(tmp_path):
     model = keras.Sequential([QuantDense(8, Sign()), BatchNorm(), keras.layers.Dense(3)])
     model.compile("adam", "mse")
     fit(model, GeometryLogger(X[:20], tmp_path / "g.csv"), 1)
@@ -198,7 +198,7 @@ def test_a_model_without_its_input_is_logged_from_the_start(tmp_path):
     assert [row["flip_ratio"] is None for row in rows] == [True, True, False, True]
 
 
-def test_a_fit_that_goes_on_keeps_the_rows_before_it(tmp_path):
+def test_a_fit_that_continues_keeps_earlier_rows(tmp_path):
     model, logger = compiled(), GeometryLogger(X[:20], tmp_path / "g.csv")
     fit(model, logger, 3)
     first = geometry_log.read(tmp_path / "g.csv")
@@ -209,7 +209,7 @@ def test_a_fit_that_goes_on_keeps_the_rows_before_it(tmp_path):
     assert rows[9:12] != first[9:12]
 
 
-def test_a_fit_from_the_first_epoch_starts_the_file_anew(tmp_path):
+def test_a_fit_from_the_first_epoch_replaces_the_file(tmp_path):
     model = compiled()
     fit(model, GeometryLogger(X[:20], tmp_path / "g.csv"), 2)
     first = geometry_log.read(tmp_path / "g.csv")
@@ -219,7 +219,7 @@ def test_a_fit_from_the_first_epoch_starts_the_file_anew(tmp_path):
     assert [row["angle_mean_deg"] for row in rows[:3]] == [row["angle_mean_deg"] for row in first[-3:]]
 
 
-def test_tensorboard_is_told_the_same(tmp_path):
+def test_tensorboard_gets_the_same_values(tmp_path):
     accumulators = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     fit(compiled(), GeometryLogger(X[:20], tmp_path / "g.csv", tensorboard=tmp_path / "events"), 2)
     events = accumulators.EventAccumulator(str(tmp_path / "events"))
@@ -240,6 +240,6 @@ def test_tensorboard_is_told_the_same(tmp_path):
 
 
 @pytest.mark.parametrize("every", [0, -1, 1.5, None])
-def test_every_is_a_positive_whole_number(tmp_path, every):
+def test_every_is_a_positive_integer(tmp_path, every):
     with pytest.raises(ValueError, match="every: expected a positive whole number, received"):
         GeometryLogger(X, tmp_path / "g.csv", every)

@@ -1,4 +1,4 @@
-"""Which kernels a model multiplies by, and the levels that theory knows of them."""
+"""The kernels that a model multiplies with, and the levels that theory uses for them."""
 
 import keras
 import numpy as np
@@ -9,7 +9,7 @@ from bnn.geometry.named_quantizers import SIGN
 from bnn.layers import QuantActivation, QuantConv2D, QuantDense, quantizers
 
 
-def test_the_report_knows_the_threshold_that_was_used():
+def test_the_report_uses_the_threshold_of_the_layer():
     layer = QuantDense(4000, quantizers.OptimalTernary())
     model = keras.Sequential([keras.Input((50,)), layer])
     layer.kernel.assign(0.1 * np.random.default_rng(0).standard_normal((50, 4000)))
@@ -18,8 +18,8 @@ def test_the_report_knows_the_threshold_that_was_used():
     assert row["angle_mean_deg"] == pytest.approx(25.85, abs=0.5)
 
 
-def test_the_report_sees_scaled_signs_as_signs():
-    """But for the slope, and for histograms of which a lattice of whole numbers is no use."""
+def test_scaled_signs_give_the_same_report_as_signs():
+    """All is equal except the slope, and the histograms, whose cells depend on whether products are integers."""
     reports = []
     for quantizer in (quantizers.Sign(), quantizers.MagnitudeAwareSign()):
         keras.utils.set_random_seed(0)
@@ -37,11 +37,11 @@ def test_the_report_sees_scaled_signs_as_signs():
     assert used[1] > used[0] > 10
 
 
-# ---- quantizers of one's own ----
+# ---- custom quantizers ----
 
 
 def steps(x):
-    """Each unit of a (3, 3, channels, units) kernel by its own threshold."""
+    """Quantize each unit of a (3, 3, channels, units) kernel with its own threshold."""
     return keras.ops.where(x > keras.ops.mean(x, axis=(0, 1, 2)), 1.0, -0.5)
 
 
@@ -61,7 +61,7 @@ def product_of(quantizer):
     return product, model
 
 
-def test_a_layers_own_quantizer_makes_the_quantized_kernel():
+def test_a_custom_quantizer_makes_the_quantized_kernel():
     product, model = product_of(steps)
     quantized, latent = (kernel[:, 0] for kernel in product.kernels)
     np.testing.assert_array_equal(quantized, np.where(latent > latent.mean(axis=0), 1, -0.5))
@@ -91,7 +91,7 @@ def test_columns_are_quantized_in_the_shape_of_the_kernel():
         (Own(None), None),
     ],
 )
-def test_theory_knows_the_levels_that_a_quantizer_declares(quantizer, name):
+def test_theory_uses_the_levels_that_a_quantizer_declares(quantizer, name):
     scalar = product_of(quantizer)[0].scalar
     assert (scalar and scalar.name) == name
     assert (scalar is SIGN) == (name == "sign")

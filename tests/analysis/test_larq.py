@@ -1,4 +1,4 @@
-"""A layer of a network that Larq trained, from a file: the same statistics from plain arrays."""
+"""A layer of a network trained with Larq, from a file: arrays give the same statistics."""
 
 from pathlib import Path
 
@@ -10,19 +10,19 @@ from bnn.analysis import report
 
 @pytest.fixture(scope="module")
 def layer():
-    """What data/make_larq_layer.py saved."""
+    """The arrays that data/make_larq_layer.py saved."""
     with np.load(Path(__file__).parents[1] / "data" / "larq_layer.npz", allow_pickle=False) as file:
         return dict(file)
 
 
-def test_our_signs_are_larqs(layer):
+def test_our_signs_equal_those_of_larq(layer):
     found = report.from_arrays(layer["latent"], layer["inputs"], before=layer["before"])
     np.testing.assert_array_equal(found.kernels.quantized, layer["quantized"])
     np.testing.assert_array_equal(np.where(layer["before"] >= 0, 1, -1), layer["inputs"])
     np.testing.assert_allclose(layer["inputs"] @ found.kernels.quantized, layer["output"], atol=1e-4)
 
 
-def test_the_statistics_are_those_of_larqs_own_products(layer):
+def test_the_statistics_are_those_of_the_products_of_larq(layer):
     row = report.from_arrays(layer["latent"], layer["inputs"], before=layer["before"]).statistics()
     real = layer["inputs"] @ layer["latent"]
     binary = layer["output"]

@@ -1,4 +1,4 @@
-"""How many levels a kernel needs: the gain says so, and quantizing the kernel shows that it is right."""
+"""The number of levels that a kernel needs: the prediction from the gain against quantized kernels."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ RNG = np.random.default_rng(0)
 
 
 def layer(stretch, quantizer="sign", units=40):
-    """A Gaussian kernel, aligned with a few directions that the inputs prefer the more, the larger `stretch`."""
+    """A Gaussian kernel; the larger `stretch`, the more it is aligned with a few directions of the inputs."""
     spread = np.where(np.arange(400) < 40, stretch, 1.0)
     rng = np.random.default_rng(1)
     inputs = rng.standard_normal((4000, 400)) * spread
@@ -20,25 +20,25 @@ def layer(stretch, quantizer="sign", units=40):
 
 
 @pytest.mark.parametrize("stretch", [1, 3, 10])
-def test_foretold_r_is_that_of_the_quantized_kernel(stretch):
+def test_predicted_r_is_that_of_the_quantized_kernel(stretch):
     gains = layer(stretch).gains.gain
     for k in (2, 3, 4, 8):
         found = layer(stretch, f"lloyd-max:{k}")
-        assert levels.foretold(gains, k) == pytest.approx(found.r_within, abs=0.02)
+        assert levels.predicted_r(gains, k) == pytest.approx(found.r_within, abs=0.02)
 
 
-def test_levels_are_the_fewest_that_reach_r():
+def test_levels_are_the_smallest_number_that_reaches_r():
     layers = [layer(stretch) for stretch in (1, 3, 10)]
     rows = levels.needed(report.Report(layers), 0.95)
     assert [row.levels for row in rows] == sorted((row.levels for row in rows), reverse=True)
     for row, found in zip(rows, layers, strict=True):
-        assert levels.foretold(found.gains.gain, row.levels) >= 0.95
-        assert row.levels == 2 or levels.foretold(found.gains.gain, row.levels - 1) < 0.95
+        assert levels.predicted_r(found.gains.gain, row.levels) >= 0.95
+        assert row.levels == 2 or levels.predicted_r(found.gains.gain, row.levels - 1) < 0.95
         assert (row.weights, row.units, row.trusted) == (400 * 40, 40, True)
         assert row.size == pytest.approx(16000 * np.log2(row.levels) + 40 * 32)
 
 
-def test_units_of_one_gain_need_what_the_formula_says():
+def test_units_with_equal_gain_need_the_levels_of_the_formula():
     for gain in (0.5, 1, 5, 20):
         assert levels.fewest(np.full(3, gain), 0.95) == levels_needed(gain, 0.95)
     assert levels.fewest(np.array([np.nan, 5.0]), 0.95) == levels_needed(5, 0.95)
@@ -47,7 +47,7 @@ def test_units_of_one_gain_need_what_the_formula_says():
 
 
 def test_a_layer_whose_signs_were_trained_is_marked():
-    """The signs see the inputs that the latent weights hardly do."""
+    """The signs are aligned with inputs that the latent weights nearly ignore."""
     inputs = RNG.standard_normal((500, 50)) * np.where(np.arange(50) < 5, 10, 1)
     kernel = RNG.standard_normal((50, 8))
     kernel[:5] *= 0.01

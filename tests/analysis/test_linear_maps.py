@@ -1,4 +1,4 @@
-"""Linear maps and their patches against what the Keras layers give, for geometries that hypothesis chooses."""
+"""Linear maps and their patches against Keras layers, for geometries that hypothesis chooses."""
 
 import keras
 import numpy as np
@@ -33,13 +33,13 @@ def check(layer, x, atol=1e-4):
 
 @st.composite
 def convolutions(draw):
-    """(class, its arguments, shape of inputs) of any convolution that Keras has."""
+    """(class, its arguments, shape of inputs) of any convolution in Keras."""
     rank = draw(st.integers(1, 2))
     form = st.tuples(*[st.integers(1, 3)] * rank)
     groups = draw(st.integers(1, 3))
     channels, filters = (groups * draw(st.integers(1, 2)) for _ in range(2))
     widths = {"strides": (1,) * rank, "dilation_rate": (1,) * rank}
-    widths[draw(st.sampled_from(list(widths)))] = draw(form)  # Keras has not both at once
+    widths[draw(st.sampled_from(list(widths)))] = draw(form)  # Keras does not support both at once
     padding = draw(st.sampled_from(["valid", "same"] + ["causal"] * (rank == 1)))
     size, data_format = draw(form), draw(st.sampled_from(["channels_last", "channels_first"]))
     if groups > 1:  # compiled by Keras each time, and in this order alone on a processor
@@ -98,7 +98,7 @@ def test_dense_layers_multiply_their_last_axis(shape):
     check(keras.layers.Dense(4, use_bias=False), x)
 
 
-def test_patches_come_in_the_order_of_their_places():
+def test_patches_are_in_the_order_of_their_places():
     x = np.arange(2 * 4 * 4, dtype=np.float32).reshape(2, 4, 4, 1)
     linear = Convolution((2, 2), (1, 1), (1, 1), "valid")
     rows = linear.patches(x, np.array([[1, 8], [0, 0], [1, 8]]))
@@ -108,5 +108,5 @@ def test_patches_come_in_the_order_of_their_places():
 @pytest.mark.parametrize(
     ("linear", "shape"), [(Dense(), (1, 27)), (Convolution((3, 3), (1, 1), (1, 1), "same"), (1, 4, 4, 3))]
 )
-def test_no_places_no_patches(linear, shape):
+def test_no_places_give_no_patches(linear, shape):
     assert linear.patches(np.zeros(shape), np.empty((0, 2), int)).shape == (1, 0, 27)

@@ -1,4 +1,4 @@
-"""No statistic depends on the order of the images: sorted by class, interleaved or shuffled, it is the same."""
+"""No statistic depends on the order of the images: sorted by class, interleaved or shuffled."""
 
 import keras
 import numpy as np
@@ -9,8 +9,8 @@ from bnn.analysis import analyze
 from bnn.config import ModelConfig
 from bnn.models import build_model
 
-EXACT = 1e-5  # rounding: sums in another order
-# Statistics of random samples; what is not named here does not depend on any. Four of their standard errors or more.
+EXACT = 1e-5  # rounding: sums in a different order
+# Tolerances of statistics of random samples, at least four standard errors. No other statistic depends on a sample.
 SAMPLED = {"r_permuted": 0.03, "r_rotated": 0.03, "r_scores": 0.12}
 ORDERS = {
     "sorted": lambda labels: np.argsort(labels, kind="stable"),
@@ -20,7 +20,7 @@ ORDERS = {
 
 
 def rank_in_class(labels):
-    """For each label, how many earlier ones are the same."""
+    """For each label, the number of earlier labels of the same class."""
     return np.array([np.sum(labels[:i] == label) for i, label in enumerate(labels)])
 
 
@@ -35,7 +35,7 @@ def digits():
 
 @pytest.fixture(scope="module")
 def unlike():
-    """A network to which classes mean much: signs tell all of what half of them look at, and little of the others."""
+    """A network that depends strongly on the class: for half of the inputs, latent weights equal their signs."""
     rng, labels = np.random.default_rng(1), np.repeat(np.arange(8), 50)
     images = rng.standard_normal((400, 64)).astype(np.float32) * (np.arange(64) // 8 == labels[:, None])
     kernel = rng.choice([-1.0, 1.0], (64, 32))
@@ -54,7 +54,7 @@ def unlike():
 
 @pytest.fixture(scope="module", params=["digits", "unlike"])
 def case(request):
-    """(network, images, labels, report of them all)"""
+    """(network, images, labels, report of all images)"""
     model, images, labels = request.getfixturevalue(request.param)
     return model, images, labels, analyze(model, images, score_images=len(images))
 

@@ -1,4 +1,4 @@
-"""Every statistic of the report against plain NumPy on the same tensors, all images at once."""
+"""Every statistic of the report against plain NumPy on the same tensors, with all images at once."""
 
 import dataclasses
 import json
@@ -42,7 +42,7 @@ THRESHOLD = KINDS["ternary"]["threshold"]
 
 
 def random_network(kind):
-    """Convolutions with and without pooling and two dense layers, everything in them random."""
+    """Convolutions with and without pooling and two dense layers, with random weights."""
     config = ModelConfig(
         input_shape=(7, 7, 2), input_range=(-1.0, 1.0), conv=(4, 5), max_pool=(0, 1), fc=(6,), **KINDS[kind]
     )
@@ -83,13 +83,13 @@ def windows(x, k=3):
 
 
 def product(x, kernel):
-    """A layer's linear map in float64, of a convolution or a dense layer."""
+    """The linear map of a convolution or a dense layer in float64."""
     rows = windows(x) if kernel.ndim == 4 else x
     return rows @ kernel.reshape(-1, kernel.shape[-1])
 
 
 def forward(model, images, kind):
-    """For every quantized layer (its input, the values before the quantizer or None, its latent kernel)."""
+    """For each quantized layer (its input, the values before the quantizer or None, its latent kernel)."""
     weights = {
         (layer.name, w.name): w.numpy().astype(np.float64) for layer in model.layers for w in layer.weights
     }
@@ -120,7 +120,7 @@ def correlation(x, y):
 # the statistics
 
 
-def test_every_statistic_is_the_direct_one(analyzed):
+def test_every_statistic_equals_the_direct_computation(analyzed):
     kind, model, images, layers = analyzed
     generators = np.random.default_rng(3).spawn(4)
     for layer, rng, (a, before, latent) in zip(layers, generators, forward(model, images, kind), strict=True):
@@ -144,7 +144,7 @@ def test_every_statistic_is_the_direct_one(analyzed):
         assert row["slope"] == pytest.approx(np.polyfit(x.ravel(), y.ravel(), 1)[0], rel=1e-4)
         assert row["sign_flips"] == pytest.approx(flips, abs=2 / x.size)
 
-        places(layer, rng, len(images))  # the generator's first use
+        places(layer, rng, len(images))  # the first use of the generator
         permuted = np.stack([rng.permuted(image.ravel()).reshape(image.shape) for image in a])
         expected = correlation(product(permuted, kernel), product(permuted, latent))
         assert row["r_permuted"] == pytest.approx(expected, abs=1e-5)
@@ -167,19 +167,21 @@ def test_no_statistic_depends_on_the_batch_size(analyzed):
     for other in (report.analyze(model, images, batch_size=n, seed=3) for n in (1, 23)):
         for a, b in zip(layers, other, strict=True):
             rows = a.statistics(), b.statistics()
-            assert all(-1 <= row.pop("r_scores") <= 1 for row in rows)  # it depends on the batches' moments
+            assert all(
+                -1 <= row.pop("r_scores") <= 1 for row in rows
+            )  # it depends on the moments of each batch
             numbers = [[np.nan if v is None else v for v in list(row.values())[1:]] for row in rows]
             np.testing.assert_allclose(*numbers, rtol=1e-5, atol=1e-6)
             np.testing.assert_array_equal(a.angles, b.angles)
 
 
-def test_rows_have_exactly_the_promised_keys(analyzed):
+def test_rows_have_exactly_the_documented_keys(analyzed):
     _, _, _, layers = analyzed
     assert [tuple(layer.statistics()) for layer in layers] == [KEYS] * 4
     assert [layer.name for layer in layers] == ["conv_1", "conv_2", "dense_1", "dense_2"]
 
 
-def test_theory_is_the_closed_form_of_the_kind(analyzed):
+def test_theory_is_the_closed_form_for_the_kind_of_network(analyzed):
     kind, _, _, layers = analyzed
     for layer in layers:
         row = layer.statistics()
@@ -199,7 +201,7 @@ def test_histograms_hold_every_pair(analyzed):
             assert histogram.outside < 0.02 * histogram.counts.sum()
 
 
-def test_an_all_zero_unit_has_no_angle_and_spoils_no_other():
+def test_an_all_zero_unit_has_no_angle_and_does_not_affect_others():
     model = random_network("ternary")
     images = np.random.default_rng(2).integers(0, 256, (6, 7, 7, 2), dtype=np.uint8)
     kernel = model.get_layer("conv_2").kernel
@@ -220,9 +222,9 @@ def test_an_all_zero_unit_has_no_angle_and_spoils_no_other():
     )
 
 
-def test_constant_images_are_undefined_not_wrong():
+def test_statistics_of_constant_images_are_undefined():
     layer = report.analyze(random_network("binary"), np.zeros((4, 7, 7, 2), np.uint8))[3]
-    row = layer.statistics()  # every image alike: each unit has one value, and the units differ
+    row = layer.statistics()  # all images are equal: each unit has one value, and the units differ
     assert -1 <= row["r_weights"] <= 1
     assert np.isfinite(row["angle_mean_deg"])
 
@@ -260,7 +262,7 @@ def test_bfloat16_networks_are_measured_in_float32():
 # the report
 
 
-def test_layers_are_found_by_name_and_by_place(analyzed):
+def test_layers_are_found_by_name_and_by_index(analyzed):
     _, _, _, layers = analyzed
     assert len(layers) == 4
     assert layers["conv_2"] is layers[1] is list(layers)[1]
@@ -274,7 +276,7 @@ def test_layers_are_found_by_name_and_by_place(analyzed):
         refused["lstm"]
 
 
-def test_statistics_are_attributes_and_nothing_can_be_set(analyzed):
+def test_statistics_are_read_only_attributes(analyzed):
     _, _, _, layers = analyzed
     layer = layers["conv_2"]
     assert {key: getattr(layer, key) for key in KEYS} == layer.statistics()
@@ -288,7 +290,7 @@ def test_statistics_are_attributes_and_nothing_can_be_set(analyzed):
     assert repr(layer).startswith("<LayerReport conv_2: d 36, units 5, angle ")
 
 
-def test_printed_it_is_a_table_with_a_line_for_each_layer(analyzed):
+def test_print_shows_a_table_with_one_line_per_layer(analyzed):
     _, _, _, layers = analyzed
     caption, head, *lines = str(layers).splitlines()
     assert caption == "geometry over 23 images (angles in degrees)"
@@ -299,14 +301,14 @@ def test_printed_it_is_a_table_with_a_line_for_each_layer(analyzed):
     assert str(refused).splitlines()[-2:] == ["", "not analyzed: lstm: it is recurrent"]
 
 
-def test_in_a_notebook_it_is_a_table(analyzed):
+def test_a_notebook_shows_a_table(analyzed):
     _, _, _, layers = analyzed
     page = layers._repr_html_()
     assert page.count("<tr>") == 5
     assert "angle (°)</th>" in page and "<td" in page and "conv_2</td>" in page
 
 
-def test_what_is_saved_is_metrics_json(analyzed, tmp_path):
+def test_save_writes_metrics_json(analyzed, tmp_path):
     _, _, _, layers = analyzed
     path = layers.save(tmp_path / "new" / "folder")
     assert path == tmp_path / "new" / "folder" / "metrics.json"

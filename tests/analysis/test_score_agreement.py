@@ -1,4 +1,4 @@
-"""How a network's scores agree with and without a layer's quantizer, against NumPy and against rebuilt networks."""
+"""The correlation of scores with and without a layer's quantizer, against NumPy and against rebuilt networks."""
 
 import keras
 import numpy as np
@@ -43,7 +43,7 @@ def test_a_dense_network_against_numpy():
 
 @pytest.mark.parametrize("kind", ["binary", "ternary"])
 def test_a_quantized_network_against_one_without_that_quantizer(kind):
-    """Both in training mode, where our networks normalize by the batch's moments and do nothing else."""
+    """Both in training mode, where our networks use the moments of the batch in batch norm and change nothing else."""
     keras.utils.set_random_seed(0)
     model = build_model(
         ModelConfig(input_shape=(8, 8, 3), conv=(8, 8), max_pool=(0, 1), fc=(16,), **KINDS[kind])
@@ -54,12 +54,14 @@ def test_a_quantized_network_against_one_without_that_quantizer(kind):
     for layer in found:
         other = ablation.unbinarized(model, [layer.name])
         kernel = other.get_layer(layer.name).kernel
-        kernel.assign(kernel * layer.weights.r**2 / layer.weights.slope)  # the slope of quantized on latent
+        kernel.assign(
+            kernel * layer.weights.r**2 / layer.weights.slope
+        )  # the slope of quantized against latent products
         assert layer.r_scores == pytest.approx(correlation(before, other(images, training=True)), abs=1e-3)
         assert layer.r_scores < 0.999
 
 
-def test_every_kind_of_kernel_is_exchanged():
+def test_every_kind_of_kernel_can_be_replaced():
     model = keras.Sequential(
         [
             keras.Input((8, 8, 3)),
@@ -76,7 +78,7 @@ def test_every_kind_of_kernel_is_exchanged():
     assert agreement(model, IMAGES, quantizer=lambda w: w) == pytest.approx([1] * 5, abs=1e-5)
 
 
-def test_the_model_is_left_as_it_was():
+def test_the_model_is_not_changed():
     model = keras.Sequential(
         [
             keras.Input((8, 8, 3)),
@@ -89,7 +91,7 @@ def test_the_model_is_left_as_it_was():
     )
     weights, scores = [w.copy() for w in model.get_weights()], model(IMAGES).numpy()
     first = agreement(model, IMAGES)
-    assert agreement(model, IMAGES) == first  # no dropout either
+    assert agreement(model, IMAGES) == first  # nor dropout
     found = report.analyze(model, IMAGES, score_images=0)
 
     def stopped(steps, **_):
@@ -104,7 +106,7 @@ def test_the_model_is_left_as_it_was():
     assert not any("call" in vars(layer) for layer in model.layers)
 
 
-def test_stale_averages_of_batch_norm_do_not_matter():
+def test_moving_averages_of_batch_norm_do_not_matter():
     model = keras.Sequential(
         [
             keras.Input((8, 8, 3)),
@@ -119,7 +121,7 @@ def test_stale_averages_of_batch_norm_do_not_matter():
     assert agreement(model, IMAGES)[0] == pytest.approx(fresh[0], abs=1e-6)
 
 
-def test_outputs_count_alike_and_are_thinned():
+def test_outputs_have_equal_weight_and_are_sampled():
     inputs = keras.Input((6,))
     first, second = layers.Dense(1500, name="many")(inputs), layers.Dense(2, name="few")(inputs)
     found = agreement(keras.Model(inputs, [first, second]), ROWS)
@@ -129,7 +131,7 @@ def test_outputs_count_alike_and_are_thinned():
     assert few[0] == pytest.approx(correlation(ROWS @ kernel[:, ::2], ROWS @ sign(kernel[:, ::2])), abs=1e-5)
 
 
-def test_what_has_no_agreement():
+def test_cases_without_an_agreement():
     dense = layers.Dense(3)
     model = keras.Sequential([keras.Input((6,)), layers.Dense(5), dense])
     assert agreement(model, ROWS, score_images=0) == [None, None]

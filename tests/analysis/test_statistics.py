@@ -1,4 +1,4 @@
-"""The table of statistics: one entry and one function are enough for files, tables and documentation."""
+"""The table of statistics: one entry and one function add a statistic to files, tables and documentation."""
 
 import json
 
@@ -12,13 +12,13 @@ from tools import results
 
 
 def gap(layer):
-    """By how much the angle differs from theory, in degrees."""
+    """The difference between the angle and theory, in degrees."""
     return layer.angle_mean_deg - layer.angle_theory_deg
 
 
 @pytest.fixture
 def added(monkeypatch):
-    """A statistic more."""
+    """An additional statistic."""
     entry = statistics.Statistic(
         "gap_deg", "gap", "gap to theory", 1, "degrees", 2, "the angle minus theory's", "here", gap
     )
@@ -60,14 +60,14 @@ def test_entries_are_complete():
         assert (statistic.unit == "degrees") == statistic.key.endswith("_deg")
 
 
-def test_columns_that_are_no_statistic_have_a_heading_too():
+def test_other_columns_have_a_heading_too():
     assert statistics.title("paper_r_weights") == "paper"
     assert statistics.title("seed") == "seed"
     row = {"seed": 3, "paper_r_weights": 0.5, "slope": None}
     assert statistics.cells([row], list(row)) == [["3", "0.500", "-"]]
 
 
-def test_pages_escape_what_they_show():
+def test_pages_escape_html():
     assert "conv_&lt;1&gt;" in html_table([["layer"], ["conv_<1>"]], "a & b") and "a &amp; b" in html_table(
         [["x"]], "a & b"
     )

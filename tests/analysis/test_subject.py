@@ -1,4 +1,4 @@
-"""What `analyze` takes: a model, a run or a path, with images, a number of them or a file."""
+"""The arguments of `analyze`: a model, a run or a path, with images, a number of images or a file."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from tests.support import small_data, start
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """A run that has not learned anything: its network is that of the seed."""
+    """An untrained run: its network depends only on the seed."""
     model, run = start(tmp_path_factory.mktemp("runs") / "run", small_data())
     run.save_model(model, "best")
     return run
@@ -23,7 +23,7 @@ def data(monkeypatch):
     return small_data()
 
 
-def test_a_run_and_its_path_are_the_same(run, data):
+def test_a_run_and_its_path_give_the_same_report(run, data):
     reports = [analyze(given) for given in (run, run.folder, str(run.folder))]
     images = data.test.images
     expected = analyze(run.load_model(), images)
@@ -45,7 +45,7 @@ def test_a_run_and_its_path_are_the_same(run, data):
     assert expected.about == {"quantizer": None, "activations": None, "images": 50} and expected.log is None
 
 
-def test_the_first_test_images_are_taken(run, data, monkeypatch):
+def test_the_first_test_images_are_used(run, data, monkeypatch):
     monkeypatch.setattr(subject, "IMAGES", 30)
     np.testing.assert_array_equal(subject.find(run).images, data.test.images[:30])
     np.testing.assert_array_equal(subject.find(run, 20).images, data.test.images[:20])
@@ -69,6 +69,6 @@ def test_a_model_file_takes_arrays_or_a_file(run, data, tmp_path):
             analyze(run.load_model(), given)
 
 
-def test_a_folder_that_is_no_run_is_refused(tmp_path):
+def test_a_folder_that_is_not_a_run_is_refused(tmp_path):
     with pytest.raises(runs.RunError, match="received no such folder"):
         analyze(tmp_path / "none")

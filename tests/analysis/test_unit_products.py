@@ -1,4 +1,4 @@
-"""Gain, residual gain and kappa of whole layers against NumPy on their patches, in float64."""
+"""Gain, residual gain and kappa of whole layers against NumPy on the layers' patches, in float64."""
 
 import keras
 import numpy as np
@@ -13,7 +13,7 @@ RNG = np.random.default_rng(0)
 
 
 def shared():
-    """A convolution that is called twice, on maps of different sizes and means."""
+    """A convolution that is called twice, with maps of different sizes and means."""
     conv = layers.Conv2D(5, 3, name="layer")
     inputs = keras.Input((8, 9, 4))
     heads = [layers.GlobalMaxPooling2D()(conv(x)) for x in (inputs, layers.AveragePooling2D(2)(inputs + 1))]
@@ -44,7 +44,7 @@ QUANTIZERS = {
 
 
 def inputs_of(model):
-    """Inputs of unequal means and spreads, most of all from position to position."""
+    """Inputs whose means and standard deviations differ, especially between positions."""
     shape = model.input_shape[1:]
     return (RNG.normal(size=(40, *shape)) * RNG.uniform(0.2, 3, shape) + RNG.normal(size=shape)).astype(
         np.float32
@@ -64,7 +64,7 @@ def patches_of(model, product, images):
 
 @pytest.mark.parametrize("quantizer", QUANTIZERS.values(), ids=QUANTIZERS)
 @pytest.mark.parametrize("build", MODELS.values(), ids=MODELS)
-def test_the_numbers_of_every_unit_are_those_of_its_patches(build, quantizer):
+def test_the_values_of_every_unit_equal_those_of_its_patches(build, quantizer):
     keras.utils.set_random_seed(1)
     model = build()
     images = inputs_of(model)
@@ -94,12 +94,12 @@ def test_the_numbers_of_every_unit_are_those_of_its_patches(build, quantizer):
         ) == pytest.approx(found.r[unit], abs=1e-6)
 
 
-def test_means_over_units_leave_constant_ones_out():
+def test_means_over_units_leave_constant_units_out():
     model = keras.Sequential([keras.Input((5,)), layers.Dense(4)])
     images = RNG.normal(size=(30, 5)).astype(np.float32)
     images[:, :2] = 1.5
     kernel = model.layers[0].kernel.numpy()
-    kernel[2:, 1] = 0  # w_c sees constant inputs alone, w_b all
+    kernel[2:, 1] = 0  # w_c multiplies only constant inputs, w_b all inputs
     model.layers[0].kernel.assign(kernel)
     (layer,) = report.analyze(model, images, quantizer=lambda w: np.sign(w), score_images=0)
     assert layer.constant_units == 1
@@ -109,8 +109,8 @@ def test_means_over_units_leave_constant_ones_out():
     assert layer.r_within == pytest.approx(np.delete(layer.gains.r, 1).mean())
 
 
-def test_a_rotated_kernel_keeps_what_the_angle_alone_gives():
-    """One large latent weight per unit: its sign turns it far, and the sign behind a rotation by 37 degrees."""
+def test_a_rotated_kernel_has_the_r_of_its_angle():
+    """One large latent weight per unit: sign changes its direction a lot, sign after a rotation by only 37 degrees."""
     model = keras.Sequential([keras.Input((400,)), layers.Dense(50)])
     kernel = RNG.normal(size=(400, 50)).astype(np.float32)
     kernel[0] = 40
@@ -120,7 +120,7 @@ def test_a_rotated_kernel_keeps_what_the_angle_alone_gives():
     assert layer.r_rotated == pytest.approx(np.sqrt(2 / np.pi), abs=0.02)
 
 
-def test_the_log_has_the_numbers_of_the_report():
+def test_the_log_has_the_values_of_the_report():
     model = MODELS["called twice"]()
     images = inputs_of(model)
     (expected,) = report.analyze(model, images, score_images=0)

@@ -1,4 +1,4 @@
-"""Plain integer arithmetic that the tests of bits compare with, and the engines that they run."""
+"""Plain integer arithmetic as the reference for the tests of bits, and the engines that the tests run."""
 
 from contextlib import contextmanager
 from unittest import mock
@@ -26,7 +26,7 @@ def draw(rng, shape, ternary):
 
 
 def convolution(x, kernel):
-    """SAME convolution of integers; the kernel as Keras has it."""
+    """SAME convolution of integers; the kernel has the layout of Keras."""
     height, width = kernel.shape[:2]
     pads = [(0, 0), *(((size - 1) // 2, size // 2) for size in (height, width)), (0, 0)]
     windows = np.lib.stride_tricks.sliding_window_view(np.pad(x, pads), (height, width), axis=(1, 2))
@@ -40,7 +40,7 @@ def pooled(values, largest=np.max):
 
 
 def draw_thresholds(rng, sums, ternary):
-    """Thresholds on sums and beside them, and some that no sum reaches."""
+    """Thresholds at possible sums, between them, and beyond all sums."""
     rows = np.append(sums.reshape(-1, sums.shape[-1]), np.zeros((1, sums.shape[-1]), int), axis=0)
     at = np.stack([rng.permuted(rows, axis=0)[0] for _ in range(1 + ternary)])
     at = at + rng.integers(-1, 2, at.shape)
@@ -51,6 +51,6 @@ def draw_thresholds(rng, sums, ternary):
 
 
 def activations(sums, thresholds):
-    """The definition of `Thresholds`, in values instead of bits."""
+    """The definition of `Thresholds`, for values instead of bits."""
     planes = [np.where(thresholds.rising, sums >= at, sums <= at).astype(int) for at in thresholds.at]
     return planes[0] + planes[1] - 1 if len(planes) == 2 else 2 * planes[0] - 1

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from bnn import bits
 from tests.bits.bit_arithmetic import ENGINES, activations, convolution, draw, draw_thresholds, pooled, using
 
-LEVELS = st.booleans()  # whether ternary
+LEVELS = st.booleans()  # True if ternary
 CHANNELS = st.sampled_from([1, 2, 3, 31, 63, 64, 65, 100, 128, 130])
 UNITS = st.sampled_from([1, 5, 33, 64, 70, 128])
 IMAGES = st.tuples(st.integers(0, 2), st.integers(1, 9), st.integers(1, 9))
@@ -19,7 +19,7 @@ each_engine = pytest.mark.parametrize("engine", ENGINES)
 
 
 def check(product, expected, rng, ternary, **options):
-    """The sums of a product, and its bits, are those expected."""
+    """Check the sums of a product, and its bits."""
     sums = product(**options)
     assert sums.dtype == np.int32
     np.testing.assert_array_equal(sums, expected)
@@ -27,7 +27,7 @@ def check(product, expected, rng, ternary, **options):
     out = product(thresholds=thresholds, **options)
     np.testing.assert_array_equal(bits.unpack(out), activations(expected, thresholds))
     assert out.ternary == ternary
-    # Bits behind the last channel are 0, as of whoever packs these values.
+    # The bits after the last channel are 0, as in all packed values.
     np.testing.assert_array_equal(out.planes, bits.pack(bits.unpack(out), ternary).planes)
     np.testing.assert_array_equal(out.planes, bits.binarize(sums, thresholds).planes)
 
@@ -58,7 +58,7 @@ def test_convolution(engine, seed, images, channels, units, window, x3, w3, out3
 @each_engine
 @given(SEEDS, IMAGES, st.sampled_from([1, 3, 4, 30]), UNITS, WINDOWS, LEVELS, LEVELS, st.booleans())
 @settings(max_examples=60)
-@example(0, (1, 5, 5), 30, 5, (5, 5), False, True, True)  # more products than an int16 can sum
+@example(0, (1, 5, 5), 30, 5, (5, 5), False, True, True)  # more products than fit into an int16 sum
 def test_convolution_of_integers(engine, seed, images, channels, units, window, w3, out3, signed):
     rng = np.random.default_rng(seed)
     x = rng.integers(-255 if signed else 0, 256, (*images, channels), np.int16)
@@ -143,7 +143,7 @@ def test_max_pool(engine, seed, images, channels, ternary):
 
 
 @each_engine
-def test_pooling_sums_is_pooling_their_bits(engine):
+def test_pooling_sums_equals_pooling_their_bits(engine):
     rng = np.random.default_rng(0)
     x = bits.pack(rng.choice([-1, 1], (2, 7, 6, 70)))
     kernel = bits.convolution_kernel(bits.pack(rng.choice([-1, 1], (3, 3, 65, 70))))
@@ -208,7 +208,7 @@ def test_any_number_of_threads_gives_the_same(threads):
         lambda x, kernel, rows, units: bits.Bits(np.zeros((1, 3, 1), np.int64), 64),
     ],
 )
-def test_what_does_not_fit_is_refused(call):
+def test_arguments_that_do_not_fit_are_refused(call):
     x, rows = bits.pack(np.ones((1, 4, 4, 5))), bits.pack(np.ones((2, 7)))
     kernel = bits.convolution_kernel(bits.pack(np.ones((3, 3, 8, 5))))
     with pytest.raises(ValueError, match="expected"):

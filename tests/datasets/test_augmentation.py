@@ -1,4 +1,4 @@
-"""Augmented images are windows and mirror images of the originals, and nothing else."""
+"""Augmented images are windows and mirror images of the originals."""
 
 import numpy as np
 import pytest
@@ -34,7 +34,7 @@ def test_every_image_is_a_window_of_its_own_original(shape, seed, flips):
     augmented = augment(images, np.random.default_rng(seed), flips)
     assert augmented.shape == images.shape and augmented.dtype == np.uint8
     for image, received in zip(images, augmented, strict=True):
-        # A window of a reflected image, mirrored, is the window of the mirror image with the opposite shift.
+        # A mirrored window of a reflected image is the window of the mirrored image with the opposite shift.
         found = any(
             np.array_equal(received, window)
             for original in ([image, image[:, ::-1]] if flips else [image])
@@ -44,7 +44,7 @@ def test_every_image_is_a_window_of_its_own_original(shape, seed, flips):
 
 
 @given(SHAPES, SEEDS, st.booleans())
-def test_the_generator_alone_decides(shape, seed, flips):
+def test_results_depend_only_on_the_generator(shape, seed, flips):
     images = random_images(shape, 0)
     before = images.copy()
     first, second = (augment(images, np.random.default_rng(seed), flips) for _ in range(2))

@@ -1,4 +1,4 @@
-"""The table of data sets: what it says about the official files, and where it looks for them."""
+"""The table of data sets: digests and sizes of the official files, and the sources."""
 
 import hashlib
 import subprocess
@@ -10,7 +10,7 @@ from bnn.datasets.catalog import CIFAR_10, ENTRIES, MNIST, SOURCE_KINDS, Mirror,
 every_entry = pytest.mark.parametrize("entry", ENTRIES.values(), ids=ENTRIES)
 
 
-def test_a_listing_is_what_sha256sum_prints(tmp_path):
+def test_a_listing_equals_the_output_of_sha256sum(tmp_path):
     for name in ("b", "a"):
         (tmp_path / name).write_text(name)
     printed = subprocess.run(["sha256sum", "a", "b"], cwd=tmp_path, capture_output=True, check=True).stdout
@@ -18,11 +18,11 @@ def test_a_listing_is_what_sha256sum_prints(tmp_path):
     assert listing_digest(digests) == hashlib.sha256(printed).hexdigest()
 
 
-def test_mnist_keeps_the_digest_that_runs_know():
+def test_mnist_keeps_the_digest_that_runs_record():
     assert MNIST.digest == "474311efcf1fd213e64768801dc6195673bffb8385179d6c55cd8748b9e2e8ca"
 
 
-def test_runs_may_know_cifar_10_by_its_archive():
+def test_runs_may_record_the_digest_of_the_cifar_10_archive():
     assert CIFAR_10.former_digests == {"6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce"}
     assert CIFAR_10.digest not in CIFAR_10.former_digests | CIFAR_10.variants.keys()
 

@@ -1,4 +1,4 @@
-"""Containers to official files: archives that mean harm, damaged sheets, labels, pickles and gzip files."""
+"""Archives and packages to official files: hostile archives, damaged sheets, labels, pickles and gzip files."""
 
 import contextlib
 import dataclasses
@@ -53,7 +53,7 @@ campaign = pytest.mark.parametrize("cases", [150, pytest.param(2000, marks=pytes
 
 @pytest.fixture
 def unpack(tmp_path):
-    """A function that unpacks an archive: the files that it wrote, or the message of the failure."""
+    """A function that unpacks an archive; it returns the files, or the error message."""
 
     def unpack(data, archive=ARCHIVE, files=MEMBERS):
         stage, path = tmp_path / "stage", tmp_path / "archive"
@@ -152,8 +152,8 @@ def test_broken_archive_is_refused(data, reason, unpack):
 
 
 @campaign
-def test_any_damage_to_an_archive_writes_its_members_or_nothing(cases, unpack):
-    """As in a variant whose digest the user accepted; the damage is below the compression, so that it arrives."""
+def test_a_damaged_archive_gives_its_members_or_nothing(cases, unpack):
+    """For a variant with an accepted digest. The damage is done before compression, so that the digest is correct."""
     content, rng, outcomes = gzip.decompress(TAR), np.random.default_rng(0), set()
     for _ in range(cases):
         outcomes.add(type(unpack(gzip.compress(corrupted(content, rng), 1))))
@@ -187,7 +187,7 @@ def test_gzip_files_are_unpacked(content, tmp_path):
     ],
     ids=["empty", "web page", "cut", "short", "long", "bomb", "two"],
 )
-def test_gzip_files_of_something_else_are_refused(data, reason, tmp_path):
+def test_gzip_files_with_other_content_are_refused(data, reason, tmp_path):
     with within(5), pytest.raises(ConversionError, match=re.escape(reason)):
         gunzip(data, tmp_path, 5)
     assert not (tmp_path / "plain").exists() or (tmp_path / "plain").stat().st_size <= 6
@@ -203,7 +203,7 @@ def test_damaged_gzip_files_give_the_content_or_one_line(cases, tmp_path):
         except ConversionError as error:
             assert len(str(error).splitlines()) == 1
         else:
-            assert read == content  # What changed was only the header's time or the like.
+            assert read == content  # Only the time in the header changed, or something similar.
 
 
 # ---- sheets ----
@@ -211,7 +211,7 @@ def test_damaged_gzip_files_give_the_content_or_one_line(cases, tmp_path):
 
 @pytest.fixture
 def unpack_sheets(unpack, small_batches):
-    """A function that unpacks a package of sheets, some members of it changed."""
+    """A function that unpacks a package of sheets with some members changed."""
     return lambda **changes: unpack(package_of(sheet_members(**changes)), SHEETS, BATCHES)
 
 
@@ -240,7 +240,7 @@ def test_sheets_become_batches(unpack_sheets):
     assert unpack_sheets() == BATCHES
 
 
-def test_the_hand_made_header_is_right():
+def test_the_hand_made_header_is_correct():
     assert SIGNATURE + header() + BODY == GOOD_PNG
 
 
@@ -317,7 +317,7 @@ def test_a_pixel_may_have_any_value(unpack_sheets):
 
 
 def read_sheet(content):
-    """The pixels of a sheet, or None where it is refused in one line."""
+    """The pixels of a sheet, or None if it is refused in one line."""
     try:
         with within(10):
             pixels = convert.read_sheet("first.png", content)
@@ -339,7 +339,7 @@ def test_damaged_sheets_give_pixels_or_one_line(cases, small_batches):
 
 
 def png_chunks():
-    """What a PNG file may hold, and what it had better not."""
+    """Chunks that a PNG file may contain, valid or not."""
     kinds = st.sampled_from(
         [
             b"IHDR",
@@ -383,7 +383,7 @@ def png_chunks():
     before=st.lists(png_chunks(), max_size=3), after=st.lists(png_chunks(), max_size=3), whole=st.booleans()
 )
 def test_sheets_of_any_chunks_give_pixels_or_one_line(before, after, whole, small_batches):
-    """Each with the right sum, so that it is read."""
+    """Each chunk has a correct checksum, so that it is read."""
     body = BODY[:-12] if whole else b""
     read_sheet(SIGNATURE + header() + b"".join(before) + body + b"".join(after) + chunk(b"IEND"))
 
@@ -468,7 +468,7 @@ def test_pickles_become_batches(unpack, small_batches):
 
 
 def test_a_batch_of_full_size_is_one_byte_of_label_and_planes():
-    """Also if its pixels lie column by column."""
+    """Also if its pixels are stored in column order."""
     pixels = np.random.default_rng(0).integers(0, 256, (10_000, 3072), np.uint8)
     labels = (np.arange(10_000) % 10).tolist()
     content = pickled_batch(np.asfortranarray(pixels), labels)
@@ -534,7 +534,7 @@ DEEP_LIST = b"\x80\x02}(U\x04data" + python2_dumps(RIGHT)[2:-1] + b"U\x06labels]
         "deep",
     ],
 )
-def test_pickles_of_something_else_are_refused(content, small_batches):
+def test_pickles_with_other_content_are_refused(content, small_batches):
     with within(10), pytest.raises(ConversionError, match="test_batch: expected") as caught:
         convert.pickled_batch("test_batch", content)
     assert len(str(caught.value).splitlines()) == 1 and len(str(caught.value)) < 400
@@ -554,7 +554,7 @@ def test_damaged_pickles_give_a_batch_or_one_line(cases, small_batches):
 
 
 def test_pillow_reads_sheets_only_as_png(small_batches):
-    """Not by one of its many other readers."""
+    """It does not use any of its other readers."""
     buffer = io.BytesIO()
     Image.fromarray(sheet("first")).save(buffer, "BMP")
     assert read_sheet(buffer.getvalue()) is None

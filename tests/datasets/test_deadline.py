@@ -1,4 +1,4 @@
-"""The clock that watches a transfer from outside."""
+"""The watchdog that limits the time of a transfer."""
 
 import contextlib
 import socket
@@ -17,7 +17,7 @@ def short(monkeypatch):
 
 
 def watch(read, transfer=None, connecting=None, waiting=None):
-    """The seconds that a transfer took, and how it failed, if it did."""
+    """Run a transfer; return the seconds that it took, and its error, if any."""
     transfer = transfer or Transfer()
     clock = Clock(transfer, connecting or Budget(10), waiting or Budget(0.2))
     begin, message = time.monotonic(), None
@@ -32,13 +32,13 @@ def sleeper(seconds=2.0):
     return lambda: time.sleep(seconds)
 
 
-def test_what_ends_in_time_is_left_alone():
+def test_transfers_within_the_limit_are_not_changed():
     seconds, message = watch(sleeper(0.03), Transfer(connected=True), waiting=Budget(5))
     assert message is None and seconds < 1
 
 
 @pytest.mark.parametrize("error", [ValueError("x"), OSError(28, "full"), SystemExit(3)])
-def test_errors_come_through(error):
+def test_errors_are_passed_on(error):
     def read():
         raise error
 
@@ -47,7 +47,7 @@ def test_errors_come_through(error):
     assert caught.value is error
 
 
-def test_a_connection_has_its_time():
+def test_a_connection_has_a_time_limit():
     seconds, message = watch(sleeper())
     assert message == "expected a connection within 0 s, received none" and seconds < 1
 
@@ -59,13 +59,13 @@ def test_connections_share_a_budget():
     assert times[-1] < times[0]
 
 
-def test_connections_that_come_about_cost_nothing():
+def test_successful_connections_do_not_use_the_budget():
     connecting, transfer = Budget(0.25), Transfer(connected=True)
     watch(sleeper(0.1), transfer, connecting)
     assert connecting.left == 0.25
 
 
-def test_an_answer_has_its_time_over_all_attempts():
+def test_an_answer_has_one_time_limit_for_all_attempts():
     waiting = Budget(1)
     assert watch(sleeper(0.3), Transfer(connected=True), waiting=waiting)[1] is None
     assert 0 < waiting.left <= 0.7
@@ -73,7 +73,7 @@ def test_an_answer_has_its_time_over_all_attempts():
     assert message.startswith("expected an answer within ") and seconds < 1.5 and waiting.left <= 0
 
 
-def test_the_time_of_a_body_is_not_that_of_an_answer():
+def test_a_body_does_not_use_the_time_of_the_answer():
     waiting, transfer = Budget(0.2), Transfer(connected=True, answered=True)
 
     def read():
@@ -85,7 +85,7 @@ def test_the_time_of_a_body_is_not_that_of_an_answer():
     assert waiting.left > 0.1
 
 
-def test_a_body_has_a_pace():
+def test_a_body_has_a_minimal_speed():
     transfer = Transfer(connected=True, answered=True)
 
     def read():
@@ -97,7 +97,7 @@ def test_a_body_has_a_pace():
     assert message.startswith("expected at least 1,000 bytes per second, received ") and seconds < 2
 
 
-def test_a_stall_at_the_end_is_seen():
+def test_a_stall_at_the_end_is_detected():
     transfer = Transfer(connected=True, answered=True, received=10**9)
     assert "received 0 bytes in 0.1 s" in watch(sleeper(), transfer)[1]
 
@@ -114,7 +114,7 @@ def test_progress_is_shown():
 
 
 @pytest.mark.parametrize("late", [False, True], ids=["connected", "connects late"])
-def test_an_abandoned_connection_is_shut(late):
+def test_an_abandoned_connection_is_closed(late):
     here, there = socket.socketpair()
     transfer = Transfer()
     with contextlib.closing(here), contextlib.closing(there):
