@@ -2,6 +2,7 @@
 
 import numpy as np
 
+LARGEST = 0x7F7FFFFF  # the number of the largest finite float32
 PATCHES = 1 << 23  # numbers in the patches that are multiplied at a time
 
 

@@ -9,12 +9,11 @@ import numpy as np
 from bnn import bits
 from bnn.packed import chain, thresholds
 from bnn.packed.errors import PackError
-from bnn.packed.floats import numbered
+from bnn.packed.floats import LARGEST, numbered
 from bnn.packed.network import Layer, PackedNetwork, Pixels, Scores
 
 LARGEST_PIXEL = 255
 LARGEST_SUM = 2**31 - 2  # that thresholds beyond it are an int32, too
-LARGEST_FLOAT = 0x7F7FFFFF  # the number of the largest finite float32
 
 
 def fold(model, class_names=None):
@@ -68,7 +67,7 @@ def _first_layer(link, unit):
     """The layer that multiplies the image; in float32 unless pixels are integers times `unit` and weights are bits."""
     parts = None if unit is None else split(link.kernel)
     if parts is None:
-        return Layer(link.name, link.kernel, _output(link, numbered, LARGEST_FLOAT, 1.0), link.pool)
+        return Layer(link.name, link.kernel, _output(link, numbered, LARGEST, 1.0), link.pool)
     levels, scale = parts
     return _layer_of_bits(replace(link, axes=None), levels, scale.astype(np.float64) * unit, LARGEST_PIXEL)
 
