@@ -48,6 +48,7 @@ __getattr__, __dir__, __all__ = face(
     "layers",
     "models",
     "optimizers",
+    "packed",
     "paper",
     "plots",
     "runs",

@@ -8,7 +8,7 @@ from bnn.faces import face
 
 __getattr__, __dir__, __all__ = face(
     __name__,
-    agreement=["Agreement", "compare"],
+    agreement=["Agreement", "compare", "reference"],
     errors=["PackError"],
     files=["load", "save"],
     folding=["fold"],

@@ -8,6 +8,7 @@ from keras import ops
 
 from bnn import bits
 from bnn.console import silent
+from bnn.models.networks import build_model
 from bnn.packed import chain
 from bnn.packed.network import BATCH
 
@@ -30,6 +31,13 @@ class Agreement:
     largest: float
     others: dict
     activations: dict
+
+
+def reference(run):
+    """The network of a Run's best checkpoint with layers that compute in float32, whatever it was trained in."""
+    model = build_model(run.model)
+    model.set_weights(run.load_model().get_weights())
+    return model
 
 
 def compare(network, model, images, batch_size=BATCH, progress=silent):

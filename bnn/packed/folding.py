@@ -101,8 +101,8 @@ def _output(link, value, largest, scale):
 
 def _kernel_of_bits(levels, axes):
     """The Kernel of levels as Keras has them; axes: of the input of a dense layer that was flattened."""
-    ternary = not levels.all()
-    if levels.ndim == 4:
-        return bits.convolution_kernel(bits.pack(levels.swapaxes(2, 3), ternary))
-    units = levels.T.reshape(-1, *(axes or levels.shape[:1]))
-    return bits.dense_kernel(bits.pack(units, ternary))
+    convolution = levels.ndim == 4
+    units = levels.swapaxes(2, 3) if convolution else levels.T.reshape(-1, *(axes or levels.shape[:1]))
+    with bits.numpy_alone():  # to compile a loop would take longer
+        packed = bits.pack(units, ternary=not levels.all())
+    return (bits.convolution_kernel if convolution else bits.dense_kernel)(packed)
