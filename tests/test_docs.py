@@ -49,14 +49,15 @@ def commands(path):
     for line in lines:
         if match := COMMAND.fullmatch(line.split(" #")[0].strip()):
             file, module, subcommand, arguments = match.groups()
-            yield module or (f"{file}.py" if file else PROGRAMS[subcommand]), arguments.split()
+            program = f"{file}.py" if file else PROGRAMS.get(subcommand, f"bnn {subcommand}")
+            yield module or program, arguments.split()
 
 
 @functools.cache
 def help_of(program):
-    if program.startswith("experiments."):
+    if not program.endswith(".py"):
         process = subprocess.run(
-            [sys.executable, "-m", program, "--help"], cwd=ROOT, capture_output=True, text=True, timeout=300
+            [sys.executable, "-m", *program.split(), "--help"], cwd=ROOT, capture_output=True, text=True, timeout=300
         )
     else:
         process = call(program, "--help")

@@ -53,14 +53,14 @@ def main(argv=None, program=PROGRAM):
     output = args.output or args.run / FILES[args.format]
     if args.format != "packed":
         size = _write_onnx(model, output, args.format == "qonnx")
-        print(f"wrote {output}: {size / 1e6:.2f} MB")
+        print(f"wrote {output}: {size:,} bytes")
         return 0
     network = packed.fold(model, _class_names(run))
     with bits.numpy_alone():  # for some hundred images, compiling would take longer
         _check(network, model, run, args)
     size = packed.save(network, output)
     smaller = 4 * model.count_params() / size
-    print(f"wrote {output}: {size / 1e6:.2f} MB, {smaller:.1f} times smaller than its float32 weights")
+    print(f"wrote {output}: {size:,} bytes, {smaller:.1f} times smaller than its float32 weights")
     return 0
 
 

@@ -56,7 +56,7 @@ def read_images(path, shape):
     images = (_read_npy if path.suffix == ".npy" else _read_png)(path, shape)
     if images.shape == shape:
         images = images[None]
-    if not len(images) or images.shape[1:] != shape:
+    if not images.size or images.shape[1:] != shape:
         raise UserError(f"{path}: expected images of {_spelled(shape)}, received {_spelled(images.shape)}")
     return images
 
@@ -70,7 +70,7 @@ def _read_npy(path, shape):
     except FileNotFoundError:
         raise
     except Exception as error:  # of numpy, whichever meets the damage
-        raise UserError(f"{path}: expected a .npy file of images, received another ({error})") from None
+        raise UserError(f"{path}: expected a .npy file of images, received another ({type(error).__name__})") from None
     return images
 
 

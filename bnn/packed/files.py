@@ -72,7 +72,7 @@ def load(path):
         raise PackError(f"{path}: expected a packed network, received a damaged or foreign file ({reason})") from None
     try:
         return _network(manifest, arrays)
-    except (LookupError, TypeError, ValueError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise PackError(f"{path}: expected a packed network, received another one ({error})") from None
 
 

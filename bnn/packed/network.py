@@ -9,6 +9,7 @@ from bnn import bits
 from bnn.bits import Bits, Kernel, Thresholds
 from bnn.console import silent
 from bnn.packed.errors import PackError
+from bnn.packed.fitting import expect_fit
 from bnn.packed.floats import multiply, number_of, pool_largest
 
 BATCH = 100  # images at a time
@@ -116,12 +117,18 @@ class PackedNetwork:
         pixels: Pixels.
         layers: list of Layer.
         class_names: tuple of str, in the order of the scores.
+
+    Raises:
+        ValueError: the parts do not fit together.
     """
 
     input_shape: tuple
     pixels: Pixels
     layers: list
     class_names: tuple
+
+    def __post_init__(self):
+        expect_fit(self)
 
     def scores(self, images, batch_size=BATCH, progress=silent):
         """The scores of images.
