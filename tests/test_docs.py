@@ -57,7 +57,11 @@ def commands(path):
 def help_of(program):
     if not program.endswith(".py"):
         process = subprocess.run(
-            [sys.executable, "-m", *program.split(), "--help"], cwd=ROOT, capture_output=True, text=True, timeout=300
+            [sys.executable, "-m", *program.split(), "--help"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=300,
         )
     else:
         process = call(program, "--help")

@@ -19,7 +19,9 @@ def parse(argv=None, program=PROGRAM):
     parser = argparse.ArgumentParser(
         prog=program, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("run", type=Path, metavar="RUN", help="run directory; its best checkpoint is exported")
+    parser.add_argument(
+        "run", type=Path, metavar="RUN", help="run directory; its best checkpoint is exported"
+    )
     parser.add_argument(
         "--format", choices=FILES, default="packed",
         help="packed: bits, which bnn predict runs; onnx: for any ONNX runtime; "
@@ -98,4 +100,6 @@ def _check(network, model, run, args):
     if run.training.precision != "float32":
         saved = models.scores(run.load_model(), images, progress=progress).argmax(axis=1)
         others = int((saved != network.scores(images).argmax(axis=1)).sum())
-        print(f"the network as saved, in {run.training.precision}: {others:,} of {found.images:,} images in another class")
+        print(
+            f"the network as saved, in {run.training.precision}: {others:,} of {found.images:,} images in another class"
+        )

@@ -70,7 +70,9 @@ def _read_npy(path, shape):
     except FileNotFoundError:
         raise
     except Exception as error:  # of numpy, whichever meets the damage
-        raise UserError(f"{path}: expected a .npy file of images, received another ({type(error).__name__})") from None
+        raise UserError(
+            f"{path}: expected a .npy file of images, received another ({type(error).__name__})"
+        ) from None
     return images
 
 
@@ -79,14 +81,18 @@ def _read_png(path, shape):
     from PIL import Image
 
     if len(shape) != 3 or shape[-1] not in MODES:
-        raise UserError(f"{path}: expected a .npy file, as of images with {shape[-1]} channels, received another")
+        raise UserError(
+            f"{path}: expected a .npy file, as of images with {shape[-1]} channels, received another"
+        )
     try:
         with Image.open(path, formats=["PNG"]) as picture:
             return np.asarray(picture.convert(MODES[shape[-1]])).reshape(*picture.size[::-1], -1)
     except FileNotFoundError:
         raise
     except Exception as error:  # of Pillow and zlib
-        raise UserError(f"{path}: expected a PNG or .npy file, received another ({type(error).__name__})") from None
+        raise UserError(
+            f"{path}: expected a PNG or .npy file, received another ({type(error).__name__})"
+        ) from None
 
 
 def _of_packed(path):

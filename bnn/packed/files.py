@@ -69,7 +69,9 @@ def load(path):
         raise PackError(f"{path}: {error}") from None
     except Exception as error:  # whichever of zipfile, numpy and json meets the damage first
         reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise PackError(f"{path}: expected a packed network, received a damaged or foreign file ({reason})") from None
+        raise PackError(
+            f"{path}: expected a packed network, received a damaged or foreign file ({reason})"
+        ) from None
     try:
         return _network(manifest, arrays)
     except (LookupError, TypeError, ValueError, AttributeError) as error:

@@ -16,7 +16,11 @@ def expect_fit(network):
     for i, layer in enumerate(network.layers):
         _expect(isinstance(layer.name, str) and layer.pool in POOLS, "layer", (layer.name, layer.pool))
         shape = _behind(layer, shape, first=i == 0, integers=network.pixels.integers)
-        _expect(isinstance(layer.output, Thresholds) == (i < len(network.layers) - 1), layer.name, "another output")
+        _expect(
+            isinstance(layer.output, Thresholds) == (i < len(network.layers) - 1),
+            layer.name,
+            "another output",
+        )
     names = network.class_names
     _expect(all(isinstance(name, str) for name in names) and shape == (len(names),), "class_names", names)
 
@@ -28,7 +32,11 @@ def _behind(layer, shape, first, integers):
     _expect(bits == integers or not first or not bits, layer.name, "binary weights for real pixels")
     axes, units = _axes_and_units(layer)
     behind = _multiplied(layer, shape, axes, units, flat=first)
-    outputs = [layer.output.at[0]] if isinstance(layer.output, Thresholds) else [layer.output.factor, layer.output.summand]
+    outputs = (
+        [layer.output.at[0]]
+        if isinstance(layer.output, Thresholds)
+        else [layer.output.factor, layer.output.summand]
+    )
     _expect(all(values.shape == (units,) for values in outputs), layer.name, "an output of other units")
     if layer.pool == "none":
         return behind

@@ -48,7 +48,11 @@ def split(kernel):
     """A kernel as (int8 array with values -1, 0 and +1, (units,) float32 scale >= 0); None if it has other values."""
     scale = np.abs(kernel).max(axis=tuple(range(kernel.ndim - 1)))
     levels = np.sign(kernel)
-    return (levels.astype(np.int8), np.where(scale, scale, 1)) if np.array_equal(levels * scale, kernel) else None
+    return (
+        (levels.astype(np.int8), np.where(scale, scale, 1))
+        if np.array_equal(levels * scale, kernel)
+        else None
+    )
 
 
 def _pixels(read):
@@ -60,7 +64,9 @@ def _pixels(read):
     pixels = Pixels(ratio.denominator, ratio.numerator)
     ends = pixels.summand, LARGEST_PIXEL * pixels.factor + pixels.summand
     exact = abs(float(ratio) * factor - summand) <= 1e-9 * abs(summand)
-    return (pixels, factor / pixels.factor) if exact and max(map(abs, ends)) <= LARGEST_PIXEL else (None, None)
+    return (
+        (pixels, factor / pixels.factor) if exact and max(map(abs, ends)) <= LARGEST_PIXEL else (None, None)
+    )
 
 
 def _first_layer(link, unit):
@@ -75,7 +81,9 @@ def _first_layer(link, unit):
 def _later_layer(link):
     parts = split(link.kernel)
     if parts is None:
-        raise chain.refusal(link.name, "a binary or ternary kernel, as of every layer but the first", "real weights")
+        raise chain.refusal(
+            link.name, "a binary or ternary kernel, as of every layer but the first", "real weights"
+        )
     return _layer_of_bits(link, *parts, 1)
 
 

@@ -128,7 +128,9 @@ class _Graph:
             return self.ternary(x) if ternary else self.bipolar(x)
         if ternary:
             above = self.node("Greater", x, self.constant(threshold))
-            return self.node("Sub", self.as_float(above), self.as_float(self.node("Less", x, self.constant(-threshold))))
+            return self.node(
+                "Sub", self.as_float(above), self.as_float(self.node("Less", x, self.constant(-threshold)))
+            )
         signs = self.constant(1), self.constant(-1)
         return self.node("Where", self.node("GreaterOrEqual", x, self.constant(0)), *signs)
 
@@ -138,7 +140,9 @@ class _Graph:
     def ternary(self, x):
         """Values of at most 0.5 become 0, others +-1."""
         scale, zero, width = self.constant(1), self.constant(0), self.constant(2)
-        return self.node("Quant", x, scale, zero, width, domain=QONNX, signed=1, narrow=1, rounding_mode="ROUND")
+        return self.node(
+            "Quant", x, scale, zero, width, domain=QONNX, signed=1, narrow=1, rounding_mode="ROUND"
+        )
 
     def finished(self, scores, read):
         helper, types = self.onnx.helper, self.onnx.TensorProto
@@ -177,4 +181,6 @@ def _quantizer(link):
     threshold, *above = np.where(np.abs(at) < TINIEST, 0, at) * np.float32([-1, 1])[: len(at)]
     if threshold == 0 if not above else above[0] <= np.nextafter(threshold, np.float32(np.inf)):
         return bool(above), threshold
-    raise chain.refusal(link.name, "the sign, or a ternary map of one threshold, as activation", "another map")
+    raise chain.refusal(
+        link.name, "the sign, or a ternary map of one threshold, as activation", "another map"
+    )

@@ -8,7 +8,16 @@ from hypothesis import strategies as st
 from keras import ops
 
 from bnn import bits, models, packed
-from bnn.layers import BatchNorm, MaxPool2x2, QuantActivation, QuantConv2D, QuantDense, Sign, Ternary, ste_sign
+from bnn.layers import (
+    BatchNorm,
+    MaxPool2x2,
+    QuantActivation,
+    QuantConv2D,
+    QuantDense,
+    Sign,
+    Ternary,
+    ste_sign,
+)
 from bnn.packed import chain
 from tests.bits.bit_arithmetic import convolution, pooled
 from tests.packed.packed_networks import disturb, network
@@ -38,7 +47,9 @@ def exact_activations(model, network, images):
         scale = np.abs(link.kernel).max(axis=tuple(range(levels.ndim - 1)))
         sums = convolution(x, levels) if levels.ndim == 4 else x.reshape(len(x), -1) @ levels
         sums = pooled(sums) if link.pool == "sums" else sums
-        normalized = model.get_layer(f"{link.name}_norm")(ops.convert_to_tensor((sums * scale).astype(np.float32)))
+        normalized = model.get_layer(f"{link.name}_norm")(
+            ops.convert_to_tensor((sums * scale).astype(np.float32))
+        )
         yield link, normalized
 
 
@@ -94,7 +105,9 @@ def test_a_network_without_ties_agrees_in_every_activation():
 def test_a_model_of_ones_own(order, quantizer):
     """Keras's own batch norm, whose factor may be negative or 0, and pooling before and behind it."""
     rng = np.random.default_rng(0)
-    first = order if "norm" in order else "norm sign"  # without it sums of the first layer are 0, where Keras rounds
+    first = (
+        order if "norm" in order else "norm sign"
+    )  # without it sums of the first layer are 0, where Keras rounds
     behind = {
         "pool": lambda: keras.layers.MaxPooling2D(), "norm": lambda: keras.layers.BatchNormalization(),
         "sign": lambda: QuantActivation(quantizer),
@@ -149,7 +162,9 @@ def test_kernels_take_one_bit_or_two_and_ternary_activations_two_planes():
 @pytest.mark.parametrize("shape", [(9, 7, 2), (0, 9, 7, 2), (3, 7, 9, 2), (3, 9, 7, 1)])
 def test_other_images_are_refused(shape):
     net = packed.fold(network(np.random.default_rng(0))[0])
-    with pytest.raises(packed.PackError, match=r"images: expected uint8 \(n, 9, 7, 2\), n >= 1, received uint8"):
+    with pytest.raises(
+        packed.PackError, match=r"images: expected uint8 \(n, 9, 7, 2\), n >= 1, received uint8"
+    ):
         net.scores(np.zeros(shape, np.uint8))
     with pytest.raises(packed.PackError, match="received float64"):
         net.scores(np.zeros((3, 9, 7, 2)))

@@ -16,7 +16,10 @@ from tests.packed.packed_networks import network
 def saved(tmp_path_factory):
     """(file, network, images)"""
     model, images = network(np.random.default_rng(0), levels=3, threshold=0.3, first_layer="real")
-    net, path = packed.fold(model, class_names=["cat", "dog", "é", "<x>"]), tmp_path_factory.mktemp("packed") / "p.npz"
+    net, path = (
+        packed.fold(model, class_names=["cat", "dog", "é", "<x>"]),
+        tmp_path_factory.mktemp("packed") / "p.npz",
+    )
     assert packed.save(net, path) == path.stat().st_size
     return path, net, images
 
@@ -31,7 +34,11 @@ def test_a_network_comes_back(settings, tmp_path):
     packed.save(net, tmp_path / "p.npz")
     again = packed.load(tmp_path / "p.npz")
     np.testing.assert_array_equal(again.scores(images), net.scores(images))
-    assert (again.input_shape, again.pixels, again.class_names) == (net.input_shape, net.pixels, net.class_names)
+    assert (again.input_shape, again.pixels, again.class_names) == (
+        net.input_shape,
+        net.pixels,
+        net.class_names,
+    )
     assert [layer.name for layer in again.layers] == [layer.name for layer in net.layers]
 
 

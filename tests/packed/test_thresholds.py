@@ -39,7 +39,14 @@ def check(link, largest, scale):
     np.testing.assert_array_equal(activations(every, found), expected)
 
 
-@given(COLUMN, COLUMN, VARIANCES, QUANTIZERS, st.sampled_from([1, 27, 1000]), st.sampled_from([1.0, 1 / 255, 0.0137]))
+@given(
+    COLUMN,
+    COLUMN,
+    VARIANCES,
+    QUANTIZERS,
+    st.sampled_from([1, 27, 1000]),
+    st.sampled_from([1.0, 1 / 255, 0.0137]),
+)
 @settings(max_examples=10)
 @example([0.0] * 6, [1, 2, 3, -1, -2, 0], [1.0] * 6, Sign(), 27, 1.0)
 def test_of_our_batch_norm(offset, mean, variance, quantizer, largest, scale):
