@@ -152,6 +152,9 @@ def main():
         "--images", type=int, default=300, metavar="N", help="of a measurement at batch 100 (default: 300)"
     )
     parser.add_argument("--repeats", type=int, default=3, metavar="N", help="turns (default: 3)")
+    parser.add_argument(
+        "--figure", type=Path, metavar="FILE", help="draw sizes and CPU times to this PNG file"
+    )
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -162,6 +165,8 @@ def main():
         sizes = {way: (folder / FILES[way]).stat().st_size for way in cases}
     print(f"{machine('keras', 'numba')}; medians of {args.repeats}, batches of {BATCH}")
     report(figures, sizes, operations)
+    if args.figure:
+        draw(figures, sizes, args.figure)
 
 
 def report(figures, sizes, operations):
@@ -188,6 +193,45 @@ def report(figures, sizes, operations):
         batch, batch_cpu, one, one_cpu = (median[other][i] / median["packed"][i] for i in range(4))
         print(f"packed / {other}: {1 / batch:.1f} x at batch {BATCH} ({batch_cpu:.1f} x by CPU time), "
               f"{one:.1f} x at batch 1 ({one_cpu:.1f} x)")  # fmt: skip
+
+
+def draw(figures, sizes, path):
+    """Files as squares to scale beside bars of CPU time."""
+    from matplotlib.figure import Figure
+
+    from bnn.plots import style
+
+    names = {"float32": "Keras, float32", "bfloat16": "Keras, bfloat16", "onnxruntime": "onnxruntime, float32",
+             "numpy": "packed, NumPy", "packed": "packed, numba"}  # fmt: skip
+    with style.in_style():
+        figure = Figure(figsize=(style.WIDTH, 3.2), layout="constrained")
+        files, bars = figure.subplots(1, 2, width_ratios=[1, 1.3])
+        draw_files(files, {"float32": sizes["float32"], "packed": sizes["packed"]})
+        shown = {way: name for way, name in names.items() if way in figures}
+        times = [statistics.median(row[1] for row in figures[way]) for way in shown]
+        colors = [style.BLUE if way in ("packed", "numpy") else style.GRAY for way in shown]
+        bars.barh(list(shown.values()), times, color=colors)
+        for i, value in enumerate(times):
+            bars.annotate(f" {value:.1f}", (value, i), va="center")
+        bars.set(title=f"CPU time of an image (ms), batch {BATCH}", xlim=(0, 1.2 * max(times)))
+        bars.invert_yaxis()
+        figure.savefig(path)
+
+
+def draw_files(axes, sizes):
+    """Squares whose areas are the files' sizes."""
+    from matplotlib.patches import Rectangle
+
+    from bnn.plots import style
+
+    left = 0
+    for (name, size), color in zip(sizes.items(), (style.GRAY, style.BLUE), strict=True):
+        side = (size / 1e6) ** 0.5
+        axes.add_patch(Rectangle((left, 0), side, side, color=color))
+        axes.annotate(f"{name}\n{size / 1e6:.2f} MB", (left + side / 2, -0.3), ha="center", va="top")
+        left += side + 2.5
+    axes.set(xlim=(-0.5, left), ylim=(-3, 8), title="The file, to scale", aspect="equal")
+    axes.axis("off")
 
 
 if __name__ == "__main__":

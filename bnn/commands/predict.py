@@ -66,14 +66,13 @@ def _read_npy(path, shape):
 
     try:
         images = np.load(path, allow_pickle=False)
-        images = images[..., None] if images.shape[-len(shape) + 1 :] + (1,) == shape else images
     except FileNotFoundError:
         raise
     except Exception as error:  # of numpy, whichever meets the damage
-        raise UserError(
-            f"{path}: expected a .npy file of images, received another ({type(error).__name__})"
-        ) from None
-    return images
+        kind = type(error).__name__
+        raise UserError(f"{path}: expected a .npy file of images, received another ({kind})") from None
+    gray = len(shape) == 3 and shape[-1] == 1 and images.shape[-2:] == shape[:2]
+    return images[..., None] if gray else images
 
 
 def _read_png(path, shape):

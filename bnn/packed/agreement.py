@@ -21,8 +21,8 @@ class Agreement:
         images: int.
         same: int, images that both put into the same class.
         largest: float, the largest difference of a score.
-        others: dict from a layer's name to the number of its activations that differ. Behind the first layer they follow
-            from differences before; there, from rounding of float32 sums that end within it of a threshold.
+        others: dict from a layer's name to the number of its activations that differ. In the first layer they come from
+            float32 sums that Keras rounds to the other side of a threshold, in later ones from differences before.
         activations: dict from a layer's name to the number of its activations.
     """
 

@@ -33,6 +33,7 @@ class Pixels:
         return isinstance(self.factor, int)
 
     def __call__(self, images):
+        """The numbers for pixels."""
         if not self.integers:
             return images.astype(np.float32) * np.float32(self.factor) + np.float32(self.summand)
         if (self.factor, self.summand) == (1, 0):
@@ -53,6 +54,7 @@ class Scores:
     summand: np.ndarray
 
     def __call__(self, sums):
+        """The scores, (n, classes) float32 array."""
         return sums.astype(np.float32) * self.factor + self.summand
 
 
