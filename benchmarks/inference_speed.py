@@ -28,9 +28,12 @@ from measuring import ROOT, in_turns, machine, spread
 
 RUN = ROOT / "results" / "cifar-10-binary" / "seed0"
 FILES = {
-    "packed": "packed.npz", "numpy": "packed.npz", "float32": "float32.keras", "bfloat16": "bfloat16.keras",
+    "packed": "packed.npz",
+    "numpy": "packed.npz",
+    "float32": "float32.keras",
+    "bfloat16": "bfloat16.keras",
     "onnxruntime": "network.onnx",
-}  # fmt: skip
+}
 BATCH = 100
 
 
@@ -71,6 +74,9 @@ def without_numba(path):
 
 def keras_network(path):
     """The same of a Keras model."""
+    from bnn import backend
+
+    backend.load()
     import tensorflow as tf
 
     from bnn.models import load_model
@@ -90,9 +96,12 @@ def onnx_network(path):
 
 
 NETWORKS = {
-    "packed": packed_network, "numpy": without_numba, "float32": keras_network, "bfloat16": keras_network,
+    "packed": packed_network,
+    "numpy": without_numba,
+    "float32": keras_network,
+    "bfloat16": keras_network,
     "onnxruntime": onnx_network,
-}  # fmt: skip
+}
 
 
 def measure(way, path, n):
@@ -146,8 +155,12 @@ def main():
     parser.add_argument(
         "--run", type=Path, default=RUN, metavar="RUN", help="run of CIFAR-10 (default: published)"
     )
-    parser.add_argument("--onnxruntime", default=sys.executable, metavar="PYTHON",
-                        help="interpreter of an environment with onnxruntime (default: this one)")  # fmt: skip
+    parser.add_argument(
+        "--onnxruntime",
+        default=sys.executable,
+        metavar="PYTHON",
+        help="interpreter of an environment with onnxruntime (default: this one)",
+    )
     parser.add_argument(
         "--images", type=int, default=300, metavar="N", help="of a measurement at batch 100 (default: 300)"
     )
@@ -181,8 +194,10 @@ def report(figures, sizes, operations):
     for way, rows in figures.items():
         speeds, _, singles, *_ = zip(*rows, strict=True)
         speed, cpu, single, cpu_single, memory, _ = median[way]
-        print(f"{way:>11}  {speed:8.1f}  {spread(speeds, 1):>11}  {cpu:12.2f}  {single:13.1f}"
-              f"  {spread(singles, 1):>11}  {cpu_single:6.1f}  {sizes[way] / 1e6:10.2f}  {memory:7.0f}")  # fmt: skip
+        print(
+            f"{way:>11}  {speed:8.1f}  {spread(speeds, 1):>11}  {cpu:12.2f}  {single:13.1f}"
+            f"  {spread(singles, 1):>11}  {cpu_single:6.1f}  {sizes[way] / 1e6:10.2f}  {memory:7.0f}"
+        )
     speed, cpu, *_, limit = median["packed"]
     for what, reached in (
         ("", operations * speed),
@@ -191,8 +206,10 @@ def report(figures, sizes, operations):
         print(f"packed{what}: {reached / 1e12:.2f} of {limit / 1e12:.2f} TOP/s, {reached / limit:.0%}")
     for other in figures.keys() - {"packed"}:
         batch, batch_cpu, one, one_cpu = (median[other][i] / median["packed"][i] for i in range(4))
-        print(f"packed / {other}: {1 / batch:.1f} x at batch {BATCH} ({batch_cpu:.1f} x by CPU time), "
-              f"{one:.1f} x at batch 1 ({one_cpu:.1f} x)")  # fmt: skip
+        print(
+            f"packed / {other}: {1 / batch:.1f} x at batch {BATCH} ({batch_cpu:.1f} x by CPU time), "
+            f"{one:.1f} x at batch 1 ({one_cpu:.1f} x)"
+        )
 
 
 def draw(figures, sizes, path):
@@ -201,8 +218,13 @@ def draw(figures, sizes, path):
 
     from bnn.plots import style
 
-    names = {"float32": "Keras, float32", "bfloat16": "Keras, bfloat16", "onnxruntime": "onnxruntime, float32",
-             "numpy": "packed, NumPy", "packed": "packed, numba"}  # fmt: skip
+    names = {
+        "float32": "Keras, float32",
+        "bfloat16": "Keras, bfloat16",
+        "onnxruntime": "onnxruntime, float32",
+        "numpy": "packed, NumPy",
+        "packed": "packed, numba",
+    }
     with style.in_style():
         figure = Figure(figsize=(style.WIDTH, 3.2), layout="constrained")
         files, bars = figure.subplots(1, 2, width_ratios=[1, 1.3])

@@ -56,13 +56,7 @@ def commands(path):
 @functools.cache
 def help_of(program):
     if not program.endswith(".py"):
-        process = subprocess.run(
-            [sys.executable, "-m", *program.split(), "--help"],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
+        process = call("-m", *program.split(), "--help", cwd=ROOT)
     else:
         process = call(program, "--help")
     assert process.returncode == 0, process.stderr

@@ -23,18 +23,25 @@ def parse(argv=None, program=PROGRAM):
         "run", type=Path, metavar="RUN", help="run directory; its best checkpoint is exported"
     )
     parser.add_argument(
-        "--format", choices=FILES, default="packed",
+        "--format",
+        choices=FILES,
+        default="packed",
         help="packed: bits, which bnn predict runs; onnx: for any ONNX runtime; "
         "qonnx: with the quantizers of QONNX, for FINN and hls4ml (default: %(default)s)",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--output", type=Path, metavar="FILE",
+        "--output",
+        type=Path,
+        metavar="FILE",
         help=f"file to write (default: {', '.join(FILES.values())} in RUN)",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--images", type=int, default=200, metavar="N",
+        "--images",
+        type=int,
+        default=200,
+        metavar="N",
         help="test images to check the packed network on, at most; 0: no check (default: %(default)s)",
-    )  # fmt: skip
+    )
     add_data_dir(parser)
     args = parser.parse_args(argv)
     if args.images < 0:
@@ -94,9 +101,11 @@ def _check(network, model, run, args):
     if not len(images):
         return
     found = packed.compare(network, model, images, progress=progress)
-    print(f"checked on {found.images:,} test images: {found.same:,} in the same class as by the float32 network, "
-          f"scores within {found.largest:.1e}, {sum(found.others.values()):,} of "
-          f"{sum(found.activations.values()):,} activations differ")  # fmt: skip
+    print(
+        f"checked on {found.images:,} test images: {found.same:,} in the same class as by the float32 network, "
+        f"scores within {found.largest:.1e}, {sum(found.others.values()):,} of "
+        f"{sum(found.activations.values()):,} activations differ"
+    )
     if run.training.precision != "float32":
         saved = models.scores(run.load_model(), images, progress=progress).argmax(axis=1)
         others = int((saved != network.scores(images).argmax(axis=1)).sum())

@@ -20,11 +20,17 @@ def parse(argv=None, program=PROGRAM):
     parser = argparse.ArgumentParser(
         prog=program, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("network", type=Path, metavar="RUN|PACKED",
-                        help="run directory, or file that bnn export wrote")  # fmt: skip
-    parser.add_argument("images", type=Path, nargs="+", metavar="IMAGE",
-                        help="PNG file, or .npy file of one or more images (height, width, channels), uint8; "
-                        "of the size that the network takes")  # fmt: skip
+    parser.add_argument(
+        "network", type=Path, metavar="RUN|PACKED", help="run directory, or file that bnn export wrote"
+    )
+    parser.add_argument(
+        "images",
+        type=Path,
+        nargs="+",
+        metavar="IMAGE",
+        help="PNG file, or .npy file of one or more images (height, width, channels), uint8; "
+        "of the size that the network takes",
+    )
     return parser.parse_args(argv)
 
 

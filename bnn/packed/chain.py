@@ -117,8 +117,11 @@ def _calls(model):
     """(layer, its input, its output) of a model without branches, from its input on."""
     outputs, inputs = (getattr(model, name, None) or () for name in ("outputs", "inputs"))
     if (len(outputs), len(inputs)) != (1, 1):
-        raise refusal(model.name, "a built functional or sequential model of one input and one output",
-                      f"{len(inputs)} inputs and {len(outputs)} outputs")  # fmt: skip
+        raise refusal(
+            model.name,
+            "a built functional or sequential model of one input and one output",
+            f"{len(inputs)} inputs and {len(outputs)} outputs",
+        )
     calls, tensor = [], outputs[0]
     while tensor is not inputs[0]:
         layer, index, _ = tensor._keras_history
@@ -138,15 +141,20 @@ class _Reader:
         self.rotation = None  # before the first product
         self.axes = None  # what the last layer flattened
         self.steps = {
-            PRODUCTS: self._multiply, Rotation: self._rotate, keras.layers.Flatten: self._flatten,
-            keras.layers.MaxPooling2D: self._pool, NORMS: self._normalize, QuantActivation: self._quantize,
-        }  # fmt: skip
+            PRODUCTS: self._multiply,
+            Rotation: self._rotate,
+            keras.layers.Flatten: self._flatten,
+            keras.layers.MaxPooling2D: self._pool,
+            NORMS: self._normalize,
+            QuantActivation: self._quantize,
+        }
 
     def take(self, layer, before, behind):
         step = next((step for kind, step in self.steps.items() if isinstance(layer, kind)), None)
         if step is None:
-            raise refusal(layer.name, "a chain of bnn.layers, flattening and max-pooling",
-                          f"a {type(layer).__name__}")  # fmt: skip
+            raise refusal(
+                layer.name, "a chain of bnn.layers, flattening and max-pooling", f"a {type(layer).__name__}"
+            )
         step(layer, before)
         if self.links and self.axes is None:
             self.links[-1] = replace(self.links[-1], output=behind)
@@ -156,8 +164,9 @@ class _Reader:
             raise refusal(model.name, "a convolution or dense layer of bnn.layers", "none")
         last = self.links[-1]
         if last.quantizer is not None or last.pool != "none" or last.kernel.ndim != 2 or self.axes:
-            raise refusal(last.name, "a dense layer at the end, with a batch norm or nothing behind it",
-                          "another end")  # fmt: skip
+            raise refusal(
+                last.name, "a dense layer at the end, with a batch norm or nothing behind it", "another end"
+            )
         return self.links
 
     def _multiply(self, layer, before):
@@ -197,8 +206,11 @@ class _Reader:
         if link.quantizer is not None:
             raise refusal(layer.name, "one activation per product", "another")
         if layer.quantizer is None or isinstance(layer.quantizer, NOT_ONE_BY_ONE):
-            raise refusal(layer.name, "binary or ternary activations, each of its own value",
-                          type(layer.quantizer).__name__ if layer.quantizer else "hard tanh")  # fmt: skip
+            raise refusal(
+                layer.name,
+                "binary or ternary activations, each of its own value",
+                type(layer.quantizer).__name__ if layer.quantizer else "hard tanh",
+            )
         self.links[-1] = replace(link, quantizer=layer.quantizer)
 
     def _last(self, layer):

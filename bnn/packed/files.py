@@ -41,10 +41,13 @@ def save(network, path):
         layers.append(described)
         arrays |= {f"{i}/{name}": array for name, array in own.items()}
     manifest = {
-        "format": FORMAT, "version": VERSION, "input_shape": list(network.input_shape),
-        "pixels": [network.pixels.factor, network.pixels.summand], "class_names": list(network.class_names),
+        "format": FORMAT,
+        "version": VERSION,
+        "input_shape": list(network.input_shape),
+        "pixels": [network.pixels.factor, network.pixels.summand],
+        "class_names": list(network.class_names),
         "layers": layers,
-    }  # fmt: skip
+    }
     manifest["sha256"] = _digest(manifest, arrays)
     content = io.BytesIO()
     np.savez(content, **{MANIFEST: np.frombuffer(json.dumps(manifest).encode(), np.uint8)}, **arrays)
@@ -87,8 +90,10 @@ def _read(path):
             raise PackError("expected a packed network, received a .npz file without its manifest")
         manifest = json.loads(file[MANIFEST].tobytes())
         if (manifest["format"], manifest["version"]) != (FORMAT, VERSION):
-            raise PackError(f"expected {FORMAT}, version {VERSION}, received {manifest['format']!r}, "
-                            f"version {manifest['version']!r}")  # fmt: skip
+            raise PackError(
+                f"expected {FORMAT}, version {VERSION}, received {manifest['format']!r}, "
+                f"version {manifest['version']!r}"
+            )
         arrays = {name: file[name] for name in file.files if name != MANIFEST}
     if manifest.pop("sha256") != _digest(manifest, arrays):
         raise PackError("expected a packed network, received a damaged one (its SHA-256 is another)")

@@ -162,6 +162,8 @@ class PackedNetwork:
         shape = (max(len(images), 1) if images.ndim else 1, *self.input_shape)
         if images.shape != shape or (self.pixels.integers and images.dtype != np.uint8):
             kind = "uint8" if self.pixels.integers else "real"
-            raise PackError(f"images: expected {kind} (n, {', '.join(map(str, self.input_shape))}), n >= 1, "
-                            f"received {images.dtype} {images.shape}")  # fmt: skip
+            raise PackError(
+                f"images: expected {kind} (n, {', '.join(map(str, self.input_shape))}), n >= 1, "
+                f"received {images.dtype} {images.shape}"
+            )
         return images

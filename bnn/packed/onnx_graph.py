@@ -39,8 +39,9 @@ def onnx_model(model, qonnx=False):
     try:
         import onnx
     except ImportError:
-        raise PackError("expected the package onnx, received an environment without it; "
-                        "pip install 'bnn-geometry[onnx]'") from None  # fmt: skip
+        raise PackError(
+            "expected the package onnx, received an environment without it; pip install 'bnn-geometry[onnx]'"
+        ) from None
     read = chain.read(model)
     graph = _Graph(onnx, qonnx)
     x = graph.pixels(read)
@@ -150,11 +151,12 @@ class _Graph:
         n = 1 if self.qonnx else "n"  # tools for QONNX expect a known size
         self.nodes.append(helper.make_node("Identity", [scores], ["scores"], name="scores"))
         graph = helper.make_graph(
-            self.nodes, "bnn",
+            self.nodes,
+            "bnn",
             [helper.make_tensor_value_info("images", _dtype(types, read.dtype), [n, *read.input_shape])],
             [helper.make_tensor_value_info("scores", types.FLOAT, [n, classes])],
             initializer=self.constants,
-        )  # fmt: skip
+        )
         domains = [helper.make_opsetid("", OPSET)] + [helper.make_opsetid(QONNX, 1)] * self.qonnx
         made = helper.make_model(graph, producer_name="bnn", opset_imports=domains, ir_version=IR_VERSION)
         if not self.qonnx:

@@ -40,8 +40,11 @@ def test_export_says_what_it_checked_and_wrote(run, capsys, tmp_path):
     output = tmp_path / "bits.npz"
     assert export.main([str(run), "--images", "30", "--output", str(output)]) == 0
     checked, wrote = capsys.readouterr().out.splitlines()
-    assert re.fullmatch(r"checked on 30 test images: 30 in the same class as by the float32 network, "
-                        r"scores within \d\.\de-\d\d, 0 of 59,280 activations differ", checked)  # fmt: skip
+    assert re.fullmatch(
+        r"checked on 30 test images: 30 in the same class as by the float32 network, "
+        r"scores within \d\.\de-\d\d, 0 of 59,280 activations differ",
+        checked,
+    )
     size = output.stat().st_size
     assert wrote.startswith(f"wrote {output}: {size:,} bytes, ")
     assert float(wrote.split()[4]) == round(4 * runs.open_run(run).load_model().count_params() / size, 1)
@@ -58,8 +61,11 @@ def lines(network, *paths):
     code = "import sys; from bnn.commands.predict import main; main(sys.argv[1:]); assert 'keras' not in sys.modules"
     done = subprocess.run(
         [sys.executable, "-c", code, *map(str, [network, *paths])],
-        capture_output=True, text=True, timeout=300, cwd=ROOT,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=300,
+        cwd=ROOT,
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
 
@@ -77,8 +83,10 @@ def test_predict_from_a_packed_file_loads_no_keras(file, images, scores, tmp_pat
         np.save(path, array)
     found = lines(file, *paths)
     names = [*paths[:4], *(f"{paths[4]}[{i}]" for i in range(12))]
-    assert found == [f"{n}: {s.argmax()}, margin {np.diff(np.sort(s)[-2:])[0]:.3f}"
-                     for n, s in zip(names, [*scores[:4], *scores], strict=True)]  # fmt: skip
+    assert found == [
+        f"{n}: {s.argmax()}, margin {np.diff(np.sort(s)[-2:])[0]:.3f}"
+        for n, s in zip(names, [*scores[:4], *scores], strict=True)
+    ]
 
 
 def test_predict_from_a_run(run, images, scores, tmp_path, capsys):
@@ -96,10 +104,14 @@ def test_what_is_no_image_of_the_network_is_refused(file, tmp_path):
     np.save(tmp_path / "number.npy", np.uint8(3))
     np.save(tmp_path / "objects.npy", np.array([{}]), allow_pickle=True)
     for name, words in {
-        "small.png": "expected images of 28 x 28 x 1, received 5 x 4 x 1", "none.npy": "received 0 x 28 x 28 x 1",
-        "text.png": "expected a PNG or .npy file", "text.npy": "expected a .npy file of images",
-        "objects.npy": "expected a .npy file of images", "real.npy": "expected uint8", "number.npy": "received no axes",
-    }.items():  # fmt: skip
+        "small.png": "expected images of 28 x 28 x 1, received 5 x 4 x 1",
+        "none.npy": "received 0 x 28 x 28 x 1",
+        "text.png": "expected a PNG or .npy file",
+        "text.npy": "expected a .npy file of images",
+        "objects.npy": "expected a .npy file of images",
+        "real.npy": "expected uint8",
+        "number.npy": "received no axes",
+    }.items():
         with pytest.raises((packed.PackError, predict.UserError), match=words):
             predict.main([str(file), str(tmp_path / name)])
     with pytest.raises(FileNotFoundError):

@@ -6,8 +6,12 @@ from keras import ops
 from bnn import models
 
 SETTINGS = {
-    "input_shape": (9, 7, 2), "conv": (5, 66), "max_pool": (1, 1), "fc": (33,), "classes": 4,
-}  # fmt: skip
+    "input_shape": (9, 7, 2),
+    "conv": (5, 66),
+    "max_pool": (1, 1),
+    "fc": (33,),
+    "classes": 4,
+}
 
 
 def network(rng, ties=True, **settings):

@@ -22,10 +22,16 @@ from bnn.packed import chain
 from tests.bits.bit_arithmetic import convolution, pooled
 from tests.packed.packed_networks import disturb, network
 
-KINDS = st.sampled_from([
-    {}, {"levels": 3, "threshold": 0.3}, {"levels": 3, "threshold": 0.0}, {"levels": 3, "estimator": "optimal_ternary"},
-    {"estimator": "magnitude_aware_sign"}, {"estimator": "stochastic_sign"},
-])  # fmt: skip
+KINDS = st.sampled_from(
+    [
+        {},
+        {"levels": 3, "threshold": 0.3},
+        {"levels": 3, "threshold": 0.0},
+        {"levels": 3, "estimator": "optimal_ternary"},
+        {"estimator": "magnitude_aware_sign"},
+        {"estimator": "stochastic_sign"},
+    ]
+)
 LAYOUTS = st.fixed_dictionaries(
     {
         "first_layer": st.sampled_from(["quantized", "quantized", "real", "rotated"]),
@@ -109,15 +115,23 @@ def test_a_model_of_ones_own(order, quantizer):
         order if "norm" in order else "norm sign"
     )  # without it sums of the first layer are 0, where Keras rounds
     behind = {
-        "pool": lambda: keras.layers.MaxPooling2D(), "norm": lambda: keras.layers.BatchNormalization(),
+        "pool": lambda: keras.layers.MaxPooling2D(),
+        "norm": lambda: keras.layers.BatchNormalization(),
         "sign": lambda: QuantActivation(quantizer),
-    }  # fmt: skip
-    model = keras.Sequential([
-        keras.Input((7, 7, 3), dtype="uint8"), keras.layers.Rescaling(2 / 255, -1),
-        QuantConv2D(20, 3, ste_sign), *(behind[word]() for word in first.split()),
-        QuantConv2D(9, 3, Sign()), *(behind[word]() for word in order.split()),
-        keras.layers.Flatten(), QuantDense(3, ste_sign), keras.layers.BatchNormalization(),
-    ])  # fmt: skip
+    }
+    model = keras.Sequential(
+        [
+            keras.Input((7, 7, 3), dtype="uint8"),
+            keras.layers.Rescaling(2 / 255, -1),
+            QuantConv2D(20, 3, ste_sign),
+            *(behind[word]() for word in first.split()),
+            QuantConv2D(9, 3, Sign()),
+            *(behind[word]() for word in order.split()),
+            keras.layers.Flatten(),
+            QuantDense(3, ste_sign),
+            keras.layers.BatchNormalization(),
+        ]
+    )
     disturb(model, rng)
     for layer in model.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
@@ -131,9 +145,15 @@ def test_a_model_of_ones_own(order, quantizer):
 
 def test_images_of_real_numbers_and_flat_ones():
     rng = np.random.default_rng(0)
-    model = keras.Sequential([
-        keras.Input((20,)), QuantDense(30, Sign()), BatchNorm(), QuantActivation(Sign()), QuantDense(2, Sign()),
-    ])  # fmt: skip
+    model = keras.Sequential(
+        [
+            keras.Input((20,)),
+            QuantDense(30, Sign()),
+            BatchNorm(),
+            QuantActivation(Sign()),
+            QuantDense(2, Sign()),
+        ]
+    )
     disturb(model, rng)
     images = rng.normal(size=(9, 20))
     net = packed.fold(model, class_names=["left", "right"])
@@ -145,8 +165,10 @@ def test_images_of_real_numbers_and_flat_ones():
 def test_bfloat16_networks_are_folded_in_float32():
     rng = np.random.default_rng(0)
     model, images = network(rng)
-    twin = models.build(**{"input_shape": (9, 7, 2), "conv": (5, 66), "max_pool": (1, 1), "fc": (33,), "classes": 4},
-                        precision="bfloat16")  # fmt: skip
+    twin = models.build(
+        **{"input_shape": (9, 7, 2), "conv": (5, 66), "max_pool": (1, 1), "fc": (33,), "classes": 4},
+        precision="bfloat16",
+    )
     twin.set_weights(model.get_weights())
     np.testing.assert_array_equal(packed.fold(twin).scores(images), packed.fold(model).scores(images))
 
@@ -188,17 +210,20 @@ REFUSED = {
     "relu: expected a chain of bnn.layers": lambda: _sequential(
         QuantConv2D(2, 3, Sign()), keras.layers.ReLU(name="relu")
     ),
-    "plain: expected a chain of bnn.layers, flattening and max-pooling, received a Conv2D": lambda: _sequential(
-        keras.layers.Conv2D(2, 3, name="plain")
+    "plain: expected a chain of bnn.layers, flattening and max-pooling, received a Conv2D": lambda: (
+        _sequential(keras.layers.Conv2D(2, 3, name="plain"))
     ),
     "second: expected a binary or ternary kernel": lambda: _sequential(
-        QuantConv2D(2, 3, Sign()), QuantActivation(Sign()), keras.layers.Flatten(), QuantDense(2, name="second")
+        QuantConv2D(2, 3, Sign()),
+        QuantActivation(Sign()),
+        keras.layers.Flatten(),
+        QuantDense(2, name="second"),
     ),
     "second: expected binary or ternary activations": lambda: _sequential(
         QuantConv2D(2, 3, Sign()), QuantConv2D(2, 3, Sign(), name="second")
     ),
-    "tanh: expected binary or ternary activations, each of its own value, received hard tanh": lambda: _sequential(
-        QuantConv2D(2, 3, Sign()), QuantActivation(name="tanh")
+    "tanh: expected binary or ternary activations, each of its own value, received hard tanh": lambda: (
+        _sequential(QuantConv2D(2, 3, Sign()), QuantActivation(name="tanh"))
     ),
     "last: expected a dense layer at the end": lambda: _sequential(QuantConv2D(2, 3, Sign(), name="last")),
     "first: expected a flat input": lambda: _sequential(QuantDense(2, Sign(), name="first")),
@@ -211,19 +236,25 @@ REFUSED = {
     "early: expected a convolution or dense layer right before it": lambda: _sequential(
         BatchNorm(name="early"), keras.layers.Flatten(), QuantDense(2, Sign())
     ),
-    "expected a convolution or dense layer of bnn.layers, received none": lambda: _sequential(keras.layers.Flatten()),
+    "expected a convolution or dense layer of bnn.layers, received none": lambda: _sequential(
+        keras.layers.Flatten()
+    ),
     "rows: expected batch norm over the last axis": lambda: _sequential(
         QuantConv2D(2, 3, Sign()), keras.layers.BatchNormalization(axis=1, name="rows")
     ),
     "steps: expected activations of -1 and .1, or of -1, 0 and .1": lambda: _sequential(
-        QuantConv2D(2, 3, Sign(), name="steps"), QuantActivation(lambda x: ops.round(x)), keras.layers.Flatten(),
+        QuantConv2D(2, 3, Sign(), name="steps"),
+        QuantActivation(lambda x: ops.round(x)),
+        keras.layers.Flatten(),
         QuantDense(2, Sign()),
     ),
     "bump: expected activations": lambda: _sequential(
-        QuantConv2D(2, 3, Sign(), name="bump"), QuantActivation(lambda x: ops.where(ops.abs(x) < 0.3, 1.0, -1.0)),
-        keras.layers.Flatten(), QuantDense(2, Sign()),
+        QuantConv2D(2, 3, Sign(), name="bump"),
+        QuantActivation(lambda x: ops.where(ops.abs(x) < 0.3, 1.0, -1.0)),
+        keras.layers.Flatten(),
+        QuantDense(2, Sign()),
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("message", REFUSED)

@@ -9,9 +9,13 @@ from bnn import models, packed
 from tests.packed.packed_networks import network
 
 SETTINGS = [
-    {}, {"levels": 3, "threshold": 0.3}, {"levels": 3, "threshold": 0.0, "filter_size": 4}, {"first_layer": "rotated"},
-    {"estimator": "magnitude_aware_sign"}, {"conv": (), "fc": (20,), "input_range": (0.0, 1.0)},
-]  # fmt: skip
+    {},
+    {"levels": 3, "threshold": 0.3},
+    {"levels": 3, "threshold": 0.0, "filter_size": 4},
+    {"first_layer": "rotated"},
+    {"estimator": "magnitude_aware_sign"},
+    {"conv": (), "fc": (20,), "input_range": (0.0, 1.0)},
+]
 networks = pytest.mark.parametrize("settings", SETTINGS, ids=str)
 
 

@@ -24,10 +24,18 @@ def saved(tmp_path_factory):
     return path, net, images
 
 
-@pytest.mark.parametrize("settings", [
-    {}, {"levels": 3, "threshold": 0.3}, {"first_layer": "real"}, {"first_layer": "rotated"},
-    {"conv": (), "fc": ()}, {"conv": (), "fc": (70,)}, {"input_range": (-0.3, 1.0)},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"levels": 3, "threshold": 0.3},
+        {"first_layer": "real"},
+        {"first_layer": "rotated"},
+        {"conv": (), "fc": ()},
+        {"conv": (), "fc": (70,)},
+        {"input_range": (-0.3, 1.0)},
+    ],
+)
 def test_a_network_comes_back(settings, tmp_path):
     model, images = network(np.random.default_rng(0), **settings)
     net = packed.fold(model)
@@ -121,17 +129,32 @@ def resealed(source, target, change):
     np.savez(target, manifest=np.frombuffer(json.dumps(manifest).encode(), np.uint8), **arrays)
 
 
-@pytest.mark.parametrize("change", [
-    lambda m: m["layers"].pop(), lambda m: m["layers"].pop(1), lambda m: m.update(layers=[]),
-    lambda m: m["layers"][1].update(pool="none"), lambda m: m["layers"][1].update(pool="max"),
-    lambda m: m["layers"][2].update(pool="bits"), lambda m: m["layers"][1].update(weights="real"),
-    lambda m: m["layers"][1].update(weights="binary"), lambda m: m["layers"][1].update(shape=[3, 3, 5, 66]),
-    lambda m: m["layers"][1].update(shape=[10**6, 10**6, 10**6, 5]), lambda m: m["layers"][1].update(dense=True),
-    lambda m: m["layers"][0].update(name=1), lambda m: m.update(input_shape=[9, 7, 3]),
-    lambda m: m.update(input_shape=[9, 7]), lambda m: m.update(input_shape="977"), lambda m: m.update(pixels=[1]),
-    lambda m: m.update(pixels=["a", "b"]), lambda m: m.update(class_names=["a"]), lambda m: m.pop("layers"),
-    lambda m: m.update(layers=7), lambda m: m["layers"][0].update(weights="binary"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda m: m["layers"].pop(),
+        lambda m: m["layers"].pop(1),
+        lambda m: m.update(layers=[]),
+        lambda m: m["layers"][1].update(pool="none"),
+        lambda m: m["layers"][1].update(pool="max"),
+        lambda m: m["layers"][2].update(pool="bits"),
+        lambda m: m["layers"][1].update(weights="real"),
+        lambda m: m["layers"][1].update(weights="binary"),
+        lambda m: m["layers"][1].update(shape=[3, 3, 5, 66]),
+        lambda m: m["layers"][1].update(shape=[10**6, 10**6, 10**6, 5]),
+        lambda m: m["layers"][1].update(dense=True),
+        lambda m: m["layers"][0].update(name=1),
+        lambda m: m.update(input_shape=[9, 7, 3]),
+        lambda m: m.update(input_shape=[9, 7]),
+        lambda m: m.update(input_shape="977"),
+        lambda m: m.update(pixels=[1]),
+        lambda m: m.update(pixels=["a", "b"]),
+        lambda m: m.update(class_names=["a"]),
+        lambda m: m.pop("layers"),
+        lambda m: m.update(layers=7),
+        lambda m: m["layers"][0].update(weights="binary"),
+    ],
+)
 def test_a_manifest_that_does_not_fit_is_refused(saved, tmp_path, change):
     """With the right digest, as of whoever writes such files by other means."""
     resealed(saved[0], tmp_path / "p.npz", change)
