@@ -4,11 +4,12 @@ The packed network is checked: it and the float32 network of the same weights cl
 set.
 """
 
-import argparse
 from pathlib import Path
 
+from bnn import backend
+from bnn.arguments import Parser
 from bnn.console import progress
-from bnn.flags import add_data_dir
+from bnn.flags import add_data_dir, folder
 
 PROGRAM = "bnn export"
 FILES = {"packed": "packed.npz", "onnx": "network.onnx", "qonnx": "network.qonnx.onnx"}
@@ -16,11 +17,9 @@ FILES = {"packed": "packed.npz", "onnx": "network.onnx", "qonnx": "network.qonnx
 
 def parse(argv=None, program=PROGRAM):
     """The command line."""
-    parser = argparse.ArgumentParser(
-        prog=program, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(prog=program, description=__doc__)
     parser.add_argument(
-        "run", type=Path, metavar="RUN", help="run directory; its best checkpoint is exported"
+        "run", type=folder, metavar="RUN", help="run directory; its best checkpoint is exported"
     )
     parser.add_argument(
         "--format",
@@ -52,12 +51,10 @@ def parse(argv=None, program=PROGRAM):
 def main(argv=None, program=PROGRAM):
     """Export as the command line says; arguments and result as for `bnn.commands.train.main`."""
     args = parse(argv, program)
-    from bnn import backend, runs
+    backend.expect_installed()
+    from bnn import bits, packed, runs
 
     run = runs.open_run(args.run)
-    backend.load()
-    from bnn import bits, packed
-
     model = packed.reference(run)
     output = args.output or args.run / FILES[args.format]
     if args.format != "packed":

@@ -3,11 +3,12 @@
 One line per image: its class, and the margin between the two highest scores.
 """
 
-import argparse
 import math
 from contextlib import nullcontext
 from pathlib import Path
 
+from bnn import backend
+from bnn.arguments import Parser
 from bnn.errors import UserError
 
 PROGRAM = "bnn predict"
@@ -17,9 +18,7 @@ MODES = {1: "L", 3: "RGB"}  # Pillow's, by the number of channels
 
 def parse(argv=None, program=PROGRAM):
     """The command line."""
-    parser = argparse.ArgumentParser(
-        prog=program, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(prog=program, description=__doc__)
     parser.add_argument(
         "network", type=Path, metavar="RUN|PACKED", help="run directory, or file that bnn export wrote"
     )
@@ -113,12 +112,11 @@ def _of_packed(path):
 
 
 def _of_run(folder):
-    from bnn import backend, runs
+    from bnn import models, runs
+    from bnn.datasets import catalog
 
     run = runs.open_run(folder)
-    backend.load()
-    from bnn import models
-    from bnn.datasets import catalog
+    backend.expect_installed()
 
     network = run.load_model()
     names = catalog.class_names(run.training.data_set)

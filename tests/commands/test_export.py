@@ -21,7 +21,7 @@ def run(trained, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def images():
-    return datasets.load("mnist-5k").test.images[:12]
+    return datasets.load("mnist-5k").test.images[: predict.FEW]
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +82,7 @@ def test_predict_from_a_packed_file_loads_no_keras(file, images, scores, tmp_pat
     for path, array in zip(paths[2:], (images[2], images[3, ..., 0], images), strict=True):
         np.save(path, array)
     found = lines(file, *paths)
-    names = [*paths[:4], *(f"{paths[4]}[{i}]" for i in range(12))]
+    names = [*paths[:4], *(f"{paths[4]}[{i}]" for i in range(predict.FEW))]
     assert found == [
         f"{n}: {s.argmax()}, margin {np.diff(np.sort(s)[-2:])[0]:.3f}"
         for n, s in zip(names, [*scores[:4], *scores], strict=True)
