@@ -7,7 +7,7 @@
 # make report      write both notebooks, as they were last executed, as pages that open offline (report/)
 # make lock        pin what requirements-dev.txt needs, with hashes (requirements.lock); keeps the pins that still fit
 # make audit       look for known vulnerabilities in the pinned packages; asks PyPI
-# make bench       measure training, analysis, sampling and start-up, half an hour on an idle machine;
+# make bench       measure training, inference, analysis, sampling and start-up, half an hour on an idle machine;
 #                  LARQ=PYTHON: training beside Larq's, installed in that interpreter's environment
 # make bench-accuracy   train MNIST and part of CIFAR-10 in float32 and bfloat16, three seeds each; needs the data
 # Each target but lock and audit first makes .venv and installs requirements.lock, if that has not been done.
@@ -70,6 +70,7 @@ report: setup
 
 bench: setup
 	$(PY) benchmarks/training_speed.py $(if $(LARQ),--larq $(LARQ))
+	$(PY) benchmarks/inference_speed.py
 	$(PY) benchmarks/analysis_speed.py
 	$(PY) benchmarks/sampling_speed.py
 	$(PY) benchmarks/startup.py

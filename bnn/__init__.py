@@ -12,6 +12,7 @@ Where to begin; each name is documented by `help`, for example `help(bnn.trainin
     bnn.geometry.angle       the angle between vectors, and its theory, on NumPy arrays
     bnn.plots                every figure of the paper, one function each
     bnn.runs.open_run        the settings, the log and the networks of a run
+    bnn.packed.fold          a trained network as bits
 
 The packages:
 
@@ -23,6 +24,7 @@ The packages:
     plots       every figure
     datasets    data sets: sources, conversion, reading, augmentation
     runs        the run directory
+    packed      a trained network as bits: folding, running, its file, ONNX graphs
     bits        words of bits, and their products
     files       files that stay whole when a program is killed
     commands    the programs
@@ -48,6 +50,7 @@ __getattr__, __dir__, __all__ = face(
     "layers",
     "models",
     "optimizers",
+    "packed",
     "paper",
     "plots",
     "runs",

@@ -10,6 +10,8 @@ from bnn.console import run_program
 COMMANDS = {
     "train": "train a network; the result is a run directory",
     "analyze": "measure a network: angles and dot products of every layer",
+    "export": "write a trained network as bits, or as an ONNX graph",
+    "predict": "name the class of images",
     "test": "check in a minute that this installation computes as it should",
     "download": "fetch MNIST and CIFAR-10 and verify every byte",
 }

@@ -49,15 +49,14 @@ def commands(path):
     for line in lines:
         if match := COMMAND.fullmatch(line.split(" #")[0].strip()):
             file, module, subcommand, arguments = match.groups()
-            yield module or (f"{file}.py" if file else PROGRAMS[subcommand]), arguments.split()
+            program = f"{file}.py" if file else PROGRAMS.get(subcommand, f"bnn {subcommand}")
+            yield module or program, arguments.split()
 
 
 @functools.cache
 def help_of(program):
-    if program.startswith("experiments."):
-        process = subprocess.run(
-            [sys.executable, "-m", program, "--help"], cwd=ROOT, capture_output=True, text=True, timeout=300
-        )
+    if not program.endswith(".py"):
+        process = call("-m", *program.split(), "--help", cwd=ROOT)
     else:
         process = call(program, "--help")
     assert process.returncode == 0, process.stderr

@@ -36,7 +36,7 @@ def test_help_of_a_command_loads_nothing_heavy(name):
     assert HEAVY.isdisjoint(done.stdout.splitlines()[-1].split())
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", DOORS)
 def test_doors_bear_their_files_names(name):
     environment = os.environ | {"KERAS_BACKEND": "none such"}
     program = DOORS[name].rpartition("/")[2]

@@ -74,7 +74,7 @@ def test_no_backend_comes_unasked(wheel):
     archive = zipfile.ZipFile(wheel)
     (name,) = (name for name in archive.namelist() if name.endswith("/METADATA"))
     metadata = Parser().parsestr(archive.read(name).decode())
-    needed = {extra: set() for extra in ("", "tensorflow", "jax", "notebooks")}
+    needed = {extra: set() for extra in ("", "tensorflow", "jax", "packed", "onnx", "notebooks")}
     for requirement in map(Requirement, metadata.get_all("Requires-Dist")):
         for extra, packages in needed.items():
             if requirement.marker is None or requirement.marker.evaluate({"extra": extra}):
@@ -82,6 +82,8 @@ def test_no_backend_comes_unasked(wheel):
     assert {"keras", "numpy", "scipy"} <= needed[""]
     assert needed["tensorflow"] - needed[""] == {"tensorflow", "tensorboard"}
     assert needed["jax"] - needed[""] == {"jax"}
+    assert needed["packed"] - needed[""] == {"numba"}
+    assert needed["onnx"] - needed[""] == {"onnx"}
     assert needed["notebooks"] - needed[""] == {"jupyter"}
 
 

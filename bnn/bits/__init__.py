@@ -5,6 +5,7 @@
 `Thresholds` are given.
 """
 
+from bnn.bits.engine import numpy_alone
 from bnn.bits.kernels import Kernel, convolution_kernel, dense_kernel
 from bnn.bits.limit import popcount_limit
 from bnn.bits.products import (
@@ -31,6 +32,7 @@ __all__ = [
     "dense_integers",
     "dense_kernel",
     "max_pool",
+    "numpy_alone",
     "pack",
     "popcount_limit",
     "unpack",

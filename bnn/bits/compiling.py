@@ -1,8 +1,13 @@
 """Compile the loops of this package in parallel, and cache the code on disk."""
 
+import os
 from pathlib import Path
 
 from numba import njit
+
+# GNU's OpenMP reads it when its threads start. By default they spin while they wait for each other: on a busy machine,
+# for up to 50 times as long as the layers of one image take.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 def compiled(function):

@@ -231,3 +231,8 @@ CIFAR_10 = Entry(
 )
 
 ENTRIES = {entry.name: entry for entry in (MNIST, CIFAR_10)}
+
+
+def class_names(data_set):
+    """The class names of a data set by its name, in the order of the labels; digits if it is not in the catalog."""
+    return ENTRIES[data_set].class_names if data_set in ENTRIES else tuple("0123456789")

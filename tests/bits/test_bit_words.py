@@ -14,7 +14,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 
 import bnn
 from bnn import bits
-from bnn.bits.engine import engine as choose
+from bnn.bits.engine import engine, fastest
 from tests.bits.bit_arithmetic import ENGINES, using
 
 PACKAGE = Path(bits.__file__).parent
@@ -63,14 +63,17 @@ def test_non_contiguous_arrays(engine):
 
 
 def test_numba_is_chosen_if_it_can_be_imported(monkeypatch):
-    assert choose() is list(ENGINES.values())[-1]
+    assert engine() is list(ENGINES.values())[-1]
+    with bits.numpy_alone():
+        assert engine() is ENGINES["numpy"]
+    assert engine() is list(ENGINES.values())[-1]
     monkeypatch.setitem(sys.modules, "numba", None)  # makes import numba raise ImportError
     monkeypatch.delitem(sys.modules, "bnn.bits.numba_products", raising=False)
     monkeypatch.delattr(bits, "numba_products", raising=False)
     for name in ("compiling", "convolution_loops", "lanes", "word_loops"):
         monkeypatch.delitem(sys.modules, f"bnn.bits.{name}", raising=False)
         monkeypatch.delattr(bits, name, raising=False)
-    assert choose.__wrapped__() is ENGINES["numpy"]
+    assert fastest.__wrapped__() is ENGINES["numpy"]
 
 
 def test_the_threshold_of_speed_is_a_rate():

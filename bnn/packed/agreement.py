@@ -1,0 +1,69 @@
+"""How far a network of bits and the float32 network that it was made of agree on images."""
+
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+from keras import ops
+
+from bnn import bits
+from bnn.console import silent
+from bnn.models.networks import build_model
+from bnn.packed import chain
+from bnn.packed.network import BATCH
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """What `compare` found.
+
+    Attributes:
+        images: int.
+        same: int, images that both put into the same class.
+        largest: float, the largest difference of a score.
+        others: dict from a layer's name to the number of its activations that differ. In the first layer they come from
+            float32 sums that Keras rounds to the other side of a threshold, in later ones from differences before.
+        activations: dict from a layer's name to the number of its activations.
+    """
+
+    images: int
+    same: int
+    largest: float
+    others: dict
+    activations: dict
+
+
+def reference(run):
+    """The network of a Run's best checkpoint with layers that compute in float32, whatever it was trained in."""
+    model = build_model(run.model)
+    model.set_weights(run.load_model().get_weights())
+    return model
+
+
+def compare(network, model, images, batch_size=BATCH, progress=silent):
+    """Run a packed network and the Keras model that it was folded of.
+
+    Args:
+        network: PackedNetwork.
+        model: keras.Model; in float32, or other rounding is counted too.
+        images: (n, ...) array.
+        batch_size: int, images at a time, at most.
+        progress: shows progress over the batches, as `console.progress` does.
+
+    Returns:
+        Agreement
+    """
+    names = [layer.name for layer in network.layers[:-1]]
+    tap = keras.Function(model.inputs, [link.output for link in chain.read(model).links])
+    same, largest = 0, 0.0
+    others, activations = dict.fromkeys(names, 0), dict.fromkeys(names, 0)
+    parts = np.array_split(images, -(-len(images) // batch_size))
+    for part in progress(parts, total=len(parts), unit="batch"):
+        *expected, scores = (ops.convert_to_numpy(ops.cast(t, "float32")) for t in tap([part]))
+        *found, own = network.outputs(part)
+        for name, theirs, ours in zip(names, expected, found, strict=True):
+            others[name] += int((bits.unpack(ours) != theirs).sum())
+            activations[name] += theirs.size
+        same += int((own.argmax(axis=1) == scores.argmax(axis=1)).sum())
+        largest = max(largest, float(np.abs(own - scores).max()))
+    return Agreement(len(images), same, largest, others, activations)

@@ -1,0 +1,246 @@
+"""A trained network as a chain of products: read from a Keras model of this package's layers, all else refused."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import keras
+import numpy as np
+from keras import ops
+
+from bnn.layers import BatchNorm, QuantActivation, QuantConv2D, QuantDense, Rotation, quantizers
+from bnn.packed.errors import PackError
+
+PRODUCTS, NORMS = QuantConv2D | QuantDense, BatchNorm | keras.layers.BatchNormalization
+# Their values depend on the other values of a batch or an image.
+NOT_ONE_BY_ONE = quantizers.OptimalTernary | quantizers.MagnitudeAwareSign
+
+
+@dataclass(frozen=True, eq=False)
+class Link:
+    """A product, and what follows it up to the next one.
+
+    Attributes:
+        name: of the layer that multiplies.
+        kernel: float32 array, what the layer multiplies by: (height, width, channels, units) or (features, units).
+        axes: (height, width, channels) of the input that was flattened before a dense layer; None: it was flat.
+        pool: where 2x2 windows are pooled: "none", "sums" (before batch norm) or "bits" (behind it).
+        norm: float32 batch norm, a layer; None: there is none.
+        quantizer: function from a float32 tensor to activations; None behind the last product.
+        output: KerasTensor, what the next product multiplies, or the scores.
+    """
+
+    name: str
+    kernel: np.ndarray
+    axes: tuple | None = None
+    pool: str = "none"
+    norm: keras.Layer | None = None
+    quantizer: Callable | None = None
+    output: object = None
+
+    def normalized(self, values):
+        """Batch norm of (..., units) float32 values as the float32 network computes it, a tensor."""
+        values = ops.convert_to_tensor(np.asarray(values, np.float32))
+        return values if self.norm is None else self.norm(values, training=False)
+
+    def activations(self, values):
+        """The activations of (..., units) float32 sums before batch norm, a float32 array."""
+        return ops.convert_to_numpy(self.quantizer(self.normalized(values)))
+
+    def affine(self):
+        """Batch norm as (factor, summand), float32 arrays (units,)."""
+        if self.norm is None:
+            return np.ones(self.kernel.shape[-1], np.float32), np.zeros(self.kernel.shape[-1], np.float32)
+        norm = self.norm
+        mean, variance = (np.asarray(w, np.float64) for w in (norm.moving_mean, norm.moving_variance))
+        gain = getattr(norm, "gamma", None)  # ours has none, and Keras's own may have neither
+        offset = getattr(norm, "offset", getattr(norm, "beta", None))
+        factor = (1.0 if gain is None else np.asarray(gain)) / np.sqrt(variance + norm.epsilon)
+        summand = (0.0 if offset is None else np.asarray(offset)) - mean * factor
+        return factor.astype(np.float32), summand.astype(np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class Chain:
+    """A network.
+
+    Attributes:
+        input_shape: of an image.
+        dtype: str, of the images that the network was built for.
+        scaling: (factor, summand), floats, that images are scaled by.
+        links: list of Link, at least one.
+    """
+
+    input_shape: tuple
+    dtype: str
+    scaling: tuple
+    links: list
+
+
+def read(model):
+    """The chain that a model is.
+
+    Args:
+        model: keras.Model, functional or sequential: scaling of the image, then convolutions and dense layers of
+            `bnn.layers`, each with pooling, batch norm and activation behind it.
+
+    Returns:
+        Chain
+
+    Raises:
+        PackError: the model is no such chain; the message names the layer.
+    """
+    calls = _calls(model)
+    scaling = (1.0, 0.0)
+    if calls and isinstance(calls[0][0], keras.layers.Rescaling):
+        layer = calls.pop(0)[0]
+        scaling = _number(layer, layer.scale), _number(layer, layer.offset)
+    reader = _Reader()
+    for layer, before, behind in calls:
+        reader.take(layer, before, behind)
+    (tensor,) = model.inputs
+    dtype = keras.backend.standardize_dtype(tensor.dtype)
+    return Chain(tuple(tensor.shape[1:]), dtype, scaling, reader.finished(model))
+
+
+def refusal(name, expected, received):
+    """The error for a layer of that name."""
+    return PackError(f"{name}: expected {expected}, received {received}")
+
+
+def _number(layer, value):
+    if np.ndim(value):
+        raise refusal(layer.name, "one number for all pixels", np.shape(value))
+    return float(value)
+
+
+def _calls(model):
+    """(layer, its input, its output) of a model without branches, from its input on."""
+    outputs, inputs = (getattr(model, name, None) or () for name in ("outputs", "inputs"))
+    if (len(outputs), len(inputs)) != (1, 1):
+        raise refusal(
+            model.name,
+            "a built functional or sequential model of one input and one output",
+            f"{len(inputs)} inputs and {len(outputs)} outputs",
+        )
+    calls, tensor = [], outputs[0]
+    while tensor is not inputs[0]:
+        layer, index, _ = tensor._keras_history
+        before = layer._inbound_nodes[index].input_tensors
+        if len(before) != 1:
+            raise refusal(layer.name, "a layer of one input", f"{len(before)} inputs")
+        calls.append((layer, before[0], tensor))
+        tensor = before[0]
+    return calls[::-1]
+
+
+class _Reader:
+    """Takes the layers one after another; `links` is what they are so far."""
+
+    def __init__(self):
+        self.links = []
+        self.rotation = None  # before the first product
+        self.axes = None  # what the last layer flattened
+        self.steps = {
+            PRODUCTS: self._multiply,
+            Rotation: self._rotate,
+            keras.layers.Flatten: self._flatten,
+            keras.layers.MaxPooling2D: self._pool,
+            NORMS: self._normalize,
+            QuantActivation: self._quantize,
+        }
+
+    def take(self, layer, before, behind):
+        step = next((step for kind, step in self.steps.items() if isinstance(layer, kind)), None)
+        if step is None:
+            raise refusal(
+                layer.name, "a chain of bnn.layers, flattening and max-pooling", f"a {type(layer).__name__}"
+            )
+        step(layer, before)
+        if self.links and self.axes is None:
+            self.links[-1] = replace(self.links[-1], output=behind)
+
+    def finished(self, model):
+        if not self.links:
+            raise refusal(model.name, "a convolution or dense layer of bnn.layers", "none")
+        last = self.links[-1]
+        if last.quantizer is not None or last.pool != "none" or last.kernel.ndim != 2 or self.axes:
+            raise refusal(
+                last.name, "a dense layer at the end, with a batch norm or nothing behind it", "another end"
+            )
+        return self.links
+
+    def _multiply(self, layer, before):
+        if self.links and self.links[-1].quantizer is None:
+            raise refusal(layer.name, "binary or ternary activations", "an input that is not quantized")
+        if isinstance(layer, QuantDense) and len(before.shape) != 2:
+            raise refusal(layer.name, "a flat input", tuple(before.shape[1:]))
+        self.links.append(Link(layer.name, _kernel(layer, self.rotation), self.axes))
+        self.rotation = self.axes = None
+
+    def _rotate(self, layer, before):
+        if self.links or self.rotation:
+            raise refusal(layer.name, "a rotation before the first layer alone", "one behind it")
+        self.rotation = layer
+
+    def _flatten(self, layer, before):
+        if self.links and self.links[-1].quantizer is None:
+            raise refusal(layer.name, "quantized activations to flatten", "other values")
+        self.axes = tuple(before.shape[1:]) if len(before.shape) == 4 else self.axes
+
+    def _pool(self, layer, before):
+        link = self._last(layer)
+        options = (*layer.pool_size, *layer.strides, layer.padding, layer.data_format)
+        if options != (2, 2, 2, 2, "valid", "channels_last") or link.pool != "none":
+            raise refusal(layer.name, "one pooling of 2x2 windows side by side per convolution", "another")
+        plain = link.norm is None and link.quantizer is None
+        self.links[-1] = replace(link, pool="sums" if plain else "bits")
+
+    def _normalize(self, layer, before):
+        link = self._last(layer)
+        if link.norm is not None or link.quantizer is not None:
+            raise refusal(layer.name, "one batch norm per product, before its activation", "another")
+        self.links[-1] = replace(link, norm=_in_float32(layer, before))
+
+    def _quantize(self, layer, before):
+        link = self._last(layer)
+        if link.quantizer is not None:
+            raise refusal(layer.name, "one activation per product", "another")
+        if layer.quantizer is None or isinstance(layer.quantizer, NOT_ONE_BY_ONE):
+            raise refusal(
+                layer.name,
+                "binary or ternary activations, each of its own value",
+                type(layer.quantizer).__name__ if layer.quantizer else "hard tanh",
+            )
+        self.links[-1] = replace(link, quantizer=layer.quantizer)
+
+    def _last(self, layer):
+        if not self.links or self.axes:
+            raise refusal(layer.name, "a convolution or dense layer right before it", "none")
+        return self.links[-1]
+
+
+def _kernel(layer, rotation):
+    """What a layer multiplies by, behind a rotation or not, in float32 whatever the layer's own arithmetic."""
+    quantizer, latent = layer.kernel_quantizer, ops.convert_to_tensor(layer.kernel)
+    kernel = ops.convert_to_numpy(latent if quantizer is None else quantizer(latent))
+    if rotation is None:
+        return kernel
+    # The rotated patch times the kernel is the patch times the rotation times the kernel.
+    turned = ops.convert_to_numpy(rotation.rotation).astype(np.float64) @ kernel.reshape(-1, kernel.shape[-1])
+    if kernel.ndim == 2:
+        return turned.astype(np.float32)
+    size = rotation.kernel_size
+    return turned.reshape(size, size, -1, kernel.shape[-1]).astype(np.float32)
+
+
+def _in_float32(layer, before):
+    """A batch norm with the same weights that computes in float32, on (..., channels)."""
+    config = layer.get_config() | {"dtype": "float32"}
+    if isinstance(layer, keras.layers.BatchNormalization):
+        if layer.axis not in (-1, len(before.shape) - 1):
+            raise refusal(layer.name, "batch norm over the last axis", layer.axis)
+        config["axis"] = -1
+    twin = type(layer).from_config(config)
+    twin.build((None, before.shape[-1]))
+    twin.set_weights(layer.get_weights())
+    return twin

@@ -1,0 +1,156 @@
+"""A packed network in one file: arrays of bits and numbers in an uncompressed .npz, with a manifest in JSON.
+
+The manifest has format, version, SHA-256 of all else, class names and what the arrays mean. Weights take a bit each,
+ternary ones two. No pickle is read, and nothing is run.
+"""
+
+import hashlib
+import io
+import json
+import zipfile
+from math import prod
+
+import numpy as np
+
+from bnn import bits
+from bnn.bits.words import pack_bools
+from bnn.files import atomic
+from bnn.packed.errors import PackError
+from bnn.packed.network import Layer, PackedNetwork, Pixels, Scores
+
+FORMAT, VERSION = "bnn packed network", 1
+MANIFEST = "manifest"
+
+
+def save(network, path):
+    """Write a PackedNetwork to a .npz file.
+
+    Args:
+        network: PackedNetwork.
+        path: Path.
+
+    Returns:
+        int, the file's size in bytes.
+
+    Raises:
+        WriteError: the file cannot be written; what was there before is kept.
+    """
+    arrays, layers = {}, []
+    for i, layer in enumerate(network.layers):
+        described, own = _described(layer)
+        layers.append(described)
+        arrays |= {f"{i}/{name}": array for name, array in own.items()}
+    manifest = {
+        "format": FORMAT,
+        "version": VERSION,
+        "input_shape": list(network.input_shape),
+        "pixels": [network.pixels.factor, network.pixels.summand],
+        "class_names": list(network.class_names),
+        "layers": layers,
+    }
+    manifest["sha256"] = _digest(manifest, arrays)
+    content = io.BytesIO()
+    np.savez(content, **{MANIFEST: np.frombuffer(json.dumps(manifest).encode(), np.uint8)}, **arrays)
+    atomic.write(path, content.getvalue())
+    return content.tell()
+
+
+def load(path):
+    """The PackedNetwork in a file that `save` wrote.
+
+    Args:
+        path: str or Path.
+
+    Raises:
+        PackError: there is no such file, or it is damaged, of another version, or holds something else.
+    """
+    try:
+        manifest, arrays = _read(path)
+    except FileNotFoundError:
+        raise PackError(f"{path}: expected a packed network, received no such file") from None
+    except PackError as error:
+        raise PackError(f"{path}: {error}") from None
+    except Exception as error:  # whichever of zipfile, numpy and json meets the damage first
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise PackError(
+            f"{path}: expected a packed network, received a damaged or foreign file ({reason})"
+        ) from None
+    try:
+        return _network(manifest, arrays)
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise PackError(f"{path}: expected a packed network, received another one ({error})") from None
+
+
+def _read(path):
+    with zipfile.ZipFile(path) as archive:
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+            raise PackError("expected a packed network, received compressed arrays")
+    with np.load(path, allow_pickle=False) as file:
+        if MANIFEST not in file.files:
+            raise PackError("expected a packed network, received a .npz file without its manifest")
+        manifest = json.loads(file[MANIFEST].tobytes())
+        if (manifest["format"], manifest["version"]) != (FORMAT, VERSION):
+            raise PackError(
+                f"expected {FORMAT}, version {VERSION}, received {manifest['format']!r}, "
+                f"version {manifest['version']!r}"
+            )
+        arrays = {name: file[name] for name in file.files if name != MANIFEST}
+    if manifest.pop("sha256") != _digest(manifest, arrays):
+        raise PackError("expected a packed network, received a damaged one (its SHA-256 is another)")
+    return manifest, arrays
+
+
+def _digest(manifest, arrays):
+    """SHA-256 of all arrays, and of a manifest that does not hold it yet."""
+    digest = hashlib.sha256(json.dumps(manifest, sort_keys=True).encode())
+    for name in sorted(arrays):
+        digest.update(f"{name} {arrays[name].dtype.str} {arrays[name].shape}\n".encode())
+        digest.update(np.ascontiguousarray(arrays[name]))
+    return digest.hexdigest()
+
+
+def _described(layer):
+    """(what the manifest says of a layer, its arrays)."""
+    described, arrays = {"name": layer.name, "pool": layer.pool, "dense": layer.dense}, {}
+    if isinstance(layer.kernel, bits.Kernel):
+        packed = layer.kernel.bits
+        described |= {"weights": "ternary" if packed.ternary else "binary", "shape": list(packed.shape)}
+        values = bits.unpack(packed)
+        arrays["kernel"] = np.packbits(np.stack([values >= 0, values > 0][: len(packed.planes)]))
+    else:
+        described |= {"weights": "real", "shape": list(layer.kernel.shape)}
+        arrays["kernel"] = layer.kernel
+    if isinstance(layer.output, Scores):
+        arrays |= {"factor": layer.output.factor, "summand": layer.output.summand}
+    else:
+        arrays |= {"at": layer.output.at, "rising": layer.output.rising}
+    return described, arrays
+
+
+def _network(manifest, arrays):
+    layers = []
+    for i, described in enumerate(manifest["layers"]):
+        own = {name.partition("/")[2]: array for name, array in arrays.items() if name.startswith(f"{i}/")}
+        layers.append(_layer(described, own))
+    shape, names = tuple(manifest["input_shape"]), tuple(manifest["class_names"])
+    return PackedNetwork(shape, Pixels(*manifest["pixels"]), layers, names)
+
+
+def _layer(described, arrays):
+    kernel = arrays["kernel"]
+    if described["weights"] != "real":
+        make = bits.dense_kernel if described["dense"] else bits.convolution_kernel
+        kernel = make(_unpacked(kernel, described["shape"], described["weights"] == "ternary"))
+    if "at" in arrays:
+        output = bits.Thresholds(arrays["at"], arrays["rising"])
+    else:
+        output = Scores(arrays["factor"], arrays["summand"])
+    return Layer(described["name"], kernel, output, described["pool"])
+
+
+def _unpacked(octets, shape, ternary):
+    planes = (1 + ternary, *shape)
+    if octets.size != -(-prod(planes) // 8):
+        raise ValueError(f"expected {prod(planes)} bits, received {octets.size} bytes")
+    flags = np.unpackbits(octets, count=prod(planes)).reshape(planes)
+    return bits.Bits(pack_bools(flags), shape[-1])

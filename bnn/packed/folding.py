@@ -1,0 +1,116 @@
+"""From the chain of a trained network to words of bits and integer thresholds."""
+
+from dataclasses import replace
+from fractions import Fraction
+from math import prod
+
+import numpy as np
+
+from bnn import bits
+from bnn.packed import chain, thresholds
+from bnn.packed.errors import PackError
+from bnn.packed.floats import LARGEST, numbered
+from bnn.packed.network import Layer, PackedNetwork, Pixels, Scores
+
+LARGEST_PIXEL = 255
+LARGEST_SUM = 2**31 - 2  # that thresholds beyond it are an int32, too
+
+
+def fold(model, class_names=None):
+    """Make a network of bits of a trained one. It computes what the float32 network of the same weights does.
+
+    Args:
+        model: keras.Model, a chain of `bnn.layers` with any backend and precision, as of `models.build` or sequential.
+            Quantizers may be one's own, if activations are -1 and +1, or -1, 0 and +1, and rise with the value.
+            Stochastic quantizers become signs.
+        class_names: sequence of str in the order of the scores; None: "0", "1", ...
+
+    Returns:
+        PackedNetwork
+
+    Raises:
+        PackError: the model is no such chain; the message names the layer.
+    """
+    read = chain.read(model)
+    pixels, unit = _pixels(read)
+    first = _first_layer(read.links[0], unit)
+    layers = [first, *map(_later_layer, read.links[1:])]
+    if pixels is None or not isinstance(first.kernel, bits.Kernel):
+        pixels = Pixels(*read.scaling)
+    classes = layers[-1].output.factor.size
+    names = tuple(map(str, range(classes) if class_names is None else class_names))
+    if len(names) != classes:
+        raise PackError(f"class_names: expected {classes}, received {len(names)}")
+    return PackedNetwork(read.input_shape, pixels, layers, names)
+
+
+def split(kernel):
+    """A kernel as (int8 array with values -1, 0 and +1, (units,) float32 scale >= 0); None if it has other values."""
+    scale = np.abs(kernel).max(axis=tuple(range(kernel.ndim - 1)))
+    levels = np.sign(kernel)
+    return (
+        (levels.astype(np.int8), np.where(scale, scale, 1))
+        if np.array_equal(levels * scale, kernel)
+        else None
+    )
+
+
+def _pixels(read):
+    """(Pixels in integers, the float that these are times of), or (None, None) if the images are no such integers."""
+    factor, summand = read.scaling
+    if read.dtype != "uint8" or not factor > 0:
+        return None, None
+    ratio = Fraction(summand / factor).limit_denominator(LARGEST_PIXEL)
+    pixels = Pixels(ratio.denominator, ratio.numerator)
+    ends = pixels.summand, LARGEST_PIXEL * pixels.factor + pixels.summand
+    exact = abs(float(ratio) * factor - summand) <= 1e-9 * abs(summand)
+    return (
+        (pixels, factor / pixels.factor) if exact and max(map(abs, ends)) <= LARGEST_PIXEL else (None, None)
+    )
+
+
+def _first_layer(link, unit):
+    """The layer that multiplies the image; in float32 unless pixels are integers times `unit` and weights are bits."""
+    parts = None if unit is None else split(link.kernel)
+    if parts is None:
+        return Layer(link.name, link.kernel, _output(link, numbered, LARGEST, 1.0), link.pool)
+    levels, scale = parts
+    return _layer_of_bits(replace(link, axes=None), levels, scale.astype(np.float64) * unit, LARGEST_PIXEL)
+
+
+def _later_layer(link):
+    parts = split(link.kernel)
+    if parts is None:
+        raise chain.refusal(
+            link.name, "a binary or ternary kernel, as of every layer but the first", "real weights"
+        )
+    return _layer_of_bits(link, *parts, 1)
+
+
+def _layer_of_bits(link, levels, scale, largest):
+    """A layer of weights `levels` times `scale`, (units,), whose inputs are at most `largest`."""
+    largest *= prod(levels.shape[:-1])
+    if largest > LARGEST_SUM:
+        raise chain.refusal(link.name, f"sums of at most {LARGEST_SUM}", f"up to {largest}")
+    output = _output(link, lambda sums: sums * scale.astype(np.float64), largest, scale)
+    return Layer(link.name, _kernel_of_bits(levels, link.axes), output, link.pool)
+
+
+def _output(link, value, largest, scale):
+    """Thresholds on integers from -largest to largest, which stand for `value` of them; or the scores."""
+    if link.quantizer is None:
+        factor, summand = link.affine()
+        return Scores((factor * scale).astype(np.float32), summand)
+    try:
+        return thresholds.search(lambda n: link.activations(value(n)), largest, link.kernel.shape[-1])
+    except ValueError as error:
+        raise chain.refusal(link.name, str(error), "others") from None
+
+
+def _kernel_of_bits(levels, axes):
+    """The Kernel of levels as Keras has them; axes: of the input of a dense layer that was flattened."""
+    convolution = levels.ndim == 4
+    units = levels.swapaxes(2, 3) if convolution else levels.T.reshape(-1, *(axes or levels.shape[:1]))
+    with bits.numpy_alone():  # to compile a loop would take longer
+        packed = bits.pack(units, ternary=not levels.all())
+    return (bits.convolution_kernel if convolution else bits.dense_kernel)(packed)

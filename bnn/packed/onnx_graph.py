@@ -1,0 +1,188 @@
+"""A trained network as an ONNX graph, or as a QONNX one, whose nodes say which values are binary or ternary."""
+
+from dataclasses import replace
+from itertools import count
+
+import numpy as np
+
+from bnn.packed import chain, thresholds
+from bnn.packed.errors import PackError
+from bnn.packed.floats import LARGEST, numbered
+from bnn.packed.folding import split
+
+OPSET, IR_VERSION = 13, 8  # old ones, that any runtime reads
+QONNX = "qonnx.custom_op.general"
+TINIEST = 1.2e-38  # TensorFlow takes smaller numbers for 0
+STEEP = 2.0**64  # what a ternary activation of threshold 0 is multiplied by before it is rounded
+
+
+def onnx_model(model, qonnx=False):
+    """The ONNX graph of a trained network, from uint8 images as Keras has them to float32 scores.
+
+    Weights are -1, 0 and +1. Factors of kernels are part of the batch norm behind them, a rotation of a real kernel.
+
+    Args:
+        model: keras.Model, as `fold` takes it.
+        qonnx: quantize by nodes of QONNX [1]_, which FINN and hls4ml read: `BipolarQuant`, and for ternary values
+            `Quant` of 2 bits, signed and narrow; else by ONNX's own, with weights of 8 bits.
+
+    Returns:
+        onnx.ModelProto
+
+    Raises:
+        PackError: the model is no such chain, or the package onnx is not installed.
+
+    References:
+        .. [1] Pappalardo et al., "QONNX: Representing Arbitrary-Precision Quantized Neural Networks", 2022,
+           arXiv:2206.07527.
+    """
+    try:
+        import onnx
+    except ImportError:
+        raise PackError(
+            "expected the package onnx, received an environment without it; pip install 'bnn-geometry[onnx]'"
+        ) from None
+    read = chain.read(model)
+    graph = _Graph(onnx, qonnx)
+    x = graph.pixels(read)
+    x = graph.link(x, replace(read.links[0], axes=None), flatten=True)
+    for link in read.links[1:]:
+        x = graph.link(x, link, flatten=link.axes is not None)
+    return graph.finished(x, read)
+
+
+class _Graph:
+    """A graph in the making: its nodes and constants."""
+
+    def __init__(self, onnx, qonnx):
+        self.onnx, self.qonnx = onnx, qonnx
+        self.nodes, self.constants, self.numbers = [], [], count(1)
+
+    def node(self, kind, *inputs, domain="", **attributes):
+        """Add a node; the name of its output."""
+        name = f"{kind}_{next(self.numbers)}"
+        node = self.onnx.helper.make_node(kind, inputs, [name], name=name, domain=domain, **attributes)
+        self.nodes.append(node)
+        return name
+
+    def constant(self, values, dtype=np.float32):
+        """Add a constant; its name."""
+        name = f"constant_{next(self.numbers)}"
+        self.constants.append(self.onnx.numpy_helper.from_array(np.ascontiguousarray(values, dtype), name))
+        return name
+
+    def as_float(self, x):
+        return self.node("Cast", x, to=self.onnx.TensorProto.FLOAT)
+
+    def affine(self, x, factor, summand):
+        """Factor * x + summand."""
+        return self.node("Add", self.node("Mul", x, self.constant(factor)), self.constant(summand))
+
+    def pixels(self, read):
+        x = self.as_float("images")
+        x = x if read.scaling == (1.0, 0.0) else self.affine(x, *read.scaling)
+        return self.node("Transpose", x, perm=[0, 3, 1, 2]) if read.links[0].kernel.ndim == 4 else x
+
+    def link(self, x, link, flatten):
+        parts = split(link.kernel)
+        levels, scale = (link.kernel, np.float32(1)) if parts is None else parts
+        if levels.ndim == 4:
+            x = self.convolution(x, levels, parts is not None)
+        else:
+            x = self.node("Flatten", x) if flatten else x
+            x = self.node("MatMul", x, self.weights(_in_order_of_channels(levels, link), parts is not None))
+        x = self.pool(x) if link.pool == "sums" else x
+        x = self.activation(x, link, scale)
+        return self.pool(x) if link.pool == "bits" else x
+
+    def convolution(self, x, levels, quantized):
+        height, width = levels.shape[:2]
+        pads = [(height - 1) // 2, (width - 1) // 2, height // 2, width // 2]
+        weights = self.weights(levels.transpose(3, 2, 0, 1), quantized)
+        return self.node("Conv", x, weights, kernel_shape=[height, width], pads=pads)
+
+    def pool(self, x):
+        return self.node("MaxPool", x, kernel_shape=[2, 2], strides=[2, 2])
+
+    def weights(self, levels, quantized):
+        if not quantized:
+            return self.constant(levels)
+        if not self.qonnx:
+            return self.as_float(self.constant(levels, np.int8))
+        return (self.bipolar if levels.all() else self.ternary)(self.constant(levels))
+
+    def activation(self, x, link, scale):
+        """Batch norm, factors of the kernel included, and quantizer."""
+        factor, summand = (values.astype(np.float64) for values in link.affine())
+        factor = factor * scale
+        if link.quantizer is not None:
+            ternary, threshold = _quantizer(link)
+            if self.qonnx and ternary:
+                steep = 0.5 / threshold if threshold else STEEP
+                factor, summand = factor * steep, summand * steep
+        shape = (-1, 1, 1) if link.kernel.ndim == 4 else -1
+        x = self.affine(x, factor.reshape(shape), summand.reshape(shape))
+        return x if link.quantizer is None else self.quantize(x, ternary, threshold)
+
+    def quantize(self, x, ternary, threshold):
+        if self.qonnx:
+            return self.ternary(x) if ternary else self.bipolar(x)
+        if ternary:
+            above = self.node("Greater", x, self.constant(threshold))
+            return self.node(
+                "Sub", self.as_float(above), self.as_float(self.node("Less", x, self.constant(-threshold)))
+            )
+        signs = self.constant(1), self.constant(-1)
+        return self.node("Where", self.node("GreaterOrEqual", x, self.constant(0)), *signs)
+
+    def bipolar(self, x):
+        return self.node("BipolarQuant", x, self.constant(1), domain=QONNX)
+
+    def ternary(self, x):
+        """Values of at most 0.5 become 0, others +-1."""
+        scale, zero, width = self.constant(1), self.constant(0), self.constant(2)
+        return self.node(
+            "Quant", x, scale, zero, width, domain=QONNX, signed=1, narrow=1, rounding_mode="ROUND"
+        )
+
+    def finished(self, scores, read):
+        helper, types = self.onnx.helper, self.onnx.TensorProto
+        classes = read.links[-1].kernel.shape[-1]
+        n = 1 if self.qonnx else "n"  # tools for QONNX expect a known size
+        self.nodes.append(helper.make_node("Identity", [scores], ["scores"], name="scores"))
+        graph = helper.make_graph(
+            self.nodes,
+            "bnn",
+            [helper.make_tensor_value_info("images", _dtype(types, read.dtype), [n, *read.input_shape])],
+            [helper.make_tensor_value_info("scores", types.FLOAT, [n, classes])],
+            initializer=self.constants,
+        )
+        domains = [helper.make_opsetid("", OPSET)] + [helper.make_opsetid(QONNX, 1)] * self.qonnx
+        made = helper.make_model(graph, producer_name="bnn", opset_imports=domains, ir_version=IR_VERSION)
+        if not self.qonnx:
+            self.onnx.checker.check_model(made)
+        return made
+
+
+def _dtype(types, dtype):
+    return types.UINT8 if dtype == "uint8" else types.FLOAT
+
+
+def _in_order_of_channels(levels, link):
+    """Rows of a dense kernel in the order in which ONNX, channels first, flattens a convolution's output."""
+    if link.axes is None:
+        return levels
+    return levels.reshape(*link.axes, -1).transpose(2, 0, 1, 3).reshape(levels.shape)
+
+
+def _quantizer(link):
+    """(whether ternary, the size up to which values become 0) of a link's quantizer."""
+    plain = replace(link, norm=None)
+    found = thresholds.search(lambda numbers: plain.activations(numbered(numbers)), LARGEST, 1)
+    at = numbered(found.at[:, 0])
+    threshold, *above = np.where(np.abs(at) < TINIEST, 0, at) * np.float32([-1, 1])[: len(at)]
+    if threshold == 0 if not above else above[0] <= np.nextafter(threshold, np.float32(np.inf)):
+        return bool(above), threshold
+    raise chain.refusal(
+        link.name, "the sign, or a ternary map of one threshold, as activation", "another map"
+    )

@@ -1,0 +1,67 @@
+"""ONNX and QONNX graphs give the scores of the Keras network; skipped where the optional packages are missing."""
+
+import sys
+
+import numpy as np
+import pytest
+
+from bnn import models, packed
+from tests.packed.packed_networks import network
+
+SETTINGS = [
+    {},
+    {"levels": 3, "threshold": 0.3},
+    {"levels": 3, "threshold": 0.0, "filter_size": 4},
+    {"first_layer": "rotated"},
+    {"estimator": "magnitude_aware_sign"},
+    {"conv": (), "fc": (20,), "input_range": (0.0, 1.0)},
+]
+networks = pytest.mark.parametrize("settings", SETTINGS, ids=str)
+
+
+def as_onnxruntime_has_it(graph, images):
+    runtime = pytest.importorskip("onnxruntime")
+    session = runtime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
+    return session.run(None, {"images": images})[0]
+
+
+def as_qonnx_has_it(graph, images):
+    from qonnx.core.modelwrapper import ModelWrapper
+    from qonnx.core.onnx_exec import execute_onnx
+    from qonnx.transformation.infer_shapes import InferShapes
+
+    wrapped = ModelWrapper(graph).transform(InferShapes())
+    return np.concatenate([execute_onnx(wrapped, {"images": image[None]})["scores"] for image in images])
+
+
+@networks
+def test_onnx(settings):
+    pytest.importorskip("onnx")
+    model, images = network(np.random.default_rng(2), ties=False, **settings)
+    scores, expected = as_onnxruntime_has_it(packed.onnx_model(model), images), models.scores(model, images)
+    np.testing.assert_array_equal(scores.argmax(axis=1), expected.argmax(axis=1))
+    np.testing.assert_allclose(scores, expected, rtol=1e-4, atol=1e-4)
+
+
+@networks
+def test_qonnx(settings):
+    pytest.importorskip("qonnx")
+    model, images = network(np.random.default_rng(2), ties=False, **settings)
+    graph = packed.onnx_model(model, qonnx=True)
+    scores, expected = as_qonnx_has_it(graph, images), models.scores(model, images)
+    np.testing.assert_array_equal(scores.argmax(axis=1), expected.argmax(axis=1))
+    np.testing.assert_allclose(scores, expected, rtol=1e-4, atol=1e-4)
+    quantizers = [node for node in graph.graph.node if node.op_type in ("BipolarQuant", "Quant")]
+    for node in quantizers:
+        assert node.domain == "qonnx.custom_op.general"
+        options = {attribute.name: attribute for attribute in node.attribute}
+        assert node.op_type == "BipolarQuant" or (options["signed"].i, options["narrow"].i) == (1, 1)
+    kernels = sum(hasattr(layer, "kernel_quantizer") for layer in model.layers)
+    real = settings.get("first_layer") == "rotated"
+    assert len(quantizers) == 2 * kernels - 1 - real  # each kernel, and each activation but the scores
+
+
+def test_without_the_package_a_line_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(packed.PackError, match=r"pip install 'bnn-geometry\[onnx\]'"):
+        packed.onnx_model(network(np.random.default_rng(0))[0])

@@ -1,0 +1,20 @@
+"""The networks of results/ as bits: small, and equal to float32 on all test images that are there."""
+
+import pytest
+
+from bnn import packed, runs
+from tests.test_shipped import SHIPPED, first_test_images
+
+LARGEST = {"cifar-10-binary": 1_850_000, "cifar-10-ternary": 3_600_000, "mnist-conv-binary": 120_000}  # bytes
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("folder", SHIPPED, ids=lambda folder: folder.parent.name)
+def test_all_test_images(folder, tmp_path):
+    run = runs.open_run(folder)
+    model = packed.reference(run)
+    assert packed.save(packed.fold(model), tmp_path / "p.npz") <= LARGEST[folder.parent.name]
+    images = first_test_images(run, 10_000).images
+    found = packed.compare(packed.load(tmp_path / "p.npz"), model, images)
+    assert (found.same, set(found.others.values())) == (len(images), {0})
+    assert found.largest < 1e-4
