@@ -54,9 +54,7 @@ def test_a_quantized_network_against_one_without_that_quantizer(kind):
     for layer in found:
         other = ablation.unbinarized(model, [layer.name])
         kernel = other.get_layer(layer.name).kernel
-        kernel.assign(
-            kernel * layer.weights.r**2 / layer.weights.slope
-        )  # the slope of quantized against latent products
+        kernel.assign(kernel * layer.weights.r**2 / layer.weights.slope)  # the slope of quantized on latent
         assert layer.r_scores == pytest.approx(correlation(before, other(images, training=True)), abs=1e-3)
         assert layer.r_scores < 0.999
 
