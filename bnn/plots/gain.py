@@ -3,7 +3,7 @@
 import numpy as np
 
 from bnn.geometry import two_number_r
-from bnn.plots import style
+from bnn.plots import primitives, style
 from bnn.plots.style import BLACK, COLORS, GRAY
 
 ANGLES_DEG = (26, 37, 45)  # the best ternary quantizer, the sign, and a larger angle
@@ -32,17 +32,17 @@ def correlation_by_gain(networks, angles_deg=ANGLES_DEG, axes=None):
     for angle in angles_deg:
         r = two_number_r(np.radians(angle), gains)
         ax.plot(gains, r, color=GRAY, linewidth=1.2, zorder=0)
-        ax.annotate(
-            f"{angle}°", (gains[-1], r[-1]), (4, 0), textcoords="offset points", va="center", color=GRAY
-        )
+        place = {"textcoords": "offset points", "ha": "right", "va": "center", "color": GRAY}
+        ax.annotate(f"{angle:.0f}°", (gains[0], r[0]), (-4, 0), **place)
     for (name, network), color, marker in zip(networks.items(), COLORS, MARKERS, strict=False):
         points = [(row["gain"], row["r_within"]) for row in network]
         ax.plot(*zip(*points, strict=True), marker, color=color, markersize=8, label=name)
         _name_exceptions(ax, network)
     ax.set(xscale="log", xlabel="gain g", ylabel="r within units", ylim=(None, 1.02))
     ax.xaxis.set_major_formatter("{x:g}")
+    ax.set_xlim(left=gains[0] / 1.3)
     if len(networks) > 1:
-        ax.legend(loc="lower right")
+        primitives.legend_below(fig if axes is None else None, ax, columns=3)
     return fig
 
 
