@@ -59,7 +59,7 @@ def main():
     from bnn.files import records
 
     run = runs.open_run(args.run)
-    data = datasets.load(run.training.data_set)
+    data = run.load_data()
     run.expect_data(data)
     backend.load()
     from bnn.models import compact

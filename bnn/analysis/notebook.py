@@ -33,7 +33,7 @@ def open_run(folder=None):
             raise NotebookError(
                 f"{run.folder}: expected a binary or ternary network, received a continuous one"
             )
-        data_set = datasets.load(run.training.data_set)
+        data_set = run.load_data()
         run.expect_fit(data_set)
         return run, data_set, run.load_model("best")
     except (runs.RunError, datasets.DataError, ConfigError) as error:

@@ -7,7 +7,6 @@ import sys
 
 from bnn import backend
 from bnn.arguments import Parser
-from bnn.config import settings_for
 from bnn.console import typed
 from bnn.flags import LOGS, START, add_data_dir, add_flags, folder, take_settings
 
@@ -70,7 +69,7 @@ def main(argv=None, program=PROGRAM):
     given, options = parse(argv, program)
     backend.expect_installed()
     if options.summary:
-        print_summary(given, options.resume)
+        print_summary(given, options.resume, options.data_dir)
         return 0
     from bnn.training.signals import Interrupted
 
@@ -124,11 +123,16 @@ def _what_next(run):
     )
 
 
-def print_summary(given, run_dir):
+def print_summary(given, run_dir, data_dir=None):
     """Print how small the network of the flags is, or of a run."""
     from bnn import runs
 
-    model_config = runs.open_run(run_dir).model if run_dir else settings_for(given)[0]
+    if run_dir:
+        model_config = runs.open_run(run_dir).model
+    else:
+        from bnn.training import own_data
+
+        model_config, *_ = own_data.configs(given, data_dir=data_dir)
     backend.load()
     from bnn.models import build_model, summary
 

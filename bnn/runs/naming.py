@@ -1,5 +1,7 @@
 """The default name of a run directory."""
 
+from pathlib import Path
+
 
 def default_name(model, training):
     """Return a readable name: mnist-5k-binary-conv32-32-64-64-fc256-30epochs-seed0."""
@@ -12,5 +14,6 @@ def default_name(model, training):
     kind += str(model.threshold) if kind == "ternary" else ""
     quantizers = {"kernel": model.kernel_quantizer, "activation": model.activation_quantizer}
     own = [f"{place}-{name.rpartition('>')[2]}" for place, name in quantizers.items() if name]
-    parts = [training.data_set, kind, *own, *sizes, f"{training.epochs}epochs", f"seed{training.seed}"]
+    data_set = Path(training.data_set).name.removesuffix(".npz")
+    parts = [data_set, kind, *own, *sizes, f"{training.epochs}epochs", f"seed{training.seed}"]
     return "-".join(parts + ["debug"] * training.debug)
