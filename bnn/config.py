@@ -7,35 +7,9 @@ from dataclasses import dataclass, field
 from bnn.datasets.catalog import is_own
 from bnn.estimators import ESTIMATORS, as_setting, meanings
 from bnn.fields import ConfigError, check_fields, expect, one_of
+from bnn.presets import DATA_SET_CHOICES, PRESETS
 from bnn.suggestions import did_you_mean
 
-# What differs from the dataclasses' defaults, which are the paper's CIFAR-10 settings.
-PRESETS = {
-    "cifar-10": {},
-    "MNIST": {
-        "input_shape": (28, 28, 1), "input_range": (0.0, 1.0),
-        "conv": (), "max_pool": (), "fc": (1024, 1024, 1024),
-        "epochs": 100, "lr_start": 1e-2, "lr_end": 1e-5, "bn_decay": 0.99,
-    },
-    "mnist-5k": {
-        "input_shape": (28, 28, 1), "input_range": (0.0, 1.0),
-        "conv": (32, 32, 64, 64), "max_pool": (0, 1, 0, 1), "fc": (256,),
-        "epochs": 20, "lr_start": 1e-2, "lr_end": 1e-4, "bn_decay": 0.95, "precision": "float32",
-    },
-}  # fmt: skip
-DATA_SETS = tuple(PRESETS)
-
-
-class DataSetNames(tuple):
-    """The choices of `data_set`, which besides names are all paths of files and folders."""
-
-    __slots__ = ()
-
-    def __contains__(self, name):
-        return super().__contains__(name) or is_own(name)
-
-
-DATA_SET_CHOICES = DataSetNames((*DATA_SETS, "FILE.npz", "FOLDER/"))
 LOSS_MODES = ("hinge-loss", "softmax")
 PRECISIONS = ("auto", "float32", "bfloat16")
 SCHEDULES = ("exponential", "cosine")
@@ -227,7 +201,10 @@ class TrainConfig:
     log_geometry: int = setting(
         0, "every N epochs, log angle, r, zeros and flips of each layer to geometry.csv; 0: never"
     )
-    seed: int = setting(0, "seed of the initial weights and the order of the images")
+    seed: int = setting(
+        0,
+        "seed of the initial weights and the order of the images; several: a run for each, pooled at the end",
+    )
     precision: str = setting(
         "auto", "arithmetic of the layers; auto: bfloat16 where hardware has it", choices=PRECISIONS
     )

@@ -5,7 +5,8 @@ import dataclasses
 from pathlib import Path
 
 from bnn.arguments import folder_name
-from bnn.config import DATA_SETS, PRESETS, ModelConfig, TrainConfig
+from bnn.config import ModelConfig, TrainConfig
+from bnn.presets import DATA_SETS, PRESETS
 
 # Fields that have a help text have a flag.
 FLAGGED = {f.name: f for kind in (ModelConfig, TrainConfig) for f in dataclasses.fields(kind) if f.metadata}
@@ -57,9 +58,12 @@ def take_settings(namespace):
     """Move the settings out of a namespace that a parser with `add_flags` filled.
 
     Returns:
-        dict from field name to value, of those that were given by hand.
+        dict from field name to value, of those that were given by hand; `seed` is a list if several were given.
     """
-    return {name: vars(namespace).pop(name) for name in FLAGGED if name in namespace}
+    given = {name: vars(namespace).pop(name) for name in FLAGGED if name in namespace}
+    if len(given.get("seed", ())) == 1:
+        given["seed"] = given["seed"][0]
+    return given
 
 
 def add_data_dir(parser, *aliases):
@@ -92,6 +96,8 @@ def _flag(f):
     options["metavar"] = _metavar(f)
     if isinstance(f.default, tuple):
         return options | {"type": type((*f.default, 0)[0]), "nargs": "*"}
+    if f.name == "seed":
+        return options | {"type": int, "nargs": "+"}
     if f.name == "data_set":
         return options | {"type": data_set_name}
     return options | {"type": f.type}

@@ -1,4 +1,34 @@
-"""The preset of own data, chosen by the shape of the images: the layout of mnist-5k, for any size."""
+"""The presets: what each data set changes in the paper's settings, and what own data do, by the shape of images."""
+
+from bnn.datasets.catalog import is_own
+
+# What differs from the dataclasses' defaults, which are the paper's CIFAR-10 settings.
+PRESETS = {
+    "cifar-10": {},
+    "MNIST": {
+        "input_shape": (28, 28, 1), "input_range": (0.0, 1.0),
+        "conv": (), "max_pool": (), "fc": (1024, 1024, 1024),
+        "epochs": 100, "lr_start": 1e-2, "lr_end": 1e-5, "bn_decay": 0.99,
+    },
+    "mnist-5k": {
+        "input_shape": (28, 28, 1), "input_range": (0.0, 1.0),
+        "conv": (32, 32, 64, 64), "max_pool": (0, 1, 0, 1), "fc": (256,),
+        "epochs": 20, "lr_start": 1e-2, "lr_end": 1e-4, "bn_decay": 0.95, "precision": "float32",
+    },
+}  # fmt: skip
+DATA_SETS = tuple(PRESETS)
+
+
+class DataSetNames(tuple):
+    """The choices of `data_set`, which besides names are all paths of files and folders."""
+
+    __slots__ = ()
+
+    def __contains__(self, name):
+        return super().__contains__(name) or is_own(name)
+
+
+DATA_SET_CHOICES = DataSetNames((*DATA_SETS, "FILE.npz", "FOLDER/"))
 
 FIRST, MOST = 32, 256  # channels of the first convolutions, and at most
 LEAST_SIDE = 12  # pixels: maps whose shorter side is less are not pooled

@@ -40,7 +40,7 @@ def test_mnist_is_a_dense_net():
     assert training.data_set == "MNIST"
 
 
-@pytest.mark.parametrize("data_set", config.DATA_SETS)
+@pytest.mark.parametrize("data_set", presets.DATA_SETS)
 def test_flags_override_presets(data_set):
     given = {"data_set": data_set, "epochs": 7, "fc": (9,), "levels": 3, "threshold": 0.02, "seed": 3}
     model, training = settings_for(given)
@@ -48,7 +48,7 @@ def test_flags_override_presets(data_set):
     assert (model.fc, model.levels, model.threshold, model.kind) == ((9,), 3, 0.02, "ternary")
 
 
-@pytest.mark.parametrize("data_set", config.DATA_SETS)
+@pytest.mark.parametrize("data_set", presets.DATA_SETS)
 def test_an_empty_conv_needs_no_max_pool(data_set):
     model, _ = settings_for({"data_set": data_set, "conv": ()})
     assert (model.conv, model.max_pool) == ((), ())
@@ -225,7 +225,7 @@ def model_configs(draw):
 
 train_configs = st.builds(
     TrainConfig,
-    data_set=st.sampled_from(config.DATA_SETS),
+    data_set=st.sampled_from(presets.DATA_SETS),
     batch_size=st.integers(1, 10**9),
     epochs=st.integers(1, 10**9),
     lr_start=st.floats(0, exclude_min=True, allow_infinity=False),

@@ -55,7 +55,7 @@ def parse(argv=None):
 def main():
     """Publish the run of the command line."""
     args = parse()
-    from bnn import datasets, runs
+    from bnn import runs
     from bnn.files import records
 
     run = runs.open_run(args.run)

@@ -1,7 +1,5 @@
 """Helpers of the notebooks: open the run that a notebook shows, and display tables."""
 
-from pathlib import Path
-
 from bnn import datasets, runs
 from bnn.analysis import statistics
 from bnn.config import ConfigError
@@ -47,7 +45,9 @@ def best_run(folder="runs"):
         NotebookError: the folder contains no such run.
     """
     found = []
-    for path in Path(folder).glob("*/best.keras"):
+    for path in (place / "best.keras" for place in runs.find(folder)):
+        if not path.is_file():
+            continue
         try:
             run = runs.open_run(path.parent)
             best = max(row["val_accuracy"] for row in run.log())

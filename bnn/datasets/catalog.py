@@ -70,7 +70,7 @@ ARRAYS = "arrays"  # the name of data that were given as arrays
 
 def is_own(name):
     """Return whether a name of `--data_set` is a file or a folder, or stands for arrays."""
-    return name == ARRAYS or name.endswith(".npz") or "/" in name
+    return isinstance(name, str) and (name == ARRAYS or name.endswith(".npz") or "/" in name)
 
 
 SOURCE_KINDS = (Mirror.kind, Package.kind)

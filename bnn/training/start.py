@@ -9,6 +9,7 @@ from bnn.config import QUANTIZERS, ConfigError
 from bnn.datasets import DataSet
 from bnn.estimators import as_setting
 from bnn.files import lock
+from bnn.runs import summary
 from bnn.training import display, own_data
 
 CUT = {"train": 500, "validation": 100}  # images that --debug leaves
@@ -124,6 +125,7 @@ class Training:
         )
         print(display.heading(run.training.epochs), flush=True)
         loop.fit(self.model, run, data_set, tensorboard, callbacks)
+        summary.write(run)
         return run
 
 
