@@ -10,6 +10,11 @@ PRESETS = {
         "conv": (), "max_pool": (), "fc": (1024, 1024, 1024),
         "epochs": 100, "lr_start": 1e-2, "lr_end": 1e-5, "bn_decay": 0.99,
     },
+    "fashion-mnist": {
+        "input_shape": (28, 28, 1), "input_range": (0.0, 1.0),
+        "conv": (32, 32, 64, 64), "max_pool": (0, 1, 0, 1), "fc": (256,),
+        "epochs": 20, "lr_start": 1e-2, "lr_end": 1e-5, "bn_decay": 0.99,
+    },
     "mnist-5k": {
         "input_shape": (28, 28, 1), "input_range": (0.0, 1.0),
         "conv": (32, 32, 64, 64), "max_pool": (0, 1, 0, 1), "fc": (256,),

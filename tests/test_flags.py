@@ -5,8 +5,9 @@ import dataclasses
 
 import pytest
 
-from bnn.config import PRESETS, ModelConfig, TrainConfig
+from bnn.config import ModelConfig, TrainConfig
 from bnn.flags import add_flags, take_settings
+from bnn.presets import PRESETS
 
 
 def parse(*argv):

@@ -27,7 +27,7 @@ def load(name, folder=None, **options):
     mnist-5k it is 4,000 / 500 / 500, stratified.
 
     Args:
-        name: "cifar-10", "MNIST" or "mnist-5k"; or the path of own data, see `own.load`.
+        name: "cifar-10", "MNIST", "fashion-mnist" or "mnist-5k"; or the path of own data, see `own.load`.
         folder: folder where data/download.py put the data, or None for `data_folder()`.
         **options: of own data: seed, image_size, image_range and progress; see `own.load`.
 
@@ -97,7 +97,7 @@ def _read_mnist(folder):
     return parts
 
 
-READERS = {"cifar-10": _read_cifar_10, "MNIST": _read_mnist}
+READERS = {"cifar-10": _read_cifar_10, "MNIST": _read_mnist, "fashion-mnist": _read_mnist}
 
 
 def read_idx(name, content, shape):
