@@ -173,7 +173,7 @@ MNIST = Entry(
     ),
 )
 
-# The contents of Debian's package dataset-fashion-mnist, which holds the files of github.com/zalandoresearch/fashion-mnist.
+# SHA-256 of the contents of Debian's package dataset-fashion-mnist.
 FASHION_MNIST = Entry(
     name="fashion-mnist",
     folder="fashion-mnist",
@@ -195,7 +195,7 @@ FASHION_MNIST = Entry(
     containers=(Gzip(),),
     sources=(
         Mirror("https://storage.googleapis.com/tensorflow/tf-keras-datasets/"),
-        Mirror("http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"),
+        Mirror("https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion/"),
     ),
 )  # fmt: skip
 
@@ -263,13 +263,5 @@ CIFAR_10 = Entry(
     former_digests=frozenset({"6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce"}),
     variants={"0a224f61c0254bb0ada5c0053bcac830ce349427c82dcf0f8eafc16f9c1f710e": "JPEG quality 75"},
 )
-
-ENTRIES = {entry.name: entry for entry in (MNIST, CIFAR_10)}
-
-
-def class_names(data_set):
-    """The class names of a data set by its name, in the order of the labels; digits if it is not in the catalog."""
-    return ENTRIES[data_set].class_names if data_set in ENTRIES else tuple("0123456789")
-
 
 ENTRIES = {entry.name: entry for entry in (MNIST, FASHION_MNIST, CIFAR_10)}

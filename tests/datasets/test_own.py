@@ -276,7 +276,7 @@ def test_images_of_several_sizes_need_one(tmp_path):
         DataError, match=r"z.jpg: expected 6 x 8 pixels as in 00.png, received 10 x 20; .*--image_size"
     ):
         datasets.load(f"{folder}/")
-    assert datasets.load(f"{folder}/", image_size=[4, 5]).train.images.shape == (20, 4, 5, 3)
+    assert datasets.load(f"{folder}/", image_size=[4, 5]).train.images.shape == (21, 4, 5, 3)
 
 
 @pytest.mark.parametrize(
