@@ -4,25 +4,12 @@ import dataclasses
 import math
 from dataclasses import dataclass, field
 
+from bnn.datasets.catalog import is_own
 from bnn.estimators import ESTIMATORS, as_setting, meanings
 from bnn.fields import ConfigError, check_fields, expect, one_of
+from bnn.presets import DATA_SET_CHOICES, PRESETS
 from bnn.suggestions import did_you_mean
 
-# What differs from the dataclasses' defaults, which are the paper's CIFAR-10 settings.
-PRESETS = {
-    "cifar-10": {},
-    "MNIST": {
-        "input_shape": (28, 28, 1), "input_range": (0.0, 1.0),
-        "conv": (), "max_pool": (), "fc": (1024, 1024, 1024),
-        "epochs": 100, "lr_start": 1e-2, "lr_end": 1e-5, "bn_decay": 0.99,
-    },
-    "mnist-5k": {
-        "input_shape": (28, 28, 1), "input_range": (0.0, 1.0),
-        "conv": (32, 32, 64, 64), "max_pool": (0, 1, 0, 1), "fc": (256,),
-        "epochs": 20, "lr_start": 1e-2, "lr_end": 1e-4, "bn_decay": 0.95, "precision": "float32",
-    },
-}  # fmt: skip
-DATA_SETS = tuple(PRESETS)
 LOSS_MODES = ("hinge-loss", "softmax")
 PRECISIONS = ("auto", "float32", "bfloat16")
 SCHEDULES = ("exponential", "cosine")
@@ -34,7 +21,18 @@ MAX_COUNT = 10**9  # of images in a batch, epochs
 MAX_LAYERS = 1000  # convolutions; likewise hidden dense layers
 MAX_WEIGHTS = 2**30  # of all kernels: 4 GiB, and Adam needs three times that
 # Settings that earlier runs do not have: their default.
-LATER = {"log_geometry", "first_layer", "clip", "schedule", "warmup", "augment", "estimator", *QUANTIZERS}
+LATER = {
+    "image_size",
+    "image_range",
+    "log_geometry",
+    "first_layer",
+    "clip",
+    "schedule",
+    "warmup",
+    "augment",
+    "estimator",
+    *QUANTIZERS,
+}
 
 
 def setting(default, help_text, **flag):
@@ -106,14 +104,7 @@ class ModelConfig:
             list(self.max_pool),
         )
         expect(set(self.max_pool) <= {0, 1}, "max_pool", "entries 0 or 1", list(self.max_pool))
-        height, width, _ = self.input_shape
-        most = int(math.log2(min(height, width)))
-        expect(
-            sum(self.max_pool) <= most,
-            "max_pool",
-            f"at most {most} poolings for images of {height}x{width}",
-            sum(self.max_pool),
-        )
+        self._check_poolings()
         expect(1 <= self.filter_size <= 31, "filter_size", "1 to 31", self.filter_size)
         expect(self.weights <= MAX_WEIGHTS, "conv, fc", f"at most {MAX_WEIGHTS} weights in all", self.weights)
         expect(0 <= self.threshold < 1, "threshold", "a value in [0, 1)", self.threshold)
@@ -121,6 +112,16 @@ class ModelConfig:
         expect(self.clip > 0, "clip", "a positive number", self.clip)
         self._check_quantizers()
         expect(0 <= self.bn_decay < 1, "bn_decay", "a value in [0, 1)", self.bn_decay)
+
+    def _check_poolings(self):
+        height, width, _ = self.input_shape
+        most = int(math.log2(min(height, width)))
+        if sum(self.max_pool) > most:
+            first = [i for i, pool in enumerate(self.max_pool, 1) if pool][most]
+            raise ConfigError(
+                f"max_pool: expected at most {most} poolings for images of {height}x{width}, received "
+                f"{sum(self.max_pool)}; the pooling after conv_{first} would get {height >> most}x{width >> most}"
+            )
 
     def _check_quantizers(self):
         own = f"{one_of(ESTIMATORS)}, or a registered function such as Custom>my_sign"
@@ -169,7 +170,14 @@ class TrainConfig:
     """
 
     data_set: str = setting(
-        "cifar-10", "data set; mnist-5k is embedded and needs no download", choices=DATA_SETS
+        "cifar-10",
+        "data set; mnist-5k needs no download; or own data: an .npz file with x_train, y_train, x_test and y_test, "
+        "or a folder with one sub-folder of PNG or JPEG files per class",
+        choices=DATA_SET_CHOICES,
+    )
+    image_size: tuple[int, ...] = setting((), "height and width to which the images of a folder are scaled")
+    image_range: tuple[float, float] = setting(
+        (0.0, 1.0), "values that mean black and white in float images of an .npz file"
     )
     batch_size: int = setting(50, "images in a training batch")
     epochs: int = setting(500, "passes over the training images")
@@ -193,7 +201,10 @@ class TrainConfig:
     log_geometry: int = setting(
         0, "every N epochs, log angle, r, zeros and flips of each layer to geometry.csv; 0: never"
     )
-    seed: int = setting(0, "seed of the initial weights and the order of the images")
+    seed: int = setting(
+        0,
+        "seed of the initial weights and the order of the images; several: a run for each, pooled at the end",
+    )
     precision: str = setting(
         "auto", "arithmetic of the layers; auto: bfloat16 where hardware has it", choices=PRECISIONS
     )
@@ -211,16 +222,33 @@ class TrainConfig:
             self.warmup,
         )
         expect(0 <= self.log_geometry <= MAX_COUNT, "log_geometry", f"0 to {MAX_COUNT}", self.log_geometry)
+        self._check_own_data()
         expect(0 <= self.seed < 2**32, "seed", "a whole number in [0, 2^32)", self.seed)
         for name in ("lr_start", "lr_end"):
             expect(0 < getattr(self, name) < math.inf, name, "a positive number", getattr(self, name))
 
+    def _check_own_data(self):
+        size, (low, high) = self.image_size, self.image_range
+        valid = len(size) in (0, 2) and all(0 < n <= MAX_SIZE for n in size)
+        expect(valid, "image_size", f"height and width from 1 to {MAX_SIZE}", list(size))
+        expect(low < high, "image_range", "low < high", list(self.image_range))
+        for name in ("image_size", "image_range"):
+            value, default = getattr(self, name), getattr(TrainConfig, name)
+            expect(is_own(self.data_set) or value == default, name, "none with a named data set", list(value))
 
-def settings_for(given):
+    @property
+    def data_options(self):
+        """The options of `datasets.load` for own data, a dict; empty for a named data set."""
+        names = ("seed", "image_size", "image_range") if is_own(self.data_set) else ()
+        return {name: getattr(self, name) for name in names}
+
+
+def settings_for(given, preset=None):
     """The two configs for the settings given by hand: their data set's preset, overridden by them.
 
     Args:
         given: dict from field name to value, from any mixture of both configs; lists count as tuples.
+        preset: dict, the settings that are not given. None: the data set's entry of `PRESETS`.
 
     Returns:
         (ModelConfig, TrainConfig)
@@ -235,9 +263,10 @@ def settings_for(given):
             hint = did_you_mean(name, names)
             raise ConfigError(f"{name}: expected no setting of this name, received {value!r}{hint}")
     data_set = given.get("data_set", TrainConfig.data_set)
-    expect(data_set in DATA_SETS, "data_set", one_of(DATA_SETS), data_set)
+    expect(data_set in DATA_SET_CHOICES, "data_set", one_of(DATA_SET_CHOICES), data_set)
+    preset = PRESETS.get(data_set, {}) if preset is None else preset
     debug = {"epochs": 2} if given.get("debug") else {}
-    merged = PRESETS[data_set] | debug | given
+    merged = preset | debug | given
     return tuple(
         kind(**{f.name: merged[f.name] for f in dataclasses.fields(kind) if f.name in merged})
         for kind in (ModelConfig, TrainConfig)

@@ -5,12 +5,14 @@ import dataclasses
 from pathlib import Path
 
 from bnn.arguments import folder_name
-from bnn.config import PRESETS, ModelConfig, TrainConfig
+from bnn.config import ModelConfig, TrainConfig
+from bnn.presets import DATA_SETS, PRESETS
 
 # Fields that have a help text have a flag.
 FLAGGED = {f.name: f for kind in (ModelConfig, TrainConfig) for f in dataclasses.fields(kind) if f.metadata}
-START, NETWORK, QUANTIZERS, TRAINING, LOGS = (
+START, IMAGES, NETWORK, QUANTIZERS, TRAINING, LOGS = (
     "start here",
+    "own images",
     "network",
     "quantizers",
     "training",
@@ -19,6 +21,7 @@ START, NETWORK, QUANTIZERS, TRAINING, LOGS = (
 # In the order of --help: what a newcomer needs comes first.
 GROUPS = {
     START: ("data_set", "epochs", "debug"),
+    IMAGES: ("image_size", "image_range"),
     NETWORK: ("conv", "max_pool", "fc", "filter_size", "bn_decay"),
     QUANTIZERS: ("levels", "threshold", "estimator", "first_layer", "continuous", "clip"),
     TRAINING: (
@@ -55,9 +58,12 @@ def take_settings(namespace):
     """Move the settings out of a namespace that a parser with `add_flags` filled.
 
     Returns:
-        dict from field name to value, of those that were given by hand.
+        dict from field name to value, of those that were given by hand; `seed` is a list if several were given.
     """
-    return {name: vars(namespace).pop(name) for name in FLAGGED if name in namespace}
+    given = {name: vars(namespace).pop(name) for name in FLAGGED if name in namespace}
+    if len(given.get("seed", ())) == 1:
+        given["seed"] = given["seed"][0]
+    return given
 
 
 def add_data_dir(parser, *aliases):
@@ -76,6 +82,11 @@ def folder(text):
     return Path(folder_name(text))
 
 
+def data_set_name(text):
+    """The name of a data set, or the path of own data; that of a folder ends with a slash, to be told from a name."""
+    return f"{text}/" if text and text not in DATA_SETS and Path(text).is_dir() else text
+
+
 def _flag(f):
     options = {k: v for k, v in f.metadata.items() if k != "help"}
     if f.type is bool:
@@ -84,7 +95,11 @@ def _flag(f):
     options["help"] = f"{f.metadata['help']} (default: {shown}{_other_defaults(f.name)})"
     options["metavar"] = _metavar(f)
     if isinstance(f.default, tuple):
-        return options | {"type": int, "nargs": "*"}
+        return options | {"type": type((*f.default, 0)[0]), "nargs": "*"}
+    if f.name == "seed":
+        return options | {"type": int, "nargs": "+"}
+    if f.name == "data_set":
+        return options | {"type": data_set_name}
     return options | {"type": f.type}
 
 

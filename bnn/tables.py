@@ -10,10 +10,11 @@ def cell(value, decimals=3):
     return f"{value:.{decimals}f}" if isinstance(value, float) else str(value)
 
 
-def aligned(lines):
-    """Rows of equally many texts as one text, one line per row, with the columns aligned on the right."""
+def aligned(lines, left=False):
+    """Rows of equally many texts as one text, one line per row, with the columns aligned on the right, or the left."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join("  ".join(map(str.rjust, line, widths)).rstrip() for line in lines)
+    justify = str.ljust if left else str.rjust
+    return "\n".join("  ".join(map(justify, line, widths)).rstrip() for line in lines)
 
 
 def html_table(lines, caption):

@@ -7,11 +7,12 @@ from pathlib import Path
 
 from bnn import backend, datasets, runs, training
 from bnn.arguments import Parser
-from bnn.config import DATA_SETS, settings_for
+from bnn.config import settings_for
 from bnn.console import progress
 from bnn.datasets.catalog import CIFAR_10
 from bnn.files import records
 from bnn.flags import add_data_dir
+from bnn.presets import DATA_SETS
 from bnn.runs import RunError
 
 ROOT = Path(__file__).resolve().parent.parent

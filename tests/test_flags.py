@@ -5,8 +5,9 @@ import dataclasses
 
 import pytest
 
-from bnn.config import PRESETS, ModelConfig, TrainConfig
+from bnn.config import ModelConfig, TrainConfig
 from bnn.flags import add_flags, take_settings
+from bnn.presets import PRESETS
 
 
 def parse(*argv):
@@ -70,8 +71,11 @@ def test_flag_help_tells_the_defaults(monkeypatch):
     add_flags(parser)
     text = " ".join(parser.format_help().split())
     epochs = PRESETS["mnist-5k"]["epochs"]
-    assert f"passes over the training images (default: 500; MNIST: 100; mnist-5k: {epochs})" in text
-    assert "(default: 128 128 256 256 512 512; MNIST: none; mnist-5k: " in text
+    assert (
+        f"passes over the training images (default: 500; MNIST: 100; fashion-mnist: 20; mnist-5k: {epochs})"
+        in text
+    )
+    assert "(default: 128 128 256 256 512 512; MNIST: none; fashion-mnist: " in text
 
 
 def test_settings_are_taken_out_of_the_command_line():

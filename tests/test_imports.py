@@ -11,7 +11,7 @@ import pytest
 from tests.support import ROOT
 
 GROUND = {"errors", "tables", "console", "faces", "arguments", "suggestions", "quiet", "progress_bars"}
-SETTINGS = {"config", "fields", "estimators", "flags", "optimizers", "backend", "paper"}
+SETTINGS = {"config", "presets", "fields", "estimators", "flags", "optimizers", "backend", "paper"}
 MODELS = GROUND | SETTINGS | {"models", "layers", "files", "datasets"}
 RUNS = MODELS | {"runs"}
 # What a package or module may import besides itself: packages, or single modules of one. The table of design.md.

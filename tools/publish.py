@@ -55,11 +55,11 @@ def parse(argv=None):
 def main():
     """Publish the run of the command line."""
     args = parse()
-    from bnn import datasets, runs
+    from bnn import runs
     from bnn.files import records
 
     run = runs.open_run(args.run)
-    data = datasets.load(run.training.data_set)
+    data = run.load_data()
     run.expect_data(data)
     backend.load()
     from bnn.models import compact

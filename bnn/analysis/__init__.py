@@ -16,5 +16,6 @@ __getattr__, __dir__, __all__ = face(
     layer_geometry=["LayerGeometry", "UnanalyzableError"],
     layer_report=["LayerReport"],
     report=["Report", "analyze", "from_arrays"],
+    side_by_side=["Comparison", "compare"],
     statistics=["STATISTICS", "Statistic"],
 )

@@ -1,7 +1,5 @@
 """Helpers of the notebooks: open the run that a notebook shows, and display tables."""
 
-from pathlib import Path
-
 from bnn import datasets, runs
 from bnn.analysis import statistics
 from bnn.config import ConfigError
@@ -33,7 +31,7 @@ def open_run(folder=None):
             raise NotebookError(
                 f"{run.folder}: expected a binary or ternary network, received a continuous one"
             )
-        data_set = datasets.load(run.training.data_set)
+        data_set = run.load_data()
         run.expect_fit(data_set)
         return run, data_set, run.load_model("best")
     except (runs.RunError, datasets.DataError, ConfigError) as error:
@@ -47,7 +45,9 @@ def best_run(folder="runs"):
         NotebookError: the folder contains no such run.
     """
     found = []
-    for path in Path(folder).glob("*/best.keras"):
+    for path in (place / "best.keras" for place in runs.find(folder)):
+        if not path.is_file():
+            continue
         try:
             run = runs.open_run(path.parent)
             best = max(row["val_accuracy"] for row in run.log())

@@ -6,8 +6,9 @@ from numbers import Integral
 from pathlib import Path
 from typing import Any
 
-from bnn import datasets, runs
+from bnn import runs
 from bnn.analysis.checks import ReportError
+from bnn.datasets.catalog import ARRAYS
 from bnn.models import accuracy, load_images, load_model
 
 IMAGES = 500  # number of test images of a run, as in the paper
@@ -44,7 +45,11 @@ def find(network, images=None, data_dir=None):
 
 
 def _of_run(run, images, data_dir):
-    data_set, log = datasets.load(run.training.data_set, data_dir), run.log()
+    if run.training.data_set == ARRAYS and images is not None and not isinstance(images, Integral):
+        model = run.load_model("best")
+        about = {"run": str(run.folder), "network": run.model.kind, "origin": "trained on arrays"}
+        return Subject(model, _given(images, model), about, run.log())
+    data_set, log = run.load_data(data_dir), run.log()
     if images is None or isinstance(images, Integral):
         images = data_set.test.images[: _count(images, len(data_set.test))]
     model = run.load_model("best")

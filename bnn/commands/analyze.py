@@ -1,7 +1,12 @@
-"""Measure a network: the angles and dot products of every layer, and the test accuracy of a run."""
+"""Measure a network: the angles and dot products of every layer, and the test accuracy of a run.
+
+Several runs, or a folder of seeds, are compared; runs that differ only in their seed are pooled. Without a run, this
+lists the runs in runs/.
+"""
 
 from bnn import backend
 from bnn.arguments import Parser
+from bnn.commands import several
 from bnn.config import ConfigError
 from bnn.console import progress
 from bnn.flags import add_data_dir, folder
@@ -15,9 +20,10 @@ def parse(argv=None, program=PROGRAM):
     parser = Parser(prog=program, description=__doc__)
     parser.add_argument(
         "network",
+        nargs="*",
         type=folder,
         metavar="RUN|MODEL.keras",
-        help="run directory that train.py made, or any Keras model",
+        help="run directory that train.py made, or any Keras model; several run directories, or a folder of them",
     )
     parser.add_argument(
         "--images",
@@ -55,7 +61,8 @@ def parse(argv=None, program=PROGRAM):
         "--output",
         type=folder,
         metavar="DIR",
-        help="folder for metrics.json and figures (default: RUN, or MODEL-geometry beside the model)",
+        help="folder for metrics.json and figures (default: RUN, or MODEL-geometry beside the model), or for the "
+        "comparison of several runs (default: none)",
     )
     parser.add_argument(
         "--target_r",
@@ -77,10 +84,17 @@ def parse(argv=None, program=PROGRAM):
 def main(argv=None, program=PROGRAM):
     """Analyze as the command line says; arguments and result as for `bnn.commands.train.main`."""
     args = parse(argv, program)
+    if not args.network:
+        several.list_runs()
+        return 0
+    backend.expect_installed()
+    if len(args.network) > 1 or _holds_seeds(args.network[0]):
+        several.compare(args.network, args.output, args.data_dir)
+        return 0
+    args.network = args.network[0]
     is_model = args.network.suffix == ".keras" or args.network.is_file()
     if is_model and args.images is None:
         raise ConfigError(f"{args.network}: expected --images FILE with what the model takes, received none")
-    backend.expect_installed()
     from bnn.analysis import analyze
 
     report = analyze(
@@ -98,6 +112,10 @@ def main(argv=None, program=PROGRAM):
     return 0
 
 
+def _holds_seeds(path):
+    return not (path / "config.json").is_file() and any(path.glob("*/config.json"))
+
+
 def _count(text):
     """The number of test images of a run."""
     try:
@@ -108,7 +126,8 @@ def _count(text):
 
 def _show(report, folder, wide, target_r):
     """Print the report, and write metrics.json and the figures."""
-    from bnn import plots
+    from bnn import plots, runs
+    from bnn.runs import summary
 
     about = report.about
     if "run" in about:
@@ -119,5 +138,7 @@ def _show(report, folder, wide, target_r):
         from bnn.analysis import levels
 
         print(f"{levels.text(levels.needed(report, target_r), target_r)}\n")
+    if about.get("run") == str(folder):
+        summary.write(runs.open_run(folder), report)
     path, drawn = report.save(folder), plots.save_all(report, folder, report.log)
     print(f"wrote {path} and {len(drawn)} figures (PNG and PDF): {', '.join(drawn)}")

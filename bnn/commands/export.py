@@ -61,20 +61,13 @@ def main(argv=None, program=PROGRAM):
         size = _write_onnx(model, output, args.format == "qonnx")
         print(f"wrote {output}: {size:,} bytes")
         return 0
-    network = packed.fold(model, _class_names(run))
+    network = packed.fold(model, run.class_names)
     with bits.numpy_alone():  # for some hundred images, compiling would take longer
         _check(network, model, run, args)
     size = packed.save(network, output)
     smaller = 4 * model.count_params() / size
     print(f"wrote {output}: {size:,} bytes, {smaller:.1f} times smaller than its float32 weights")
     return 0
-
-
-def _class_names(run):
-    from bnn.datasets import catalog
-
-    names = catalog.class_names(run.training.data_set)
-    return names if len(names) == run.model.classes else None
 
 
 def _write_onnx(model, path, qonnx):
@@ -91,7 +84,7 @@ def _check(network, model, run, args):
     from bnn import datasets, models, packed
 
     try:
-        images = datasets.load(run.training.data_set, args.data_dir).test.images[: args.images]
+        images = run.load_data(args.data_dir).test.images[: args.images]
     except datasets.DataError as error:
         print(f"not checked: {error}")
         return

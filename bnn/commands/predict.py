@@ -113,16 +113,12 @@ def _of_packed(path):
 
 def _of_run(folder):
     from bnn import models, runs
-    from bnn.datasets import catalog
 
     run = runs.open_run(folder)
     backend.expect_installed()
 
     network = run.load_model()
-    names = catalog.class_names(run.training.data_set)
-    if len(names) != run.model.classes:
-        names = range(run.model.classes)
-    return run.model.input_shape, names, lambda images: models.scores(network, images)
+    return run.model.input_shape, run.class_names, lambda images: models.scores(network, images)
 
 
 def _margin(row):

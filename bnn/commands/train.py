@@ -7,7 +7,7 @@ import sys
 
 from bnn import backend
 from bnn.arguments import Parser
-from bnn.config import settings_for
+from bnn.commands import several
 from bnn.console import typed
 from bnn.flags import LOGS, START, add_data_dir, add_flags, folder, take_settings
 
@@ -30,6 +30,8 @@ def parse(argv=None, program=PROGRAM):
         parser.error(
             "--resume continues a run as it is: expected no --run_dir, --overwrite or --init_from beside it"
         )
+    if isinstance(given.get("seed"), list) and (options.resume or options.init_from):
+        parser.error("--seed: expected one seed beside --resume or --init_from, received several")
     return given, options
 
 
@@ -69,8 +71,10 @@ def main(argv=None, program=PROGRAM):
     argv = sys.argv[1:] if argv is None else [*map(str, argv)]
     given, options = parse(argv, program)
     backend.expect_installed()
+    if isinstance(given.get("seed"), list) and not options.summary:
+        return train_seeds(given, options, [*program.split(), *argv])
     if options.summary:
-        print_summary(given, options.resume)
+        print_summary(given, options.resume, options.data_dir)
         return 0
     from bnn.training.signals import Interrupted
 
@@ -87,6 +91,22 @@ def main(argv=None, program=PROGRAM):
         )
         return 128 + stop.signal
     print(f"wrote {run.folder}: {_best(run)}; next: {typed('analyze')} {run.folder}")
+    return 0
+
+
+def train_seeds(given, options, command):
+    """Train once per seed and compare the runs; the exit code."""
+    from bnn.training import seeds
+    from bnn.training.signals import Interrupted
+
+    where = {name: getattr(options, name) for name in ("overwrite", "data_dir", "tensorboard")}
+    try:
+        trained = seeds.train(given.pop("seed"), options.run_dir, command=command, **where, **given)
+    except Interrupted as stop:
+        print(f"interrupted; saved {stop.run.checkpoint('last')}; continue with the same command")
+        return 128 + stop.signal
+    folder = trained[0].folder.parent
+    several.compare([run.folder for run in trained], folder, options.data_dir)
     return 0
 
 
@@ -124,11 +144,18 @@ def _what_next(run):
     )
 
 
-def print_summary(given, run_dir):
+def print_summary(given, run_dir, data_dir=None):
     """Print how small the network of the flags is, or of a run."""
     from bnn import runs
 
-    model_config = runs.open_run(run_dir).model if run_dir else settings_for(given)[0]
+    if run_dir:
+        model_config = runs.open_run(run_dir).model
+    else:
+        from bnn.training import own_data
+
+        if isinstance(given.get("seed"), list):
+            given["seed"] = given["seed"][0]
+        model_config, *_ = own_data.configs(given, data_dir=data_dir)
     backend.load()
     from bnn.models import build_model, summary
 

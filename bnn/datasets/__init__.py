@@ -2,19 +2,21 @@
 
 `load("mnist-5k")` returns a `DataSet` with the splits train, validation and test. `catalog` is the table of the data
 sets to download, `sources` fetches files, `convert` converts archives and sheets to the official files, `storing` and
-`fetching` put them on the disk, `place` finds the folder, and `reading` reads the files.
+`fetching` put them on the disk, `place` finds the folder, `reading` reads the files, and
+`own` makes data sets of the user's arrays, files and folders.
 """
 
 import importlib
 
 HOMES = {
-    "DataSet": "reading",
-    "Split": "reading",
+    "DataSet": "data_set",
+    "Split": "data_set",
     "load": "reading",
     "DataError": "storing",
     "data_folder": "place",
+    "from_arrays": "own",
 }
-__all__ = ["DataError", "DataSet", "Split", "data_folder", "load"]
+__all__ = ["DataError", "DataSet", "Split", "data_folder", "from_arrays", "load"]
 
 
 def __getattr__(name):

@@ -65,6 +65,14 @@ class Package:
         return f"npm package {self.spec}"
 
 
+ARRAYS = "arrays"  # the name of data that were given as arrays
+
+
+def is_own(name):
+    """Return whether a name of `--data_set` is a file or a folder, or stands for arrays."""
+    return isinstance(name, str) and (name == ARRAYS or name.endswith(".npz") or "/" in name)
+
+
 SOURCE_KINDS = (Mirror.kind, Package.kind)
 
 
@@ -165,6 +173,32 @@ MNIST = Entry(
     ),
 )
 
+# SHA-256 of the contents of Debian's package dataset-fashion-mnist.
+FASHION_MNIST = Entry(
+    name="fashion-mnist",
+    folder="fashion-mnist",
+    image_shape=(28, 28, 1),
+    files={
+        name: Content(MNIST_FILES[name].size, sha256)
+        for name, sha256 in {
+            "t10k-images-idx3-ubyte": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+            "t10k-labels-idx1-ubyte": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+            "train-images-idx3-ubyte": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+            "train-labels-idx1-ubyte": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+        }.items()
+    },
+    test_files=MNIST.test_files,
+    validation=10_000,
+    class_names=(
+        "T-shirt/top", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot",
+    ),
+    containers=(Gzip(),),
+    sources=(
+        Mirror("https://storage.googleapis.com/tensorflow/tf-keras-datasets/"),
+        Mirror("https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion/"),
+    ),
+)  # fmt: skip
+
 CIFAR_10_FILES = {
     f"{name}.bin": Content(10_000 * 3073, sha256)
     for name, sha256 in {
@@ -230,9 +264,4 @@ CIFAR_10 = Entry(
     variants={"0a224f61c0254bb0ada5c0053bcac830ce349427c82dcf0f8eafc16f9c1f710e": "JPEG quality 75"},
 )
 
-ENTRIES = {entry.name: entry for entry in (MNIST, CIFAR_10)}
-
-
-def class_names(data_set):
-    """The class names of a data set by its name, in the order of the labels; digits if it is not in the catalog."""
-    return ENTRIES[data_set].class_names if data_set in ENTRIES else tuple("0123456789")
+ENTRIES = {entry.name: entry for entry in (MNIST, FASHION_MNIST, CIFAR_10)}

@@ -4,13 +4,14 @@ import gzip
 import hashlib
 import io
 import math
-from dataclasses import dataclass
 from importlib import resources
 
 import numpy as np
 
 from bnn.console import typed
-from bnn.datasets.catalog import CIFAR_10, ENTRIES, MNIST
+from bnn.datasets import own
+from bnn.datasets.catalog import CIFAR_10, ENTRIES, MNIST, is_own
+from bnn.datasets.data_set import DataSet, Split
 from bnn.datasets.fetching import earlier_downloads
 from bnn.datasets.place import data_folder
 from bnn.datasets.storing import DataError, verify
@@ -19,61 +20,16 @@ MNIST_5K_SHA256 = "846f6cad587fea3877f6e0fe0a1968dfc68867ce170d3bc9fc2dccdbed179
 EMBEDDED_HINT = "or use --data_set mnist-5k, which needs no download"
 
 
-@dataclass(frozen=True)
-class Split:
-    """Images (n, height, width, channels) uint8 and labels (n,) uint8."""
-
-    images: np.ndarray
-    labels: np.ndarray
-
-    def __len__(self):
-        return len(self.labels)
-
-    def __getitem__(self, index):
-        return Split(self.images[index], self.labels[index])
-
-
-@dataclass(frozen=True)
-class DataSet:
-    """A data set with its fixed split.
-
-    Attributes:
-        name: str, the name in `--data_set`.
-        digest: str, the SHA-256 that identifies the data.
-        official: bool, False for a variant that the user accepted by its digest.
-        train, validation, test: Split.
-        class_names: tuple of str, in the order of the labels.
-        digests: all SHA-256 that run directories may contain for these data.
-    """
-
-    name: str
-    digest: str
-    official: bool
-    train: Split
-    validation: Split
-    test: Split
-    class_names: tuple[str, ...] = tuple("0123456789")
-    digests: frozenset[str] = frozenset()
-
-    @property
-    def label(self):
-        """The name to show to users. A variant of a data set is never shown as the original."""
-        return self.name if self.official else f"{self.name} (variant, SHA-256 {self.digest[:8]})"
-
-    def is_known_as(self, digest):
-        """Return whether a run directory with this SHA-256 was trained on these data."""
-        return digest in {self.digest, *self.digests}
-
-
-def load(name, folder=None):
+def load(name, folder=None, **options):
     """Read a data set with its fixed split.
 
     The split is that of the paper for CIFAR-10 (49,500 / 500 / 10,000) and MNIST (50,000 / 10,000 / 10,000). For
     mnist-5k it is 4,000 / 500 / 500, stratified.
 
     Args:
-        name: "cifar-10", "MNIST" or "mnist-5k".
+        name: "cifar-10", "MNIST", "fashion-mnist" or "mnist-5k"; or the path of own data, see `own.load`.
         folder: folder where data/download.py put the data, or None for `data_folder()`.
+        **options: of own data: seed, image_size, image_range and progress; see `own.load`.
 
     Returns:
         DataSet
@@ -81,6 +37,8 @@ def load(name, folder=None):
     Raises:
         DataError: the name is unknown, or the files are missing, damaged or hold other data.
     """
+    if is_own(name):
+        return own.load(name, folder, **options)
     if name == "mnist-5k":
         return _load_mnist_5k()
     if name not in ENTRIES:
@@ -139,7 +97,7 @@ def _read_mnist(folder):
     return parts
 
 
-READERS = {"cifar-10": _read_cifar_10, "MNIST": _read_mnist}
+READERS = {"cifar-10": _read_cifar_10, "MNIST": _read_mnist, "fashion-mnist": _read_mnist}
 
 
 def read_idx(name, content, shape):

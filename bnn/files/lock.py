@@ -42,6 +42,18 @@ def hold(folder):
     _held[folder.resolve()] = descriptor
 
 
+def is_held(folder):
+    """Return whether a process, this one or another, holds the lock of a folder; False if that cannot be known."""
+    try:
+        with (folder / NAME).open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except (OSError, AttributeError):  # no lock file, or no locks in this file system or system
+        return False
+    return False
+
+
 def verify(folder):
     """Raise `LockError` if this process locked a folder that was removed or replaced since then."""
     if folder.resolve() in _held and not _holds(folder):

@@ -29,6 +29,7 @@ The figures by their numbers in the paper (arXiv 1705.07199), and the figures th
     -            correlations            correlation of dot products in theory
     -            correlation_by_gain     correlation of dot products against gain and angle
     -            first_kernels           a first layer's kernels as pictures
+    -            side_by_side            angle and r of the layers of several runs
     -            training                accuracy, loss and flip ratio over the epochs
     -            geometry_history        angles and correlations over the epochs
 """
@@ -46,6 +47,7 @@ __getattr__, __dir__, __all__ = face(
     primitives=["density", "legend_below", "points", "reference"],
     products=["activations", "dot_products", "permuted"],
     quantizers=["estimator", "level_angles", "quantizer_angles", "staircases", "ternary_angles"],
+    runs=["side_by_side"],
     style=[
         "BLACK",
         "BLUE",

@@ -5,5 +5,6 @@ from bnn.faces import face
 __getattr__, __dir__, __all__ = face(
     __name__,
     directory=["CLASSES", "Run", "RunError", "create", "expect_free", "open_run", "reopen"],
+    listing=["expand", "find"],
     naming=["default_name"],
 )

@@ -17,15 +17,13 @@ from pathlib import Path
 
 from bnn.config import ConfigError, ModelConfig, TrainConfig, expect, from_json, to_json
 from bnn.console import typed
-from bnn.datasets.catalog import ENTRIES
 from bnn.errors import UserError
 from bnn.files import atomic, lock
 from bnn.files.records import write_csv, write_json
-from bnn.runs import folders, provenance
+from bnn.runs import folders, provenance, stored_data
 from bnn.runs.log import LOG_COLUMNS, log_rows
 
-CLASSES = 10  # of every data set
-DATA_KEYS = ("name", "digest", "official")
+CLASSES = 10  # of every data set of the catalog
 CONFIG_KEYS = {"model", "training", "data", "settings_sha256", "command", "versions", "git_commit"}
 
 
@@ -125,19 +123,23 @@ class Run:
 
     def origin(self, data_set):
         """Describe the training data of the network, and say whether the given DataSet is the same."""
-        digest = self.data["digest"]
-        if data_set.is_known_as(digest):
-            return f"trained on {data_set.label}"
-        what = ENTRIES[data_set.name].variants.get(digest) if data_set.name in ENTRIES else None
-        known = f"{data_set.name} ({what})" if what else data_set.name
-        return f"trained on {known} of SHA-256 {digest[:8]}, not on this {data_set.label}"
+        return stored_data.origin(self, data_set)
+
+    def load_data(self, data_dir=None):
+        """Read the data set; errors as for `datasets.load`."""
+        return stored_data.load(self, data_dir)
+
+    @property
+    def class_names(self):
+        """The names of the classes in the order of the scores, a tuple of str."""
+        return stored_data.class_names(self)
 
     def expect_fit(self, data_set):
         """Raise `RunError` unless the network accepts the images of a DataSet and has its classes."""
-        shape = data_set.train.images.shape[1:]
-        if (shape, CLASSES) != (self.model.input_shape, self.model.classes):
+        shape, classes = data_set.train.images.shape[1:], len(data_set.class_names)
+        if (shape, classes) != (self.model.input_shape, self.model.classes):
             raise RunError(
-                f"{self.folder}: expected a network from images of shape {shape} to {CLASSES} classes, "
+                f"{self.folder}: expected a network from images of shape {shape} to {classes} classes, "
                 f"received one from {self.model.input_shape} to {self.model.classes}"
             )
 
@@ -193,7 +195,7 @@ def create(folder, model_config, train_config, data_set, command, overwrite=Fals
     lock.hold(folder)
     expect_free(folder, overwrite)  # again, because another process may have started a run before the lock
     folders.clear(folder)
-    run = Run(folder, model_config, train_config, {name: getattr(data_set, name) for name in DATA_KEYS})
+    run = Run(folder, model_config, train_config, stored_data.record(data_set))
     if initial is not None:
         run.save_model(initial, "last")
     model, training = to_json(model_config), to_json(train_config)
@@ -270,11 +272,7 @@ def _expect_config(config, training):
     """Raise `ConfigError` for unexpected entries of config.json and for settings that were changed later."""
     for key, value in config.items():
         expect(key in CONFIG_KEYS, key, "no such key in config.json", value)
-    data = config["data"]
-    expect(set(data) == set(DATA_KEYS), "data", f"an object with {', '.join(DATA_KEYS)}", data)
-    expect(data["name"] == training.data_set, "data.name", repr(training.data_set), data["name"])
-    expect(isinstance(data["digest"], str), "data.digest", "a SHA-256", data["digest"])
-    expect(isinstance(data["official"], bool), "data.official", "true or false", data["official"])
+    stored_data.check(config["data"], training.data_set)
     precision = training.precision
     expect(
         precision != "auto", "precision", "the precision that auto meant at the start of the run", precision

@@ -1,7 +1,9 @@
 """The default name of a run directory."""
 
+from pathlib import Path
 
-def default_name(model, training):
+
+def default_name(model, training, with_seed=True):
     """Return a readable name: mnist-5k-binary-conv32-32-64-64-fc256-30epochs-seed0."""
     sizes = [
         f"{name}{'-'.join(map(str, values))}"
@@ -12,5 +14,7 @@ def default_name(model, training):
     kind += str(model.threshold) if kind == "ternary" else ""
     quantizers = {"kernel": model.kernel_quantizer, "activation": model.activation_quantizer}
     own = [f"{place}-{name.rpartition('>')[2]}" for place, name in quantizers.items() if name]
-    parts = [training.data_set, kind, *own, *sizes, f"{training.epochs}epochs", f"seed{training.seed}"]
+    data_set = Path(training.data_set).name.removesuffix(".npz")
+    parts = [data_set, kind, *own, *sizes, f"{training.epochs}epochs"]
+    parts += [f"seed{training.seed}"] * with_seed
     return "-".join(parts + ["debug"] * training.debug)

@@ -20,13 +20,14 @@ class Batches(keras.utils.PyDataset):
         epoch: int, 0 for the first.
         first_step: int, steps of this first epoch to leave out.
         augmentation: "none", "crops" or "flips-and-crops".
+        classes: int.
     """
 
-    def __init__(self, split, batch_size, seed, epoch=0, first_step=0, augmentation="none"):
+    def __init__(self, split, batch_size, seed, epoch=0, first_step=0, augmentation="none", classes=CLASSES):
         super().__init__()
         self.split, self.batch_size, self.seed = split, batch_size, seed
         self.first_step, self.augmentation = first_step, augmentation
-        self.targets = one_hot(split.labels)
+        self.targets = one_hot(split.labels, classes)
         self._shuffle(epoch)
 
     def _shuffle(self, epoch):
@@ -56,6 +57,6 @@ class Batches(keras.utils.PyDataset):
         self._shuffle(self.epoch + 1)
 
 
-def one_hot(labels):
-    """Labels (n,) to targets (n, 10) float32."""
-    return np.eye(CLASSES, dtype=np.float32)[labels]
+def one_hot(labels, classes=CLASSES):
+    """Labels (n,) to targets (n, classes) float32."""
+    return np.eye(classes, dtype=np.float32)[labels]

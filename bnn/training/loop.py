@@ -51,16 +51,22 @@ def fit(model, run, data_set, tensorboard=False, callbacks=()):
     config = run.training
     steps = len(data_set.train) // config.batch_size
     epoch, first_step = divmod(int(model.optimizer.iterations), steps)
-    validation = (data_set.validation.images, one_hot(data_set.validation.labels))
+    validation = (data_set.validation.images, one_hot(data_set.validation.labels, run.model.classes))
     schedule = RateSchedule(config, steps)
-    feed = _feed(model, data_set.train, schedule, config.deterministic)
+    feed = _feed(model, data_set.train, schedule, run)
     with StopRequests() as requests:
         journal = Journal(run, steps, epoch, first_step, requests)
         hooks = [schedule, *_observers(journal, data_set, tensorboard), *callbacks, journal]
         while epoch < config.epochs:
             last = epoch + 1 if first_step else config.epochs
             batches = Batches(
-                data_set.train, config.batch_size, config.seed, epoch, first_step, config.augment
+                data_set.train,
+                config.batch_size,
+                config.seed,
+                epoch,
+                first_step,
+                config.augment,
+                run.model.classes,
             )
             model.fit(
                 feed(batches),
@@ -75,11 +81,12 @@ def fit(model, run, data_set, tensorboard=False, callbacks=()):
             epoch, first_step = last, 0
 
 
-def _feed(model, split, schedule, deterministic):
+def _feed(model, split, schedule, run):
     """Function from `Batches` to what `model.fit` takes: them, or chunks of many steps on JAX."""
     if jax_epoch is None or not jax_epoch.worthwhile():
         return lambda batches: batches
-    return jax_epoch.install(model, split, one_hot(split.labels), schedule.rate, deterministic)
+    targets = one_hot(split.labels, run.model.classes)
+    return jax_epoch.install(model, split, targets, schedule.rate, run.training.deterministic)
 
 
 def _observers(journal, data_set, tensorboard):

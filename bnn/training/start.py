@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bnn import backend, datasets, runs
-from bnn.config import QUANTIZERS, ConfigError, settings_for
+from bnn.config import QUANTIZERS, ConfigError
 from bnn.datasets import DataSet
 from bnn.estimators import as_setting
 from bnn.files import lock
-from bnn.training import display
+from bnn.runs import summary
+from bnn.training import display, own_data
 
 CUT = {"train": 500, "validation": 100}  # images that --debug leaves
 
@@ -17,6 +18,7 @@ CUT = {"train": 500, "validation": 100}  # images that --debug leaves
 def train(
     run_dir=None,
     *,
+    data=None,
     overwrite=False,
     init_from=None,
     data_dir=None,
@@ -32,6 +34,9 @@ def train(
 
     Args:
         run_dir: str or Path, where the run is kept; None: `runs/` and a name from the settings.
+        data: own data in place of `data_set`: the arrays (x_train, y_train, x_test, y_test), perhaps followed by
+            (x_val, y_val), or a dict of these; see `bnn.datasets.from_arrays`. The run keeps their digest alone:
+            `resume` and `analyze` need them again.
         overwrite: replace a run that is there.
         init_from: str or Path, a run of the same network whose best weights this one begins with; None: random ones.
         data_dir: str or Path of the data sets; None: see `bnn.datasets.data_folder`.
@@ -39,7 +44,8 @@ def train(
         callbacks: more keras.callbacks.Callbacks.
         command: list of str, what config.json keeps as the command; None: this call.
         **settings: fields of `ModelConfig` and `TrainConfig`; the data set's presets are the defaults.
-            `data_set` is a name, by default the paper's "cifar-10", or a `DataSet` with such a name.
+            `data_set` is a name, by default the paper's "cifar-10", or a `DataSet` with such a name, or the path of
+            an .npz file or of a folder of images, of which the preset depends on the shape of the images.
 
     Returns:
         Run
@@ -53,6 +59,7 @@ def train(
         Interrupted: SIGINT or SIGTERM came; everything up to the last step is saved.
     """
     expect_tensorboard(tensorboard)
+    settings = own_data.of_call(data, settings)
     command = command or _call(run_dir, init_from, settings)
     training = begin(
         run_dir, settings, command=command, overwrite=overwrite, init_from=init_from, data_dir=data_dir
@@ -60,11 +67,12 @@ def train(
     return training.run_to_end(tensorboard, callbacks)
 
 
-def resume(run_dir, *, data_dir=None, tensorboard=False, callbacks=(), **settings):
+def resume(run_dir, *, data=None, data_dir=None, tensorboard=False, callbacks=(), **settings):
     """Continue an interrupted run, to the same bits as without the interruption; a finished run stays as it is.
 
     Args:
         run_dir: str or Path of a run directory.
+        data: the arrays of a run that was trained on arrays, as for `train`.
         data_dir: str or Path of the data sets; None: see `bnn.datasets.data_folder`.
         tensorboard: write TensorBoard events to the run directory.
         callbacks: more keras.callbacks.Callbacks.
@@ -78,6 +86,8 @@ def resume(run_dir, *, data_dir=None, tensorboard=False, callbacks=(), **setting
         RunError: there is no such run, or it is damaged, or one of the errors of `train`.
     """
     expect_tensorboard(tensorboard)
+    if data is not None:
+        settings = settings | {"data_set": own_data.of_arrays(data, runs.open_run(run_dir).training)}
     return go_on(run_dir, settings, data_dir=data_dir).run_to_end(tensorboard, callbacks)
 
 
@@ -115,6 +125,7 @@ class Training:
         )
         print(display.heading(run.training.epochs), flush=True)
         loop.fit(self.model, run, data_set, tensorboard, callbacks)
+        summary.write(run)
         return run
 
 
@@ -136,7 +147,7 @@ def begin(run_dir, settings, *, command, overwrite=False, init_from=None, data_d
         UserError: as `train` does; up to data that are missing, without having loaded Keras.
     """
     given, data_set = _split(settings)
-    model_config, train_config = settings_for(given)
+    model_config, train_config, data_set = own_data.configs(given, data_set, data_dir)
     backend.expect_installed()
     folder = Path(run_dir or Path("runs") / runs.default_name(model_config, train_config))
     overwrite = overwrite or (train_config.debug and not run_dir)
@@ -194,7 +205,7 @@ def load_data(config, data_set=None, data_dir=None):
         DataError: it is not there.
         ConfigError: it has fewer training images than a batch.
     """
-    data_set = data_set or datasets.load(config.data_set, data_dir)
+    data_set = data_set or datasets.load(config.data_set, data_dir, **config.data_options)
     if config.debug:
         cut = {name: getattr(data_set, name)[:count] for name, count in CUT.items()}
         data_set = dataclasses.replace(data_set, **cut)
@@ -208,9 +219,9 @@ def _split(settings):
     """Settings with names for data set and quantizers, and the DataSet that stood there or None."""
     settings = settings | {name: as_setting(settings[name]) for name in QUANTIZERS if name in settings}
     data_set = settings.get("data_set")
-    if isinstance(data_set, DataSet):
-        return settings | {"data_set": data_set.name}, data_set
-    return settings, None
+    if data_set is not None:
+        settings = settings | {"data_set": own_data.name_of(data_set)}
+    return settings, data_set if isinstance(data_set, DataSet) else None
 
 
 def _expect_agreement(run, given):

@@ -6,8 +6,10 @@ import math
 import numpy as np
 import pytest
 
-from bnn.analysis import comparison, from_arrays, pool, pool_rows
+from bnn.analysis import compare, comparison, from_arrays, pool, pool_rows
 from bnn.analysis.report import Report
+from bnn.runs import listing
+from tests.support import ROOT
 
 
 def test_mean_and_deviation_are_those_of_a_sample():
@@ -61,3 +63,28 @@ def test_keys_that_one_file_lacks_are_left_out():
 def test_networks_with_different_layers_are_refused():
     with pytest.raises(ValueError, match="layers: expected a in all, received b"):
         pool_rows([[{"layer": "a"}], [{"layer": "b"}]])
+
+
+def test_published_seeds_are_pooled_side_by_side(tmp_path):
+    """Against NumPy on the files themselves; nothing is analyzed anew."""
+    groups = [ROOT / "results" / name for name in ("mnist-conv-binary", "mnist-conv-ternary")]
+    compared = compare(groups)
+    assert [group.name for group in compared.groups] == ["mnist-conv-binary", "mnist-conv-ternary"]
+    assert compared.differences == {"levels": [2, 3], "threshold": [0.0, 0.02]}
+    files = [json.loads((groups[1] / f"seed{i}" / "metrics.json").read_text()) for i in range(3)]
+    accuracies = [file["test_accuracy"] for file in files]
+    pooled = compared.groups[1].test_accuracy
+    assert (pooled.mean, pooled.n) == (pytest.approx(np.mean(accuracies)), 3)
+    assert pooled.std == pytest.approx(np.std(accuracies, ddof=1))
+    r = compared.groups[1].layers["conv_1"]["r_weights"]
+    assert r.mean == pytest.approx(np.mean([file["layers"][0]["r_weights"] for file in files]))
+    assert "0.02" in compared.text() and "conv_1" in compared._repr_html_()
+    for path in compared.save(tmp_path):
+        assert path.is_file()
+
+
+def test_runs_are_found_and_listed_at_any_depth():
+    found = listing.find(ROOT / "results")
+    assert ROOT / "results" / "mnist-conv-binary" / "seed1" in found
+    line = next(line for line in listing.text(ROOT / "results").splitlines() if "conv-ternary/seed2" in line)
+    assert {"complete", "20/20", "MNIST", "levels=3", "threshold=0.02", "seed=2"} <= set(line.split())

@@ -8,9 +8,9 @@ import sys
 import pytest
 
 from bnn import plots
-from bnn.plots import comparison, first_layer, gain, history, kernels, products, quantizers, theory
+from bnn.plots import comparison, first_layer, gain, history, kernels, products, quantizers, runs, theory
 
-ROOMS = (comparison, first_layer, gain, history, kernels, products, quantizers, theory)
+ROOMS = (comparison, first_layer, gain, history, kernels, products, quantizers, runs, theory)
 INDEX = {
     name: number
     for number, name in re.findall(

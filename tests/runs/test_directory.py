@@ -202,7 +202,7 @@ def test_a_damaged_config_is_refused(run, content):
         ("model", "surprise", 1),
         ("training", "epochs", 0),
         ("training", "seed", 0.5),
-        ("training", "data_set", "../../etc"),
+        ("training", "data_set", "svhn"),
         ("data", "surprise", 1),
     ],
 )

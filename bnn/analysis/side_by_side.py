@@ -1,0 +1,239 @@
+"""Runs side by side: pooled over their seeds, with the settings in which they differ."""
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from bnn import runs
+from bnn.analysis import statistics
+from bnn.analysis.comparison import Pooled, pool, pool_rows
+from bnn.config import to_json
+from bnn.console import silent
+from bnn.files import records
+from bnn.runs import listing, summary
+from bnn.tables import aligned, html_table
+
+SHOWN = ("angle_mean_deg", "r_weights")  # statistics in the table; the files hold all
+COLUMNS = ("group", "runs", "layer", "statistic", "mean", "std", "n")
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs that differ only in their seed.
+
+    Attributes:
+        name: str, a heading: the name of the run, or of the folder of the seeds.
+        runs: tuple of Run, in the order of their seeds.
+        test_accuracy: Pooled, in [0, 1]; None if it is not known of all runs.
+        val_accuracy: Pooled, the best of each run, in [0, 1]; None if a run has no log.
+        layers: dict from each layer to a dict from a statistic to Pooled or None.
+    """
+
+    name: str
+    runs: tuple[runs.Run, ...]
+    test_accuracy: Pooled | None
+    val_accuracy: Pooled | None
+    layers: dict[str, dict[str, Pooled | None]]
+
+    @property
+    def description(self):
+        """The name, the number of runs and their seeds, a str."""
+        seeds = ", ".join(str(run.training.seed) for run in self.runs)
+        folder = self.runs[0].folder.parent if len(self.runs) > 1 else self.runs[0].folder
+        noun = f"{len(self.runs)} seeds" if len(self.runs) > 1 else "seed"
+        return f"{self.name}: {folder}, {noun} {seeds}"
+
+
+class Comparison:
+    """Groups of runs side by side. Printed, and as the last line of a notebook's cell, it is a table.
+
+    Attributes:
+        groups: tuple of Group, in the order in which their first runs were given.
+        differences: dict from each setting in which the groups differ to the list of its values, one per group.
+    """
+
+    def __init__(self, groups):
+        self.groups = tuple(groups)
+        self.differences = _differences([group.runs[0] for group in groups])
+
+    @property
+    def layers(self):
+        """The names of all layers, in the order of the network with the most, a list of str."""
+        networks = sorted((group.layers for group in self.groups), key=len, reverse=True)
+        return list(dict.fromkeys(layer for layers in networks for layer in layers))
+
+    def __repr__(self):
+        return self.text()
+
+    def text(self):
+        """Return what differs, the accuracies and one row per layer, as text."""
+        parts = ["\n".join(group.description for group in self.groups)]
+        if len(self.groups) > 1:
+            parts.append(self._differing())
+        return "\n\n".join([*parts, aligned(self._accuracies()), aligned(self._lines())])
+
+    def _differing(self):
+        if not self.differences:
+            return "the settings do not differ"
+        rows = [[name, *map(_spelled, values)] for name, values in self.differences.items()]
+        return aligned([["settings that differ", *self._names()], *rows])
+
+    def _names(self):
+        return [group.name for group in self.groups]
+
+    def _accuracies(self):
+        shown = {"test accuracy": "test_accuracy", "best val_accuracy": "val_accuracy"}
+        rows = [
+            [title, *(_text(getattr(group, name), 4) for group in self.groups)]
+            for title, name in shown.items()
+        ]
+        return [["", *self._names()], *rows]
+
+    def _lines(self):
+        """Return the table of the layers, lists of texts; the first two are headings."""
+        found, names = [statistics.find(key) for key in SHOWN], self._names()
+        above = [text for one in found for text in (one.heading, *[""] * (len(names) - 1))]
+        rows = [[layer, *self._cells(layer, found)] for layer in self.layers]
+        return [["", *above], ["layer", *names * len(found)], *rows]
+
+    def _cells(self, layer, found):
+        held = [group.layers.get(layer, {}) for group in self.groups]
+        return [_text(values.get(one.key), one.decimals) for one in found for values in held]
+
+    def _repr_html_(self):  # IPython's hook
+        differences = [[name, *map(_spelled, values)] for name, values in self.differences.items()]
+        rows = [["", *self._names()], *differences, *self._accuracies()[1:]]
+        return html_table(rows, "runs") + html_table(self._lines(), "layers (angles in degrees)")
+
+    def rows(self):
+        """Return all statistics in long form, a list of dicts with the keys `COLUMNS`; an accuracy has no layer."""
+        return [
+            {"group": group.name, "runs": " ".join(str(run.folder) for run in group.runs), "layer": layer,
+             "statistic": key, "mean": pooled.mean, "std": pooled.std, "n": pooled.n}
+            for group in self.groups
+            for layer, values in {"": _accuracies(group), **group.layers}.items()
+            for key, pooled in values.items() if pooled is not None
+        ]  # fmt: skip
+
+    def save(self, folder):
+        """Write comparison.csv and comparison.json into a folder, which is created if needed.
+
+        Returns:
+            List of the two Paths.
+        """
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        paths = [folder / "comparison.csv", folder / "comparison.json"]
+        records.write_csv(paths[0], COLUMNS, self.rows())
+        groups = [{"name": group.name, "runs": [str(run.folder) for run in group.runs],
+                   "seeds": [run.training.seed for run in group.runs], **_json(_accuracies(group)),
+                   "layers": {layer: _json(values) for layer, values in group.layers.items()}}
+                  for group in self.groups]  # fmt: skip
+        records.write_json(paths[1], {"differences": self.differences, "groups": groups})
+        return paths
+
+
+def compare(networks, *, save=False, data_dir=None, progress=silent):
+    """Compare runs; those that differ only in their seed are pooled.
+
+    A run's metrics.json counts if no later checkpoint exists. Otherwise the run is analyzed.
+
+    Args:
+        networks: iterable of Run, or str or Path of run directories or of folders of seeds.
+        save: bool, whether to write metrics.json and summary.txt into the runs that are analyzed.
+        data_dir: folder of the data sets, or None for the default folder.
+        progress: function that shows progress over the runs, such as `console.progress`.
+
+    Returns:
+        Comparison
+
+    Raises:
+        RunError, DataError: a run or its data cannot be read.
+        ValueError: there is no run.
+    """
+    found = []
+    for network in networks:
+        found += [network] if isinstance(network, runs.Run) else map(runs.open_run, listing.expand(network))
+    if not found:
+        raise ValueError("networks: expected at least one run, received none")
+    shown = progress(found, total=len(found), unit="run")
+    measured = [(run, _metrics(run, save, data_dir)) for run in shown]
+    grouped = {}
+    for run, metrics in measured:
+        grouped.setdefault(json.dumps(_settings(run), sort_keys=True), []).append((run, metrics))
+    grouped = [sorted(members, key=lambda member: member[0].training.seed) for members in grouped.values()]
+    names = _names([[run for run, _ in members] for members in grouped])
+    return Comparison([_group(name, members) for name, members in zip(names, grouped, strict=True)])
+
+
+def _metrics(run, save, data_dir):
+    """Return what metrics.json holds, as measured before or now."""
+    path, network = run.folder / "metrics.json", run.checkpoint("best")
+    if path.is_file() and not (network.is_file() and network.stat().st_mtime > path.stat().st_mtime + 1):
+        try:
+            metrics = json.loads(path.read_text())
+            rows = metrics["layers"]
+            if isinstance(metrics, dict) and all("layer" in row for row in rows):
+                return metrics
+        except (ValueError, KeyError, TypeError):
+            pass
+        raise runs.RunError(f"{path}: expected the results of analyze.py, received a damaged file")
+    from bnn.analysis.report import analyze
+
+    report = analyze(run, data_dir=data_dir)
+    if save:
+        report.save(run.folder)
+        summary.write(run, report)
+    return report.about | {"layers": report.rows()}
+
+
+def _settings(run):
+    """Return the settings of a Run and the digest of its data, without the seed."""
+    settings = to_json(run.model) | to_json(run.training) | {"data_sha256": run.data["digest"][:8]}
+    return {name: value for name, value in settings.items() if name != "seed"}
+
+
+def _differences(firsts):
+    settings = [_settings(run) for run in firsts]
+    values = {name: [one[name] for one in settings] for name in settings[0]}
+    return {name: held for name, held in values.items() if any(value != held[0] for value in held)}
+
+
+def _names(groups):
+    """Return the shortest headings that tell groups of runs apart."""
+    folders = [group[0].folder.absolute() for group in groups]
+    folders = [
+        folder.parent if len(group) > 1 else folder for folder, group in zip(folders, groups, strict=True)
+    ]
+    names = [
+        "/".join(folder.parts[-2:] if re.fullmatch(r"seed\d+", folder.name) else folder.parts[-1:])
+        for folder in folders
+    ]
+    if len(set(names)) == len(names):
+        return names
+    return [f"{name} ({i})" for i, name in enumerate(names, 1)]
+
+
+def _group(name, members):
+    networks = tuple(run for run, _ in members)
+    tests = [metrics.get("test_accuracy") for _, metrics in members]
+    logs = [run.log() for run in networks]
+    best = [max((row["val_accuracy"] for row in log), default=None) for log in logs]
+    return Group(name, networks, pool(tests), pool(best), pool_rows([metrics for _, metrics in members]))
+
+
+def _accuracies(group):
+    return {"test_accuracy": group.test_accuracy, "val_accuracy": group.val_accuracy}
+
+
+def _json(values):
+    return {key: pooled and vars(pooled) for key, pooled in values.items()}
+
+
+def _text(pooled, decimals):
+    return "-" if pooled is None else pooled.text(decimals)
+
+
+def _spelled(value):
+    return " ".join(map(str, value)) or "none" if isinstance(value, list | tuple) else str(value)

@@ -1,0 +1,37 @@
+"""What the programs print and write about several runs."""
+
+from pathlib import Path
+
+from bnn.console import progress
+
+USUAL = Path("runs")  # where runs are kept unless another folder is named
+
+
+def compare(networks, output, data_dir):
+    """Print runs side by side, and write files if an output folder is given.
+
+    Args:
+        networks: list of Path, run directories or folders of seeds.
+        output: Path of a folder for comparison.csv, .json, .png and .pdf, or None.
+        data_dir: Path or None.
+    """
+    from bnn import plots
+    from bnn.analysis import compare
+
+    compared = compare(networks, data_dir=data_dir, save=True, progress=progress)
+    print(f"{compared}\n")
+    if output is None:
+        print(
+            "wrote metrics.json and summary.txt into runs that had none; --output DIR writes the comparison"
+        )
+        return
+    paths = compared.save(output)
+    paths += plots.save(plots.side_by_side(compared), output / "comparison", ("png", "pdf"))
+    print(f"wrote {', '.join(map(str, paths))}")
+
+
+def list_runs():
+    """Print the runs in the usual folder."""
+    from bnn.runs import listing
+
+    print(listing.text(USUAL))

@@ -1,0 +1,56 @@
+"""A data set as arrays: its splits, its digest and its class names."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from bnn.datasets.catalog import is_own
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images (n, height, width, channels) uint8 and labels (n,), whole numbers from 0."""
+
+    images: np.ndarray
+    labels: np.ndarray
+
+    def __len__(self):
+        return len(self.labels)
+
+    def __getitem__(self, index):
+        return Split(self.images[index], self.labels[index])
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """A data set with its split.
+
+    Attributes:
+        name: str, the name in `--data_set`, which for own data is the path of the file or folder.
+        digest: str, the SHA-256 that identifies the data.
+        official: bool, True for the files of the catalog; False for own data and for a variant that the user accepted
+            by its digest.
+        train, validation, test: Split.
+        class_names: tuple of str, in the order of the labels.
+        digests: all SHA-256 that run directories may contain for these data.
+    """
+
+    name: str
+    digest: str
+    official: bool
+    train: Split
+    validation: Split
+    test: Split
+    class_names: tuple[str, ...] = tuple("0123456789")
+    digests: frozenset[str] = frozenset()
+
+    @property
+    def label(self):
+        """The name to show to users. A variant of a data set is never shown as the original."""
+        if self.official or is_own(self.name):
+            return self.name
+        return f"{self.name} (variant, SHA-256 {self.digest[:8]})"
+
+    def is_known_as(self, digest):
+        """Return whether a run directory with this SHA-256 was trained on these data."""
+        return digest in {self.digest, *self.digests}

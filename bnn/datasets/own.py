@@ -1,0 +1,209 @@
+"""Own data: arrays, an .npz file or a folder of images, as a `DataSet`."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+
+from bnn.console import silent
+from bnn.datasets import folders, npz_files
+from bnn.datasets.catalog import ARRAYS
+from bnn.datasets.data_set import DataSet, Split
+from bnn.datasets.place import data_folder
+from bnn.datasets.storing import DataError, sha256_of
+
+PARTS = {"train": "training", "val": "validation", "test": "test"}
+VALIDATION = 0.1  # fraction of the training images that is set aside where no validation images are given
+UNIT = (0.0, 1.0)  # black and white of float images
+
+
+def from_arrays(
+    x_train,
+    y_train,
+    x_test,
+    y_test,
+    x_val=None,
+    y_val=None,
+    *,
+    class_names=None,
+    seed=0,
+    image_range=UNIT,
+    name=ARRAYS,
+    digest=None,
+):
+    """Make a data set of arrays, in the convention of `keras.datasets`.
+
+    Args:
+        x_train: (n, height, width) or (n, height, width, channels) array_like: whole numbers from 0 to 255, or
+            floats in `image_range`, which are rounded to 256 levels.
+        y_train: (n,) or (n, 1) array_like of whole numbers from 0, or (n, classes) one-hot.
+        x_test: as `x_train`.
+        y_test: as `y_train`.
+        x_val: as `x_train`. None: a tenth of the training images, drawn by the seed.
+        y_val: as `y_train`; None together with `x_val`.
+        class_names: sequence of str in the order of the labels. None: "0", "1", ... up to the largest training label.
+        seed: int, draws the validation images.
+        image_range: (low, high), the values of float images that mean black and white.
+        name: str, the name of the data set; the path of own files.
+        digest: str, the SHA-256 of the file that the arrays come from. None: the SHA-256 of the arrays.
+
+    Returns:
+        DataSet
+
+    Raises:
+        DataError: shapes or lengths disagree, a split is empty, an image is not finite or out of range, or a label is
+            not one of the classes.
+    """
+    given = {"train": (x_train, y_train), "val": (x_val, y_val), "test": (x_test, y_test)}
+    if (x_val is None) != (y_val is None):
+        raise DataError("x_val, y_val: expected both or neither, received one of them")
+    given = {part: arrays for part, arrays in given.items() if arrays[0] is not None}
+    digest = digest or _digest(given, class_names)
+    splits = {part: _split(part, *arrays, image_range) for part, arrays in given.items()}
+    class_names = _class_names(class_names, splits["train"].labels, _one_hot_width(y_train))
+    for part, split in splits.items():
+        _expect_like_training(part, split, splits["train"], len(class_names))
+    if "val" not in splits:
+        splits["val"], splits["train"] = _set_aside(splits["train"], seed)
+    return DataSet(name, digest, False, splits["train"], splits["val"], splits["test"], class_names)
+
+
+def load(name, folder=None, *, seed=0, image_size=(), image_range=UNIT, progress=silent):
+    """Read an .npz file or a folder of images.
+
+    Args:
+        name: str, the path. If it does not exist, a file or folder of the same name in the data folder.
+        folder: data folder, or None for `data_folder()`.
+        seed: int, draws the validation images where none are given.
+        image_size: (height, width) to which the images of a folder are scaled; (): they must have one size.
+        image_range: (low, high), the values of float images that mean black and white.
+        progress: function that shows progress over the files of a folder, such as `console.progress`.
+
+    Returns:
+        DataSet
+
+    Raises:
+        DataError: the file or folder does not exist, or does not hold a data set.
+    """
+    if name == ARRAYS:
+        raise DataError("data: expected the arrays that the run was trained on, received none; "
+                        "use bnn.training.resume(..., data=...) or bnn.analysis.analyze(run, images)")  # fmt: skip
+    path = _found(name, folder)
+    if path.is_dir():
+        arrays, digest = folders.read(path, tuple(image_size), progress)
+    else:
+        arrays, digest = npz_files.read(path), sha256_of(path)
+    try:
+        return from_arrays(**arrays, seed=seed, image_range=image_range, name=name, digest=digest)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from None
+
+
+def _found(name, folder):
+    path = Path(name)
+    elsewhere = data_folder(folder) / path.name
+    for place in (path, elsewhere):
+        if place.exists():
+            return place
+    raise DataError(f"{path}: expected an .npz file or a folder of images, received no such file or folder; "
+                    f"neither is it in {elsewhere.parent}")  # fmt: skip
+
+
+def _split(part, images, labels, image_range):
+    images = _images(f"x_{part}", np.asarray(images), image_range)
+    labels = _labels(f"y_{part}", np.asarray(labels))
+    if len(images) != len(labels):
+        raise DataError(f"x_{part}, y_{part}: expected one label per image, received {len(images)} images and "
+                        f"{len(labels)} labels")  # fmt: skip
+    return Split(images, labels)
+
+
+def _images(key, images, image_range):
+    """Return images as (n, height, width, channels) uint8."""
+    if images.ndim not in (3, 4) or 0 in images.shape[1:]:
+        raise DataError(f"{key}: expected images (n, height, width) or (n, height, width, channels), "
+                        f"received the shape {images.shape}")  # fmt: skip
+    if not len(images):
+        raise DataError(f"{key}: expected at least one {PARTS[key[2:]]} image, received an empty split")
+    images = images if images.ndim == 4 else images[..., None]
+    if images.dtype == np.uint8:
+        return images
+    images = images.astype(np.float32) if images.dtype.kind == "b" else images
+    if images.dtype.kind not in "iuf":
+        raise DataError(f"{key}: expected whole numbers or floats, received the dtype {images.dtype}")
+    low, high = image_range if images.dtype.kind == "f" else (0, 255)
+    _expect_between(key, images, low, high)
+    return np.rint((images.astype(np.float64) - low) * (255 / (high - low))).astype(np.uint8)
+
+
+def _expect_between(key, images, low, high):
+    least, most = images.min(), images.max()  # NaN if one value is
+    if np.isnan(least):
+        raise DataError(f"{key}: expected finite pixels, received NaN")
+    if least < low or most > high:
+        hint = "; name the range with --image_range LOW HIGH" if images.dtype.kind == "f" else ""
+        raise DataError(
+            f"{key}: expected pixels from {low:g} to {high:g}, received {least:g} to {most:g}{hint}"
+        )
+
+
+def _labels(key, labels):
+    """Return labels as (n,) int64."""
+    if labels.dtype.kind not in "biuf" or labels.ndim not in (1, 2):
+        raise DataError(f"{key}: expected labels (n,) or one-hot (n, classes), received the shape {labels.shape} "
+                        f"of dtype {labels.dtype}")  # fmt: skip
+    if _one_hot_width(labels):
+        if not (((labels == 0) | (labels == 1)).all() and (labels.sum(axis=1) == 1).all()):
+            raise DataError(f"{key}: expected one-hot labels, rows with one 1 and zeros, received other rows")
+        return labels.argmax(axis=1)
+    labels = labels.ravel()
+    whole = labels.astype(np.int64) if np.isfinite(labels).all() else None
+    if whole is None or (whole != labels).any():
+        raise DataError(f"{key}: expected whole numbers as labels, received others")
+    return whole
+
+
+def _one_hot_width(labels):
+    """Return the number of classes of one-hot labels; 0 for labels that are numbers."""
+    shape = np.shape(labels)
+    return shape[1] if len(shape) == 2 and shape[1] > 1 else 0
+
+
+def _class_names(names, labels, width):
+    if names is None:
+        names = range(width or (int(labels.max()) + 1 if len(labels) else 0))
+    elif np.ndim(names) != 1:
+        raise DataError(f"class_names: expected a list of names, received the shape {np.shape(names)}")
+    names = tuple(name.decode(errors="replace") if isinstance(name, bytes) else str(name) for name in names)
+    if len(names) < 2:
+        raise DataError(f"labels: expected at least 2 classes, received {len(names)}")
+    if len(set(names)) < len(names):
+        raise DataError(f"class_names: expected {len(names)} different names, received {len(set(names))}")
+    return names
+
+
+def _expect_like_training(part, split, training, classes):
+    shape, expected = split.images.shape[1:], training.images.shape[1:]
+    if shape != expected:
+        raise DataError(f"x_{part}: expected images {expected} as in x_train, received {shape}")
+    least, most = split.labels.min(), split.labels.max()
+    if least < 0 or most >= classes:
+        raise DataError(f"y_{part}: expected labels from 0 to {classes - 1}, received {least} to {most}")
+
+
+def _set_aside(training, seed):
+    """Split training images into (validation, training)."""
+    if len(training) < 2:
+        raise DataError("x_train: expected at least 2 images, one of them for validation, received 1")
+    order = np.random.default_rng(seed).permutation(len(training))
+    count = max(1, round(VALIDATION * len(training)))
+    return training[np.sort(order[:count])], training[np.sort(order[count:])]
+
+
+def _digest(given, class_names):
+    digest = hashlib.sha256(repr(None if class_names is None else [*map(str, class_names)]).encode())
+    for part, arrays in given.items():
+        for array in map(np.asarray, arrays):
+            digest.update(f"{part} {array.shape} {array.dtype}".encode())
+            digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()

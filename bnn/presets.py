@@ -1,0 +1,86 @@
+"""The presets: what each data set changes in the paper's settings, and what own data do, by the shape of images."""
+
+from bnn.datasets.catalog import is_own
+
+# What differs from the dataclasses' defaults, which are the paper's CIFAR-10 settings.
+PRESETS = {
+    "cifar-10": {},
+    "MNIST": {
+        "input_shape": (28, 28, 1), "input_range": (0.0, 1.0),
+        "conv": (), "max_pool": (), "fc": (1024, 1024, 1024),
+        "epochs": 100, "lr_start": 1e-2, "lr_end": 1e-5, "bn_decay": 0.99,
+    },
+    "fashion-mnist": {
+        "input_shape": (28, 28, 1), "input_range": (0.0, 1.0),
+        "conv": (32, 32, 64, 64), "max_pool": (0, 1, 0, 1), "fc": (256,),
+        "epochs": 20, "lr_start": 1e-2, "lr_end": 1e-5, "bn_decay": 0.99,
+    },
+    "mnist-5k": {
+        "input_shape": (28, 28, 1), "input_range": (0.0, 1.0),
+        "conv": (32, 32, 64, 64), "max_pool": (0, 1, 0, 1), "fc": (256,),
+        "epochs": 20, "lr_start": 1e-2, "lr_end": 1e-4, "bn_decay": 0.95, "precision": "float32",
+    },
+}  # fmt: skip
+DATA_SETS = tuple(PRESETS)
+
+
+class DataSetNames(tuple):
+    """The choices of `data_set`, which besides names are all paths of files and folders."""
+
+    __slots__ = ()
+
+    def __contains__(self, name):
+        return super().__contains__(name) or is_own(name)
+
+
+DATA_SET_CHOICES = DataSetNames((*DATA_SETS, "FILE.npz", "FOLDER/"))
+
+FIRST, MOST = 32, 256  # channels of the first convolutions, and at most
+LEAST_SIDE = 12  # pixels: maps whose shorter side is less are not pooled
+BATCH = 50
+
+
+def for_images(shape, classes, training_images):
+    """Choose the network and the training for images.
+
+    Two convolutions per stage; a 2x2 pooling ends the stage while the shorter side has at least 12 pixels, and the next
+    stage has twice the channels. 28 x 28 pixels give the network of mnist-5k.
+
+    Args:
+        shape: (height, width, channels).
+        classes: int.
+        training_images: int, how many.
+
+    Returns:
+        dict from setting to value, as in `bnn.config.PRESETS`.
+    """
+    side, poolings = min(shape[:2]), 0
+    while side >> poolings >= LEAST_SIDE:
+        poolings += 1
+    channels = [min(FIRST << stage, MOST) for stage in range(max(poolings, 1))]
+    return {
+        "input_shape": tuple(shape),
+        "input_range": (0.0, 1.0) if shape[2] == 1 else (-1.0, 1.0),
+        "classes": classes,
+        "conv": tuple(filters for filters in channels for _ in range(2)),
+        "max_pool": (0, 1) * poolings or (0, 0),
+        "fc": (256,),
+        "batch_size": min(BATCH, training_images),
+        "epochs": 20,
+        "lr_start": 1e-2,
+        "lr_end": 1e-4,
+        "bn_decay": 0.95,
+    }
+
+
+def text(model, training, shape, classes):
+    """Return one line about the settings that a preset chose, or flags in its place."""
+    parts = {
+        "conv": model.conv,
+        "max_pool": model.max_pool,
+        "fc": model.fc,
+        "epochs": (training.epochs,),
+        "batch_size": (training.batch_size,),
+    }
+    flags = " ".join(" ".join([f"--{name}", *map(str, values)]) for name, values in parts.items())
+    return f"images of {' x '.join(map(str, shape))} in {classes} classes: {flags}"

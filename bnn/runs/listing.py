@@ -1,0 +1,119 @@
+"""The runs in a folder: which there are, how far they are, and what distinguishes them."""
+
+import dataclasses
+import json
+import time
+from pathlib import Path
+
+from bnn import presets
+from bnn.config import settings_for
+from bnn.datasets.catalog import is_own
+from bnn.files import lock
+from bnn.runs.directory import RunError, open_run
+from bnn.tables import aligned
+
+COLUMNS = ("run", "state", "epochs", "val", "test", "date", "data", "settings")
+UNTOLD = {
+    "data_set",
+    "epochs",
+    "precision",
+    "input_shape",
+    "input_range",
+    "classes",
+}  # or told in other columns
+
+
+def find(folder):
+    """List the run directories in a folder, and in its sub-folders, which hold the seeds of one training.
+
+    Args:
+        folder: str or Path.
+
+    Returns:
+        List of Path, sorted.
+    """
+    found = [
+        path.parent for pattern in ("*/config.json", "*/*/config.json") for path in Path(folder).glob(pattern)
+    ]
+    return sorted(found)
+
+
+def expand(path):
+    """Return the run directories that a path names: itself, or those of the seeds in it.
+
+    Raises:
+        RunError: it holds no run.
+    """
+    path = Path(path)
+    if not (path / "config.json").is_file():
+        seeds = sorted(found.parent for found in path.glob("*/config.json"))
+        if seeds:
+            return seeds
+    return [open_run(path).folder]
+
+
+def text(folder):
+    """Return a table with one line per run of a folder, or one line that says there is none."""
+    rows = [_row(path, folder) for path in find(folder)]
+    if not rows:
+        return f"{folder}/: no runs"
+    return aligned([COLUMNS, *rows], left=True)
+
+
+def _row(path, folder):
+    name = str(path.relative_to(folder))
+    try:
+        run = open_run(path)
+        log = run.log()
+    except RunError:
+        return [name, "damaged", *["-"] * (len(COLUMNS) - 2)]
+    changed = max(file.stat().st_mtime for file in (path / "config.json", path / "log.csv") if file.is_file())
+    return [
+        name,
+        _state(run, log),
+        f"{log[-1]['epoch'] if log else 0}/{run.training.epochs}",
+        _fraction(max((row["val_accuracy"] for row in log), default=None)),
+        _fraction(_test_accuracy(path)),
+        time.strftime("%Y-%m-%d %H:%M", time.localtime(changed)),
+        Path(run.training.data_set).name,
+        " ".join(f"{key}={_short(value)}" for key, value in distinguishing(run).items()) or "preset",
+    ]
+
+
+def _state(run, log):
+    if lock.is_held(run.folder):
+        return "training"
+    done = log[-1]["epoch"] if log else 0
+    return "complete" if done >= run.training.epochs else "interrupted"
+
+
+def _test_accuracy(path):
+    """Return what analyze.py measured; None if it did not."""
+    try:
+        return float(json.loads((path / "metrics.json").read_text())["test_accuracy"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def distinguishing(run):
+    """Return the settings of a Run that differ from the preset of its data, and its seed: a dict."""
+    data_set = run.training.data_set
+    preset = (
+        presets.for_images(run.model.input_shape, run.model.classes, presets.BATCH)
+        if is_own(data_set)
+        else None
+    )
+    usual = settings_for({"data_set": data_set}, preset)
+    pairs = zip(usual, (run.model, run.training), strict=True)
+    values = {f.name: (getattr(one, f.name), getattr(other, f.name)) for one, other in pairs
+              for f in dataclasses.fields(one)}  # fmt: skip
+    told = {name: mine for name, (theirs, mine) in values.items() if mine != theirs and name not in UNTOLD}
+    return told | {"seed": run.training.seed}
+
+
+def _fraction(value):
+    return "-" if value is None else f"{value:.4f}"
+
+
+def _short(value):
+    return ",".join(map(str, value)) or "none" if isinstance(value, tuple) else value

@@ -1,0 +1,51 @@
+"""The data of a run: read again, named, and compared with what config.json records."""
+
+from bnn import datasets
+from bnn.datasets.catalog import ENTRIES, is_own
+from bnn.fields import expect
+
+KEYS = ("name", "digest", "official")
+
+
+def load(run, data_dir=None, **options):
+    """Read the data set of a Run; other arguments and errors as for `datasets.load`."""
+    return datasets.load(run.training.data_set, data_dir, **run.training.data_options, **options)
+
+
+def record(data_set):
+    """Return what config.json keeps of a DataSet. The class names of the catalog are not repeated."""
+    kept = {name: getattr(data_set, name) for name in KEYS}
+    return kept | {"class_names": list(data_set.class_names)} if is_own(data_set.name) else kept
+
+
+def class_names(run):
+    """Return the names of a Run's classes in the order of its scores, a tuple of str."""
+    names = run.data.get("class_names")
+    if names is None and run.training.data_set in ENTRIES:
+        names = ENTRIES[run.training.data_set].class_names
+    fits = names is not None and len(names) == run.model.classes
+    return tuple(names) if fits else tuple(map(str, range(run.model.classes)))
+
+
+def origin(run, data_set):
+    """Describe the training data of a Run, and say whether the given DataSet is the same."""
+    digest = run.data["digest"]
+    if data_set.is_known_as(digest):
+        return f"trained on {data_set.label}"
+    if is_own(data_set.name):
+        return f"trained on {data_set.name} as it was, of SHA-256 {digest[:8]}; the data have changed since"
+    what = ENTRIES[data_set.name].variants.get(digest) if data_set.name in ENTRIES else None
+    known = f"{data_set.name} ({what})" if what else data_set.name
+    return f"trained on {known} of SHA-256 {digest[:8]}, not on this {data_set.label}"
+
+
+def check(data, data_set):
+    """Raise `ConfigError` unless config.json records a data set of that name."""
+    known = [*KEYS, "class_names"] if is_own(data_set) else [*KEYS]
+    expect(set(data) == set(known), "data", f"an object with {', '.join(known)}", data)
+    expect(data["name"] == data_set, "data.name", repr(data_set), data["name"])
+    expect(isinstance(data["digest"], str), "data.digest", "a SHA-256", data["digest"])
+    expect(isinstance(data["official"], bool), "data.official", "true or false", data["official"])
+    names = data.get("class_names", [])
+    valid = isinstance(names, list) and all(isinstance(name, str) for name in names)
+    expect(valid, "data.class_names", "a list of names", names)

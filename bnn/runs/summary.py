@@ -1,0 +1,49 @@
+"""The summary.txt of a run, which a person can read: settings, accuracy, and the table of analyze.py."""
+
+from bnn.config import to_json
+from bnn.files import atomic
+
+NAME = "summary.txt"
+
+
+def write(run, report=None):
+    """Write summary.txt into a run directory.
+
+    Args:
+        run: Run.
+        report: Report of the run, whose table and test accuracy are added; None before an analysis.
+
+    Returns:
+        Path
+    """
+    path = run.folder / NAME
+    atomic.write(path, f"{text(run, report)}\n".encode())
+    return path
+
+
+def text(run, report=None):
+    """Return the summary as text."""
+    parts = [f"{run.model.kind} network, {run.model.weights:,} weights, trained on {run.data['name']} "
+             f"(SHA-256 {run.data['digest'][:8]})"]  # fmt: skip
+    parts += [_accuracy(run, report)]
+    for title, config in (("network", run.model), ("training", run.training)):
+        rows = "\n".join(f"  {name} = {_spelled(value)}" for name, value in to_json(config).items())
+        parts.append(f"{title}\n{rows}")
+    return "\n\n".join([*parts, report.text()] if report else parts)
+
+
+def _accuracy(run, report):
+    log, lines = run.log(), []
+    if log:
+        best = run.best_epoch()
+        lines.append(f"best validation accuracy {best['val_accuracy']:.4f} in epoch {best['epoch']}, "
+                     f"{log[-1]['epoch']} of {run.training.epochs} epochs done")  # fmt: skip
+    if report and "test_accuracy" in report.about:
+        lines.append(
+            f"test accuracy {report.about['test_accuracy']:.4f} ({report.about['test_images']:,} images)"
+        )
+    return "\n".join(lines or ["no epoch done"])
+
+
+def _spelled(value):
+    return " ".join(map(str, value)) or "none" if isinstance(value, list | tuple) else str(value)

@@ -1,0 +1,72 @@
+"""Own data as a setting: arrays, a file or a folder, with a preset for the shape of its images."""
+
+import os
+from pathlib import Path
+
+from bnn import datasets, presets
+from bnn.config import ConfigError, TrainConfig, settings_for
+from bnn.console import progress
+from bnn.datasets import DataSet
+from bnn.datasets.catalog import ARRAYS, is_own
+
+
+def of_call(data, settings):
+    """Settings whose `data_set` is made of the arrays in the argument `data` of `training.train`."""
+    if data is None:
+        return settings
+    if "data_set" in settings:
+        raise ConfigError("data: expected data or data_set, received both")
+    return settings | {"data_set": of_arrays(data, _checked(settings | {"data_set": ARRAYS}))}
+
+
+def of_arrays(data, config):
+    """The DataSet of the argument `data` of `training.train`, for a TrainConfig."""
+    options = {"seed": config.seed, "image_range": config.image_range}
+    if isinstance(data, dict):
+        return datasets.from_arrays(**data, **options)
+    if not isinstance(data, list | tuple) or len(data) not in (4, 6):
+        raise ConfigError("data: expected (x_train, y_train, x_test, y_test), perhaps with x_val, y_val, or a dict of "
+                          f"these, received {type(data).__name__}")  # fmt: skip
+    return datasets.from_arrays(*data, **options)
+
+
+def name_of(data_set):
+    """The name of a setting `data_set`: that of a DataSet, the full path of a file or folder, or as it is."""
+    if isinstance(data_set, DataSet):
+        return data_set.name
+    if isinstance(data_set, os.PathLike) or (is_own(data_set) and data_set != ARRAYS):
+        return str(Path(data_set).expanduser().absolute())
+    return data_set
+
+
+def configs(given, data_set=None, data_dir=None):
+    """The settings, of which own data decide the preset; they are read for that.
+
+    Args:
+        given: dict from setting to value, those given by hand; `data_set` is a name or a path.
+        data_set: DataSet to take; None: the one that `given` names.
+        data_dir: str, Path or None, as for `training.train`.
+
+    Returns:
+        (ModelConfig, TrainConfig, DataSet): the last is None for a named data set, which is not read yet.
+
+    Raises:
+        UserError: as `training.train` does.
+    """
+    if not is_own(given.get("data_set", "")):
+        return *settings_for(given), data_set
+    if data_set is None:
+        checked = _checked(given)
+        data_set = datasets.load(checked.data_set, data_dir, **checked.data_options, progress=progress)
+    shape, classes = data_set.train.images.shape[1:], len(data_set.class_names)
+    preset = presets.for_images(shape, classes, len(data_set.train))
+    model, training = settings_for(given, preset)
+    print(presets.text(model, training, shape, classes))
+    return model, training, data_set
+
+
+def _checked(given):
+    """A TrainConfig of the settings that concern own data."""
+    names = ("data_set", "seed", "image_size", "image_range")
+    values = {name: given[name] for name in names if name in given}
+    return TrainConfig(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
