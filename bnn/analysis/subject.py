@@ -9,7 +9,7 @@ from typing import Any
 from bnn import runs
 from bnn.analysis.checks import ReportError
 from bnn.datasets.catalog import ARRAYS
-from bnn.models import accuracy, load_images, load_model
+from bnn.models import accuracy, load_images, load_model, without_emulation
 
 IMAGES = 500  # number of test images of a run, as in the paper
 
@@ -52,7 +52,7 @@ def _of_run(run, images, data_dir):
     data_set, log = run.load_data(data_dir), run.log()
     if images is None or isinstance(images, Integral):
         images = data_set.test.images[: _count(images, len(data_set.test))]
-    model = run.load_model("best")
+    model = without_emulation(run.load_model("best"))
     run.expect_fit(data_set)
     about = {
         "run": str(run.folder),

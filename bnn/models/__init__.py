@@ -9,6 +9,7 @@ from bnn.faces import face
 
 __getattr__, __dir__, __all__ = face(
     __name__,
+    arithmetic=["in_float32", "without_emulation"],
     batch_norm=["refit_batch_norm"],
     compact=["save_compact"],
     evaluation=["accuracy", "correct", "scores"],

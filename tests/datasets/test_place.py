@@ -51,7 +51,7 @@ def test_data_are_read_from_there(monkeypatch, tmp_path, named):
 
 def test_the_command_that_gets_data_is_one_that_is_there(monkeypatch, installed):
     monkeypatch.chdir(installed)
-    with pytest.raises(datasets.DataError, match="run bnn download --data_set MNIST, or use"):
+    with pytest.raises(datasets.DataError, match=r"run (python -m )?bnn download --data_set MNIST, or use"):
         datasets.load("MNIST")
     monkeypatch.setattr(place, "CLONE", ROOT)
     with pytest.raises(datasets.DataError, match=r"run python data/download\.py --data_set MNIST, or use"):

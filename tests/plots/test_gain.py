@@ -31,5 +31,5 @@ def test_layers_that_the_formula_misses_are_named():
     ]
     (ax,) = drawn(plots.correlation_by_gain({"a": rows, "b": rows[:1]}, angles_deg=()))
     assert [text.get_text() for text in ax.texts] == ["off"]
-    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["a", "b"]
+    assert [text.get_text() for text in ax.figure.legends[0].get_texts()] == ["a", "b"]
     assert ax.get_xlim()[1] == pytest.approx(65, rel=0.2)

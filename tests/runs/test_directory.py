@@ -119,7 +119,9 @@ def test_create_never_touches_a_foreign_folder(tmp_path, data, overwrite):
         RunError, match="expected a new or empty run directory, received one with other files"
     ):
         runs.create(tmp_path, *small_settings(), data, [], overwrite)
-    with pytest.raises(RunError, match="expected a new or empty run directory"):
+    with pytest.raises(
+        RunError, match="expected a run directory that can be made and written, received a file"
+    ):
         runs.create(tmp_path / "thesis.tex", *small_settings(), data, [], overwrite)
     assert (tmp_path / "thesis.tex").read_text() == "years of work"
 
