@@ -11,14 +11,22 @@ import numpy as np
 from keras import ops
 
 
+@dataclass(frozen=True)
 class Dense:
-    """Product of the last axis with a matrix."""
+    """Product of the last axis with a matrix, or, in groups, of parts of it with a matrix each.
 
-    groups = 1
+    Attributes:
+        groups: int.
+    """
+
+    groups: int = 1
 
     def multiply(self, inputs, kernel):
-        """See `Convolution.multiply`; inputs are (n, ..., d)."""
-        return ops.convert_to_numpy(ops.matmul(inputs, kernel.reshape(len(kernel), -1)))[..., None, :]
+        """See `Convolution.multiply`; inputs are (n, ..., groups d)."""
+        if self.groups == 1:
+            return ops.convert_to_numpy(ops.matmul(inputs, kernel.reshape(len(kernel), -1)))[..., None, :]
+        split = inputs.reshape(*inputs.shape[:-1], self.groups, -1)
+        return ops.convert_to_numpy(ops.einsum("...gd,dgu->...gu", split, kernel))
 
     def positions(self, shape):
         """See `Convolution.positions`: every axis between the first and the last."""
@@ -26,8 +34,9 @@ class Dense:
 
     def patches(self, inputs, places):
         """See `Convolution.patches`."""
-        inputs = inputs.reshape(len(inputs), math.prod(self.positions(inputs.shape)), -1)
-        return inputs[places[:, 0], places[:, 1]][None]
+        inputs = inputs.reshape(len(inputs), math.prod(self.positions(inputs.shape)), inputs.shape[-1])
+        rows = inputs[places[:, 0], places[:, 1]]
+        return rows.reshape(len(rows), self.groups, inputs.shape[-1] // self.groups).swapaxes(0, 1)
 
     def taps(self, inputs):
         """See `Convolution.taps`; a dense layer has one."""

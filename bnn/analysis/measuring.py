@@ -3,6 +3,7 @@
 import numpy as np
 
 from bnn.analysis import capture, kernel_products
+from bnn.analysis.capture import Call
 from bnn.analysis.checks import ReportError, check_images, check_weights, matrix
 from bnn.analysis.layer_geometry import LayerGeometry, UnanalyzableError
 from bnn.analysis.linear_maps import Dense
@@ -59,7 +60,7 @@ def of_arrays(kernel, inputs, quantizer, before, name, seed):
     for start in range(0, len(inputs), ROWS):
         rows = slice(start, start + ROWS)
         part = inputs[rows]
-        layer.update(start, len(part), [(part, None if before is None else before[rows])])
+        layer.update(start, len(part), [Call(part, None if before is None else before[rows])])
     return layer.report()
 
 
@@ -83,11 +84,13 @@ def _products(model, quantizer):
 
 def _nothing(model, unanalyzed):
     reasons = "; ".join(f"{name} ({reason})" for name, reason in unanalyzed.items()) or "none with a kernel"
-    return ReportError(f"{model.name}: expected dense or convolution layers, received {reasons}")
+    return ReportError(f"{model.name}: expected a layer with a kernel that can be analyzed, received {reasons}")
 
 
 def _update(layer, start, count, calls, unanalyzed):
     """Give a layer its batch, or note why it cannot take it."""
+    if layer.product.linear is None:
+        return
     if calls is None:
         unanalyzed[layer.name] = "it is called in a compiled function, where values cannot be seen"
     elif not calls:
@@ -104,10 +107,11 @@ def _standards(batches, found, quantizer):
     moments = [None] * len(found)
     for _, _, batch in batches:
         for i, calls in enumerate(batch):
-            for inputs, _ in calls or ():
+            for inputs, *_ in calls or ():
                 channels = inputs.shape[-1]
                 moments[i] = moments[i] or CoordinateMoments(channels)
-                moments[i].update(inputs.reshape(-1, channels))
+                if len(inputs):
+                    moments[i].update(inputs.reshape(-1, channels))
     return [None if m is None else _standard(m.mean, m.std, quantizer) for m in moments]
 
 

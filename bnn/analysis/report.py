@@ -9,6 +9,8 @@ from bnn.console import silent
 from bnn.files import records
 from bnn.tables import html_table
 
+ANGLE_ONLY = "it looks rows up and multiplies nothing; each row is a unit"
+
 
 class Report(Sequence):
     """A sequence of the LayerReports of a network: `report["conv_2"]`, `report[1]`.
@@ -53,8 +55,9 @@ class Report(Sequence):
     def text(self, wide=False):
         """Return the table as text, at most 80 columns wide if the names allow it; with `wide`, every statistic."""
         table = f"{self._caption()}\n{statistics.text_table(self.rows(), wide)}"
-        reasons = [f"not analyzed: {name}: {reason}" for name, reason in self.unanalyzed.items()]
-        return "\n\n".join([table, "\n".join(reasons)] if reasons else [table])
+        notes = [f"angle only: {layer.name}: {ANGLE_ONLY}" for layer in self if layer.product.linear is None]
+        notes += [f"not analyzed: {name}: {reason}" for name, reason in self.unanalyzed.items()]
+        return "\n\n".join([table, "\n".join(notes)] if notes else [table])
 
     def _repr_html_(self):  # IPython's hook
         keys = statistics.first_keys()

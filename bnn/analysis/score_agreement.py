@@ -92,13 +92,8 @@ def _exchanged(layer):
     """Make the model multiply by the layer's other kernel within this context."""
     owner, variable = layer.product.layer, layer.product.variable
     own = getattr(owner, "kernel_quantizer", None)
-    kernels, std = layer.product.kernels, Kernels(*layer.weights.std)
-    if own is None:
-        other = _fitted(kernels.quantized, std.quantized, std.latent, layer.weights.r)
-    else:
-        other = _fitted(kernels.latent, std.latent, std.quantized, layer.weights.r)
     with _restored([variable]):
-        variable.assign(other.reshape(variable.shape))
+        variable.assign(layer.product.in_shape(other_kernel(layer, own is None), variable.shape))
         if own is not None:
             owner.kernel_quantizer = None
         try:
@@ -106,6 +101,19 @@ def _exchanged(layer):
         finally:
             if own is not None:
                 owner.kernel_quantizer = own
+
+
+def other_kernel(layer, quantized):
+    """Scale the quantized kernel of a LayerGeometry or LayerReport to fit the latent one, or the other way round.
+
+    An embedding is fitted itself; it has no dot products.
+    """
+    kernels = layer.product.kernels
+    pairs = layer.weights if layer.product.linear else CorrelationStatistics().update(*kernels)
+    std = Kernels(*pairs.std)
+    if quantized:
+        return _fitted(kernels.quantized, std.quantized, std.latent, pairs.r)
+    return _fitted(kernels.latent, std.latent, std.quantized, pairs.r)
 
 
 def _fitted(kernel, std, others, r):
