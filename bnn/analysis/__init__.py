@@ -17,4 +17,5 @@ __getattr__, __dir__, __all__ = face(
     layer_report=["LayerReport"],
     report=["Report", "analyze", "from_arrays"],
     statistics=["STATISTICS", "Statistic"],
+    torch_report=["analyze_torch"],
 )

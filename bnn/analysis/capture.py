@@ -14,7 +14,7 @@ import numpy as np
 from keras import ops
 from keras.src.backend import get_keras_mask
 
-from bnn.analysis import recurrent
+from bnn.analysis import attention, recurrent
 from bnn.analysis.kernel_products import float32
 from bnn.layers import QuantActivation
 from bnn.models import walk
@@ -73,27 +73,32 @@ def stream(model, found, images, batch_size=50):
 
 def _calls(model, found, batch):
     """A dict from a layer's id to its calls, a list of (Given tensors, tensor before its quantizer or None)."""
-    calls, quantized = {id(product.layer): [] for product in found}, {}
+    calls, quantized, masks = {id(product.layer): [] for product in found}, {}, {}
 
-    def heard(layer, given, outputs):
-        before = quantized.get(id(given.inputs), (None, None))[1]
+    def heard(layer, arguments, outputs):
+        inputs = next(iter(arguments.values()))
+        before = quantized.get(id(inputs), (None, None))[1]
         if isinstance(layer, QuantActivation):
-            quantized[id(outputs)] = outputs, given.inputs  # kept, so that no other tensor gets the id
+            quantized[id(outputs)] = outputs, inputs  # kept, so that no other tensor gets the id
         elif id(layer) in calls:
-            calls[id(layer)].append((given, before))
+            mask = arguments.get("mask", masks.get(id(layer), get_keras_mask(inputs)))
+            calls[id(layer)].append((Given(inputs, mask, arguments.get("initial_state")), before))
         elif before is not None:
             quantized[id(outputs)] = outputs, before
 
-    passing = (QuantActivation, keras.layers.Flatten, keras.layers.Reshape)
-    layers = [layer for _, layer in walk(model) if id(layer) in calls or isinstance(layer, passing)]
+    heeded = (QuantActivation, keras.layers.Flatten, keras.layers.Reshape, keras.layers.MultiHeadAttention)
+    layers = [layer for _, layer in walk(model) if id(layer) in calls or isinstance(layer, heeded)]
 
     def listening(layer, call):
         signature = inspect.signature(call)
 
         @functools.wraps(call)
         def wrapper(*args, **kwargs):
+            arguments = signature.bind(*args, **kwargs).arguments
+            if isinstance(layer, keras.layers.MultiHeadAttention):
+                masks.update(attention.masks(layer, arguments))  # it takes them from its inputs
             outputs = call(*args, **kwargs)
-            heard(layer, _given(signature.bind(*args, **kwargs).arguments), outputs)
+            heard(layer, arguments, outputs)
             return outputs
 
         return wrapper
@@ -101,12 +106,6 @@ def _calls(model, found, batch):
     with wrapped_calls(layers, listening), recurrent.unfused(layers):
         model(as_built(model, batch), training=False)
     return calls
-
-
-def _given(arguments):
-    inputs = next(iter(arguments.values()))
-    mask = arguments.get("mask", get_keras_mask(inputs))
-    return Given(inputs, mask, arguments.get("initial_state"))
 
 
 @contextmanager
@@ -138,7 +137,9 @@ def _arrays(product, calls):
 def _seen(given):
     """What was given, as NumPy arrays."""
     mask = None if given.mask is None else ops.convert_to_numpy(given.mask).astype(bool)
-    state = given.state and [ops.convert_to_numpy(part) for part in keras.tree.flatten(given.state)]
+    state = given.state
+    if state is not None:
+        state = [ops.convert_to_numpy(part) for part in keras.tree.flatten(state)]
     return Given(ops.convert_to_numpy(given.inputs), mask, state)
 
 

@@ -268,4 +268,3 @@ def _separable_products(name, quantizer, linear, latent, place):
 def float32(tensor):
     """Convert a tensor or variable of any dtype to a float32 NumPy array."""
     return ops.convert_to_numpy(ops.cast(tensor, "float32"))
-

@@ -88,7 +88,11 @@ class LayerReport:
         empty for other layers.
         """
         names = self.product.gates
-        values = {"angle_mean_deg": np.degrees(self.angles), "gain": self.gains.gain, "r_within": self.gains.r}
+        values = {
+            "angle_mean_deg": np.degrees(self.angles),
+            "gain": self.gains.gain,
+            "r_within": self.gains.r,
+        }
         parts = {key: np.split(value, len(names) or 1) for key, value in values.items()}
         return {
             name: {key: statistics.defined_mean(parts[key][place]) for key in values}

@@ -50,14 +50,14 @@ class Convolution:
     Attributes:
         kernel_size: tuple of ints, one per dimension.
         strides, dilation: tuples of the same length.
-        padding: "valid", "same" or "causal", as in Keras.
+        padding: "valid", "same" or "causal", as in Keras, or zeros (before, after) for each dimension.
         groups: int; a depthwise convolution has as many groups as input channels.
     """
 
     kernel_size: tuple
     strides: tuple
     dilation: tuple
-    padding: str
+    padding: str | tuple
     groups: int = 1
 
     def multiply(self, inputs, kernel):
@@ -71,7 +71,7 @@ class Convolution:
             (n, ..., groups, units) float32 NumPy array.
         """
         padding, x = self.padding, ops.convert_to_tensor(inputs)
-        if padding == "causal":
+        if padding not in ("valid", "same"):
             padding, x = "valid", ops.pad(x, self._padding(inputs.shape))
         options = {"strides": self.strides, "padding": padding, "dilation_rate": self.dilation}
         options["data_format"] = "channels_last"
@@ -89,10 +89,14 @@ class Convolution:
 
     def positions(self, shape):
         """Return the shape of the output without its first and last axis, for inputs of the given shape."""
-        spans = self._spans() if self.padding == "valid" else (1,) * len(self.kernel_size)
+        spans, zeros = self._spans(), (0,) * len(self.kernel_size)
+        if isinstance(self.padding, tuple):
+            zeros = [sum(border) for border in self.padding]
+        elif self.padding != "valid":
+            spans = (1,) * len(self.kernel_size)
         return tuple(
-            (size - span) // stride + 1
-            for size, span, stride in zip(shape[1:-1], spans, self.strides, strict=True)
+            (size + more - span) // stride + 1
+            for size, more, span, stride in zip(shape[1:-1], zeros, spans, self.strides, strict=True)
         )
 
     def patches(self, inputs, places):
@@ -143,6 +147,8 @@ class Convolution:
 
     def _padding(self, shape):
         """Return the number of zeros for `np.pad` before and after each axis."""
+        if isinstance(self.padding, tuple):
+            return [(0, 0), *self.padding, (0, 0)]
         borders = []
         for size, out, span, stride in zip(
             shape[1:-1], self.positions(shape), self._spans(), self.strides, strict=True

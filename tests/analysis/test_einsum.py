@@ -36,7 +36,7 @@ EQUATIONS = {
     "time contracts": ("abc,bd->adc", (4, 6), (5, 6), (4, 1, 5)),
     "no units": ("abc,c->ab", (4, 6), (4,), (6, 1, 1)),
     "an axis is summed": ("abc,cd->ad", (4, 6), (5,), (6, 1, 5)),
-    "ellipsis": ("...x,xy->...y", (4, 2, 6), (4, 2, 5), (6, 1, 5)),
+    "ellipsis": ("...x,xy->...y", (4, 2, 6), 5, (6, 1, 5)),
 }
 
 
