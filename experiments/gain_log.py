@@ -88,7 +88,7 @@ class _Kernel:
         self.product, self.units = product, UnitProducts(product)
 
     def update(self, calls):
-        for call, (inputs, _) in enumerate(calls):
+        for call, (inputs, *_) in enumerate(calls):
             products = [self.product.multiply(inputs, kernel) for kernel in self.product.kernels]
             self.units.update(call, inputs, *products)
 

@@ -39,7 +39,7 @@ def permuted_across(model, images):
     statistics = {product.name: CorrelationStatistics() for product in found}
     for _, batch in capture.stream(model, found, images):
         for product, calls in zip(found, batch, strict=True):
-            for inputs, _ in calls:
+            for inputs, *_ in calls:
                 shuffled = rng.permuted(inputs)
                 ours, latent = (product.multiply(shuffled, kernel) for kernel in product.kernels)
                 statistics[product.name].update(ours, latent)

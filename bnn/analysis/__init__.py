@@ -18,4 +18,5 @@ __getattr__, __dir__, __all__ = face(
     report=["Report", "analyze", "from_arrays"],
     side_by_side=["Comparison", "compare"],
     statistics=["STATISTICS", "Statistic"],
+    torch_report=["analyze_torch"],
 )

@@ -5,15 +5,48 @@ every call counts, also in shared layers, nested models and models that are not 
 """
 
 import functools
+import inspect
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import keras
+import numpy as np
 from keras import ops
+from keras.src.backend import get_keras_mask
 
+from bnn.analysis import attention, recurrent
 from bnn.analysis.kernel_products import float32
 from bnn.layers import QuantActivation
 from bnn.models import walk
 from bnn.models.evaluation import as_built
+
+
+class Given(NamedTuple):
+    """What a layer's `call` was given.
+
+    Attributes:
+        inputs: (n, ...) array.
+        mask: (n, steps) bool array, False where a step is to be skipped; None if there is no mask.
+        state: list of (n, units) arrays, the initial state of a recurrent layer; None if there is none.
+    """
+
+    inputs: np.ndarray
+    mask: np.ndarray | None = None
+    state: list | None = None
+
+
+class Call(NamedTuple):
+    """What a kernel multiplies in one call of its layer.
+
+    Attributes:
+        inputs: (n, ..., channels) float32 array; (rows, channels) if a mask removed other rows.
+        before: array of the same shape, what the activation quantizer that made the inputs was given, or None.
+        kept: (n, positions) bool array, True for each position that is a row of `inputs`; None without a mask.
+    """
+
+    inputs: np.ndarray
+    before: np.ndarray | None = None
+    kept: np.ndarray | None = None
 
 
 def stream(model, found, images, batch_size=50):
@@ -26,10 +59,9 @@ def stream(model, found, images, batch_size=50):
         batch_size: images per batch; memory depends only on this.
 
     Yields:
-        For each batch (first image's index, list with, for each product, its calls): a list of (inputs, before),
-        float32 NumPy arrays. `inputs` is what the kernel multiplies; `before`, of the same shape, is what the
-        activation quantizer that made it was given, None where there was none. In place of the list None, if the
-        layer was called in a compiled function, where there are no values to see.
+        For each batch (first image's index, list with, for each product, its calls): a list of Call, float32. It is
+        empty for kernels that multiply nothing. In place of the list None, if the layer was called in a compiled
+        function, where there are no values to see.
     """
     n = len(keras.tree.flatten(images)[0])
     for start in range(0, n, batch_size):
@@ -40,31 +72,38 @@ def stream(model, found, images, batch_size=50):
 
 
 def _calls(model, found, batch):
-    """A dict from a layer's id to its calls, a list of (input tensor, tensor before its quantizer or None)."""
-    calls, quantized = {id(product.layer): [] for product in found}, {}
+    """A dict from a layer's id to its calls, a list of (Given tensors, tensor before its quantizer or None)."""
+    calls, quantized, masks = {id(product.layer): [] for product in found}, {}, {}
 
-    def heard(layer, inputs, outputs):
+    def heard(layer, arguments, outputs):
+        inputs = next(iter(arguments.values()))
         before = quantized.get(id(inputs), (None, None))[1]
         if isinstance(layer, QuantActivation):
             quantized[id(outputs)] = outputs, inputs  # kept, so that no other tensor gets the id
         elif id(layer) in calls:
-            calls[id(layer)].append((inputs, before))
+            mask = arguments.get("mask", masks.get(id(layer), get_keras_mask(inputs)))
+            calls[id(layer)].append((Given(inputs, mask, arguments.get("initial_state")), before))
         elif before is not None:
             quantized[id(outputs)] = outputs, before
 
-    passing = (QuantActivation, keras.layers.Flatten, keras.layers.Reshape)
-    layers = [layer for _, layer in walk(model) if id(layer) in calls or isinstance(layer, passing)]
+    heeded = (QuantActivation, keras.layers.Flatten, keras.layers.Reshape, keras.layers.MultiHeadAttention)
+    layers = [layer for _, layer in walk(model) if id(layer) in calls or isinstance(layer, heeded)]
 
     def listening(layer, call):
+        signature = inspect.signature(call)
+
         @functools.wraps(call)
         def wrapper(*args, **kwargs):
+            arguments = signature.bind(*args, **kwargs).arguments
+            if isinstance(layer, keras.layers.MultiHeadAttention):
+                masks.update(attention.masks(layer, arguments))  # it takes them from its inputs
             outputs = call(*args, **kwargs)
-            heard(layer, args[0] if args else kwargs["inputs"], outputs)
+            heard(layer, arguments, outputs)
             return outputs
 
         return wrapper
 
-    with wrapped_calls(layers, listening):
+    with wrapped_calls(layers, listening), recurrent.unfused(layers):
         model(as_built(model, batch), training=False)
     return calls
 
@@ -83,12 +122,35 @@ def wrapped_calls(layers, wrap):
 
 
 def _arrays(product, calls):
+    if product.linear is None:
+        return []
     taken = []
-    for inputs, before in calls:
+    for given, before in calls:
         try:
-            seen = ops.convert_to_numpy(inputs)
+            seen = _seen(given)
         except (TypeError, NotImplementedError, AttributeError):  # by the backend: it has no value
             return None
-        values = float32(product.arrange(seen))
-        taken.append((values, None if before is None else float32(before).reshape(values.shape)))
+        taken.append(_call(product, seen, None if before is None else float32(before)))
     return taken
+
+
+def _seen(given):
+    """What was given, as NumPy arrays."""
+    mask = None if given.mask is None else ops.convert_to_numpy(given.mask).astype(bool)
+    state = given.state
+    if state is not None:
+        state = [ops.convert_to_numpy(part) for part in keras.tree.flatten(state)]
+    return Given(ops.convert_to_numpy(given.inputs), mask, state)
+
+
+def _call(product, given, before):
+    inputs = float32(product.arrange(given))
+    if before is None or not product.own_input:
+        before = None
+    else:
+        before = float32(product.arrange(given._replace(inputs=before.reshape(given.inputs.shape))))
+    mask = given.mask if product.masked else None
+    if mask is None or mask.shape != inputs.shape[: mask.ndim] or mask.ndim == inputs.ndim:
+        return Call(inputs, before)
+    kept = np.broadcast_to(np.expand_dims(mask, tuple(range(mask.ndim, inputs.ndim - 1))), inputs.shape[:-1])
+    return Call(inputs[kept], None if before is None else before[kept], kept.reshape(len(kept), -1))

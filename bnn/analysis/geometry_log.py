@@ -50,7 +50,7 @@ class _Layer:
         self.product, self.pooled, self.per_unit = product, CorrelationStatistics(), UnitProducts(product)
 
     def update(self, calls):
-        for call, (inputs, _) in enumerate(calls):
+        for call, (inputs, *_) in enumerate(calls):
             products = [self.product.multiply(inputs, kernel) for kernel in self.product.kernels]
             self.pooled.update(*products)
             self.per_unit.update(call, inputs, *products)

@@ -8,21 +8,24 @@ import keras
 import numpy as np
 from keras import ops
 
+from bnn.analysis import recurrent, transposed
+from bnn.analysis.einsum import Contraction
 from bnn.analysis.linear_maps import Convolution, Dense
+from bnn.analysis.transposed import TransposedConvolution
 from bnn.geometry import QuantizerError, ScalarQuantizer
 from bnn.geometry.named_quantizers import SIGN, ternary_quantizer
 from bnn.layers import QuantConv2D, QuantDense, Rotation
 from bnn.models.traversal import CONVOLUTIONS, DEPTHWISE, SEPARABLE, walk
 
-KERAS = (keras.layers.Dense, *CONVOLUTIONS, *DEPTHWISE, *SEPARABLE)
+TRANSPOSED = (keras.layers.Conv1DTranspose, keras.layers.Conv2DTranspose, keras.layers.Conv3DTranspose)
+KERAS = (
+    keras.layers.Dense, keras.layers.EinsumDense, keras.layers.Embedding,
+    *CONVOLUTIONS, *DEPTHWISE, *SEPARABLE, *TRANSPOSED,
+)  # fmt: skip
 OTHERS = {
     Rotation: "its matrix is fixed, and nothing quantizes it",
-    keras.layers.EinsumDense: "its equation, not a dense layer's, says what is multiplied",
-    keras.layers.Embedding: "it looks rows up and multiplies nothing",
-    (keras.layers.Conv1DTranspose, keras.layers.Conv2DTranspose, keras.layers.Conv3DTranspose):
-        "a transposed convolution has no fixed fan-in",
     (keras.layers.LSTMCell, keras.layers.GRUCell, keras.layers.SimpleRNNCell):
-        "a recurrent cell multiplies its own state within its loop",
+        "a recurrent cell is analyzed within keras.layers.RNN alone",
 }  # fmt: skip
 
 
@@ -39,23 +42,31 @@ class Product:
 
     Attributes:
         name: the layer's, after those of the models and layers around it: "backbone/conv_1".
-        linear: Dense or Convolution.
+        linear: Dense, Convolution or TransposedConvolution; None for an embedding, which multiplies nothing.
         kernels: Kernels, each a (d, groups, units) float32 array.
         quantizer: function from the latent to the quantized kernel; None if the kernel is not quantized.
         scalar: ScalarQuantizer with the levels of `quantizer`, for theory; None if they are unknown.
         layer: keras.Layer; None for arrays.
         variable: keras.Variable with the latent kernel; None for arrays, and where adapters (LoRA) add to it.
-        arrange: from the layer's input tensor to what the kernel is multiplied with, channels last.
+        arrange: from the capture.Given of a call to what the kernel is multiplied with, channels last.
+        restore: from a kernel in the form of `kernels` to one in the shape of the variable; None: by its shape alone.
+        masked: bool, whether a mask of the layer's inputs removes rows of what the kernel is multiplied with.
+        own_input: bool, whether that is the layer's input, and not a state or the result of another kernel.
+        gates: names of the parts, of as many units each, that are side by side in the kernel of a recurrent layer.
     """
 
     name: str
-    linear: Dense | Convolution
+    linear: Dense | Convolution | TransposedConvolution | None
     kernels: Kernels
     quantizer: Callable | None
     scalar: ScalarQuantizer | None
     layer: keras.Layer | None = None
     variable: keras.Variable | None = None
-    arrange: Callable = lambda tensor: tensor
+    arrange: Callable = lambda given: given.inputs
+    restore: Callable | None = None
+    masked: bool = False
+    own_input: bool = True
+    gates: tuple = ()
 
     def quantize(self, columns):
         """Quantize (d, n) float32 latent kernels; a layer's own quantizer gets them in the shape of its kernel."""
@@ -63,6 +74,10 @@ class Product:
             return np.asarray(self.quantizer(columns))
         kernels = columns.reshape(*self.layer.kernel.shape[:-1], -1)
         return float32(self.quantizer(ops.convert_to_tensor(kernels))).reshape(columns.shape)
+
+    def in_shape(self, kernel, shape):
+        """A kernel in the form of `kernels` in that of the variable, whose shape is given."""
+        return kernel.reshape(shape) if self.restore is None else self.restore(kernel, shape)
 
     def multiply(self, inputs, kernel):
         """The linear map in float32, whatever the layer's compute dtype; see `Convolution.multiply`."""
@@ -95,37 +110,53 @@ def find(model, quantizer=None):
     """
     found = []
     for name, layer in walk(model):
-        if _reason(layer) is None and isinstance(layer, QuantConv2D | QuantDense):
+        if _reason(layer) is not None:
+            continue
+        if isinstance(layer, QuantConv2D | QuantDense):
             found.append(_own_product(name, layer, quantizer))
-        elif _reason(layer) is None and isinstance(layer, KERAS):
+        elif isinstance(layer, keras.layers.RNN):
+            found += _recurrent_products(name, layer, quantizer or SIGN)
+        elif isinstance(layer, KERAS):
             found += _keras_products(name, layer, quantizer or SIGN)
     return found
 
 
 def refused(model):
     """The layers that have a kernel but no product, a dict from name to reason."""
-    return {name: reason for name, layer in walk(model) if (reason := _reason(layer))}
+    layers = dict(walk(model))
+    within = recurrent.cells(layers.values())
+    reasons = {name: _reason(layer) for name, layer in layers.items() if id(layer) not in within}
+    return {name: reason for name, reason in reasons.items() if reason}
 
 
 def _reason(layer):
     """Return why a layer with a kernel cannot be analyzed; None if it can, or if it has no kernel."""
     if isinstance(layer, QuantConv2D | QuantDense):
         return None if layer.built else "it has no weights yet: call the model once"
+    if isinstance(layer, keras.layers.RNN):
+        return recurrent.reason(layer) if _cells_have_kernels(layer) else None
     base = next((cls for cls in KERAS if isinstance(layer, cls)), None)
     if base is None:
         known = next((why for cls, why in OTHERS.items() if isinstance(layer, cls)), None)
-        return (
-            (known or f"a {type(layer).__name__} is no dense or convolution layer")
-            if _has_kernel(layer)
-            else None
-        )
+        unknown = f"a {type(layer).__name__} is none of the layers that are analyzed"
+        return (known or unknown) if _has_kernel(layer) else None
     if not layer.built:
         return "it has no weights yet: call the model once"
     if getattr(layer, "quantization_mode", None):
         return f"Keras has quantized it to {layer.quantization_mode}: its real weights are gone"
     if type(layer).call is not base.call:
         return f"{type(layer).__name__} has a call of its own, which may not multiply by the kernel"
-    return None
+    return _contraction(layer).reason() if base is keras.layers.EinsumDense else None
+
+
+def _contraction(layer):
+    return Contraction.of(layer.equation, layer.input_spec.ndim)
+
+
+def _cells_have_kernels(layer):
+    """Whether the cell owns a kernel, or is yet to make it."""
+    inner = getattr(layer.cell, "cells", [layer.cell])
+    return any(not cell.built or _has_kernel(cell) for cell in inner if isinstance(cell, keras.Layer))
 
 
 def _has_kernel(layer):
@@ -156,21 +187,57 @@ def _scalar(quantizer):
 
 
 def _keras_products(name, layer, quantizer):
+    if isinstance(layer, keras.layers.Embedding):
+        latent, place = float32(layer.embeddings).T[:, None], _place(layer, layer.embeddings)
+        return [of_arrays(name, None, latent, quantizer, restore=lambda k, _: k[:, 0].T, **place)]
+    kernel, place = _kernel(layer)
     if isinstance(layer, keras.layers.Dense):
-        latent = float32(layer.kernel)
-        return [of_arrays(name, Dense(), latent[:, None], quantizer, **_place(layer, layer.kernel))]
-    arrange = _channels_last if layer.data_format == "channels_first" else lambda tensor: tensor
+        return [of_arrays(name, Dense(), kernel[:, None], quantizer, masked=True, **place)]
+    if isinstance(layer, keras.layers.EinsumDense):
+        return [_einsum_product(name, layer, kernel, quantizer, place)]
+    if layer.data_format == "channels_first":
+        place["arrange"] = lambda given: ops.moveaxis(given.inputs, 1, -1)
+    if isinstance(layer, TRANSPOSED):
+        linear, latent = TransposedConvolution.of_layer(layer), transposed.columns(kernel)
+        return [of_arrays(name, linear, latent, quantizer, restore=transposed.restore, **place)]
     window = (layer.kernel_size, layer.strides, layer.dilation_rate, layer.padding)
     if isinstance(layer, CONVOLUTIONS):
-        linear, kernel = Convolution(*window, layer.groups), float32(layer.kernel)
         latent = kernel.reshape(-1, layer.groups, layer.filters // layer.groups)
-        return [of_arrays(name, linear, latent, quantizer, arrange=arrange, **_place(layer, layer.kernel))]
-    variable = layer.kernel if isinstance(layer, DEPTHWISE) else layer.depthwise_kernel
-    kernel, place = float32(variable), _place(layer, variable) | {"arrange": arrange}
+        return [of_arrays(name, Convolution(*window, layer.groups), latent, quantizer, **place)]
     linear, latent = Convolution(*window, kernel.shape[-2]), kernel.reshape(-1, *kernel.shape[-2:])
     if isinstance(layer, DEPTHWISE):
         return [of_arrays(name, linear, latent, quantizer, **place)]
     return _separable_products(name, quantizer, linear, latent, place)
+
+
+def _kernel(layer):
+    """The latent kernel of a layer, in its own shape, and where it is."""
+    kernel = layer.depthwise_kernel if isinstance(layer, SEPARABLE) else layer.kernel
+    return float32(kernel), _place(layer, kernel)
+
+
+def _einsum_product(name, layer, kernel, quantizer, place):
+    contraction = _contraction(layer)
+    latent = contraction.columns(kernel)
+    return of_arrays(
+        name, Dense(latent.shape[1]), latent, quantizer,
+        arrange=lambda given: contraction.arrange(float32(given.inputs)), restore=contraction.restore,
+        masked=contraction.keeps_time, **place,
+    )  # fmt: skip
+
+
+def _recurrent_products(name, layer, quantizer):
+    """Two, for what is multiplied with the inputs, and with the states."""
+    cell, groups = layer.cell, 3 if recurrent.separate_candidate(layer) else 1
+    common = {"masked": True, "gates": recurrent.gates(layer)}
+    latent = float32(cell.recurrent_kernel)
+    return [
+        of_arrays(f"{name}/kernel", Dense(), float32(cell.kernel)[:, None], quantizer,
+                  **common, **_place(layer, cell.kernel)),
+        of_arrays(f"{name}/recurrent_kernel", Dense(groups), latent.reshape(len(latent), groups, -1), quantizer,
+                  arrange=lambda given: recurrent.states(layer, given), own_input=False,
+                  **common, **_place(layer, cell.recurrent_kernel)),
+    ]  # fmt: skip
 
 
 def _place(layer, kernel):
@@ -180,18 +247,19 @@ def _place(layer, kernel):
 
 def _separable_products(name, quantizer, linear, latent, place):
     """Two: the second multiplies what the first, with its latent kernel, gives."""
-    layer, arrange = place["layer"], place["arrange"]
+    layer = place["layer"]
     pointwise = float32(layer.pointwise_kernel)
     pointwise = pointwise.reshape(pointwise.shape[-2], 1, -1)
+    first = of_arrays(f"{name}/depthwise", linear, latent, quantizer, **place)
 
-    def between(tensor):
-        y = linear.multiply(float32(arrange(tensor)), latent)
+    def between(given):
+        y = linear.multiply(float32(first.arrange(given)), latent)
         return y.reshape(*y.shape[:-2], -1)
 
     return [
-        of_arrays(f"{name}/depthwise", linear, latent, quantizer, **place),
+        first,
         of_arrays(
-            f"{name}/pointwise", Dense(), pointwise, quantizer, arrange=between,
+            f"{name}/pointwise", Dense(), pointwise, quantizer, arrange=between, own_input=False,
             **_place(layer, layer.pointwise_kernel),
         ),
     ]  # fmt: skip
@@ -200,7 +268,3 @@ def _separable_products(name, quantizer, linear, latent, place):
 def float32(tensor):
     """Convert a tensor or variable of any dtype to a float32 NumPy array."""
     return ops.convert_to_numpy(ops.cast(tensor, "float32"))
-
-
-def _channels_last(tensor):
-    return ops.moveaxis(tensor, 1, -1)

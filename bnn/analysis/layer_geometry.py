@@ -52,7 +52,7 @@ class LayerGeometry:
             self.permuted,
             self.activations,
             self.histograms,
-            np.concatenate(self._patches, axis=1),
+            np.concatenate([self._no_patches(), *self._patches], axis=1),
             self._per_unit.gains(),
             self._rotated.r,
             r_scores,
@@ -64,20 +64,21 @@ class LayerGeometry:
         Args:
             start: index of its first image.
             count: int, images in it.
-            calls: list of (inputs, before) for each call of the layer, as `capture.stream` gives them.
+            calls: list of capture.Call, one for each call of the layer.
 
         Raises:
             UnanalyzableError: the inputs' first axis is not that of the images, or the calls differ between batches.
         """
-        positions = [self._positions_of(inputs, count) for inputs, _ in calls]
+        positions = [self._positions_of(call, count) for call in calls]
         if self._positions is None:
             self._begin(positions)
         if positions != self._positions:
             raise UnanalyzableError("its calls or their shapes differ from batch to batch")
-        for call, (inputs, before) in enumerate(calls):
-            self._take_products(call, inputs, before)
-            self._take_permuted(self._generators[call], inputs)
-        self._sample(start, count, [inputs for inputs, _ in calls])
+        for number, call in enumerate(calls):
+            if len(call.inputs):  # a mask may leave nothing
+                self._take_products(number, call.inputs, call.before)
+                self._take_permuted(self._generators[number], call)
+        self._sample(start, count, calls)
 
     def _begin(self, positions):
         self._positions = positions
@@ -86,13 +87,19 @@ class LayerGeometry:
         self._places = np.sort(self._rng.choice(total, size=min(PATCHES, total), replace=False))
         self._generators = [self._rng, *self._rng.spawn(len(positions) - 1)]
 
-    def _positions_of(self, inputs, count):
-        """How many vectors the kernel is multiplied with for each image."""
-        if len(inputs) % count:
+    def _positions_of(self, call, count):
+        """How many vectors the kernel is multiplied with for each image; those that a mask removed count."""
+        n = len(_samples(call))
+        if n % count:
             raise UnanalyzableError(
-                f"{count} images become {len(inputs)} inputs, which cannot be matched to the images"
+                f"{count} images become {n} inputs, which cannot be matched to the images"
             )
-        return len(inputs) // count * math.prod(self.product.linear.positions(inputs.shape))
+        return n // count * self._places_per_sample(call)
+
+    def _places_per_sample(self, call):
+        if call.kept is not None:
+            return call.kept.shape[1]
+        return math.prod(self.product.linear.positions(call.inputs.shape))
 
     def _take_products(self, call, inputs, before):
         quantized = self.product.kernels.quantized
@@ -105,9 +112,8 @@ class LayerGeometry:
         elif self._standard is not None:
             self._take("activations", *(self.product.multiply(a, quantized) for a in self._standard(inputs)))
 
-    def _take_permuted(self, rng, inputs):
-        shuffled = rng.permuted(inputs.reshape(len(inputs), -1), axis=1).reshape(inputs.shape)
-        self._take("permuted", *self._products(shuffled, self._both))
+    def _take_permuted(self, rng, call):
+        self._take("permuted", *self._products(_permuted(rng, call), self._both))
 
     def _products(self, inputs, kernels):
         """Those with each of the kernels that were put side by side."""
@@ -129,11 +135,36 @@ class LayerGeometry:
         image, place = np.divmod(self._places, sum(self._positions))
         here = (image >= start) & (image < start + count)
         image, place = image[here] - start, place[here]
-        for inputs, positions in zip(calls, self._positions, strict=True):
+        for call, positions in zip(calls, self._positions, strict=True):
             mine = (place >= 0) & (place < positions)
-            rows = np.divmod(image[mine] * positions + place[mine], positions * count // len(inputs))
-            self._patches.append(self.product.linear.patches(inputs, np.stack(rows, axis=1)))
+            flat = image[mine] * positions + place[mine]
+            self._patches.append(self.product.linear.patches(call.inputs, self._rows(call, flat)))
             place = place - positions
+
+    def _rows(self, call, flat):
+        """(m, 2) int array, the sample and position of indices into both; without those that a mask removed."""
+        if call.kept is None:
+            return np.stack(np.divmod(flat, self._places_per_sample(call)), axis=1)
+        kept = call.kept.reshape(-1)
+        rows = np.cumsum(kept)[flat[kept[flat]]] - 1
+        return np.stack([rows, np.zeros_like(rows)], axis=1)
+
+    def _no_patches(self):
+        d, groups, _ = self.product.kernels.latent.shape
+        return np.zeros((groups, 0, d), np.float32)
+
+
+def _samples(call):
+    return call.inputs if call.kept is None else call.kept
+
+
+def _permuted(rng, call):
+    """The inputs of a call, permuted within each sample."""
+    if call.kept is None:
+        flat = call.inputs.reshape(len(call.inputs), -1)
+        return rng.permuted(flat, axis=1).reshape(call.inputs.shape)
+    parts = np.split(call.inputs, np.cumsum(call.kept.sum(axis=1))[:-1])
+    return np.concatenate([rng.permuted(part.reshape(-1)).reshape(part.shape) for part in parts])
 
 
 def _rotated_kernel(product, rng):

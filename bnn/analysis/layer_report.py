@@ -80,6 +80,25 @@ class LayerReport:
         """(units,) float64 array, angles in radians between quantized and latent kernel; NaN for an all-zero kernel."""
         return geometry.angle(*self.kernels, axis=0)
 
+    @cached_property
+    def gates(self):
+        """The gates of a recurrent layer, whose kernels are side by side.
+
+        A dict from the gate's name to a dict with the means over its units of "angle_mean_deg", "gain" and "r_within";
+        empty for other layers.
+        """
+        names = self.product.gates
+        values = {
+            "angle_mean_deg": np.degrees(self.angles),
+            "gain": self.gains.gain,
+            "r_within": self.gains.r,
+        }
+        parts = {key: np.split(value, len(names) or 1) for key, value in values.items()}
+        return {
+            name: {key: statistics.defined_mean(parts[key][place]) for key in values}
+            for place, name in enumerate(names)
+        }
+
     @property
     def patches(self):
         """(m, d) float32 array: a random sample of the vectors that kernels are multiplied with, over all groups."""

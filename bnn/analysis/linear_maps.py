@@ -11,14 +11,22 @@ import numpy as np
 from keras import ops
 
 
+@dataclass(frozen=True)
 class Dense:
-    """Product of the last axis with a matrix."""
+    """Product of the last axis with a matrix, or, in groups, of parts of it with a matrix each.
 
-    groups = 1
+    Attributes:
+        groups: int.
+    """
+
+    groups: int = 1
 
     def multiply(self, inputs, kernel):
-        """See `Convolution.multiply`; inputs are (n, ..., d)."""
-        return ops.convert_to_numpy(ops.matmul(inputs, kernel.reshape(len(kernel), -1)))[..., None, :]
+        """See `Convolution.multiply`; inputs are (n, ..., groups d)."""
+        if self.groups == 1:
+            return ops.convert_to_numpy(ops.matmul(inputs, kernel.reshape(len(kernel), -1)))[..., None, :]
+        split = inputs.reshape(*inputs.shape[:-1], self.groups, -1)
+        return ops.convert_to_numpy(ops.einsum("...gd,dgu->...gu", split, kernel))
 
     def positions(self, shape):
         """See `Convolution.positions`: every axis between the first and the last."""
@@ -26,8 +34,9 @@ class Dense:
 
     def patches(self, inputs, places):
         """See `Convolution.patches`."""
-        inputs = inputs.reshape(len(inputs), math.prod(self.positions(inputs.shape)), -1)
-        return inputs[places[:, 0], places[:, 1]][None]
+        inputs = inputs.reshape(len(inputs), math.prod(self.positions(inputs.shape)), inputs.shape[-1])
+        rows = inputs[places[:, 0], places[:, 1]]
+        return rows.reshape(len(rows), self.groups, inputs.shape[-1] // self.groups).swapaxes(0, 1)
 
     def taps(self, inputs):
         """See `Convolution.taps`; a dense layer has one."""
@@ -41,14 +50,14 @@ class Convolution:
     Attributes:
         kernel_size: tuple of ints, one per dimension.
         strides, dilation: tuples of the same length.
-        padding: "valid", "same" or "causal", as in Keras.
+        padding: "valid", "same" or "causal", as in Keras, or zeros (before, after) for each dimension.
         groups: int; a depthwise convolution has as many groups as input channels.
     """
 
     kernel_size: tuple
     strides: tuple
     dilation: tuple
-    padding: str
+    padding: str | tuple
     groups: int = 1
 
     def multiply(self, inputs, kernel):
@@ -62,7 +71,7 @@ class Convolution:
             (n, ..., groups, units) float32 NumPy array.
         """
         padding, x = self.padding, ops.convert_to_tensor(inputs)
-        if padding == "causal":
+        if padding not in ("valid", "same"):
             padding, x = "valid", ops.pad(x, self._padding(inputs.shape))
         options = {"strides": self.strides, "padding": padding, "dilation_rate": self.dilation}
         options["data_format"] = "channels_last"
@@ -80,10 +89,14 @@ class Convolution:
 
     def positions(self, shape):
         """Return the shape of the output without its first and last axis, for inputs of the given shape."""
-        spans = self._spans() if self.padding == "valid" else (1,) * len(self.kernel_size)
+        spans, zeros = self._spans(), (0,) * len(self.kernel_size)
+        if isinstance(self.padding, tuple):
+            zeros = [sum(border) for border in self.padding]
+        elif self.padding != "valid":
+            spans = (1,) * len(self.kernel_size)
         return tuple(
-            (size - span) // stride + 1
-            for size, span, stride in zip(shape[1:-1], spans, self.strides, strict=True)
+            (size + more - span) // stride + 1
+            for size, more, span, stride in zip(shape[1:-1], zeros, spans, self.strides, strict=True)
         )
 
     def patches(self, inputs, places):
@@ -134,6 +147,8 @@ class Convolution:
 
     def _padding(self, shape):
         """Return the number of zeros for `np.pad` before and after each axis."""
+        if isinstance(self.padding, tuple):
+            return [(0, 0), *self.padding, (0, 0)]
         borders = []
         for size, out, span, stride in zip(
             shape[1:-1], self.positions(shape), self._spans(), self.strides, strict=True

@@ -3,6 +3,7 @@
 import numpy as np
 
 from bnn.analysis import capture, kernel_products
+from bnn.analysis.capture import Call
 from bnn.analysis.checks import ReportError, check_images, check_weights, matrix
 from bnn.analysis.layer_geometry import LayerGeometry, UnanalyzableError
 from bnn.analysis.linear_maps import Dense
@@ -29,6 +30,30 @@ def of_model(model, images, quantizer, activations, batch_size, score_images, se
         for start, batch in progress(streamed, total=batches, unit="batch"):
             yield start, min(batch_size, n_images - start), batch
 
+    def agreement(layers):
+        return score_agreement(model, images, layers, score_images, batch_size, seed, progress)
+
+    about = model.name, found, unanalyzed, n_images
+    return measured(*about, stream, activations, seed, agreement if score_images else None), unanalyzed
+
+
+def measured(name, found, unanalyzed, n_images, stream, activations, seed, agreement):
+    """Gather the statistics of kernels.
+
+    Args:
+        name: str, the model's.
+        found: list of Product.
+        unanalyzed: dict from name to reason, to which products are added that turn out to be no rows.
+        n_images: int.
+        stream: function without arguments that starts a pass, an iterator of (first image's index, images in the
+            batch, list with, for each product, its list of capture.Call, or None where there are no values to see).
+        activations: function that quantizes standardized inputs; None: leave them.
+        seed: int.
+        agreement: function from a list of LayerGeometry to their `r_scores`; None: leave it out.
+
+    Returns:
+        List of LayerReport.
+    """
     standards = _standards(stream(), found, activations) if activations else [None] * len(found)
     generators = np.random.default_rng(seed).spawn(len(found))
     layers = [
@@ -40,11 +65,9 @@ def of_model(model, images, quantizer, activations, batch_size, score_images, se
                 _update(layer, start, count, calls, unanalyzed)
     layers = [layer for layer in layers if layer.name not in unanalyzed]
     if not layers:
-        raise _nothing(model, unanalyzed)
-    agreements = [None] * len(layers)
-    if score_images:
-        agreements = score_agreement(model, images, layers, score_images, batch_size, seed, progress)
-    return [layer.report(r) for layer, r in zip(layers, agreements, strict=True)], unanalyzed
+        raise nothing(name, unanalyzed)
+    agreements = agreement(layers) if agreement else [None] * len(layers)
+    return [layer.report(r) for layer, r in zip(layers, agreements, strict=True)]
 
 
 def of_arrays(kernel, inputs, quantizer, before, name, seed):
@@ -59,7 +82,7 @@ def of_arrays(kernel, inputs, quantizer, before, name, seed):
     for start in range(0, len(inputs), ROWS):
         rows = slice(start, start + ROWS)
         part = inputs[rows]
-        layer.update(start, len(part), [(part, None if before is None else before[rows])])
+        layer.update(start, len(part), [Call(part, None if before is None else before[rows])])
     return layer.report()
 
 
@@ -73,7 +96,7 @@ def _products(model, quantizer):
     check_weights(model)
     found, refused = kernel_products.find(model, quantizer), kernel_products.refused(model)
     if not found:
-        raise _nothing(model, refused)
+        raise nothing(model.name, refused)
     if quantizer is not None and all(product.quantizer is not quantizer for product in found):
         raise ReportError(
             f"{model.name}: expected kernels without a quantizer of their own, for the one given, received none"
@@ -81,13 +104,16 @@ def _products(model, quantizer):
     return found, refused
 
 
-def _nothing(model, unanalyzed):
+def nothing(name, unanalyzed):
+    """The error for a model of which nothing can be analyzed."""
     reasons = "; ".join(f"{name} ({reason})" for name, reason in unanalyzed.items()) or "none with a kernel"
-    return ReportError(f"{model.name}: expected dense or convolution layers, received {reasons}")
+    return ReportError(f"{name}: expected a layer with a kernel that can be analyzed, received {reasons}")
 
 
 def _update(layer, start, count, calls, unanalyzed):
     """Give a layer its batch, or note why it cannot take it."""
+    if layer.product.linear is None:
+        return
     if calls is None:
         unanalyzed[layer.name] = "it is called in a compiled function, where values cannot be seen"
     elif not calls:
@@ -104,10 +130,11 @@ def _standards(batches, found, quantizer):
     moments = [None] * len(found)
     for _, _, batch in batches:
         for i, calls in enumerate(batch):
-            for inputs, _ in calls or ():
+            for inputs, *_ in calls or ():
                 channels = inputs.shape[-1]
                 moments[i] = moments[i] or CoordinateMoments(channels)
-                moments[i].update(inputs.reshape(-1, channels))
+                if len(inputs):
+                    moments[i].update(inputs.reshape(-1, channels))
     return [None if m is None else _standard(m.mean, m.std, quantizer) for m in moments]
 
 

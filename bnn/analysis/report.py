@@ -9,6 +9,8 @@ from bnn.console import silent
 from bnn.files import records
 from bnn.tables import html_table
 
+ANGLE_ONLY = "it looks rows up and multiplies nothing; each row is a unit"
+
 
 class Report(Sequence):
     """A sequence of the LayerReports of a network: `report["conv_2"]`, `report[1]`.
@@ -53,8 +55,9 @@ class Report(Sequence):
     def text(self, wide=False):
         """Return the table as text, at most 80 columns wide if the names allow it; with `wide`, every statistic."""
         table = f"{self._caption()}\n{statistics.text_table(self.rows(), wide)}"
-        reasons = [f"not analyzed: {name}: {reason}" for name, reason in self.unanalyzed.items()]
-        return "\n\n".join([table, "\n".join(reasons)] if reasons else [table])
+        notes = [f"angle only: {layer.name}: {ANGLE_ONLY}" for layer in self if layer.product.linear is None]
+        notes += [f"not analyzed: {name}: {reason}" for name, reason in self.unanalyzed.items()]
+        return "\n\n".join([table, "\n".join(notes)] if notes else [table])
 
     def _repr_html_(self):  # IPython's hook
         keys = statistics.first_keys()
@@ -81,11 +84,12 @@ def analyze(
     network, images=None, *, quantizer=None, activations=None, batch_size=50, score_images=100, seed=0,
     data_dir=None, progress=silent,
 ):  # fmt: skip
-    """Measure the geometry of every dense and convolution layer of a network, in one pass over the images.
+    """Measure the geometry of every layer of a network that has a kernel, in one pass over the images.
 
     The inputs of each layer are recorded at every call, also for shared layers, nested models and models that are not
     a graph. Biases and activation functions are not part of the dot products. A separable convolution counts as two
-    layers. Layers of this package keep their own quantizers.
+    layers, and so does a recurrent layer: its inputs and its states. Rows that a mask removes leave the statistics.
+    Layers of this package keep their own quantizers.
 
     Args:
         network: keras.Model, Run, or str or Path of a run directory or a .keras file. For a run, the network with the
@@ -125,7 +129,7 @@ def analyze(
         found.model, found.images, quantizer, activations, batch_size, score_images, seed, progress
     )
     about = found.about | {
-        "quantizer": _name(quantizer), "activations": _name(activations),
+        "quantizer": name_of(quantizer), "activations": name_of(activations),
         "images": checks.count(found.images),
     }  # fmt: skip
     return Report(layers, unanalyzed, about, found.log)
@@ -155,7 +159,7 @@ def from_arrays(kernel, inputs, *, quantizer="sign", before=None, name="kernel",
     return measuring.of_arrays(kernel, inputs, quantizer, before, name, seed)
 
 
-def _name(quantizer):
+def name_of(quantizer):
     """Return the name of a quantizer, or None, for metrics.json."""
     if quantizer is None or isinstance(quantizer, str):
         return quantizer

@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from bnn.analysis.capture import wrapped_calls
-from bnn.analysis.kernel_products import Kernels
+from bnn.analysis.kernel_products import Kernels, float32
 from bnn.console import silent
 from bnn.geometry import CorrelationStatistics
 from bnn.layers import BatchNorm
@@ -43,23 +43,39 @@ def score_agreement(model, images, layers, n=100, batch_size=50, seed=0, progres
         NaN if the scores do not vary, None if the kernel is not a variable that can be replaced, and 1 if the kernel
         is not quantized.
     """
-    agreements, batches = [], _drawn(images, n, batch_size, np.random.default_rng(seed))
+    batches = drawn(images, n, batch_size, seed)
     with _own_moments(model):
-        before = _scores(model, images, batches)
-        for layer in progress(layers, total=len(layers), unit="layer"):
-            if layer.product.quantizer is None:
-                agreements.append(1.0)
-            elif layer.product.variable is None:
-                agreements.append(None)
-            else:
-                with _exchanged(layer):
-                    agreements.append(_agreement(before, _scores(model, images, batches)))
-    return agreements
+        return agreements(layers, lambda: _scores(model, images, batches), _exchanged, progress)
 
 
-def _drawn(images, n, batch_size, rng):
+def agreements(layers, scores, exchanged, progress):
+    """Compare the scores of a network with its scores after the kernel of each layer has been replaced.
+
+    Args:
+        layers: list of LayerGeometry or LayerReport.
+        scores: function that computes the scores, a list with one (n, scores) array per output.
+        exchanged: function from a layer to a context in which its kernel is replaced; None if it cannot be.
+        progress: function that shows progress over the layers.
+
+    Returns:
+        List of float or None, as of `score_agreement`.
+    """
+    found, before = [], scores()
+    for layer in progress(layers, total=len(layers), unit="layer"):
+        context = exchanged(layer)
+        if layer.product.quantizer is None:
+            found.append(1.0)
+        elif context is None:
+            found.append(None)
+        else:
+            with context:
+                found.append(_agreement(before, scores()))
+    return found
+
+
+def drawn(images, n, batch_size, seed):
     """Draw the indices of at most n images, a list with one array per batch."""
-    chosen = rng.permutation(len(keras.tree.flatten(images)[0]))[:n]
+    chosen = np.random.default_rng(seed).permutation(len(keras.tree.flatten(images)[0]))[:n]
     return np.array_split(chosen, math.ceil(len(chosen) / batch_size))
 
 
@@ -67,18 +83,23 @@ def _scores(model, images, batches):
     """Compute a list with one (n, scores) array per output."""
     parts = []
     for chosen in batches:
-        batch = keras.tree.map_structure(lambda array, places=chosen: _taken(array, places), images)
+        batch = taken(images, chosen)
         parts.append(keras.tree.flatten(model(as_built(model, batch), training=False)))
-    return [np.concatenate([_thinned(part) for part in output]) for output in zip(*parts, strict=True)]
+    return [
+        np.concatenate([thinned(float32(part)) for part in output]) for output in zip(*parts, strict=True)
+    ]
 
 
-def _taken(array, places):
-    """Select images with slices, because every type of array supports slices."""
-    return np.concatenate([np.asarray(array[i : i + 1]) for i in places])
+def taken(images, places):
+    """Select images of one or several arrays with slices, because every type of array supports slices."""
+    return keras.tree.map_structure(
+        lambda array: np.concatenate([np.asarray(array[i : i + 1]) for i in places]), images
+    )
 
 
-def _thinned(output):
-    rows = ops.convert_to_numpy(ops.cast(output, "float32")).reshape(len(output), -1)
+def thinned(output):
+    """An (n, ...) array of scores as (n, scores), evenly spaced ones if there are many."""
+    rows = output.reshape(len(output), -1)
     return rows[:, :: -(-rows.shape[1] // SCORES)]
 
 
@@ -87,18 +108,17 @@ def _agreement(before, after):
     return float(np.mean([CorrelationStatistics().update(x, y).r for x, y in pairs]))
 
 
-@contextmanager
 def _exchanged(layer):
+    return None if layer.product.variable is None else _replaced(layer)
+
+
+@contextmanager
+def _replaced(layer):
     """Make the model multiply by the layer's other kernel within this context."""
     owner, variable = layer.product.layer, layer.product.variable
     own = getattr(owner, "kernel_quantizer", None)
-    kernels, std = layer.product.kernels, Kernels(*layer.weights.std)
-    if own is None:
-        other = _fitted(kernels.quantized, std.quantized, std.latent, layer.weights.r)
-    else:
-        other = _fitted(kernels.latent, std.latent, std.quantized, layer.weights.r)
     with _restored([variable]):
-        variable.assign(other.reshape(variable.shape))
+        variable.assign(layer.product.in_shape(other_kernel(layer, own is None), variable.shape))
         if own is not None:
             owner.kernel_quantizer = None
         try:
@@ -106,6 +126,19 @@ def _exchanged(layer):
         finally:
             if own is not None:
                 owner.kernel_quantizer = own
+
+
+def other_kernel(layer, quantized):
+    """Scale the quantized kernel of a LayerGeometry or LayerReport to fit the latent one, or the other way round.
+
+    An embedding is fitted itself; it has no dot products.
+    """
+    kernels = layer.product.kernels
+    pairs = layer.weights if layer.product.linear else CorrelationStatistics().update(*kernels)
+    std = Kernels(*pairs.std)
+    if quantized:
+        return _fitted(kernels.quantized, std.quantized, std.latent, pairs.r)
+    return _fitted(kernels.latent, std.latent, std.quantized, pairs.r)
 
 
 def _fitted(kernel, std, others, r):

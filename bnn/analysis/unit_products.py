@@ -15,7 +15,7 @@ class UnitProducts:
 
     def __init__(self, product):
         """Start without data; `product` is a Product."""
-        self._product, self._calls = product, []
+        self._product, self._calls = product, {}
         self.moments = UnitMoments(product.kernels.latent[0].size)
 
     def update(self, call, inputs, quantized, latent):
@@ -27,8 +27,10 @@ class UnitProducts:
             quantized: (n, ..., groups, units) array, the dot products with the quantized kernel.
             latent: the same with the latent kernel.
         """
-        if call == len(self._calls):
-            self._calls.append((inputs.shape[1:], CoordinateMoments(inputs[0].size)))
+        if not len(inputs):  # a mask may leave nothing
+            return
+        if call not in self._calls:
+            self._calls[call] = inputs.shape[1:], CoordinateMoments(inputs[0].size)
         self._calls[call][1].update(inputs.reshape(len(inputs), -1))
         self.moments.update(per_unit(quantized), per_unit(latent))
 
@@ -39,15 +41,18 @@ class UnitProducts:
         return geometry.gains(*kernels, self.moments, np.repeat(self._input_variances(), units))
 
     def _input_variances(self):
-        """(groups,) float64 array: the mean variance of the entries of a group's patches, tr S / d.
+        """(groups,) float64 array: the mean variance of the entries of a group's patches, tr S / d; NaN without data.
 
         The variance of an entry over images and positions is the mean over positions of its variance over images plus
         the variance over positions of its mean, so two maps of the inputs give it without any patch.
         """
-        counts = [moments.count for _, moments in self._calls]
-        calls = [self._taps(shape, moments) for shape, moments in self._calls]
+        groups = self._product.kernels.latent.shape[1]
+        if not self._calls:
+            return np.full(groups, np.nan)
+        counts = [moments.count for _, moments in self._calls.values()]
+        calls = [self._taps(shape, moments) for shape, moments in self._calls.values()]
         entries = [_pooled_variance(counts, maps) for maps in zip(*calls, strict=True)]
-        return np.reshape(entries, (len(entries), self._product.linear.groups, -1)).mean(axis=(0, 2))
+        return np.reshape(entries, (len(entries), groups, -1)).mean(axis=(0, 2))
 
     def _taps(self, shape, moments):
         """Yield, for each tap of the kernel, the (positions, channels) means and variances of its inputs."""

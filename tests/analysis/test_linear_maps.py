@@ -17,7 +17,7 @@ def check(layer, x, atol=1e-4):
     if getattr(layer, "data_format", None) == "channels_first":
         expected = np.moveaxis(expected, 1, -1)
     (product,) = kernel_products.find(model)
-    ((_, (((inputs, before),),)),) = capture.stream(model, [product], x, len(x))
+    ((_, (((inputs, before, _),),)),) = capture.stream(model, [product], x, len(x))
     latent = product.kernels.latent
     np.testing.assert_allclose(product.multiply(inputs, latent).reshape(expected.shape), expected, atol=atol)
     positions = product.linear.positions(inputs.shape)

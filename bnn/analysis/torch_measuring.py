@@ -1,0 +1,62 @@
+"""From a PyTorch model and inputs to the LayerReports of its kernels, in one streamed pass."""
+
+import keras
+import numpy as np
+
+from bnn.analysis import torch_capture, torch_modules, torch_scores
+from bnn.analysis.checks import ReportError, check_finite, check_images
+from bnn.analysis.measuring import as_function, measured, nothing
+
+
+def of_model(model, inputs, quantizer, activations, kernel, *, batch_size, score_images, seed, progress):
+    """Every kernel of a model that can be analyzed; arguments as for `torch_report.analyze_torch`.
+
+    Returns:
+        (reports, unanalyzed, inputs): list of LayerReport, dict from each other module with a weight to the reason,
+        and the inputs as NumPy arrays.
+    """
+    model = _checked(model)
+    inputs = keras.tree.map_structure(_as_array, inputs)
+    n = check_images(None, inputs, batch_size)
+    with torch_capture.evaluating(model):
+        found, unanalyzed = torch_modules.find(model, as_function(quantizer), kernel)
+        name = type(model).__name__
+        if not found:
+            raise nothing(name, unanalyzed)
+
+        def stream():
+            streamed = torch_capture.stream(model, found, inputs, batch_size, unanalyzed)
+            for start, batch in progress(streamed, total=-(-n // batch_size), unit="batch"):
+                yield start, min(batch_size, n - start), batch
+
+        def agreement(layers):
+            return torch_scores.score_agreement(
+                model, inputs, layers, score_images, batch_size, seed, progress
+            )
+
+        options = as_function(activations), seed, agreement if score_images else None
+        return measured(name, found, unanalyzed, n, stream, *options), unanalyzed, inputs
+
+
+def _checked(model):
+    """The model, or the one that was compiled; `ReportError` if it cannot be analyzed at all."""
+    import torch
+
+    model = getattr(model, "_orig_mod", model)
+    if not isinstance(model, torch.nn.Module):
+        raise ReportError(f"model: expected a torch.nn.Module, received a {type(model).__name__}")
+    for name, module in model.named_modules():
+        if isinstance(module, torch.jit.ScriptModule):
+            raise ReportError(f"{name or 'model'}: expected a module with hooks, received a scripted one")
+    for name, values in [*model.named_parameters(), *model.named_buffers()]:
+        if torch.nn.parameter.is_lazy(values):
+            raise ReportError(f"{name}: expected a weight, received a lazy one: call the model once")
+        check_finite(name, torch_modules.array(values), "weights")
+    return model
+
+
+def _as_array(values):
+    if not hasattr(values, "detach"):
+        return np.asarray(values)
+    values = values.detach().cpu()
+    return values.float().numpy() if values.is_floating_point() else values.numpy()

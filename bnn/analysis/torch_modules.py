@@ -1,0 +1,285 @@
+"""Which kernels a PyTorch model multiplies its inputs by: found in its modules, or named with the reason why not."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from bnn.analysis import torch_recurrent
+from bnn.analysis.capture import Call
+from bnn.analysis.kernel_products import Kernels, Product, of_arrays
+from bnn.analysis.linear_maps import Convolution, Dense
+from bnn.analysis.transposed import TransposedConvolution
+from bnn.geometry.named_quantizers import SIGN
+
+ATTENTION = ("query", "key", "value")
+
+
+@dataclass(frozen=True)
+class Weight:
+    """A parameter of a module, or rows of it: what a kernel was made of.
+
+    Attributes:
+        parameter: torch.nn.Parameter.
+        rows: slice of its first axis, or None for all.
+    """
+
+    parameter: object
+    rows: slice | None = None
+
+    @property
+    def tensor(self):
+        """The values, a tensor that shares the memory of the parameter."""
+        values = self.parameter.detach()
+        return values if self.rows is None else values[self.rows]
+
+
+def find(model, quantizer=None, kernel=None):
+    """The products of a model in the order of its modules.
+
+    Args:
+        model: torch.nn.Module.
+        quantizer: from a (d, units) float32 array to one of the same shape, for plain weights; None: sign.
+        kernel: None, or a function from a module that quantizes its own weight to (quantized, latent), tensors in the
+            shape of the weight, and to None for other modules.
+
+    Returns:
+        (found, refused): list of Product, whose `arrange` takes a torch_capture.Seen and returns a Call, and a dict
+        from the name of each other module with a weight to the reason.
+    """
+    found, refused = [], {}
+    for name, module in model.named_modules():
+        products = _products(name or type(module).__name__, module, quantizer or SIGN, kernel)
+        if isinstance(products, str):
+            refused[name or type(module).__name__] = products
+        else:
+            found += products
+    within = _within_attention(model)  # its output weight is a module's, which it does not call
+    return [product for product in found if id(product.layer) not in within], refused
+
+
+def array(tensor):
+    """A tensor as a float32 NumPy array of its own memory, for modules may write into what they are given."""
+    return np.array(tensor.detach().float().cpu().numpy())
+
+
+def _products(name, module, quantizer, kernel):
+    """A list of Product, or the reason why there is none."""
+    from torch import nn
+
+    pair = own_kernels(module, kernel)
+    if pair is not None:
+        return _own(name, module, *pair)
+    if isinstance(module, nn.MultiheadAttention):
+        return _attention(name, module, quantizer)
+    if isinstance(module, nn.RNNBase):
+        reason = torch_recurrent.reason(module)
+        return reason or [
+            of_arrays(f"{name}/{key}", Dense(), array(weight).T[:, None], quantizer, arrange=arrange,
+                      restore=_dense_shape, gates=torch_recurrent.gates(module), layer=module,
+                      variable=Weight(weight))
+            for key, weight, arrange in torch_recurrent.kernels(module)
+        ]  # fmt: skip
+    if type(module) is nn.Embedding:
+        latent = array(module.weight).T[:, None]
+        return [of_arrays(name, None, latent, quantizer, restore=_dense_shape, layer=module,
+                          variable=Weight(module.weight))]  # fmt: skip
+    if isinstance(module, _plain()):
+        geometry = _geometry(module, module.weight)
+        return geometry if isinstance(geometry, str) else [
+            of_arrays(name, geometry.linear, geometry.columns(array(module.weight)), quantizer,
+                      arrange=geometry.arrange, restore=geometry.restore, layer=module,
+                      variable=Weight(module.weight))
+        ]  # fmt: skip
+    if any(parameter.dim() >= 2 for parameter in module.parameters(recurse=False)):
+        return f"a {type(module).__name__} is none of the modules that are analyzed"
+    return []
+
+
+def own_kernels(module, kernel):
+    """(quantized, latent) tensors of a module that quantizes its weight itself; None of any other."""
+    from torch.nn.utils import parametrize
+
+    pair = kernel(module) if kernel else None
+    if pair is not None:
+        return pair
+    if not parametrize.is_parametrized(module, "weight") or not isinstance(module, _plain()):
+        return None
+    original = getattr(module.parametrizations.weight, "original", None)
+    return None if original is None else (module.weight, original)
+
+
+def _plain():
+    from torch import nn
+
+    transposed = nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d
+    return nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, *transposed
+
+
+def _own(name, module, quantized, latent):
+    geometry = _geometry(module, latent)
+    if isinstance(geometry, str):
+        return geometry
+    kernels = Kernels(*(np.ascontiguousarray(geometry.columns(array(k))) for k in (quantized, latent)))
+    quantizer = _known(kernels)
+    scalar = SIGN if quantizer is SIGN else None
+    return [Product(name, geometry.linear, kernels, quantizer, scalar, module, None, geometry.arrange)]
+
+
+def _known(kernels):
+    """The quantizer of a kernel that is quantized elsewhere, as far as it can be seen: none, signs, or unknown."""
+    quantized, latent = kernels
+    if np.array_equal(quantized, latent):
+        return None
+    sizes = np.abs(quantized)
+    signs = np.array_equal(quantized >= 0, latent >= 0) and np.allclose(sizes, sizes[:1]) and sizes.all()
+    return SIGN if signs else unknown
+
+
+def unknown(columns):
+    """A quantizer of which nothing is known but one result: r_rotated is not defined."""
+    return np.full_like(columns, np.nan)
+
+
+@dataclass(frozen=True)
+class _Geometry:
+    """How the weight of a module meets its input."""
+
+    linear: Dense | Convolution | TransposedConvolution
+    columns: Callable
+    restore: Callable
+    arrange: Callable
+
+
+def _geometry(module, weight):
+    """The _Geometry of a module, or the reason why it has none; without attributes it is a plain convolution."""
+    from torch import nn
+
+    if weight.dim() == 2:
+        return _Geometry(Dense(), lambda w: w.T[:, None], _dense_shape, lambda seen: Call(array(seen.inputs)))
+    rank = weight.dim() - 2
+    if rank not in (1, 2, 3):
+        return f"its weight has {weight.dim()} axes"
+    if getattr(module, "padding_mode", "zeros") != "zeros":
+        return f"its padding is {module.padding_mode}, not zeros"
+    size, groups = tuple(weight.shape[2:]), getattr(module, "groups", 1)
+    strides, dilation = (_per_axis(getattr(module, key, 1), rank) for key in ("stride", "dilation"))
+    padding = getattr(module, "padding", 0)
+    if isinstance(module, nn.modules.conv._ConvTransposeNd):
+        padding, more = (_per_axis(value, rank) for value in (padding, module.output_padding))
+        extra = tuple(
+            step * (k - 1) + 1 + out - 2 * p - s
+            for k, step, s, p, out in zip(size, dilation, strides, padding, more, strict=True)
+        )
+        linear = TransposedConvolution(size, strides, dilation, padding, extra, groups)
+        columns, restore = partial(_transposed_columns, groups), partial(_transposed_shape, groups)
+        return _Geometry(linear, columns, restore, _channels_last)
+    linear = Convolution(size, strides, dilation, _borders(padding, size, dilation), groups)
+    return _Geometry(linear, partial(_columns, groups), _conv_shape, _channels_last)
+
+
+def _per_axis(value, rank):
+    return (value,) * rank if isinstance(value, int) else tuple(value)
+
+
+def _borders(padding, size, dilation):
+    """Zeros (before, after) each axis."""
+    if padding == "same":
+        totals = [step * (k - 1) for k, step in zip(size, dilation, strict=True)]
+        return tuple((total // 2, total - total // 2) for total in totals)
+    padding = 0 if padding == "valid" else padding
+    return tuple((border, border) for border in _per_axis(padding, len(size)))
+
+
+def _columns(groups, weight):
+    """(units, channels, sizes...) as (d, groups, units)."""
+    return np.moveaxis(weight, (0, 1), (-1, -2)).reshape(-1, groups, len(weight) // groups)
+
+
+def _conv_shape(columns, shape):
+    units, channels, *size = shape
+    return np.moveaxis(columns.reshape(*size, channels, units), (-1, -2), (0, 1))
+
+
+def _transposed_columns(groups, weight):
+    """(channels, units, sizes...) as (d, groups, units) of the convolution of stride 1."""
+    size = weight.shape[2:]
+    split = weight.reshape(groups, -1, weight.shape[1], *size)
+    turned = np.flip(np.moveaxis(split, (1, 0, 2), (-3, -2, -1)), range(len(size)))
+    return turned.reshape(-1, groups, weight.shape[1])
+
+
+def _transposed_shape(groups, columns, shape):
+    channels, units, *size = shape
+    turned = np.flip(columns.reshape(*size, channels // groups, groups, units), range(len(size)))
+    return np.moveaxis(turned, (-3, -2, -1), (1, 0, 2)).reshape(shape)
+
+
+def _dense_shape(columns, _):
+    return columns[:, 0].T
+
+
+def _channels_last(seen):
+    inputs = array(seen.inputs)
+    if inputs.ndim == seen.module_rank:
+        inputs = inputs[None]
+    return Call(np.moveaxis(inputs, 1, -1))
+
+
+def _within_attention(model):
+    from torch import nn
+
+    return {id(m.out_proj) for m in model.modules() if isinstance(m, nn.MultiheadAttention)}
+
+
+def _attention(name, module, quantizer):
+    if module.bias_k is not None or module.add_zero_attn:
+        return "it adds keys and values of its own"
+    if module.in_proj_weight is None:
+        weights = [Weight(getattr(module, f"{letter}_proj_weight")) for letter in "qkv"]
+    else:
+        e = module.embed_dim
+        weights = [Weight(module.in_proj_weight, slice(i * e, (i + 1) * e)) for i in range(3)]
+    rows = [(part, weight, _attended(module, part)) for part, weight in zip(ATTENTION, weights, strict=True)]
+    rows.append(("output", Weight(module.out_proj.weight), lambda seen: Call(_heads(module, seen))))
+    return [
+        of_arrays(f"{name}/{part}", Dense(), array(weight.tensor).T[:, None], quantizer, arrange=arrange,
+                  restore=_dense_shape, layer=module, variable=weight)
+        for part, weight, arrange in rows
+    ]  # fmt: skip
+
+
+def _attended(module, part):
+    """What the kernel of the query, key or value multiplies; keys that a mask removes leave it."""
+
+    def arrange(seen):
+        inputs = array(seen.arguments[part])
+        inputs = inputs if module.batch_first else inputs.swapaxes(0, 1)
+        mask = seen.arguments.get("key_padding_mask")
+        if mask is None or part == "query":
+            return Call(inputs)
+        mask = mask.detach().cpu().numpy()
+        kept = ~mask if mask.dtype == bool else mask == 0
+        return Call(inputs[kept], None, kept)
+
+    return arrange
+
+
+def _heads(module, seen):
+    """What the output's kernel multiplies: the layer itself, with the identity in that kernel's place."""
+    import torch
+
+    projection = module.out_proj
+    weight, bias = projection.weight.data, None if projection.bias is None else projection.bias.data
+    try:
+        projection.weight.data = torch.eye(len(weight), dtype=weight.dtype, device=weight.device)
+        if bias is not None:
+            projection.bias.data = torch.zeros_like(bias)
+        heads = module.forward(**seen.arguments)[0]
+    finally:
+        projection.weight.data = weight
+        if bias is not None:
+            projection.bias.data = bias
+    heads = array(heads)
+    return heads if module.batch_first else heads.swapaxes(0, 1)

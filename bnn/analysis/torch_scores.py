@@ -1,0 +1,87 @@
+"""The effect of one kernel's quantizer on the scores of a PyTorch model: `score_agreement`, by parameters and hooks."""
+
+from contextlib import contextmanager
+
+import keras
+import numpy as np
+
+from bnn.analysis import torch_capture
+from bnn.analysis.kernel_products import float32
+from bnn.analysis.score_agreement import agreements, drawn, other_kernel, taken, thinned
+from bnn.analysis.torch_modules import array
+
+
+def score_agreement(model, images, layers, n, batch_size, seed, progress):
+    """Correlate the scores of a model with its scores after the kernel of one module has been replaced.
+
+    Arguments and result as of `score_agreement.score_agreement`, for a torch.nn.Module in evaluation.
+    """
+    batches = drawn(images, n, batch_size, seed)
+    with _own_moments(model, min(map(len, batches))):
+        return agreements(layers, lambda: _scores(model, images, batches), _exchanged, progress)
+
+
+def _scores(model, images, batches):
+    outputs = [torch_capture.run(model, taken(images, chosen)) for chosen in batches]
+    parts = [[part for part in keras.tree.flatten(output) if hasattr(part, "detach")] for output in outputs]
+    return [np.concatenate([thinned(array(part)) for part in output]) for output in zip(*parts, strict=True)]
+
+
+def _exchanged(layer):
+    return _other_output(layer) if layer.product.variable is None else _replaced(layer)
+
+
+@contextmanager
+def _replaced(layer):
+    """Put the quantized kernel into the weight in this context."""
+    import torch
+
+    product, weight = layer.product, layer.product.variable.tensor
+    before = weight.clone()
+    other = product.in_shape(other_kernel(layer, True), tuple(weight.shape))
+    with torch.no_grad():
+        weight.copy_(torch.from_numpy(np.ascontiguousarray(other)))
+        try:
+            yield
+        finally:
+            weight.copy_(before)
+
+
+@contextmanager
+def _other_output(layer):
+    """Correct the output of a module that quantizes its own weight to that of the latent kernel, in this context."""
+    product = layer.product
+    change = other_kernel(layer, False) - product.kernels.quantized
+
+    def corrected(module, args, kwargs, output):
+        import torch
+
+        seen = torch_capture.seen(module, args, kwargs, output)
+        more = product.multiply(product.arrange(seen).inputs, change)
+        more = more.reshape(*more.shape[:-2], -1)
+        more = np.moveaxis(more, -1, 1) if seen.module_rank > 1 else more
+        return output + torch.from_numpy(np.ascontiguousarray(float32(more))).to(output)
+
+    hook = product.layer.register_forward_hook(corrected, with_kwargs=True)
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
+@contextmanager
+def _own_moments(model, least):
+    """Make every batch norm use the moments of the batch in this context, unless a batch is of one image."""
+    from torch.nn.modules.batchnorm import _BatchNorm
+
+    norms = [m for m in model.modules() if isinstance(m, _BatchNorm)] if least > 1 else []
+    buffers = [(buffer, buffer.clone()) for norm in norms for buffer in norm.buffers()]
+    try:
+        for norm in norms:
+            norm.training = True
+        yield
+    finally:
+        for norm in norms:
+            norm.training = False
+        for buffer, before in buffers:
+            buffer.copy_(before)
