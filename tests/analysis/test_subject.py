@@ -63,9 +63,9 @@ def test_a_model_file_takes_arrays_or_a_file(run, data, tmp_path):
     assert rows[0] == rows[1]
     assert analyze(str(path), images).about["model"] == str(path)
     for given in (None, 5):
-        with pytest.raises(ReportError, match="images: expected what the model takes"):
+        with pytest.raises(ReportError, match="images: expected arrays for the model, or a file"):
             analyze(path, given)
-        with pytest.raises(ReportError, match="images: expected what the model takes"):
+        with pytest.raises(ReportError, match="images: expected arrays for the model, or a file"):
             analyze(run.load_model(), given)
 
 
