@@ -44,16 +44,18 @@ def quantized(experiment, model):
     rows, whole = [], accuracy(model, data.test, progress=runner.testing)
     for k in UNIFORM:
         r, chosen = by_gain(layers, weights, weights.sum() * math.log2(k))
-        rows.append({
-            "levels": k,
-            "accuracy": whole,
-            "uniform_bits": math.log2(k),
-            "uniform_accuracy": judged([k] * len(layers)),
-            "gain_bits": float(weights @ np.log2(chosen) / weights.sum()),
-            "gain_accuracy": judged(chosen),
-            "common_r": r,
-            "chosen": " ".join(map(str, chosen)),
-        })  # fmt: skip
+        rows.append(
+            {
+                "levels": k,
+                "accuracy": whole,
+                "uniform_bits": math.log2(k),
+                "uniform_accuracy": judged([k] * len(layers)),
+                "gain_bits": float(weights @ np.log2(chosen) / weights.sum()),
+                "gain_accuracy": judged(chosen),
+                "common_r": r,
+                "chosen": " ".join(map(str, chosen)),
+            }
+        )
         print(
             "{levels} levels: {uniform_accuracy:.4f} everywhere, {gain_accuracy:.4f} by gain ({chosen})".format(
                 **rows[-1]

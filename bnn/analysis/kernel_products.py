@@ -19,14 +19,22 @@ from bnn.models.traversal import CONVOLUTIONS, DEPTHWISE, SEPARABLE, walk
 
 TRANSPOSED = (keras.layers.Conv1DTranspose, keras.layers.Conv2DTranspose, keras.layers.Conv3DTranspose)
 KERAS = (
-    keras.layers.Dense, keras.layers.EinsumDense, keras.layers.Embedding,
-    *CONVOLUTIONS, *DEPTHWISE, *SEPARABLE, *TRANSPOSED,
-)  # fmt: skip
+    keras.layers.Dense,
+    keras.layers.EinsumDense,
+    keras.layers.Embedding,
+    *CONVOLUTIONS,
+    *DEPTHWISE,
+    *SEPARABLE,
+    *TRANSPOSED,
+)
 OTHERS = {
     Rotation: "its matrix is fixed, and nothing quantizes it",
-    (keras.layers.LSTMCell, keras.layers.GRUCell, keras.layers.SimpleRNNCell):
-        "a recurrent cell is analyzed within keras.layers.RNN alone",
-}  # fmt: skip
+    (
+        keras.layers.LSTMCell,
+        keras.layers.GRUCell,
+        keras.layers.SimpleRNNCell,
+    ): "a recurrent cell is analyzed within keras.layers.RNN alone",
+}
 
 
 class Kernels(NamedTuple):
@@ -220,10 +228,15 @@ def _einsum_product(name, layer, kernel, quantizer, place):
     contraction = _contraction(layer)
     latent = contraction.columns(kernel)
     return of_arrays(
-        name, Dense(latent.shape[1]), latent, quantizer,
-        arrange=lambda given: contraction.arrange(float32(given.inputs)), restore=contraction.restore,
-        masked=contraction.keeps_time, **place,
-    )  # fmt: skip
+        name,
+        Dense(latent.shape[1]),
+        latent,
+        quantizer,
+        arrange=lambda given: contraction.arrange(float32(given.inputs)),
+        restore=contraction.restore,
+        masked=contraction.keeps_time,
+        **place,
+    )
 
 
 def _recurrent_products(name, layer, quantizer):
@@ -232,12 +245,25 @@ def _recurrent_products(name, layer, quantizer):
     common = {"masked": True, "gates": recurrent.gates(layer)}
     latent = float32(cell.recurrent_kernel)
     return [
-        of_arrays(f"{name}/kernel", Dense(), float32(cell.kernel)[:, None], quantizer,
-                  **common, **_place(layer, cell.kernel)),
-        of_arrays(f"{name}/recurrent_kernel", Dense(groups), latent.reshape(len(latent), groups, -1), quantizer,
-                  arrange=lambda given: recurrent.states(layer, given), own_input=False,
-                  **common, **_place(layer, cell.recurrent_kernel)),
-    ]  # fmt: skip
+        of_arrays(
+            f"{name}/kernel",
+            Dense(),
+            float32(cell.kernel)[:, None],
+            quantizer,
+            **common,
+            **_place(layer, cell.kernel),
+        ),
+        of_arrays(
+            f"{name}/recurrent_kernel",
+            Dense(groups),
+            latent.reshape(len(latent), groups, -1),
+            quantizer,
+            arrange=lambda given: recurrent.states(layer, given),
+            own_input=False,
+            **common,
+            **_place(layer, cell.recurrent_kernel),
+        ),
+    ]
 
 
 def _place(layer, kernel):
@@ -259,10 +285,15 @@ def _separable_products(name, quantizer, linear, latent, place):
     return [
         first,
         of_arrays(
-            f"{name}/pointwise", Dense(), pointwise, quantizer, arrange=between, own_input=False,
+            f"{name}/pointwise",
+            Dense(),
+            pointwise,
+            quantizer,
+            arrange=between,
+            own_input=False,
             **_place(layer, layer.pointwise_kernel),
         ),
-    ]  # fmt: skip
+    ]
 
 
 def float32(tensor):

@@ -66,11 +66,15 @@ def needed(report, r):
         raise ValueError(f"r: expected a number between 0 and 1, received {r!r}")
     return [
         Levels(
-            layer.name, layer.d * layer.units, layer.units, layer.gain, fewest(layer.gains.gain, r),
+            layer.name,
+            layer.d * layer.units,
+            layer.units,
+            layer.gain,
+            fewest(layer.gains.gain, r),
             bool(abs(layer.r_within - layer.r_two_numbers) <= TOLERANCE),
         )
         for layer in report
-    ]  # fmt: skip
+    ]
 
 
 def fewest(gains, r):

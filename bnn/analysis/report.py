@@ -81,9 +81,17 @@ class Report(Sequence):
 
 
 def analyze(
-    network, images=None, *, quantizer=None, activations=None, batch_size=50, score_images=100, seed=0,
-    data_dir=None, progress=silent,
-):  # fmt: skip
+    network,
+    images=None,
+    *,
+    quantizer=None,
+    activations=None,
+    batch_size=50,
+    score_images=100,
+    seed=0,
+    data_dir=None,
+    progress=silent,
+):
     """Measure the geometry of every layer of a network that has a kernel, in one pass over the images.
 
     The inputs of each layer are recorded at every call, also for shared layers, nested models and models that are not
@@ -129,9 +137,10 @@ def analyze(
         found.model, found.images, quantizer, activations, batch_size, score_images, seed, progress
     )
     about = found.about | {
-        "quantizer": name_of(quantizer), "activations": name_of(activations),
+        "quantizer": name_of(quantizer),
+        "activations": name_of(activations),
         "images": checks.count(found.images),
-    }  # fmt: skip
+    }
     return Report(layers, unanalyzed, about, found.log)
 
 

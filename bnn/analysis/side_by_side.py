@@ -109,12 +109,20 @@ class Comparison:
     def rows(self):
         """Return all statistics in long form, a list of dicts with the keys `COLUMNS`; an accuracy has no layer."""
         return [
-            {"group": group.name, "runs": " ".join(str(run.folder) for run in group.runs), "layer": layer,
-             "statistic": key, "mean": pooled.mean, "std": pooled.std, "n": pooled.n}
+            {
+                "group": group.name,
+                "runs": " ".join(str(run.folder) for run in group.runs),
+                "layer": layer,
+                "statistic": key,
+                "mean": pooled.mean,
+                "std": pooled.std,
+                "n": pooled.n,
+            }
             for group in self.groups
             for layer, values in {"": _accuracies(group), **group.layers}.items()
-            for key, pooled in values.items() if pooled is not None
-        ]  # fmt: skip
+            for key, pooled in values.items()
+            if pooled is not None
+        ]
 
     def save(self, folder):
         """Write comparison.csv and comparison.json into a folder, which is created if needed.
@@ -126,10 +134,16 @@ class Comparison:
         folder.mkdir(parents=True, exist_ok=True)
         paths = [folder / "comparison.csv", folder / "comparison.json"]
         records.write_csv(paths[0], COLUMNS, self.rows())
-        groups = [{"name": group.name, "runs": [str(run.folder) for run in group.runs],
-                   "seeds": [run.training.seed for run in group.runs], **_json(_accuracies(group)),
-                   "layers": {layer: _json(values) for layer, values in group.layers.items()}}
-                  for group in self.groups]  # fmt: skip
+        groups = [
+            {
+                "name": group.name,
+                "runs": [str(run.folder) for run in group.runs],
+                "seeds": [run.training.seed for run in group.runs],
+                **_json(_accuracies(group)),
+                "layers": {layer: _json(values) for layer, values in group.layers.items()},
+            }
+            for group in self.groups
+        ]
         records.write_json(paths[1], {"differences": self.differences, "groups": groups})
         return paths
 

@@ -76,22 +76,50 @@ def _products(name, module, quantizer, kernel):
     if isinstance(module, nn.RNNBase):
         reason = torch_recurrent.reason(module)
         return reason or [
-            of_arrays(f"{name}/{key}", Dense(), array(weight).T[:, None], quantizer, arrange=arrange,
-                      restore=_dense_shape, gates=torch_recurrent.gates(module), layer=module,
-                      variable=Weight(weight))
+            of_arrays(
+                f"{name}/{key}",
+                Dense(),
+                array(weight).T[:, None],
+                quantizer,
+                arrange=arrange,
+                restore=_dense_shape,
+                gates=torch_recurrent.gates(module),
+                layer=module,
+                variable=Weight(weight),
+            )
             for key, weight, arrange in torch_recurrent.kernels(module)
-        ]  # fmt: skip
+        ]
     if type(module) is nn.Embedding:
         latent = array(module.weight).T[:, None]
-        return [of_arrays(name, None, latent, quantizer, restore=_dense_shape, layer=module,
-                          variable=Weight(module.weight))]  # fmt: skip
+        return [
+            of_arrays(
+                name,
+                None,
+                latent,
+                quantizer,
+                restore=_dense_shape,
+                layer=module,
+                variable=Weight(module.weight),
+            )
+        ]
     if isinstance(module, _plain()):
         geometry = _geometry(module, module.weight)
-        return geometry if isinstance(geometry, str) else [
-            of_arrays(name, geometry.linear, geometry.columns(array(module.weight)), quantizer,
-                      arrange=geometry.arrange, restore=geometry.restore, layer=module,
-                      variable=Weight(module.weight))
-        ]  # fmt: skip
+        return (
+            geometry
+            if isinstance(geometry, str)
+            else [
+                of_arrays(
+                    name,
+                    geometry.linear,
+                    geometry.columns(array(module.weight)),
+                    quantizer,
+                    arrange=geometry.arrange,
+                    restore=geometry.restore,
+                    layer=module,
+                    variable=Weight(module.weight),
+                )
+            ]
+        )
     if any(parameter.dim() >= 2 for parameter in module.parameters(recurse=False)):
         return f"a {type(module).__name__} is none of the modules that are analyzed"
     return []
@@ -244,10 +272,18 @@ def _attention(name, module, quantizer):
     rows = [(part, weight, _attended(module, part)) for part, weight in zip(ATTENTION, weights, strict=True)]
     rows.append(("output", Weight(module.out_proj.weight), lambda seen: Call(_heads(module, seen))))
     return [
-        of_arrays(f"{name}/{part}", Dense(), array(weight.tensor).T[:, None], quantizer, arrange=arrange,
-                  restore=_dense_shape, layer=module, variable=weight)
+        of_arrays(
+            f"{name}/{part}",
+            Dense(),
+            array(weight.tensor).T[:, None],
+            quantizer,
+            arrange=arrange,
+            restore=_dense_shape,
+            layer=module,
+            variable=weight,
+        )
         for part, weight, arrange in rows
-    ]  # fmt: skip
+    ]
 
 
 def _attended(module, part):

@@ -5,9 +5,17 @@ from bnn.console import silent
 
 
 def analyze_torch(
-    model, inputs, *, quantizer=None, activations=None, kernel=None, batch_size=50, score_images=100, seed=0,
+    model,
+    inputs,
+    *,
+    quantizer=None,
+    activations=None,
+    kernel=None,
+    batch_size=50,
+    score_images=100,
+    seed=0,
     progress=silent,
-):  # fmt: skip
+):
     """The geometry of every kernel of a PyTorch model, by forward hooks, in one pass over the inputs.
 
     Analyzed are Linear, Conv1d to Conv3d and ConvTranspose1d to ConvTranspose3d; the query, key, value and output of

@@ -88,8 +88,10 @@ def _shape(paths, image_size, folder, progress):
         digests[path.relative_to(folder).as_posix()] = sha256_of(path)
     if len(sizes) > 1 and not image_size:
         (first, one), (other, two) = list(sizes.items())[:2]
-        raise DataError(f"{two}: expected {first[0]} x {first[1]} pixels as in {one.name}, "
-                        f"received {other[0]} x {other[1]}; scale all with --image_size HEIGHT WIDTH")  # fmt: skip
+        raise DataError(
+            f"{two}: expected {first[0]} x {first[1]} pixels as in {one.name}, "
+            f"received {other[0]} x {other[1]}; scale all with --image_size HEIGHT WIDTH"
+        )
     shape = (*(image_size or next(iter(sizes))), 1 if modes <= GRAY else 3)
     _expect_memory(len(paths) * int(np.prod(shape)), folder)
     return shape, digests
@@ -98,8 +100,10 @@ def _shape(paths, image_size, folder, progress):
 def _expect_memory(size, folder):
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if size > memory:
-        raise DataError(f"{folder}: expected images of at most {memory:,} bytes, the memory of this machine, "
-                        f"received {size:,}; scale them with --image_size HEIGHT WIDTH")  # fmt: skip
+        raise DataError(
+            f"{folder}: expected images of at most {memory:,} bytes, the memory of this machine, "
+            f"received {size:,}; scale them with --image_size HEIGHT WIDTH"
+        )
 
 
 def _opened(path):
@@ -118,8 +122,9 @@ def _opened(path):
 
 
 def _damaged(path, error):
-    return DataError(f"{path}: expected a PNG or JPEG image, received another or a damaged file "
-                     f"({type(error).__name__})")  # fmt: skip
+    return DataError(
+        f"{path}: expected a PNG or JPEG image, received another or a damaged file ({type(error).__name__})"
+    )
 
 
 def _pixels(paths, shape, progress):

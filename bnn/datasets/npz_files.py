@@ -16,8 +16,17 @@ OPTIONAL = ("x_val", "y_val", "class_names")
 HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # those of np.savez and np.savez_compressed
 MOST_DEFLATED = 1032  # times, by which deflate can shrink anything
-DAMAGED = (OSError, ValueError, EOFError, RuntimeError, NotImplementedError, SyntaxError, struct.error,
-           zipfile.BadZipFile, zlib.error)  # fmt: skip
+DAMAGED = (
+    OSError,
+    ValueError,
+    EOFError,
+    RuntimeError,
+    NotImplementedError,
+    SyntaxError,
+    struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 def read(path):
@@ -87,8 +96,10 @@ def _expect_array(archive, name, info):
         raise DataError(f"{name}: expected an array of numbers or texts, received pickled objects or records")
     declared = header + dtype.itemsize * math.prod(shape)
     if min(shape, default=0) < 0 or declared != info.file_size:
-        raise DataError(f"{name}: expected {info.file_size:,} bytes as the file holds them, "
-                        f"received a header for {declared:,}")  # fmt: skip
+        raise DataError(
+            f"{name}: expected {info.file_size:,} bytes as the file holds them, "
+            f"received a header for {declared:,}"
+        )
 
 
 def _array(archive, info):

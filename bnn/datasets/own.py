@@ -86,8 +86,10 @@ def load(name, folder=None, *, seed=0, image_size=(), image_range=UNIT, progress
         DataError: the file or folder does not exist, or does not hold a data set.
     """
     if name == ARRAYS:
-        raise DataError("data: expected the arrays that the run was trained on, received none; "
-                        "use bnn.training.resume(..., data=...) or bnn.analysis.analyze(run, images)")  # fmt: skip
+        raise DataError(
+            "data: expected the arrays that the run was trained on, received none; "
+            "use bnn.training.resume(..., data=...) or bnn.analysis.analyze(run, images)"
+        )
     path = _found(name, folder)
     if path.is_dir():
         arrays, digest = folders.read(path, tuple(image_size), progress)
@@ -105,24 +107,30 @@ def _found(name, folder):
     for place in (path, elsewhere):
         if place.exists():
             return place
-    raise DataError(f"{path}: expected an .npz file or a folder of images, received no such file or folder; "
-                    f"neither is it in {elsewhere.parent}")  # fmt: skip
+    raise DataError(
+        f"{path}: expected an .npz file or a folder of images, received no such file or folder; "
+        f"neither is it in {elsewhere.parent}"
+    )
 
 
 def _split(part, images, labels, image_range):
     images = _images(f"x_{part}", np.asarray(images), image_range)
     labels = _labels(f"y_{part}", np.asarray(labels))
     if len(images) != len(labels):
-        raise DataError(f"x_{part}, y_{part}: expected one label per image, received {len(images)} images and "
-                        f"{len(labels)} labels")  # fmt: skip
+        raise DataError(
+            f"x_{part}, y_{part}: expected one label per image, received {len(images)} images and "
+            f"{len(labels)} labels"
+        )
     return Split(images, labels)
 
 
 def _images(key, images, image_range):
     """Return images as (n, height, width, channels) uint8."""
     if images.ndim not in (3, 4) or 0 in images.shape[1:]:
-        raise DataError(f"{key}: expected images (n, height, width) or (n, height, width, channels), "
-                        f"received the shape {images.shape}")  # fmt: skip
+        raise DataError(
+            f"{key}: expected images (n, height, width) or (n, height, width, channels), "
+            f"received the shape {images.shape}"
+        )
     if not len(images):
         raise DataError(f"{key}: expected at least one {PARTS[key[2:]]} image, received an empty split")
     images = images if images.ndim == 4 else images[..., None]
@@ -150,8 +158,10 @@ def _expect_between(key, images, low, high):
 def _labels(key, labels):
     """Return labels as (n,) int64."""
     if labels.dtype.kind not in "biuf" or labels.ndim not in (1, 2):
-        raise DataError(f"{key}: expected labels (n,) or one-hot (n, classes), received the shape {labels.shape} "
-                        f"of dtype {labels.dtype}")  # fmt: skip
+        raise DataError(
+            f"{key}: expected labels (n,) or one-hot (n, classes), received the shape {labels.shape} "
+            f"of dtype {labels.dtype}"
+        )
     if _one_hot_width(labels):
         if not (((labels == 0) | (labels == 1)).all() and (labels.sum(axis=1) == 1).all()):
             raise DataError(f"{key}: expected one-hot labels, rows with one 1 and zeros, received other rows")

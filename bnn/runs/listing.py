@@ -105,8 +105,11 @@ def distinguishing(run):
     )
     usual = settings_for({"data_set": data_set}, preset)
     pairs = zip(usual, (run.model, run.training), strict=True)
-    values = {f.name: (getattr(one, f.name), getattr(other, f.name)) for one, other in pairs
-              for f in dataclasses.fields(one)}  # fmt: skip
+    values = {
+        f.name: (getattr(one, f.name), getattr(other, f.name))
+        for one, other in pairs
+        for f in dataclasses.fields(one)
+    }
     told = {name: mine for name, (theirs, mine) in values.items() if mine != theirs and name not in UNTOLD}
     return told | {"seed": run.training.seed}
 

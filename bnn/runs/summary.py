@@ -23,8 +23,10 @@ def write(run, report=None):
 
 def text(run, report=None):
     """Return the summary as text."""
-    parts = [f"{run.model.kind} network, {run.model.weights:,} weights, trained on {run.data['name']} "
-             f"(SHA-256 {run.data['digest'][:8]})"]  # fmt: skip
+    parts = [
+        f"{run.model.kind} network, {run.model.weights:,} weights, trained on {run.data['name']} "
+        f"(SHA-256 {run.data['digest'][:8]})"
+    ]
     parts += [_accuracy(run, report)]
     for title, config in (("network", run.model), ("training", run.training)):
         rows = "\n".join(f"  {name} = {_spelled(value)}" for name, value in to_json(config).items())
@@ -36,8 +38,10 @@ def _accuracy(run, report):
     log, lines = run.log(), []
     if log:
         best = run.best_epoch()
-        lines.append(f"best validation accuracy {best['val_accuracy']:.4f} in epoch {best['epoch']}, "
-                     f"{log[-1]['epoch']} of {run.training.epochs} epochs done")  # fmt: skip
+        lines.append(
+            f"best validation accuracy {best['val_accuracy']:.4f} in epoch {best['epoch']}, "
+            f"{log[-1]['epoch']} of {run.training.epochs} epochs done"
+        )
     if report and "test_accuracy" in report.about:
         lines.append(
             f"test accuracy {report.about['test_accuracy']:.4f} ({report.about['test_images']:,} images)"

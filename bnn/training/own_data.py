@@ -25,8 +25,10 @@ def of_arrays(data, config):
     if isinstance(data, dict):
         return datasets.from_arrays(**data, **options)
     if not isinstance(data, list | tuple) or len(data) not in (4, 6):
-        raise ConfigError("data: expected (x_train, y_train, x_test, y_test), perhaps with x_val, y_val, or a dict of "
-                          f"these, received {type(data).__name__}")  # fmt: skip
+        raise ConfigError(
+            "data: expected (x_train, y_train, x_test, y_test), perhaps with x_val, y_val, or a dict of "
+            f"these, received {type(data).__name__}"
+        )
     return datasets.from_arrays(*data, **options)
 
 

@@ -75,15 +75,25 @@ def test_equations_that_are_no_dot_products_are_refused(equation, shape, out, re
 
 @settings(max_examples=40)
 @given(
-    rank=st.integers(1, 2), size=st.integers(1, 4), stride=st.integers(1, 3), dilation=st.integers(1, 2),
-    padding=st.sampled_from(["valid", "same"]), more=st.integers(-1, 2), seed=st.integers(0, 99),
-)  # fmt: skip
+    rank=st.integers(1, 2),
+    size=st.integers(1, 4),
+    stride=st.integers(1, 3),
+    dilation=st.integers(1, 2),
+    padding=st.sampled_from(["valid", "same"]),
+    more=st.integers(-1, 2),
+    seed=st.integers(0, 99),
+)
 def test_transposed_convolutions_multiply_their_patches(rank, size, stride, dilation, padding, more, seed):
     cls = (layers.Conv1DTranspose, layers.Conv2DTranspose)[rank - 1]
     layer = cls(
-        3, size, strides=stride, padding=padding, use_bias=False, dilation_rate=dilation if stride == 1 else 1,
+        3,
+        size,
+        strides=stride,
+        padding=padding,
+        use_bias=False,
+        dilation_rate=dilation if stride == 1 else 1,
         output_padding=None if more < 0 or more >= stride else more,
-    )  # fmt: skip
+    )
     shape = (2, *(4, 5)[:rank], 2)
     check(layer, np.random.default_rng(seed).standard_normal(shape).astype(np.float32))
 

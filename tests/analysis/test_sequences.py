@@ -284,7 +284,7 @@ class OwnLSTM(layers.LSTM):
         (lambda: OwnLSTM(3, name="l"), (5, 4), r"l \(OwnLSTM has a call of its own"),
         (lambda: layers.ConvLSTM1D(3, 2, name="l"), (5, 4, 2), r"l \(its cell, a ConvLSTMCell"),
     ],
-)  # fmt: skip
+)
 def test_recurrent_layers_that_are_refused_are_named(layer, shape, reason):
     with pytest.raises(ReportError, match=f"a layer with a kernel that can be analyzed, received {reason}"):
         report.analyze(keras.Sequential([keras.Input(shape), layer()]), np.zeros((2, *shape), np.float32))

@@ -23,9 +23,15 @@ class BinaryConv2d(nn.Conv2d):
 def trained(images, labels):
     torch.manual_seed(0)
     model = nn.Sequential(
-        BinaryConv2d(1, 8, 3, stride=2), nn.BatchNorm2d(8), nn.Hardtanh(),
-        BinaryConv2d(8, 16, 3, stride=2), nn.BatchNorm2d(16), nn.Hardtanh(), nn.Flatten(), nn.Linear(576, 10),
-    )  # fmt: skip
+        BinaryConv2d(1, 8, 3, stride=2),
+        nn.BatchNorm2d(8),
+        nn.Hardtanh(),
+        BinaryConv2d(8, 16, 3, stride=2),
+        nn.BatchNorm2d(16),
+        nn.Hardtanh(),
+        nn.Flatten(),
+        nn.Linear(576, 10),
+    )
     optimizer = torch.optim.Adam(model.parameters(), 0.01)
     for start in range(0, len(images), 50):
         optimizer.zero_grad()

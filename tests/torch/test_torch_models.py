@@ -41,13 +41,27 @@ def twins():
     """(PyTorch model, Keras model) of the same weights."""
     torch.manual_seed(0)
     model = nn.Sequential(
-        nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6), nn.ReLU(), nn.Conv2d(6, 8, 3, stride=2, groups=2),
-        nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 4),
-    )  # fmt: skip
-    other = keras.Sequential([
-        keras.Input((8, 8, 3)), layers.Conv2D(6, 3), layers.BatchNormalization(epsilon=1e-5), layers.ReLU(),
-        layers.Conv2D(8, 3, strides=2, groups=2), layers.ReLU(), layers.GlobalAveragePooling2D(), layers.Dense(4),
-    ])  # fmt: skip
+        nn.Conv2d(3, 6, 3),
+        nn.BatchNorm2d(6),
+        nn.ReLU(),
+        nn.Conv2d(6, 8, 3, stride=2, groups=2),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(8, 4),
+    )
+    other = keras.Sequential(
+        [
+            keras.Input((8, 8, 3)),
+            layers.Conv2D(6, 3),
+            layers.BatchNormalization(epsilon=1e-5),
+            layers.ReLU(),
+            layers.Conv2D(8, 3, strides=2, groups=2),
+            layers.ReLU(),
+            layers.GlobalAveragePooling2D(),
+            layers.Dense(4),
+        ]
+    )
     for place, into in ((0, 0), (3, 3)):
         weight = numpy(model[place].weight).transpose(2, 3, 1, 0)
         other.layers[into].set_weights([weight, numpy(model[place].bias)])
@@ -318,7 +332,7 @@ def test_what_is_refused_is_named():
         (lambda: nn.Sequential(nn.Linear(8, 3)), IMAGES[:0], "n >= 1"),
         (lambda: keras.Sequential([keras.Input((8,)), layers.Dense(3)]), IMAGES, "received a Sequential"),
     ],
-)  # fmt: skip
+)
 def test_models_and_inputs_that_do_not_fit(model, inputs, message):
     with pytest.raises(ReportError, match=message):
         analyze_torch(model(), inputs)
