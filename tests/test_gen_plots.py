@@ -145,7 +145,7 @@ def test_missing_data_are_said(tmp_path, monkeypatch):
         notebook.open_run(run.folder)
 
 
-def _no_data(name):
+def _no_data(*_):
     raise notebook.datasets.DataError("no files; download them")
 
 
