@@ -167,11 +167,11 @@ def typed(command):
     Returns:
         str. From Python, where no program runs: the program of the clone, if the package lies in one, else `bnn`.
     """
-    called = Path(sys.argv[0]).name
-    if called == "__main__.py":
+    called = Path(sys.argv[0])
+    if called.parts[-2:] == ("bnn", "__main__.py"):
         return f"python -m bnn {command}"
     clone = Path(__file__).resolve().parents[1]
-    if called == "bnn" or not (clone / "train.py").is_file():
+    if called.name == "bnn" or not (clone / "train.py").is_file():
         return f"bnn {command}"
     return f"python {'data/' if command == 'download' else ''}{command}.py"
 

@@ -165,3 +165,11 @@ def images(book):
     """The outputs of a notebook that are pictures."""
     outputs = [output for cell in code(book) for output in cell.outputs]
     return [output for output in outputs if "image/png" in output.get("data", {})]
+
+
+def without_keras(folder):
+    """Return an environment in which a program that imports Keras fails."""
+    stand_in = folder / "no keras"
+    stand_in.mkdir(exist_ok=True)
+    (stand_in / "keras.py").write_text("raise RuntimeError('Keras was loaded')")
+    return os.environ | {"PYTHONPATH": os.pathsep.join([str(stand_in), os.environ.get("PYTHONPATH", "")])}

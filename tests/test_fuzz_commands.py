@@ -171,8 +171,8 @@ def test_analyze_of_anything(cases, tmp_path, monkeypatch, capsys):
         argv = [*random_flags(rng, ["--images", "--output", "--x"], NUMBERS + PATHS), str(rng.choice(PATHS))]
         main = lambda: run_program("analyze.py", analyze.main)  # noqa: E731
         code, said = outcome("analyze.py", main, argv, monkeypatch, capsys)
-        assert code in (1, 2), argv
-        assert "analyze.py: error: " in said, argv
+        assert code in (0, 1, 2), argv  # 0: without a network, the runs are listed
+        assert (code == 0) == ("analyze.py: error: " not in said), argv
     assert not list(tmp_path.iterdir())
 
 

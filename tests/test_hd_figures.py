@@ -36,9 +36,12 @@ def test_runs_without_a_word_on_stderr(executed):
 def test_committed_as_it_ran(committed, executed):
     cells = code(committed)
     assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
-    texts = [[o.text for cell in code(n) for o in cell.outputs if "text" in o] for n in (committed, executed)]
+    texts = [
+        ["".join(o.text for o in cell.outputs if "text" in o) for cell in code(n)]
+        for n in (committed, executed)
+    ]
     assert texts[0] == texts[1]
-    assert len(images(committed)) == len(images(executed)) == 11
+    assert len(images(committed)) == len(images(executed)) == 13
     assert PATH.stat().st_size < 2_000_000
 
 

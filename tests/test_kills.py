@@ -187,7 +187,7 @@ def stop(number, code, epoch, *args):
     if number != signal.SIGKILL:
         run = args[-1]
         assert stdout.splitlines()[-1] == (
-            f"interrupted; saved {run / 'last.keras'}; go on with: python train.py --resume {run}"
+            f"interrupted; saved {run / 'last.keras'}; continue with: python train.py --resume {run}"
         )
 
 

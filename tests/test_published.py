@@ -107,7 +107,7 @@ def test_seeds_are_shown_by_mean_and_deviation(published, tmp_path):
         records.write_json(folder / "metrics.json", metrics)
     (tmp_path / "README.md").write_text("<!-- table: angles group -->\n<!-- end -->\n")
     assert call("tools/results.py", "write", "--folder", tmp_path).returncode == 0
-    assert "| conv_1 | 9 | 7.00 ± 2.00 |" in (tmp_path / "README.md").read_text()
+    assert "| conv_1 | 9 | 7.0 ± 2.0 |" in (tmp_path / "README.md").read_text()
 
 
 @pytest.mark.parametrize(("table", "word"), [("nonsense small", "nonsense"), ("angles missing", "missing")])

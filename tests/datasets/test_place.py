@@ -49,10 +49,13 @@ def test_data_are_read_from_there(monkeypatch, tmp_path, named):
     assert f"expected its files in {tmp_path / MNIST.folder}, received none" in str(error.value)
 
 
+HINT = r"run (python data/download\.py|(python -m )?bnn download) --data_set MNIST, or use"
+
+
 def test_the_command_that_gets_data_is_one_that_is_there(monkeypatch, installed):
     monkeypatch.chdir(installed)
-    with pytest.raises(datasets.DataError, match=r"run (python -m )?bnn download --data_set MNIST, or use"):
+    with pytest.raises(datasets.DataError, match=HINT):
         datasets.load("MNIST")
     monkeypatch.setattr(place, "CLONE", ROOT)
-    with pytest.raises(datasets.DataError, match=r"run python data/download\.py --data_set MNIST, or use"):
+    with pytest.raises(datasets.DataError, match=HINT):
         datasets.load("MNIST", installed)

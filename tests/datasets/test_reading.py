@@ -152,7 +152,9 @@ def test_files_of_an_earlier_version_name_the_command_that_converts_them(entry, 
 
 
 def test_unknown_data_sets_are_named():
-    with pytest.raises(DataError, match="expected one of MNIST, cifar-10, mnist-5k, received 'svhn'"):
+    with pytest.raises(
+        DataError, match="expected one of MNIST, fashion-mnist, cifar-10, mnist-5k, received 'svhn'"
+    ):
         datasets.load("svhn")
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from bnn import runs
 from bnn.files import lock
-from tests.support import ROOT, TINY, assert_refused, begin, call
+from tests.support import ROOT, TINY, assert_refused, begin, call, without_keras
 
 HOLD = """
 import subprocess, sys
@@ -159,12 +159,12 @@ def contents(folder):
 @pytest.mark.parametrize(
     "flags", [("--resume",), (*TINY, "--overwrite", "--run_dir")], ids=["resume", "overwrite"]
 )
-def test_a_second_training_is_refused_before_keras_loads_and_touches_nothing(copy, flags):
+def test_a_second_training_is_refused_before_keras_loads_and_touches_nothing(copy, flags, tmp_path):
     process = prepare(copy)
     go(process)
     assert process.stdout.readline() == "held\n"
     before = contents(copy)
-    refused = call("train.py", *flags, copy, env=os.environ | {"KERAS_BACKEND": "none such"})
+    refused = call("train.py", *flags, copy, env=without_keras(tmp_path))
     assert_refused(
         refused,
         f"train.py: error: {copy}: expected a run directory that no other process writes into",
@@ -184,8 +184,8 @@ def test_of_two_trainings_that_overwrite_at_once_one_wins(copy):
     assert [row["epoch"] for row in runs.open_run(copy).log()] == [1]
 
 
-def test_a_run_that_is_there_is_refused_before_keras_loads(copy):
+def test_a_run_that_is_there_is_refused_before_keras_loads(copy, tmp_path):
     before = contents(copy)
-    refused = call("train.py", *TINY, "--run_dir", copy, env=os.environ | {"KERAS_BACKEND": "none such"})
+    refused = call("train.py", *TINY, "--run_dir", copy, env=without_keras(tmp_path))
     assert_refused(refused, f"{copy}: expected a new run directory, received one that holds a run")
     assert contents(copy) == before
