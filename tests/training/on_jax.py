@@ -12,7 +12,7 @@ from bnn import runs, training
 from bnn.layers import fast_ops
 from bnn.training import Batches, Interrupted, RateSchedule, jax_epoch, one_hot
 from tests.support import small_data, small_settings, start
-from tests.training.test_loop import STEPS, assert_same_run, at_step, go_on, spy
+from tests.training.test_loop import STEPS, assert_same_weights, at_step, go_on, spy
 
 CALL = 4  # steps a call: of an epoch's 10 the last two calls have 4 and 2
 DATA = small_data()
@@ -105,7 +105,11 @@ def test_a_signal_waits_for_the_call_and_the_rest_follows_exactly(tmp_path, monk
         training.fit(model, run, DATA)
     assert (run.folder / f"partial-{STEPS + CALL}.npz").is_file()
     go_on(run, DATA)
-    assert_same_run(run, whole)
+    assert_same_weights(run, whole)
+    for row, other in zip(run.log(), whole.log(), strict=True):
+        # The mean of the interrupted epoch's loss is summed in another order on some processors, in float32.
+        assert row.pop("loss") == pytest.approx(other.pop("loss"), rel=2.0**-22)
+        assert row | {"seconds": 0} == other | {"seconds": 0}
     assert (run.folder / "geometry.csv").read_text() == (whole.folder / "geometry.csv").read_text()
 
 

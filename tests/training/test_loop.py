@@ -74,6 +74,11 @@ def go_on(run, data):
 
 def assert_same_run(run, other):
     assert same_but_for_seconds(run.log(), other.log())
+    assert_same_weights(run, other)
+
+
+def assert_same_weights(run, other):
+    """Weights, optimizer and random generators are equal to the last bit."""
     for name in ("last", "best"):
         weights, others = (r.load_model(name).get_weights() for r in (run, other))
         assert all(np.array_equal(a, b) for a, b in zip(weights, others, strict=True)), name
