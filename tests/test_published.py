@@ -86,7 +86,7 @@ def test_tables_are_what_the_folders_say(published):
     metrics = json.loads((published / "small" / "seed0" / "metrics.json").read_text())
     first = metrics["layers"][0]
     assert f"| 0.56 | {first['r_weights']:.3f} | 0.81 | {first['r_permuted']:.3f} |" in text
-    assert f"| conv_1 | 9 | {first['angle_mean_deg']:.2f} | {first['angle_std_deg']:.2f} |" in text
+    assert f"| conv_1 | 9 | {first['angle_mean_deg']:.1f} | {first['angle_std_deg']:.2f} |" in text
     assert f"| {metrics['test_accuracy']:.4f} |" in text
     with (published / "small" / "seed0" / "unbinarized.csv").open(newline="") as file:
         for row in csv.DictReader(file):
