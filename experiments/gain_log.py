@@ -1,19 +1,17 @@
 """The log of the experiment `gain`: gain, angle and r within units of every layer, after every epoch."""
 
 import csv
-import math
 
 import keras
 import numpy as np
 
 from bnn.analysis import capture, kernel_products
-from bnn.analysis.statistics import defined_mean
-from bnn.analysis.unit_products import UnitProducts
+from bnn.analysis.geometry_log import BATCH, KernelLog
+from bnn.analysis.product import of_arrays
 from bnn.files import atomic, records
-from bnn.geometry import angle
 from bnn.geometry.named_quantizers import SIGN
 
-BATCH = 50
+LOGGED = ("angle_mean_deg", "gain", "r_within")
 
 
 class GainLog(keras.callbacks.Callback):
@@ -67,35 +65,17 @@ def latent_kernels(model):
 def measured(model, images, initial):
     """Measure each kernel, quantized by sign, and the change of the kernel by training; return a list of dicts."""
     found = kernel_products.find(model, SIGN)
-    whole = [_Kernel(product) for product in found]
-    moved = [
-        _Kernel(kernel_products.of_arrays(p.name, p.linear, p.kernels.latent - initial[p.name], SIGN))
-        for p in found
-    ]
+    whole = [KernelLog(product) for product in found]
+    moved = [KernelLog(of_arrays(p.name, p.linear, p.kernels.latent - initial[p.name], SIGN)) for p in found]
     for _, batch in capture.stream(model, found, images, BATCH):
         for kernel, calls in zip([*whole, *moved], [*batch, *batch], strict=True):
             kernel.update(calls)
-    return [
-        {"layer": product.name} | a.row() | {f"moved_{key}": value for key, value in b.row().items()}
-        for product, a, b in zip(found, whole, moved, strict=True)
-    ]
-
-
-class _Kernel:
-    """Angle, gain and r within units of one kernel."""
-
-    def __init__(self, product):
-        self.product, self.units = product, UnitProducts(product)
-
-    def update(self, calls):
-        for call, (inputs, *_) in enumerate(calls):
-            products = [self.product.multiply(inputs, kernel) for kernel in self.product.kernels]
-            self.units.update(call, inputs, *products)
-
-    def row(self):
-        gains = self.units.gains()
-        return {
-            "angle_mean_deg": math.degrees(defined_mean(angle(*self.product.kernels, axis=0))),
-            "gain": defined_mean(gains.gain),
-            "r_within": defined_mean(gains.r),
-        }
+    rows = []
+    for kernel, change in zip(whole, moved, strict=True):
+        now, by_training = kernel.row(), change.row()
+        rows.append(
+            {"layer": now["layer"]}
+            | {key: now[key] for key in LOGGED}
+            | {f"moved_{key}": by_training[key] for key in LOGGED}
+        )
+    return rows

@@ -39,6 +39,32 @@ OTHER_ESTIMATORS = {
     "magnitude-aware": {"estimator": "magnitude_aware_sign"},
     "optimal ternary": {"levels": 3, "estimator": "optimal_ternary"},
 }
+# The keys of a layer in metrics.json, in their order.
+STATISTICS = (
+    "layer",
+    "d",
+    "units",
+    "angle_mean_deg",
+    "angle_std_deg",
+    "angle_theory_deg",
+    "gain",
+    "gain_min",
+    "r_weights",
+    "r_within",
+    "r_within_min",
+    "r_two_numbers",
+    "residual_gain",
+    "kappa",
+    "r_rotated",
+    "constant_units",
+    "slope",
+    "sign_flips",
+    "r_permuted",
+    "r_activations",
+    "r_scores",
+    "latent_std",
+    "zeros",
+)
 
 
 def command(program, *args):

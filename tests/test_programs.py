@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from tests.support import ROOT, TINY, assert_refused, call, once
+from tests.support import ROOT, STATISTICS, TINY, assert_refused, call, once
 
 
 @pytest.fixture(scope="session")
@@ -227,31 +227,7 @@ def test_metrics_hold_what_is_promised(analyzed):
     assert [row["d"] for row in metrics["layers"]] == [9, 72, 392, 16]
     assert [row["units"] for row in metrics["layers"]] == [8, 8, 16, 10]
     for row in metrics["layers"]:
-        assert tuple(row) == (
-            "layer",
-            "d",
-            "units",
-            "angle_mean_deg",
-            "angle_std_deg",
-            "angle_theory_deg",
-            "gain",
-            "gain_min",
-            "r_weights",
-            "r_within",
-            "r_within_min",
-            "r_two_numbers",
-            "residual_gain",
-            "kappa",
-            "r_rotated",
-            "constant_units",
-            "slope",
-            "sign_flips",
-            "r_permuted",
-            "r_activations",
-            "r_scores",
-            "latent_std",
-            "zeros",
-        )
+        assert tuple(row) == STATISTICS
         assert (row["r_activations"] is None) == (row["layer"] == "conv_1")
         assert 20 < row["angle_mean_deg"] < 45
 

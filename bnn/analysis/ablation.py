@@ -1,10 +1,8 @@
 """The cost of quantization: remove a trained network's quantizers layer by layer (paper, section 3), or add them."""
 
-import keras
-
 from bnn.console import silent
 from bnn.layers import QuantActivation, QuantConv2D, QuantDense, Sign
-from bnn.models import accuracy, refit_batch_norm
+from bnn.models import accuracy, altered_copy, refit_batch_norm
 
 
 def quantized_layers(model):
@@ -42,7 +40,7 @@ def unbinarized(model, kernels=(), activations=()):
             if name not in known:
                 raise ValueError(f"{argument}: expected names among {', '.join(known)}, received {name!r}")
     removed = dict.fromkeys(kernels, "kernel_quantizer") | dict.fromkeys(activations, "quantizer")
-    return _copied(model, lambda name, config: config | ({removed[name]: None} if name in removed else {}))
+    return altered_copy(model, lambda layer: {removed[layer.name]: None} if layer.name in removed else {})
 
 
 def binarized(model, layers=None):
@@ -56,21 +54,11 @@ def binarized(model, layers=None):
         keras.Model with the same layer names and copied weights. Call `refit_batch_norm` before you use it.
     """
 
-    def changed(name, config):
-        continuous = "kernel_quantizer" in config and config["kernel_quantizer"] is None
-        continuous = continuous and (layers is None or name in layers)
-        return config | ({"kernel_quantizer": Sign()} if continuous else {})
+    def signed(layer):
+        continuous = hasattr(layer, "kernel_quantizer") and layer.kernel_quantizer is None
+        return {"kernel_quantizer": Sign()} if continuous and (layers is None or layer.name in layers) else {}
 
-    return _copied(model, changed)
-
-
-def _copied(model, changed):
-    """Copy a network; changed(name, config) returns the new configuration of a layer."""
-    copy = keras.models.clone_model(
-        model, clone_function=lambda layer: type(layer).from_config(changed(layer.name, layer.get_config()))
-    )
-    copy.set_weights(model.get_weights())
-    return copy
+    return altered_copy(model, signed)
 
 
 def variants(model):

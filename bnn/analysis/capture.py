@@ -15,7 +15,7 @@ from keras import ops
 from keras.src.backend import get_keras_mask
 
 from bnn.analysis import attention, recurrent
-from bnn.analysis.kernel_products import float32
+from bnn.analysis.product import float32
 from bnn.layers import QuantActivation
 from bnn.models import walk
 from bnn.models.evaluation import as_built

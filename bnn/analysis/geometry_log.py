@@ -36,26 +36,29 @@ def measure(model, images):
     """
     if not model.built:
         model(keras.tree.map_structure(lambda array: array[:BATCH], images))  # creates the weights
-    layers = [_Layer(product) for product in kernel_products.find(model)]
+    layers = [KernelLog(product) for product in kernel_products.find(model)]
     for _, values in capture.stream(model, [layer.product for layer in layers], images, BATCH):
         for layer, calls in zip(layers, values, strict=True):
             layer.update(calls or ())
     return [layer.row() for layer in layers]
 
 
-class _Layer:
+class KernelLog:
     """The logged statistics of one kernel, accumulated over batches."""
 
     def __init__(self, product):
+        """Start without data; `product` is a Product."""
         self.product, self.pooled, self.per_unit = product, CorrelationStatistics(), UnitProducts(product)
 
     def update(self, calls):
+        """Add one batch: a list of capture.Call, one for each call of the layer."""
         for call, (inputs, *_) in enumerate(calls):
             products = [self.product.multiply(inputs, kernel) for kernel in self.product.kernels]
             self.pooled.update(*products)
             self.per_unit.update(call, inputs, *products)
 
     def row(self):
+        """Return a dict of "layer" and the logged `STATISTICS`."""
         kernels = self.product.kernels
         gains = self.per_unit.gains()
         return {

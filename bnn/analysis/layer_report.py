@@ -8,7 +8,7 @@ import numpy as np
 
 from bnn import geometry
 from bnn.analysis import statistics
-from bnn.analysis.kernel_products import Kernels, Product
+from bnn.analysis.product import Kernels, Product
 from bnn.geometry import CorrelationStatistics
 from bnn.tables import cell
 

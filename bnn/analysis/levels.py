@@ -2,11 +2,10 @@
 
 import math
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 
-from bnn.geometry import lloyd_max, quantizer_angle, two_number_r
+from bnn.geometry import r_of_levels
 from bnn.geometry.gain import MOST_LEVELS
 from bnn.tables import aligned
 
@@ -95,12 +94,7 @@ def fewest(gains, r):
 
 def predicted_r(gains, levels):
     """Predict the mean correlation of units with these gains for a number of levels."""
-    return float(np.mean(two_number_r(_angle(levels), gains)))
-
-
-@cache
-def _angle(levels):
-    return quantizer_angle(*lloyd_max(levels)[:2])
+    return float(np.mean(r_of_levels(gains, levels)))
 
 
 def text(rows, r):

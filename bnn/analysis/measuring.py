@@ -7,6 +7,7 @@ from bnn.analysis.capture import Call
 from bnn.analysis.checks import ReportError, check_images, check_weights, matrix
 from bnn.analysis.layer_geometry import LayerGeometry, UnanalyzableError
 from bnn.analysis.linear_maps import Dense
+from bnn.analysis.product import of_arrays as product_of_arrays
 from bnn.analysis.score_agreement import score_agreement
 from bnn.geometry import CoordinateMoments, named_quantizers
 
@@ -77,7 +78,7 @@ def of_arrays(kernel, inputs, quantizer, before, name, seed):
     before = None if before is None else matrix("before", before, len(kernel))
     if before is not None and len(before) != len(inputs):
         raise ReportError(f"before: expected {len(inputs)} rows, as inputs has, received {len(before)}")
-    product = kernel_products.of_arrays(name, Dense(), kernel[:, None], as_function(quantizer))
+    product = product_of_arrays(name, Dense(), kernel[:, None], as_function(quantizer))
     layer = LayerGeometry(product, len(inputs), np.random.default_rng(seed))
     for start in range(0, len(inputs), ROWS):
         rows = slice(start, start + ROWS)

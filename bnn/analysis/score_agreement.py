@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from bnn.analysis.capture import wrapped_calls
-from bnn.analysis.kernel_products import Kernels, float32
+from bnn.analysis.product import Kernels, float32
 from bnn.console import silent
 from bnn.geometry import CorrelationStatistics
 from bnn.layers import BatchNorm

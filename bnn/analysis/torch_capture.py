@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from bnn.analysis.checks import ReportError
-from bnn.analysis.torch_modules import array
+from bnn.analysis.torch_forms import array
 
 CLOSE = 0.01  # a relative difference that float16 and bfloat16 can make
 

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from bnn.analysis import torch_capture, torch_modules, torch_scores
+from bnn.analysis import torch_capture, torch_forms, torch_modules, torch_scores
 from bnn.analysis.checks import ReportError, check_finite, check_images
 from bnn.analysis.measuring import as_function, measured, nothing
 
@@ -51,7 +51,7 @@ def _checked(model):
     for name, values in [*model.named_parameters(), *model.named_buffers()]:
         if torch.nn.parameter.is_lazy(values):
             raise ReportError(f"{name}: expected a weight, received a lazy one: call the model once")
-        check_finite(name, torch_modules.array(values), "weights")
+        check_finite(name, torch_forms.array(values), "weights")
     return model
 
 

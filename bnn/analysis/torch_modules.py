@@ -1,16 +1,14 @@
 """Which kernels a PyTorch model multiplies its inputs by: found in its modules, or named with the reason why not."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 
 from bnn.analysis import torch_recurrent
 from bnn.analysis.capture import Call
-from bnn.analysis.kernel_products import Kernels, Product, of_arrays
-from bnn.analysis.linear_maps import Convolution, Dense
-from bnn.analysis.transposed import TransposedConvolution
+from bnn.analysis.linear_maps import Dense
+from bnn.analysis.product import Kernels, Product, of_arrays
+from bnn.analysis.torch_forms import array, dense_shape, form_of
 from bnn.geometry.named_quantizers import SIGN
 
 ATTENTION = ("query", "key", "value")
@@ -59,11 +57,6 @@ def find(model, quantizer=None, kernel=None):
     return [product for product in found if id(product.layer) not in within], refused
 
 
-def array(tensor):
-    """A tensor as a float32 NumPy array of its own memory, for modules may write into what they are given."""
-    return np.array(tensor.detach().float().cpu().numpy())
-
-
 def _products(name, module, quantizer, kernel):
     """A list of Product, or the reason why there is none."""
     from torch import nn
@@ -82,7 +75,7 @@ def _products(name, module, quantizer, kernel):
                 array(weight).T[:, None],
                 quantizer,
                 arrange=arrange,
-                restore=_dense_shape,
+                restore=dense_shape,
                 gates=torch_recurrent.gates(module),
                 layer=module,
                 variable=Weight(weight),
@@ -97,29 +90,27 @@ def _products(name, module, quantizer, kernel):
                 None,
                 latent,
                 quantizer,
-                restore=_dense_shape,
+                restore=dense_shape,
                 layer=module,
                 variable=Weight(module.weight),
             )
         ]
     if isinstance(module, _plain()):
-        geometry = _geometry(module, module.weight)
-        return (
-            geometry
-            if isinstance(geometry, str)
-            else [
-                of_arrays(
-                    name,
-                    geometry.linear,
-                    geometry.columns(array(module.weight)),
-                    quantizer,
-                    arrange=geometry.arrange,
-                    restore=geometry.restore,
-                    layer=module,
-                    variable=Weight(module.weight),
-                )
-            ]
-        )
+        form = form_of(module, module.weight)
+        if isinstance(form, str):
+            return form
+        return [
+            of_arrays(
+                name,
+                form.linear,
+                form.columns(array(module.weight)),
+                quantizer,
+                arrange=form.arrange,
+                restore=form.restore,
+                layer=module,
+                variable=Weight(module.weight),
+            )
+        ]
     if any(parameter.dim() >= 2 for parameter in module.parameters(recurse=False)):
         return f"a {type(module).__name__} is none of the modules that are analyzed"
     return []
@@ -146,13 +137,13 @@ def _plain():
 
 
 def _own(name, module, quantized, latent):
-    geometry = _geometry(module, latent)
-    if isinstance(geometry, str):
-        return geometry
-    kernels = Kernels(*(np.ascontiguousarray(geometry.columns(array(k))) for k in (quantized, latent)))
+    form = form_of(module, latent)
+    if isinstance(form, str):
+        return form
+    kernels = Kernels(*(np.ascontiguousarray(form.columns(array(k))) for k in (quantized, latent)))
     quantizer = _known(kernels)
     scalar = SIGN if quantizer is SIGN else None
-    return [Product(name, geometry.linear, kernels, quantizer, scalar, module, None, geometry.arrange)]
+    return [Product(name, form.linear, kernels, quantizer, scalar, module, None, form.arrange)]
 
 
 def _known(kernels):
@@ -168,91 +159,6 @@ def _known(kernels):
 def unknown(columns):
     """A quantizer of which nothing is known but one result: r_rotated is not defined."""
     return np.full_like(columns, np.nan)
-
-
-@dataclass(frozen=True)
-class _Geometry:
-    """How the weight of a module meets its input."""
-
-    linear: Dense | Convolution | TransposedConvolution
-    columns: Callable
-    restore: Callable
-    arrange: Callable
-
-
-def _geometry(module, weight):
-    """The _Geometry of a module, or the reason why it has none; without attributes it is a plain convolution."""
-    from torch import nn
-
-    if weight.dim() == 2:
-        return _Geometry(Dense(), lambda w: w.T[:, None], _dense_shape, lambda seen: Call(array(seen.inputs)))
-    rank = weight.dim() - 2
-    if rank not in (1, 2, 3):
-        return f"its weight has {weight.dim()} axes"
-    if getattr(module, "padding_mode", "zeros") != "zeros":
-        return f"its padding is {module.padding_mode}, not zeros"
-    size, groups = tuple(weight.shape[2:]), getattr(module, "groups", 1)
-    strides, dilation = (_per_axis(getattr(module, key, 1), rank) for key in ("stride", "dilation"))
-    padding = getattr(module, "padding", 0)
-    if isinstance(module, nn.modules.conv._ConvTransposeNd):
-        padding, more = (_per_axis(value, rank) for value in (padding, module.output_padding))
-        extra = tuple(
-            step * (k - 1) + 1 + out - 2 * p - s
-            for k, step, s, p, out in zip(size, dilation, strides, padding, more, strict=True)
-        )
-        linear = TransposedConvolution(size, strides, dilation, padding, extra, groups)
-        columns, restore = partial(_transposed_columns, groups), partial(_transposed_shape, groups)
-        return _Geometry(linear, columns, restore, _channels_last)
-    linear = Convolution(size, strides, dilation, _borders(padding, size, dilation), groups)
-    return _Geometry(linear, partial(_columns, groups), _conv_shape, _channels_last)
-
-
-def _per_axis(value, rank):
-    return (value,) * rank if isinstance(value, int) else tuple(value)
-
-
-def _borders(padding, size, dilation):
-    """Zeros (before, after) each axis."""
-    if padding == "same":
-        totals = [step * (k - 1) for k, step in zip(size, dilation, strict=True)]
-        return tuple((total // 2, total - total // 2) for total in totals)
-    padding = 0 if padding == "valid" else padding
-    return tuple((border, border) for border in _per_axis(padding, len(size)))
-
-
-def _columns(groups, weight):
-    """(units, channels, sizes...) as (d, groups, units)."""
-    return np.moveaxis(weight, (0, 1), (-1, -2)).reshape(-1, groups, len(weight) // groups)
-
-
-def _conv_shape(columns, shape):
-    units, channels, *size = shape
-    return np.moveaxis(columns.reshape(*size, channels, units), (-1, -2), (0, 1))
-
-
-def _transposed_columns(groups, weight):
-    """(channels, units, sizes...) as (d, groups, units) of the convolution of stride 1."""
-    size = weight.shape[2:]
-    split = weight.reshape(groups, -1, weight.shape[1], *size)
-    turned = np.flip(np.moveaxis(split, (1, 0, 2), (-3, -2, -1)), range(len(size)))
-    return turned.reshape(-1, groups, weight.shape[1])
-
-
-def _transposed_shape(groups, columns, shape):
-    channels, units, *size = shape
-    turned = np.flip(columns.reshape(*size, channels // groups, groups, units), range(len(size)))
-    return np.moveaxis(turned, (-3, -2, -1), (1, 0, 2)).reshape(shape)
-
-
-def _dense_shape(columns, _):
-    return columns[:, 0].T
-
-
-def _channels_last(seen):
-    inputs = array(seen.inputs)
-    if inputs.ndim == seen.module_rank:
-        inputs = inputs[None]
-    return Call(np.moveaxis(inputs, 1, -1))
 
 
 def _within_attention(model):
@@ -278,7 +184,7 @@ def _attention(name, module, quantizer):
             array(weight.tensor).T[:, None],
             quantizer,
             arrange=arrange,
-            restore=_dense_shape,
+            restore=dense_shape,
             layer=module,
             variable=weight,
         )

@@ -6,9 +6,9 @@ import keras
 import numpy as np
 
 from bnn.analysis import torch_capture
-from bnn.analysis.kernel_products import float32
+from bnn.analysis.product import float32
 from bnn.analysis.score_agreement import agreements, drawn, other_kernel, taken, thinned
-from bnn.analysis.torch_modules import array
+from bnn.analysis.torch_forms import array
 
 
 def score_agreement(model, images, layers, n, batch_size, seed, progress):

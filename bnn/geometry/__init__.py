@@ -25,7 +25,7 @@ __getattr__, __dir__, __all__ = face(
     ],
     components=["as_images", "mosaic", "principal_components"],
     correlation=["expected_sign_flips", "predicted_correlation", "predicted_correlation_permuted"],
-    gain=["Gains", "exact_r", "gains", "levels_needed", "two_number_r"],
+    gain=["Gains", "exact_r", "gains", "levels_needed", "r_of_levels", "two_number_r"],
     histograms=["Histogram2D", "even_edges"],
     levels=[
         "best_ternary_threshold",

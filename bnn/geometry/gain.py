@@ -123,6 +123,19 @@ def gains(quantized, latent, moments, input_variance):
     return Gains(*(np.where(undefined, np.nan, values) for values in found[:-1]), constant)
 
 
+def r_of_levels(gain, levels):
+    """Predict the correlation of dot products with a Gaussian kernel that is quantized to some levels by Lloyd-Max.
+
+    Args:
+        gain: array_like, g >= 0.
+        levels: int, >= 2.
+
+    Returns:
+        Float64 array of the gain's shape: `two_number_r` at the angle of the quantizer.
+    """
+    return two_number_r(np.arctan(np.sqrt(_tan2(levels))), gain)
+
+
 def levels_needed(gain, r):
     """Predict from the gain how few levels preserve a given correlation of a kernel's dot products.
 

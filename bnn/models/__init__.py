@@ -16,5 +16,6 @@ __getattr__, __dir__, __all__ = face(
     loading=["ModelFileError", "load_images", "load_model"],
     networks=["build", "build_model"],
     size=["Summary", "SummaryError", "summary"],
+    surgery=["altered_copy"],
     traversal=["walk"],
 )

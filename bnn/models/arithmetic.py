@@ -1,8 +1,8 @@
 """The arithmetic of a saved network on this machine."""
 
-import keras
-
 from bnn import backend
+from bnn.models.surgery import altered_copy
+from bnn.models.traversal import walk
 
 
 def without_emulation(model):
@@ -17,18 +17,12 @@ def without_emulation(model):
     Returns:
         keras.Model: the same one if no layer is in bfloat16 or the hardware has it, else a copy in float32.
     """
-    layers = model._flatten_layers(include_self=False)
-    emulated = any(layer.compute_dtype == "bfloat16" for layer in layers)
+    emulated = any(layer.compute_dtype == "bfloat16" for _, layer in walk(model))
     return in_float32(model) if emulated and backend.resolve_precision("auto") == "float32" else model
 
 
 def in_float32(model):
     """Return a copy of a network of this package with every bfloat16 layer in float32; weights are copies."""
-
-    def converted(layer):
-        dtype = {"dtype": "float32"} if layer.compute_dtype == "bfloat16" else {}
-        return type(layer).from_config(layer.get_config() | dtype)
-
-    copy = keras.models.clone_model(model, clone_function=converted)
-    copy.set_weights(model.get_weights())
-    return copy
+    return altered_copy(
+        model, lambda layer: {"dtype": "float32"} if layer.compute_dtype == "bfloat16" else {}
+    )

@@ -8,7 +8,7 @@ from keras import ops
 
 from bnn import bits
 from bnn.console import silent
-from bnn.models.networks import build_model
+from bnn.models import in_float32
 from bnn.packed import chain
 from bnn.packed.network import BATCH
 
@@ -35,9 +35,7 @@ class Agreement:
 
 def reference(run):
     """The network of a Run's best checkpoint with layers that compute in float32, whatever it was trained in."""
-    model = build_model(run.model)
-    model.set_weights(run.load_model().get_weights())
-    return model
+    return in_float32(run.load_model())
 
 
 def compare(network, model, images, batch_size=BATCH, progress=silent):

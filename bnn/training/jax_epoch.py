@@ -26,7 +26,7 @@ class Chunks(keras.utils.PyDataset):
     """The places of an epoch's batches, some steps at a time: int32 arrays whose first axis are the steps.
 
     All chunks are equally long, so that they are compiled once;
-    places of -1 fill up the last one of an epoch.
+    the last one of an epoch is filled up with places of -1.
 
     Args:
         batches: Batches.

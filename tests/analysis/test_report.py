@@ -11,33 +11,8 @@ from bnn import geometry
 from bnn.analysis import capture, kernel_products, layer_geometry, report
 from bnn.config import ModelConfig
 from bnn.models import build_model
-from tests.support import KINDS
+from tests.support import KINDS, STATISTICS
 
-KEYS = (
-    "layer",
-    "d",
-    "units",
-    "angle_mean_deg",
-    "angle_std_deg",
-    "angle_theory_deg",
-    "gain",
-    "gain_min",
-    "r_weights",
-    "r_within",
-    "r_within_min",
-    "r_two_numbers",
-    "residual_gain",
-    "kappa",
-    "r_rotated",
-    "constant_units",
-    "slope",
-    "sign_flips",
-    "r_permuted",
-    "r_activations",
-    "r_scores",
-    "latent_std",
-    "zeros",
-)
 THRESHOLD = KINDS["ternary"]["threshold"]
 
 
@@ -177,7 +152,7 @@ def test_no_statistic_depends_on_the_batch_size(analyzed):
 
 def test_rows_have_exactly_the_documented_keys(analyzed):
     _, _, _, layers = analyzed
-    assert [tuple(layer.statistics()) for layer in layers] == [KEYS] * 4
+    assert [tuple(layer.statistics()) for layer in layers] == [STATISTICS] * 4
     assert [layer.name for layer in layers] == ["conv_1", "conv_2", "dense_1", "dense_2"]
 
 
@@ -279,8 +254,8 @@ def test_layers_are_found_by_name_and_by_index(analyzed):
 def test_statistics_are_read_only_attributes(analyzed):
     _, _, _, layers = analyzed
     layer = layers["conv_2"]
-    assert {key: getattr(layer, key) for key in KEYS} == layer.statistics()
-    assert set(KEYS) <= set(dir(layer))
+    assert {key: getattr(layer, key) for key in STATISTICS} == layer.statistics()
+    assert set(STATISTICS) <= set(dir(layer))
     assert layer.r_weights == layer.weights.r and layer.layer == layer.name
     assert layer.kernels.latent.shape == layer.kernels.quantized.shape == (layer.d, layer.units)
     with pytest.raises(AttributeError, match="has no attribute 'r_nothing'"):

@@ -1,0 +1,102 @@
+"""How the weight of a PyTorch module is multiplied with its input: as a linear map, and in which shapes."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from bnn.analysis.capture import Call
+from bnn.analysis.linear_maps import Convolution, Dense
+from bnn.analysis.transposed import TransposedConvolution
+
+
+def array(tensor):
+    """A tensor as a float32 NumPy array of its own memory, for modules may write into what they are given."""
+    return np.array(tensor.detach().float().cpu().numpy())
+
+
+@dataclass(frozen=True)
+class Form:
+    """How the weight of a module meets its input."""
+
+    linear: Dense | Convolution | TransposedConvolution
+    columns: Callable
+    restore: Callable
+    arrange: Callable
+
+
+def form_of(module, weight):
+    """The Form of a module, or the reason why it has none; without attributes it is a plain convolution."""
+    from torch import nn
+
+    if weight.dim() == 2:
+        return Form(Dense(), lambda w: w.T[:, None], dense_shape, lambda seen: Call(array(seen.inputs)))
+    rank = weight.dim() - 2
+    if rank not in (1, 2, 3):
+        return f"its weight has {weight.dim()} axes"
+    if getattr(module, "padding_mode", "zeros") != "zeros":
+        return f"its padding is {module.padding_mode}, not zeros"
+    size, groups = tuple(weight.shape[2:]), getattr(module, "groups", 1)
+    strides, dilation = (_per_axis(getattr(module, key, 1), rank) for key in ("stride", "dilation"))
+    padding = getattr(module, "padding", 0)
+    if isinstance(module, nn.modules.conv._ConvTransposeNd):
+        padding, more = (_per_axis(value, rank) for value in (padding, module.output_padding))
+        extra = tuple(
+            step * (k - 1) + 1 + out - 2 * p - s
+            for k, step, s, p, out in zip(size, dilation, strides, padding, more, strict=True)
+        )
+        linear = TransposedConvolution(size, strides, dilation, padding, extra, groups)
+        columns, restore = partial(_transposed_columns, groups), partial(_transposed_shape, groups)
+        return Form(linear, columns, restore, _channels_last)
+    linear = Convolution(size, strides, dilation, _borders(padding, size, dilation), groups)
+    return Form(linear, partial(_columns, groups), _conv_shape, _channels_last)
+
+
+def _per_axis(value, rank):
+    return (value,) * rank if isinstance(value, int) else tuple(value)
+
+
+def _borders(padding, size, dilation):
+    """Zeros (before, after) each axis."""
+    if padding == "same":
+        totals = [step * (k - 1) for k, step in zip(size, dilation, strict=True)]
+        return tuple((total // 2, total - total // 2) for total in totals)
+    padding = 0 if padding == "valid" else padding
+    return tuple((border, border) for border in _per_axis(padding, len(size)))
+
+
+def _columns(groups, weight):
+    """(units, channels, sizes...) as (d, groups, units)."""
+    return np.moveaxis(weight, (0, 1), (-1, -2)).reshape(-1, groups, len(weight) // groups)
+
+
+def _conv_shape(columns, shape):
+    units, channels, *size = shape
+    return np.moveaxis(columns.reshape(*size, channels, units), (-1, -2), (0, 1))
+
+
+def _transposed_columns(groups, weight):
+    """(channels, units, sizes...) as (d, groups, units) of the convolution of stride 1."""
+    size = weight.shape[2:]
+    split = weight.reshape(groups, -1, weight.shape[1], *size)
+    turned = np.flip(np.moveaxis(split, (1, 0, 2), (-3, -2, -1)), range(len(size)))
+    return turned.reshape(-1, groups, weight.shape[1])
+
+
+def _transposed_shape(groups, columns, shape):
+    channels, units, *size = shape
+    turned = np.flip(columns.reshape(*size, channels // groups, groups, units), range(len(size)))
+    return np.moveaxis(turned, (-3, -2, -1), (1, 0, 2)).reshape(shape)
+
+
+def dense_shape(columns, _):
+    """Return the columns of a dense kernel in the shape of its weight, (units, d)."""
+    return columns[:, 0].T
+
+
+def _channels_last(seen):
+    inputs = array(seen.inputs)
+    if inputs.ndim == seen.module_rank:
+        inputs = inputs[None]
+    return Call(np.moveaxis(inputs, 1, -1))
