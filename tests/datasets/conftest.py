@@ -10,6 +10,6 @@ from tests.stand_in_npm import no_npm, npm  # noqa: F401
 
 @pytest.fixture
 def small_batches(monkeypatch):
-    """Batches of few, small images."""
+    """Shrink the batches to a few small images."""
     monkeypatch.setattr(convert, "ROWS", toy_data_sets.ROWS)
     monkeypatch.setattr(convert, "PIXELS", toy_data_sets.PIXELS)

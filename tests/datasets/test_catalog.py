@@ -22,12 +22,12 @@ def test_mnist_keeps_the_digest_that_runs_record():
     assert MNIST.digest == "474311efcf1fd213e64768801dc6195673bffb8385179d6c55cd8748b9e2e8ca"
 
 
-def test_runs_may_record_the_digest_of_the_cifar_10_archive():
+def test_the_digest_of_the_cifar_10_archive_is_still_accepted():
     assert CIFAR_10.former_digests == {"6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce"}
     assert CIFAR_10.digest not in CIFAR_10.former_digests | CIFAR_10.variants.keys()
 
 
-def test_sizes_are_those_of_the_images():
+def test_file_sizes_match_the_images():
     height, width, channels = CIFAR_10.image_shape
     assert {content.size for content in CIFAR_10.files.values()} == {10_000 * (1 + height * width * channels)}
     assert sum(content.size for content in MNIST.files.values()) == 70_000 * (28 * 28 + 1) + 2 * (16 + 8)

@@ -82,7 +82,7 @@ def unpack(tmp_path):
     [(TAR, ARCHIVE, MEMBERS), (PACKED, PACKAGE.archive, MEMBERS)],
     ids=["one folder", "a folder in a folder"],
 )
-def test_archives_of_the_files(data, archive, files, unpack):
+def test_files_are_read_from_archives(data, archive, files, unpack):
     assert unpack(data, archive, files) == files
 
 
@@ -145,7 +145,16 @@ def test_bad_archive_is_refused_before_anything_is_written(bad, content, reason,
         (TAR[:20] + bytes(20) + TAR[40:], "received"),
         (tar_bytes([("toy/one", b"1" * 899), ("toy/two", b"22")]), "one: expected 900 bytes, received 899"),
     ],
-    ids=["member missing", "cut", "no tar", "empty", "nothing", "web page", "garbled", "of another size"],
+    ids=[
+        "member missing",
+        "truncated",
+        "not a tar file",
+        "empty",
+        "nothing",
+        "web page",
+        "garbled",
+        "wrong size",
+    ],
 )
 def test_broken_archive_is_refused(data, reason, unpack):
     assert re.search(reason, unpack(data))
@@ -153,7 +162,7 @@ def test_broken_archive_is_refused(data, reason, unpack):
 
 @campaign
 def test_a_damaged_archive_gives_its_members_or_nothing(cases, unpack):
-    """For a variant with an accepted digest. The damage is done before compression, so that the digest is correct."""
+    """The archive is a variant with an accepted digest; it is damaged before compression, so the checksums agree."""
     content, rng, outcomes = gzip.decompress(TAR), np.random.default_rng(0), set()
     for _ in range(cases):
         outcomes.add(type(unpack(gzip.compress(corrupted(content, rng), 1))))
@@ -203,7 +212,7 @@ def test_damaged_gzip_files_give_the_content_or_one_line(cases, tmp_path):
         except ConversionError as error:
             assert len(str(error).splitlines()) == 1
         else:
-            assert read == content  # Only the time in the header changed, or something similar.
+            assert read == content  # Only metadata changed, such as the time in the header.
 
 
 # ---- sheets ----
@@ -263,16 +272,16 @@ BAD_SHEETS = {
     "interlaced": (ADAM7, "expected a PNG file of 4 x 6 pixels"),
     "enormous": (SIGNATURE + header(100_000, 100_000) + BODY, "received 100000 x 100000 pixels"),
     "more enormous": (SIGNATURE + header(2**32 - 1, 2**32 - 1) + BODY, "received 4294967295 x 4294967295"),
-    "enormous, said twice": (
+    "enormous, second header": (
         SIGNATURE + header() + header(100_000, 100_000) + BODY,
         "received a damaged one",
     ),
-    "large, said twice": (SIGNATURE + header() + header(10_000, 10_000) + BODY, "received a damaged one"),
-    "shorter, said twice": (SIGNATURE + header() + header(height=1) + BODY, "received a damaged one"),
-    "gray, said twice": (SIGNATURE + header() + header(color=0) + BODY, "received a damaged one"),
+    "large, second header": (SIGNATURE + header() + header(10_000, 10_000) + BODY, "received a damaged one"),
+    "shorter, second header": (SIGNATURE + header() + header(height=1) + BODY, "received a damaged one"),
+    "gray, second header": (SIGNATURE + header() + header(color=0) + BODY, "received a damaged one"),
     "header alone": (SIGNATURE + header(), "received a damaged one"),
-    "cut": (GOOD_PNG[: HEADER_END + 30], "received a damaged one"),
-    "wrong sum": (GOOD_PNG[: HEADER_END - 1] + b"x" + BODY, "received a damaged one"),
+    "truncated": (GOOD_PNG[: HEADER_END + 30], "received a damaged one"),
+    "wrong checksum": (GOOD_PNG[: HEADER_END - 1] + b"x" + BODY, "received a damaged one"),
     "bomb of text": (
         SIGNATURE + header() + chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(1 << 28), 9)) + BODY,
         "received a damaged one",
@@ -467,8 +476,8 @@ def test_pickles_become_batches(unpack, small_batches):
     assert unpack(python_archive(PICKLED), PICKLES, BATCHES) == BATCHES
 
 
-def test_a_batch_of_full_size_is_one_byte_of_label_and_planes():
-    """Also if its pixels are stored in column order."""
+def test_each_record_of_a_batch_is_a_label_byte_and_three_planes():
+    """This also holds if the pixels of the pickle are stored in column order."""
     pixels = np.random.default_rng(0).integers(0, 256, (10_000, 3072), np.uint8)
     labels = (np.arange(10_000) % 10).tolist()
     content = pickled_batch(np.asfortranarray(pixels), labels)
@@ -554,7 +563,7 @@ def test_damaged_pickles_give_a_batch_or_one_line(cases, small_batches):
 
 
 def test_pillow_reads_sheets_only_as_png(small_batches):
-    """It does not use any of its other readers."""
+    """Pillow's other readers are not used."""
     buffer = io.BytesIO()
     Image.fromarray(sheet("first")).save(buffer, "BMP")
     assert read_sheet(buffer.getvalue()) is None

@@ -73,7 +73,7 @@ def test_an_answer_has_one_time_limit_for_all_attempts():
     assert message.startswith("expected an answer within ") and seconds < 1.5 and waiting.left <= 0
 
 
-def test_a_body_does_not_use_the_time_of_the_answer():
+def test_the_time_of_a_body_does_not_count_as_waiting_for_the_answer():
     waiting, transfer = Budget(0.2), Transfer(connected=True, answered=True)
 
     def read():

@@ -1,4 +1,4 @@
-"""A data set from where it can be had: the disk, an earlier version's files, mirrors, a package."""
+"""Fetching a data set: from the disk, files of an earlier version, mirrors or a package."""
 
 import errno
 import gzip
@@ -89,7 +89,7 @@ def contents(folder, files):
 
 
 def assert_official(entry, output, files):
-    """The data, their record, and nothing else are there."""
+    """Check that the folder holds the data and their record, and nothing else."""
     assert names_in(output) == ["toy"]
     assert names_in(output / "toy") == sorted([*files, "digests.json"])
     assert contents(output / "toy", files) == files
@@ -97,7 +97,7 @@ def assert_official(entry, output, files):
 
 
 def refused(entry, output, **options):
-    """The message of a failure, which leaves nothing."""
+    """Check that fetching fails and leaves no files; return the error message."""
     before = names_in(output)
     with pytest.raises(DownloadError) as caught:
         ensure(entry, output, **options)
@@ -105,10 +105,10 @@ def refused(entry, output, **options):
     return str(caught.value)
 
 
-# ---- what lands on the disk ----
+# ---- the files on the disk ----
 
 
-def test_gzip_files_land_unpacked(gzip_server, tmp_path):
+def test_gzip_files_are_stored_unpacked(gzip_server, tmp_path):
     entry = gzip_toy(gzip_server.url)
     stored, done = ensure(entry, tmp_path)
     assert (stored.official, done, stored.folder) == (True, "wrote", tmp_path / "toy")
@@ -122,7 +122,7 @@ def test_an_archive_is_unpacked_and_removed(tar_server, tmp_path):
 
 
 @pytest.mark.parametrize("level", [1, 9])
-def test_content_decides_whatever_compressed_it(level, gzip_server, tmp_path):
+def test_files_compressed_in_another_way_are_official(level, gzip_server, tmp_path):
     gzip_server.files = {
         f"{name}.gz": gzip.compress(content, level, mtime=7) for name, content in CONTENTS.items()
     }
@@ -130,13 +130,13 @@ def test_content_decides_whatever_compressed_it(level, gzip_server, tmp_path):
     assert_official(gzip_toy(), tmp_path, CONTENTS)
 
 
-def test_content_decides_whatever_archive_brought_it(server, tmp_path):
+def test_files_of_an_archive_packed_in_another_way_are_official(server, tmp_path):
     server.files["toy.tar.gz"] = tar_bytes([("toy/two", MEMBERS["two"]), ("toy/one", MEMBERS["one"])], 1)
     ensure(tar_toy(server.url), tmp_path)
     assert_official(tar_toy(), tmp_path, MEMBERS)
 
 
-def test_pickles_sheets_and_files_give_the_same(servers, npm, small_batches, tmp_path):
+def test_pickles_sheets_and_binary_files_give_the_same_data(servers, npm, small_batches, tmp_path):
     python, binary = servers(), servers()
     python.files["toy-py.tar.gz"] = python_archive(PICKLED)
     binary.files["toy-bin.tar.gz"] = tar_bytes(
@@ -166,13 +166,13 @@ def test_the_second_call_verifies_without_network(make, count, gzip_server, no_n
     assert said == [f"toy: trying {gzip_server.url}"]
 
 
-def test_force_fetches_anew(tar_server, tmp_path):
+def test_force_fetches_again(tar_server, tmp_path):
     ensure(tar_toy(tar_server.url), tmp_path)
     assert ensure(tar_toy(tar_server.url), tmp_path, force=True)[1] == "wrote"
     assert tar_server.requests == ["toy.tar.gz"] * 2
 
 
-def test_failed_force_leaves_the_data(tar_server, tmp_path, folder):
+def test_a_failed_force_keeps_the_data(tar_server, tmp_path, folder):
     ensure(tar_toy(tar_server.url), tmp_path)
     tar_server.always["toy.tar.gz"] = dropped
     refused(tar_toy(tar_server.url), tmp_path, force=True)
@@ -180,7 +180,7 @@ def test_failed_force_leaves_the_data(tar_server, tmp_path, folder):
 
 
 @pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: path.write_bytes(b"x" * 900)])
-def test_damage_is_named_and_fetched_anew(damage, tar_server, tmp_path, folder):
+def test_damaged_files_are_named_and_fetched_again(damage, tar_server, tmp_path, folder):
     entry, said = tar_toy(tar_server.url), []
     ensure(entry, tmp_path)
     damage(folder / "one")
@@ -202,14 +202,14 @@ FAILURES = {
     "web page": (web_page, "expected a gzip file, received one that starts with b'<!DOCTYPE"),
     "wrong bytes": (wrong_bytes, "received a damaged one"),
     "too short": (announced_too_short, "received a damaged one"),
-    "circles": (in_circles, "expected at most 5 redirects, received more"),
+    "redirect loop": (in_circles, "expected at most 5 redirects, received more"),
     "bad address": (to(b"http://[::1/x"), "expected a valid HTTP response"),
     "bad text": (to(b"http://\xff\xfe/x"), "expected "),
 }
 
 
 @pytest.mark.parametrize(("habit", "reason"), FAILURES.values(), ids=FAILURES)
-def test_next_mirror_after_a_bad_one(habit, reason, servers, tmp_path):
+def test_a_bad_mirror_is_followed_by_the_next(habit, reason, servers, tmp_path):
     bad, good, said = servers(), servers(), []
     bad.files, good.files = dict(GZIPPED), dict(GZIPPED)
     bad.misbehave(habit)
@@ -225,7 +225,7 @@ def test_next_mirror_after_a_bad_one(habit, reason, servers, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["silence", "redirects"])
-def test_next_mirror_after_one_that_takes_for_ever(kind, servers, tmp_path, monkeypatch):
+def test_a_mirror_that_never_finishes_is_followed_by_the_next(kind, servers, tmp_path, monkeypatch):
     monkeypatch.setattr(deadline, "HEADERS_S", 1)
     bad, good = servers(), servers()
     bad.files, good.files = {"toy.tar.gz": TAR}, {"toy.tar.gz": TAR}
@@ -234,15 +234,15 @@ def test_next_mirror_after_one_that_takes_for_ever(kind, servers, tmp_path, monk
     assert good.requests == ["toy.tar.gz"]
 
 
-def test_files_that_came_are_kept_for_the_next_mirror(servers, tmp_path):
+def test_files_of_one_mirror_are_kept_when_the_next_is_tried(servers, tmp_path):
     first, second = servers(), servers()
     first.files, second.files = {"images.gz": GZIPPED["images.gz"]}, dict(GZIPPED)
     ensure(gzip_toy(first.url, second.url), tmp_path)
     assert first.requests == ["images.gz", "labels.gz"] and second.requests == ["labels.gz"]
 
 
-def test_a_package_that_overwrites_what_came_is_no_end(servers, npm, tmp_path):
-    """A mirror had one file, a damaged package writes another in its place, and the next mirror has all."""
+def test_a_file_overwritten_by_a_damaged_package_is_fetched_again(servers, npm, tmp_path):
+    """The first mirror has one file, a damaged package overwrites it, and the last mirror has all files."""
     first, last = servers(), servers()
     first.files, last.files = {"images.gz": GZIPPED["images.gz"]}, dict(GZIPPED)
     limits = {name: len(content) for name, content in CONTENTS.items()}
@@ -252,7 +252,7 @@ def test_a_package_that_overwrites_what_came_is_no_end(servers, npm, tmp_path):
     assert_official(gzip_toy(), tmp_path, CONTENTS)
 
 
-def test_other_containers_of_a_mirror_are_tried_where_one_is_absent(server, tmp_path):
+def test_if_a_mirror_lacks_one_container_its_others_are_tried(server, tmp_path):
     other = Archive("other.tar.gz", 1_000_000, "toy", {"one": 1000, "two": 1000}, {"readme.html": 1000})
     server.files["toy.tar.gz"] = TAR
     ensure(toy(MEMBERS, (other, *tar_toy().containers), [server.url]), tmp_path)
@@ -281,17 +281,17 @@ def test_all_sources_are_named_with_their_reasons(servers, no_npm, tmp_path):
         assert way in message
 
 
-def test_no_source_at_all(tmp_path):
+def test_without_sources_the_error_says_so(tmp_path):
     assert refused(tar_toy(), tmp_path).endswith("received no source to try")
 
 
-# Good and bad habits by name; the last are those of a server that serves.
+# What a server does, by name. The last three answers are correct.
 HABITS = {
     "404": status(404),
     "500": status(500),
     "503": status(503),
     "half": dropped,
-    "circles": in_circles,
+    "redirect loop": in_circles,
     "too long": announced_too_long,
     "wrong bytes": wrong_bytes,
     "web page": web_page,
@@ -340,7 +340,7 @@ def test_any_sequence_of_misbehavior_ends_in_verified_data_or_one_line(make, fil
     assert outcomes == {"refused", "verified"}
 
 
-def test_file_mirror_and_its_failures(tmp_path):
+def test_a_file_url_can_be_a_mirror(tmp_path):
     source, output = tmp_path / "with space", tmp_path / "out"
     source.mkdir()
     output.mkdir()
@@ -356,7 +356,7 @@ def test_file_mirror_and_its_failures(tmp_path):
 # ---- the package ----
 
 
-def test_the_package_follows_mirrors_that_cannot_be_reached(deaf, server, npm, tmp_path, monkeypatch):
+def test_the_package_is_used_after_unreachable_mirrors(deaf, server, npm, tmp_path, monkeypatch):
     monkeypatch.setattr(deadline, "CONNECT_S", 0.2)
     monkeypatch.setattr(deadline, "CONNECT_IN_ALL_S", 0.3)
     npm.packs(PACKED)
@@ -373,7 +373,7 @@ def test_the_package_follows_mirrors_that_cannot_be_reached(deaf, server, npm, t
 @pytest.mark.parametrize(
     ("kinds", "tried"), [(["mirrors"], (1, 0)), (["package"], (0, 1)), (["mirrors", "package"], (1, 0))]
 )
-def test_kinds_of_sources_are_chosen(kinds, tried, tar_server, npm, tmp_path):
+def test_only_the_chosen_kinds_of_sources_are_tried(kinds, tried, tar_server, npm, tmp_path):
     npm.packs(PACKED)
     ensure(tar_toy(tar_server.url, PACKAGE), tmp_path, kinds=kinds)
     assert (len(tar_server.requests), npm.calls.exists()) == (tried[0], bool(tried[1]))
@@ -392,14 +392,14 @@ LINK = tarfile.TarInfo("package/first.png")
 LINK.type, LINK.linkname = tarfile.SYMTYPE, "/etc/passwd"
 BAD_PACKAGES = {
     "no package": (b"<html>", "expected plain files package/"),
-    "cut": (package_of(sheet_members())[:-50], "expected plain files package/"),
+    "truncated": (package_of(sheet_members())[:-50], "expected plain files package/"),
     "link": (tar_bytes([(LINK, b"")]), "first.png as a link"),
     "other member": (package_of(sheet_members() | {"more": b""}), "received an entry 'package/more'"),
     "parent": (
         package_of(sheet_members() | {"../first.png": b""}),
         "received an entry 'package/../first.png'",
     ),
-    "beyond its size": (
+    "too large": (
         package_of(sheet_members(first_png=bytes(100_001))),
         "first.png of 100,001 bytes, where",
     ),
@@ -419,7 +419,7 @@ BAD_PACKAGES = {
 
 
 @pytest.mark.parametrize(("data", "reason"), BAD_PACKAGES.values(), ids=BAD_PACKAGES)
-def test_next_source_after_a_bad_package(data, reason, server, npm, small_batches, tmp_path):
+def test_a_bad_package_is_followed_by_the_next_source(data, reason, server, npm, small_batches, tmp_path):
     npm.packs(data)
     assert reason in refused(batches_toy(SHEETS_PACKAGE), tmp_path)
     said = []
@@ -429,7 +429,7 @@ def test_next_source_after_a_bad_package(data, reason, server, npm, small_batche
     assert_official(batches_toy(), tmp_path, BATCHES)
 
 
-def test_next_source_after_npm_hung(tar_server, npm, tmp_path, monkeypatch):
+def test_after_npm_hangs_the_next_source_is_tried(tar_server, npm, tmp_path, monkeypatch):
     monkeypatch.setattr(deadline, "PACE_S", 0.2)
     monkeypatch.setattr("bnn.datasets.packages.END_S", 0.1)
     npm.hangs()
@@ -460,7 +460,7 @@ def test_another_archive_needs_its_digest(servers, tmp_path, folder):
 
 
 def test_an_archive_of_official_content_needs_no_digest_and_may_have_one(server, tmp_path):
-    """Its own one; asked for by it again, the data are there."""
+    """The digest may be the archive's own. A second call with it finds the data there."""
     archive = server.files["toy.tar.gz"] = tar_bytes(GOOD_ENTRIES, 1)
     digest = sha256(archive)
     assert archive != TAR
@@ -470,13 +470,13 @@ def test_an_archive_of_official_content_needs_no_digest_and_may_have_one(server,
     assert digest in stored.digests
 
 
-def test_a_variant_has_all_of_its_files_in_full(server, tmp_path):
+def test_the_files_of_a_variant_must_have_the_official_sizes(server, tmp_path):
     server.files["toy.tar.gz"] = short = tar_bytes([("toy/one", b"uno"), ("toy/two", b"22")])
     message = refused(tar_toy(), tmp_path, mirror=server.url, sha256=sha256(short))
     assert "toy.tar.gz: one: expected 900 bytes, received 3" in message
 
 
-def test_a_variant_of_pickles(server, small_batches, tmp_path, folder):
+def test_a_variant_can_consist_of_pickles(server, small_batches, tmp_path, folder):
     pickled = PICKLED | {"test": pickled_batch(255 - PLANES["test"], LABELS["test"])}
     server.files["toy-py.tar.gz"] = archive = python_archive(pickled)
     stored, _ = ensure(batches_toy(), tmp_path, server.url, sha256(archive))
@@ -484,20 +484,20 @@ def test_a_variant_of_pickles(server, small_batches, tmp_path, folder):
     assert verify(batches_toy(), folder) == stored
 
 
-def test_an_archive_of_another_digest_than_the_accepted_one(server, tmp_path):
+def test_an_archive_with_another_digest_than_the_accepted_one_is_refused(server, tmp_path):
     server.files["toy.tar.gz"] = TAR
     message = refused(tar_toy(), tmp_path, mirror=server.url, sha256=sha256(VARIANT))
     assert f"expected SHA-256 {sha256(VARIANT)}, received {sha256(TAR)}" in message
 
 
-def test_another_archive_at_a_public_mirror_is_passed_over(servers, tmp_path):
+def test_a_public_mirror_with_other_content_is_followed_by_the_next(servers, tmp_path):
     bad, good = servers(), servers()
     bad.files["toy.tar.gz"], good.files["toy.tar.gz"] = VARIANT, TAR
     ensure(tar_toy(bad.url, good.url), tmp_path)
     assert_official(tar_toy(), tmp_path, MEMBERS)
 
 
-def test_a_variant_is_never_looked_for_at_the_public_sources(servers, npm, tmp_path):
+def test_the_public_sources_are_never_asked_for_a_variant(servers, npm, tmp_path):
     official, mirror = servers(), servers()
     official.files["toy.tar.gz"] = VARIANT
     npm.packs(PACKED)
@@ -505,7 +505,7 @@ def test_a_variant_is_never_looked_for_at_the_public_sources(servers, npm, tmp_p
     assert "received 404" in message and official.requests == [] and not npm.calls.exists()
 
 
-def test_asking_for_a_variant_replaces_the_official_data_once_it_is_there(servers, tmp_path, folder):
+def test_a_variant_replaces_the_official_data_only_after_its_download(servers, tmp_path, folder):
     official, mirror = servers(), servers()
     official.files["toy.tar.gz"] = TAR
     ensure(tar_toy(official.url), tmp_path)
@@ -516,7 +516,7 @@ def test_asking_for_a_variant_replaces_the_official_data_once_it_is_there(server
     assert contents(folder, MEMBERS) == VARIANT_MEMBERS
 
 
-# ---- what an earlier version left ----
+# ---- files of an earlier version ----
 
 OLD_ARCHIVE, VARIANT_ARCHIVE = "12" * 32, "34" * 32
 WITH_META = PICKLED | {"batches.meta": b"names"}
@@ -525,7 +525,7 @@ PICKLED_VARIANT = WITH_META | {"test": pickled_batch(255 - PLANES["test"], LABEL
 
 @pytest.fixture
 def known():
-    """Batches that runs know by their archive."""
+    """Batches whose runs recorded the digest of the archive."""
     return batches_toy(former_digests=frozenset({OLD_ARCHIVE}))
 
 
@@ -558,7 +558,7 @@ def test_official_data_of_an_earlier_version_need_no_record(record, known, small
     assert_official(known, tmp_path, BATCHES)
 
 
-def test_a_variant_of_an_earlier_version_stays_one(known, small_batches, tmp_path, folder):
+def test_a_variant_of_an_earlier_version_remains_a_variant(known, small_batches, tmp_path, folder):
     old_download(tmp_path / "toy-py", PICKLED_VARIANT, VARIANT_ARCHIVE, official=False)
     stored, done = ensure(known, tmp_path, say=lambda line: pytest.fail(line))
     assert (done, stored.official) == ("converted", False)
@@ -568,7 +568,7 @@ def test_a_variant_of_an_earlier_version_stays_one(known, small_batches, tmp_pat
     assert names_in(tmp_path) == ["toy"]
 
 
-def test_an_archive_of_official_content_is_a_variant_no_longer(known, small_batches, tmp_path):
+def test_a_former_variant_with_official_content_becomes_official(known, small_batches, tmp_path):
     old_download(tmp_path / "toy-py", WITH_META, VARIANT_ARCHIVE, official=False)
     stored, _ = ensure(known, tmp_path)
     assert stored.official and VARIANT_ARCHIVE in stored.digests
@@ -576,7 +576,7 @@ def test_an_archive_of_official_content_is_a_variant_no_longer(known, small_batc
 
 
 @pytest.mark.parametrize("name", [*PICKLED, "digests.json"])
-def test_a_damaged_variant_of_an_earlier_version_is_fetched_anew(
+def test_a_damaged_variant_of_an_earlier_version_is_fetched_again(
     name, known, small_batches, server, tmp_path
 ):
     place, said = tmp_path / "toy-py", []
@@ -589,7 +589,9 @@ def test_a_damaged_variant_of_an_earlier_version_is_fetched_anew(
     entry = batches_toy(server.url)
     stored, done = ensure(entry, tmp_path, say=said.append)
     if done == "converted":
-        assert name == "digests.json" and not stored.official  # A digit of another line.
+        assert (
+            name == "digests.json" and not stored.official
+        )  # The changed digit belongs to another file's entry.
     else:
         assert (done, stored.official) == ("wrote", True)
         assert said[0].startswith(f"toy: {place}: ") and said[0].endswith("; fetching it")
@@ -604,9 +606,9 @@ def test_a_damaged_variant_of_an_earlier_version_is_fetched_anew(
         lambda data: b"",
         lambda data: data[:20] + b"~" + data[21:],
     ],
-    ids=["cut", "no gzip", "empty", "one byte"],
+    ids=["truncated", "not gzip", "empty", "one byte"],
 )
-def test_damaged_files_of_an_earlier_version_are_fetched_anew(damage, gzip_server, tmp_path, folder):
+def test_damaged_files_of_an_earlier_version_are_fetched_again(damage, gzip_server, tmp_path, folder):
     said = []
     old_download(folder, GZIPPED)
     (folder / "images.gz").write_bytes(damage(GZIPPED["images.gz"]))
@@ -616,19 +618,19 @@ def test_damaged_files_of_an_earlier_version_are_fetched_anew(damage, gzip_serve
     assert present(entry, folder).official
 
 
-def test_other_content_of_an_earlier_version_is_fetched_anew(gzip_server, tmp_path, folder):
+def test_other_content_of_an_earlier_version_is_fetched_again(gzip_server, tmp_path, folder):
     old_download(folder, GZIPPED | {"labels.gz": gzip.compress(b"9" * 50)}, official=True)
     (folder / "digests.json").unlink()
     assert ensure(gzip_toy(gzip_server.url), tmp_path)[1] == "wrote"
     assert present(gzip_toy(), folder).official
 
 
-def test_half_of_an_earlier_version_is_none(gzip_server, tmp_path, folder):
+def test_an_incomplete_earlier_version_is_fetched_again(gzip_server, tmp_path, folder):
     old_download(folder, {"images.gz": GZIPPED["images.gz"]})
     assert ensure(gzip_toy(gzip_server.url), tmp_path)[1] == "wrote"
 
 
-def test_foreign_files_beside_those_of_an_earlier_version_stay(known, small_batches, tmp_path, folder):
+def test_other_files_in_the_folders_of_an_earlier_version_are_kept(known, small_batches, tmp_path, folder):
     old_download(tmp_path / "toy-py", WITH_META | {"notes": b"mine"})
     old_download(folder, GZIPPED | {"notes": b"mine", "batches.meta": b"mine"})
     ensure(known, tmp_path)
@@ -637,14 +639,14 @@ def test_foreign_files_beside_those_of_an_earlier_version_stay(known, small_batc
     assert names_in(folder) == sorted([*BATCHES, *CONTENTS, "digests.json", "notes", "batches.meta"])
 
 
-def test_an_earlier_version_may_lie_elsewhere(known, small_batches, tmp_path):
+def test_the_folder_of_an_earlier_version_may_be_a_link(known, small_batches, tmp_path):
     old_download(tmp_path / "elsewhere", WITH_META)
     (tmp_path / "toy-py").symlink_to("elsewhere")
     assert ensure(known, tmp_path)[1] == "converted"
     assert present(known, tmp_path / "toy").official
 
 
-def test_a_full_disk_leaves_an_earlier_version(known, small_batches, tmp_path, monkeypatch):
+def test_on_a_full_disk_the_earlier_version_is_kept(known, small_batches, tmp_path, monkeypatch):
     old_download(tmp_path / "toy-py", WITH_META)
 
     def full(*_):
@@ -656,7 +658,7 @@ def test_a_full_disk_leaves_an_earlier_version(known, small_batches, tmp_path, m
     assert contents(tmp_path / "toy-py", WITH_META) == WITH_META
 
 
-def test_force_fetches_in_spite_of_an_earlier_version(gzip_server, tmp_path, folder):
+def test_force_fetches_even_if_an_earlier_version_is_there(gzip_server, tmp_path, folder):
     old_download(folder, GZIPPED)
     assert ensure(gzip_toy(gzip_server.url), tmp_path, force=True)[1] == "wrote"
 
@@ -665,7 +667,7 @@ def test_force_fetches_in_spite_of_an_earlier_version(gzip_server, tmp_path, fol
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO])
-def test_a_failing_disk_is_not_blamed_on_sources(code, servers, tmp_path, monkeypatch):
+def test_a_failing_disk_is_reported_and_no_other_source_is_tried(code, servers, tmp_path, monkeypatch):
     first, second = servers(), servers()
     first.files, second.files = {"toy.tar.gz": TAR}, {"toy.tar.gz": TAR}
 

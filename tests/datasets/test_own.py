@@ -1,4 +1,4 @@
-"""Own data: arrays, .npz files and folders of images, good ones and bad ones."""
+"""The user's own data: arrays, .npz files and folders of images, valid and invalid."""
 
 import contextlib
 import io
@@ -36,7 +36,7 @@ def same(one, other):
 # ---- arrays ----
 
 
-def test_a_tenth_is_set_aside_by_the_seed():
+def test_a_tenth_is_set_aside_for_validation_by_the_seed():
     data = of()
     assert (len(data.train), len(data.validation), len(data.test)) == (36, 4, 10)
     assert data.train.images.shape == (36, 7, 9, 1) and data.class_names == ("0", "1", "2")
@@ -62,7 +62,7 @@ def test_given_validation_images_are_kept():
         {"y_train": np.eye(3)[Y], "y_test": np.eye(3, dtype=bool)[YT]},
     ],
 )
-def test_forms_of_the_same_data_are_the_same(changes):
+def test_equivalent_forms_of_the_data_give_the_same(changes):
     x_test = changes.get("x_test", XT)
     x_test = x_test[..., None] if changes.get("x_train", X).ndim == 4 else x_test
     assert same(of(**changes | {"x_test": x_test}), of())
@@ -90,7 +90,7 @@ def test_forms_of_the_same_data_are_the_same(changes):
         ({"x_train": X[:1], "y_train": Y[:1], "class_names": "ab"}, "class_names: expected a list of names"),
     ],
 )
-def test_bad_arrays_are_one_line(changes, message):
+def test_bad_arrays_raise_one_line(changes, message):
     with pytest.raises(DataError, match=message) as error:
         of(**changes)
     assert "\n" not in str(error.value)
@@ -114,7 +114,7 @@ def test_every_shape_has_a_preset_that_can_be_built(height, width, channels, cla
     assert training.batch_size <= images
 
 
-def test_the_preset_of_digits_is_that_of_mnist_5k():
+def test_the_preset_for_digits_equals_that_of_mnist_5k():
     ours, theirs = (
         settings_for({}, presets.for_images((28, 28, 1), 10, 4000))[0],
         settings_for({"data_set": "mnist-5k"})[0],
@@ -122,7 +122,7 @@ def test_the_preset_of_digits_is_that_of_mnist_5k():
     assert ours == theirs
 
 
-def test_the_pooling_that_no_longer_fits_is_named():
+def test_a_pooling_that_does_not_fit_is_named():
     preset = presets.for_images((7, 9, 1), 3, 40)
     with pytest.raises(
         ValueError, match=r"at most 2 poolings for images of 7x9, .* after conv_4 would get 1x2"
@@ -139,7 +139,7 @@ def npz(path, arrays=ARRAYS, save=np.savez_compressed, **changes):
 
 
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
-def test_a_file_is_what_its_arrays_are(tmp_path, save):
+def test_a_file_gives_the_same_data_as_its_arrays(tmp_path, save):
     path = npz(tmp_path / "a.npz", save=save, class_names=np.array(["u", "v", "w"]), other=np.arange(3))
     data = datasets.load(path, seed=4)
     assert same(data, of(seed=4)) and data.class_names == ("u", "v", "w")
@@ -148,7 +148,7 @@ def test_a_file_is_what_its_arrays_are(tmp_path, save):
     assert same(datasets.load(fortran), of()) and datasets.load(fortran).digest != data.digest
 
 
-def test_a_file_that_moved_is_found_in_the_data_folder(tmp_path):
+def test_a_file_that_was_moved_is_found_in_the_data_folder(tmp_path):
     npz(tmp_path / "a.npz")
     data = datasets.load("/nowhere/a.npz", tmp_path)
     assert same(data, of()) and data.name == "/nowhere/a.npz"
@@ -157,14 +157,14 @@ def test_a_file_that_moved_is_found_in_the_data_folder(tmp_path):
 
 
 class Trap:
-    """An object whose unpickling leaves a trace."""
+    """An object that raises SystemExit when it is unpickled."""
 
     def __reduce__(self):
         return (exec, ("raise SystemExit('executed')",))
 
 
 def members(path, **contents):
-    """An .npz file of the test arrays, of which some members have other bytes."""
+    """Write an .npz file of the test arrays, with the given members replaced by these bytes."""
     npz(path)
     with zipfile.ZipFile(path) as archive:
         held = {name: archive.read(name) for name in archive.namelist()}
@@ -180,8 +180,8 @@ def header(shape, descr="|u1"):
     return stream.getvalue()
 
 
-def test_what_a_header_declares_is_checked_before_anything_is_read(tmp_path, monkeypatch):
-    monkeypatch.setattr(npz_files, "_array", None)  # would be called to read
+def test_shapes_in_a_header_are_checked_before_the_array_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(npz_files, "_array", None)  # would fail if it were called
     for shape in ((20_000_000, 32, 32), (-1, 7, 9), (10, 7, 9), (2**40, 2**40, 2**40)):
         path = members(tmp_path / "a.npz", **{"x_train.npy": header(shape) + b"x" * 99})
         with pytest.raises(DataError, match=r"x_train: expected .* bytes as the file holds them"):
@@ -189,7 +189,7 @@ def test_what_a_header_declares_is_checked_before_anything_is_read(tmp_path, mon
 
 
 def test_sizes_that_the_file_cannot_hold_are_refused(tmp_path):
-    """The directory at the end of the file declares 2 GB in place of the content's size."""
+    """The directory at the end of the file declares 2 GB instead of the true size."""
     path = tmp_path / "a.npz"
     npz(path)
     content = path.read_bytes()
@@ -213,7 +213,7 @@ def test_sizes_that_the_file_cannot_hold_are_refused(tmp_path):
         (lambda p: p.write_bytes(b""), "expected an .npz file that NumPy saved"),
     ],
 )
-def test_bad_files_are_one_line_and_execute_nothing(tmp_path, spoil, message):
+def test_bad_files_raise_one_line_and_execute_nothing(tmp_path, spoil, message):
     path = tmp_path / "a.npz"
     spoil(path)
     with pytest.raises(DataError, match=message) as error:
@@ -223,7 +223,7 @@ def test_bad_files_are_one_line_and_execute_nothing(tmp_path, spoil, message):
 
 @settings(max_examples=60)
 @given(place=st.integers(0, 10**6), bit=st.integers(0, 7))
-def test_a_flipped_bit_is_noticed_or_changes_nothing(tmp_path_factory, place, bit):
+def test_a_flipped_bit_is_detected_or_changes_nothing(tmp_path_factory, place, bit):
     path = tmp_path_factory.getbasetemp() / "flipped.npz"
     npz(path)
     content = bytearray(path.read_bytes())
@@ -245,7 +245,7 @@ def photos(folder, names=("cat", "dog"), count=12, shape=(6, 8, 3)):
     return folder
 
 
-def test_a_folder_has_one_class_per_sub_folder(tmp_path):
+def test_each_sub_folder_is_one_class(tmp_path):
     folder = photos(tmp_path / "photos")
     (folder / ".hidden").mkdir()
     (folder / "cat" / ".DS_Store").write_bytes(b"x")
@@ -259,7 +259,7 @@ def test_a_folder_has_one_class_per_sub_folder(tmp_path):
             assert pictures[image.tobytes()] == data.class_names[label]
 
 
-def test_a_folder_may_hold_its_splits(tmp_path):
+def test_a_folder_may_contain_train_validation_and_test_folders(tmp_path):
     photos(tmp_path / "train", count=5, shape=(6, 8)), photos(tmp_path / "test", ["dog"], 3, (6, 8))
     data = datasets.load(f"{tmp_path}/")
     assert (len(data.train), len(data.validation)) == (9, 1) and data.test.labels.tolist() == [1, 1, 1]
@@ -269,7 +269,7 @@ def test_a_folder_may_hold_its_splits(tmp_path):
         datasets.load(f"{tmp_path}/")
 
 
-def test_images_of_several_sizes_need_one(tmp_path):
+def test_images_of_different_sizes_need_image_size(tmp_path):
     folder = photos(tmp_path / "photos")
     Image.new("L", (20, 10)).save(folder / "dog" / "z.jpg")
     with pytest.raises(
@@ -286,7 +286,7 @@ def test_images_of_several_sizes_need_one(tmp_path):
         ("dog/a.gif", b"GIF89a", "a.gif: expected PNG or JPEG files alone"),
     ],
 )
-def test_other_files_are_refused(tmp_path, name, content, message):
+def test_files_that_are_not_images_are_refused(tmp_path, name, content, message):
     folder = photos(tmp_path / "photos")
     (folder / name).write_bytes(content)
     with pytest.raises(DataError, match=message):

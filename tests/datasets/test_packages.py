@@ -1,4 +1,4 @@
-"""Packages from an npm that misbehaves."""
+"""Fetching packages with npm, also if npm misbehaves."""
 
 import functools
 import os
@@ -18,7 +18,7 @@ from tests.toy_data_sets import names_in
 
 @pytest.fixture
 def pack(npm, tmp_path):
-    """A function that fetches a package: its content, or the message of the failure."""
+    """A function that fetches a package and returns its content or the error message."""
 
     def pack(script=None, limit=1000):
         if script:
@@ -38,14 +38,14 @@ def pack(npm, tmp_path):
     return pack
 
 
-def test_npm_packs_the_version_in_the_staging_folder(pack, npm, tmp_path):
+def test_npm_pack_runs_in_the_staging_folder(pack, npm, tmp_path):
     assert pack("pwd > toy.tgz; echo toy.tgz") == f"{tmp_path / 'stage' / 'npm'}\n".encode()
     args = npm.calls.read_text().split()
     assert args[0] == "pack" and args[-1] == "toy@1.0.0" and "--ignore-scripts" in args
     assert args[args.index("--cache") + 1].startswith(str(tmp_path / "stage"))
 
 
-def test_npm_keeps_the_settings_of_its_user(pack, monkeypatch):
+def test_npm_sees_the_settings_of_the_user(pack, monkeypatch):
     monkeypatch.setenv("npm_config_registry", "http://registry.example")
     assert pack('echo "$npm_config_registry" "$HOME" > toy.tgz') == (
         f"http://registry.example {os.environ['HOME']}\n".encode()
@@ -83,7 +83,7 @@ def test_each_failure_of_npm_is_one_line(script, reason, pack, monkeypatch):
     assert reason in pack(script)
 
 
-def test_npm_that_hangs_is_gone_with_all_that_it_started(pack, npm, monkeypatch):
+def test_npm_that_hangs_is_ended_with_all_processes_that_it_started(pack, npm, monkeypatch):
     monkeypatch.setattr(deadline, "PACE_S", 0.4)
     monkeypatch.setattr(packages, "END_S", 0.2)
     npm.hangs()
@@ -91,12 +91,12 @@ def test_npm_that_hangs_is_gone_with_all_that_it_started(pack, npm, monkeypatch)
     npm.assert_gone()
 
 
-def test_npm_that_leaves_a_process_behind(pack, npm):
+def test_a_process_that_npm_leaves_running_is_ended(pack, npm):
     assert pack("sleep 600 & echo $! $$ > {pids}; echo x > toy.tgz") == b"x\n"
     npm.assert_gone()
 
 
-def test_npm_that_slowly_gets_on_is_waited_for(pack, monkeypatch):
+def test_a_slow_npm_that_makes_progress_is_not_ended(pack, monkeypatch):
     monkeypatch.setattr(deadline, "PACE_S", 0.4)
     script = (
         "for i in 1 2 3 4 5 6 7 8 9; do head -c 2000 /dev/zero >> cache; sleep 0.1; done; echo x > toy.tgz"
@@ -104,18 +104,18 @@ def test_npm_that_slowly_gets_on_is_waited_for(pack, monkeypatch):
     assert pack(script, limit=20_000) == b"x\n"
 
 
-def test_no_npm(no_npm, tmp_path):
+def test_missing_npm_is_an_error(no_npm, tmp_path):
     with pytest.raises(SourceError, match="expected npm on the PATH, received none"):
         fetch_package("toy@1.0.0", tmp_path, 1000)
 
 
 @pytest.mark.parametrize("content", [b"\x7fELF no program", b"#!/no/such/interpreter\n", b""])
-def test_npm_that_is_no_program(content, pack, npm):
+def test_npm_that_cannot_be_executed_is_an_error(content, pack, npm):
     npm.write(content)
     assert "expected" in pack()
 
 
-def test_interrupted_npm_is_gone(npm, tmp_path, monkeypatch):
+def test_an_interrupt_ends_npm(npm, tmp_path, monkeypatch):
     npm.hangs()
     monkeypatch.setattr(packages, "END_S", 0.2)
     monkeypatch.setattr(deadline.Clock, "check", functools.partial(interrupt, npm))
@@ -131,7 +131,7 @@ def interrupt(npm):
     raise KeyboardInterrupt
 
 
-def test_npm_that_is_interrupted_while_it_starts_is_gone(npm, tmp_path, monkeypatch):
+def test_an_interrupt_while_npm_starts_ends_npm(npm, tmp_path, monkeypatch):
     npm.hangs()
     monkeypatch.setattr(packages, "END_S", 0.2)
     start = subprocess.Popen

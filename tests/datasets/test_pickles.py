@@ -1,4 +1,7 @@
-"""The unpickler that reads numbers, strings and plain containers: hostile files call nothing and ask for nothing."""
+"""The restricted unpickler reads numbers, strings and plain containers; hostile files cannot call functions.
+
+Nor can they use much memory or time.
+"""
 
 import os
 import pickle
@@ -27,7 +30,7 @@ from tests.toy_data_sets import python2_dumps
     ],
     ids=["rows", "columns", "big-endian", "floats", "empty"],
 )
-def test_arrays_of_numbers_come_back(array):
+def test_arrays_of_numbers_are_read(array):
     read = restricted_loads(python2_dumps({b"a": array}))[b"a"]
     assert read.dtype == array.dtype.newbyteorder("=")
     np.testing.assert_array_equal(read, array)
@@ -36,7 +39,7 @@ def test_arrays_of_numbers_come_back(array):
 @pytest.mark.parametrize(
     "dumps", [python2_dumps, *(lambda value, k=k: pickle.dumps(value, k) for k in (3, 4, 5))]
 )
-def test_plain_values_come_back(dumps):
+def test_plain_values_are_read(dumps):
     value = {
         b"name": b"airplane",
         b"n": [1, 2.5, None, True, (3, 4)],
@@ -108,8 +111,8 @@ NUMBER = b"cnumpy\ndtype\n(U\x02u8K\x00K\x01tR"
 OBJECT = b"cnumpy\ndtype\n(U\x02O8K\x00K\x01tR"
 SUBARRAY_OF_OBJECTS = b"(K\x03U\x01|(" + OBJECT + b"K\x01\x85tNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x3ftb"
 EIGHT = b"U\x08ABCDEFGH"
-# A tuple of a tuple of a tuple..., each twice: its hash and its text take 2^60 steps.
-BOTTOMLESS = b")q\x00" + b"h\x00h\x00\x86q\x00" * 60
+# Tuples nested 60 deep, each holding the next one twice: to hash or print this takes 2^60 steps.
+NESTED = b")q\x00" + b"h\x00h\x00\x86q\x00" * 60
 
 
 def state(kind, shape=b"K\x01\x85", content=EIGHT):
@@ -147,19 +150,19 @@ def state(kind, shape=b"K\x01\x85", content=EIGHT):
         "no type",
     ],
 )
-def test_no_array_is_made_of_pointers(stream):
-    """NumPy's own functions read bytes as addresses of objects, given such types."""
+def test_no_array_is_made_from_pointers(stream):
+    """With such types, NumPy's own functions would read the bytes as addresses of objects."""
     with pytest.raises(pickle.UnpicklingError):
         restricted_loads(b"\x80\x02" + stream + b".")
 
 
-def test_the_hand_made_stream_is_right():
+def test_the_handwritten_stream_is_valid():
     read = restricted_loads(b"\x80\x02" + ARRAY + state(NUMBER) + b".")
     assert read.tolist() == [int.from_bytes(b"ABCDEFGH", sys.byteorder)]
 
 
-def test_a_pickle_cannot_ask_for_memory():
-    """Python's C unpickler fills memory up to the memo number that a file names, here 2^28."""
+def test_a_pickle_cannot_make_the_reader_use_much_memory():
+    """Python's C unpickler allocates a memo as large as the index in the file, here 2^28."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     assert restricted_loads(b"\x80\x02Nr\x00\x00\x00\x10.") is None
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 1 << 20  # in KiB
@@ -168,26 +171,26 @@ def test_a_pickle_cannot_ask_for_memory():
 @pytest.mark.parametrize(
     "stream",
     [
-        b"}" + BOTTOMLESS + b"K\x01s",
-        b"}(K\x01K\x02" + BOTTOMLESS + b"K\x01u",
-        b"(" + BOTTOMLESS + b"K\x01d",
-        b"\x8f(" + BOTTOMLESS + b"\x90",
-        b"(" + BOTTOMLESS + b"\x91",
-        b"cnumpy\ndtype\n" + BOTTOMLESS + b"\x85R",
-        b"cnumpy\ndtype\n(" + BOTTOMLESS + b"tR",
-        ARRAY + state(BOTTOMLESS),
-        ARRAY + state(NUMBER, shape=BOTTOMLESS),
+        b"}" + NESTED + b"K\x01s",
+        b"}(K\x01K\x02" + NESTED + b"K\x01u",
+        b"(" + NESTED + b"K\x01d",
+        b"\x8f(" + NESTED + b"\x90",
+        b"(" + NESTED + b"\x91",
+        b"cnumpy\ndtype\n" + NESTED + b"\x85R",
+        b"cnumpy\ndtype\n(" + NESTED + b"tR",
+        ARRAY + state(NESTED),
+        ARRAY + state(NUMBER, shape=NESTED),
     ],
     ids=["item", "items", "dict", "set", "frozen set", "type", "types", "array's type", "array's shape"],
 )
-def test_a_pickle_cannot_ask_for_time(stream):
+def test_a_pickle_cannot_make_the_reader_use_much_time(stream):
     with within(5), pytest.raises(pickle.UnpicklingError):
         restricted_loads(b"\x80\x04" + stream + b".")
 
 
 @settings(max_examples=200)
 @given(st.data())
-def test_damaged_pickles_raise_one_kind_of_error(data):
+def test_damaged_pickles_raise_only_unpickling_errors(data):
     content = bytearray(
         python2_dumps({b"data": np.arange(12, dtype=np.uint8).reshape(3, 4), b"labels": [1, 2, 3]})
     )

@@ -1,4 +1,4 @@
-"""Where data sets are looked for and put."""
+"""The folder in which data sets are looked for and stored."""
 
 from pathlib import Path
 
@@ -17,22 +17,22 @@ def no_variable(monkeypatch):
 
 @pytest.fixture
 def installed(monkeypatch, tmp_path):
-    """As if the package lay in site-packages."""
+    """Make the package look installed in site-packages."""
     monkeypatch.setattr(place, "CLONE", tmp_path / "site-packages")
     (tmp_path / "site-packages" / "data").mkdir(parents=True)  # another package's
     return tmp_path
 
 
-def test_a_clone_has_its_own(monkeypatch, tmp_path):
+def test_a_clone_uses_its_own_data_folder(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     assert data_folder() == ROOT / "data"
 
 
-def test_elsewhere_it_is_the_current_folders(installed):
+def test_an_installed_package_uses_data_in_the_current_folder(installed):
     assert data_folder() == Path("data")
 
 
-def test_the_variable_comes_before_both_and_what_was_named_before_it(monkeypatch, installed):
+def test_an_argument_overrides_the_variable_and_the_variable_overrides_the_defaults(monkeypatch, installed):
     monkeypatch.setenv("BNN_DATA", "/srv/sets")
     assert data_folder() == Path("/srv/sets")
     assert data_folder("here") == Path("here")
@@ -41,7 +41,7 @@ def test_the_variable_comes_before_both_and_what_was_named_before_it(monkeypatch
 
 
 @pytest.mark.parametrize("named", [True, False])
-def test_data_are_read_from_there(monkeypatch, tmp_path, named):
+def test_data_are_read_from_the_chosen_folder(monkeypatch, tmp_path, named):
     if not named:
         monkeypatch.setenv("BNN_DATA", str(tmp_path))
     with pytest.raises(datasets.DataError) as error:
@@ -52,7 +52,7 @@ def test_data_are_read_from_there(monkeypatch, tmp_path, named):
 HINT = r"run (python data/download\.py|(python -m )?bnn download) --data_set MNIST, or use"
 
 
-def test_the_command_that_gets_data_is_one_that_is_there(monkeypatch, installed):
+def test_the_suggested_download_command_exists(monkeypatch, installed):
     monkeypatch.chdir(installed)
     with pytest.raises(datasets.DataError, match=HINT):
         datasets.load("MNIST")

