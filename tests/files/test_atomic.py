@@ -1,4 +1,4 @@
-"""Files that are replaced in one step: on disks that are full, read-only or gone, and what the programs say then."""
+"""Files are replaced in one step, also on disks that are full, read-only or missing; the programs' messages then."""
 
 import errno
 import json
@@ -16,7 +16,7 @@ from bnn.files import atomic, lock
 from bnn.training import Journal
 from tests.support import assert_refused, call, small_data, start, without_keras
 
-STEPS = 10  # of an epoch: 200 images in batches of 20
+STEPS = 10  # per epoch: 200 images in batches of 20
 
 
 def test_content_is_replaced_in_one_step(tmp_path):
@@ -30,9 +30,9 @@ def test_content_is_replaced_in_one_step(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="asks /proc which file a descriptor is of")
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc to find the file of a descriptor")
 def test_file_and_name_are_on_the_disk_before_and_after_the_rename(tmp_path, monkeypatch):
-    """The order that a crash of the machine calls for: content, name, directory."""
+    """The order that is safe if the machine crashes: flush the content, rename, flush the directory."""
     calls = []
 
     def fsync(descriptor, original=os.fsync):
@@ -50,7 +50,7 @@ def test_file_and_name_are_on_the_disk_before_and_after_the_rename(tmp_path, mon
 
 
 @pytest.mark.parametrize("error", [ValueError("no number"), KeyboardInterrupt()])
-def test_what_is_given_up_half_way_leaves_the_old_and_nothing_else(tmp_path, error):
+def test_an_interrupted_write_keeps_the_old_file_and_leaves_no_other(tmp_path, error):
     path = tmp_path / "a.txt"
     atomic.write(path, b"old")
     with pytest.raises(type(error)), atomic.replacing(path) as temporary:
@@ -60,7 +60,7 @@ def test_what_is_given_up_half_way_leaves_the_old_and_nothing_else(tmp_path, err
     assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
 
 
-def test_a_disk_that_fails_is_named_with_the_file(tmp_path):
+def test_the_error_of_a_failing_disk_names_the_file(tmp_path):
     path = tmp_path / "a.txt"
     for kept in ("", "; the old file is kept"):
         with pytest.raises(atomic.WriteError) as caught, atomic.replacing(path) as temporary:
@@ -83,19 +83,19 @@ def disk(tmp_path):
             ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], check=True, capture_output=True
         )
     except (OSError, subprocess.CalledProcessError) as error:
-        pytest.skip(f"cannot mount a small disk: {error}")  # injected errors stand in for it, in test_loop.py
+        pytest.skip(f"cannot mount a small disk: {error}")  # test_loop.py injects such errors instead
     yield folder
     subprocess.run(["umount", "--lazy", folder], check=True)  # lazy: this process still holds its lock there
 
 
 def fill(disk, room):
-    """Leave only `room` bytes on the disk, to the next page."""
+    """Fill the disk until only `room` bytes are free, rounded to pages."""
     status = os.statvfs(disk)
     (disk / "ballast").write_bytes(bytes(status.f_bavail * status.f_frsize - room))
 
 
 def after_an_epoch(monkeypatch, action):
-    """Have something happen in the second epoch, whose row and checkpoint are then still to be written."""
+    """Run an action in the second epoch, before its row and checkpoint are written."""
     original = Journal.on_train_batch_end
 
     def spied(self, *args, **kwargs):
@@ -119,7 +119,7 @@ def test_a_training_whose_disk_fills_up_keeps_the_last_checkpoint(disk, monkeypa
     assert_as_after_an_epoch(run)
 
 
-def test_an_interruption_that_finds_no_room_keeps_the_last_checkpoint(disk, monkeypatch):
+def test_an_interruption_on_a_full_disk_keeps_the_last_checkpoint(disk, monkeypatch):
     data = small_data()
     model, run = start(disk / "run", data, log_geometry=1)
     after_an_epoch(monkeypatch, lambda: (fill(disk, 0), signal.raise_signal(signal.SIGTERM)))
@@ -161,11 +161,11 @@ def test_a_read_only_run_is_refused_before_keras_loads(trained, disk, tmp_path):
     assert_refused(refused, f"{run}: expected a writable directory, received Read-only file system")
 
 
-# a directory that goes away
+# a directory that disappears
 
 
 @pytest.mark.parametrize(("successor", "received"), [(False, "none"), (True, "another in its place")])
-def test_a_training_whose_directory_goes_away_says_so_and_spares_its_successor(
+def test_if_its_directory_disappears_a_training_stops_and_does_not_write_into_a_new_one(
     tmp_path, monkeypatch, successor, received
 ):
     data = small_data()

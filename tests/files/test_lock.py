@@ -1,4 +1,4 @@
-"""The lock of a run directory: who holds it, who is refused, and that it dies with its process."""
+"""The lock of a run directory: other processes are refused, and the lock ends with its process."""
 
 import errno
 import os
@@ -28,7 +28,7 @@ sys.stdin.read()
 
 
 def prepare(folder, *command):
-    """A process that holds a folder, and then starts a command, as soon as a line is sent to it."""
+    """Start a process that waits for a line, then locks a folder and runs a command."""
     pipe = subprocess.PIPE
     return subprocess.Popen(
         [sys.executable, "-c", HOLD, folder, *command],
@@ -47,7 +47,7 @@ def go(process):
 
 @pytest.fixture
 def holder(tmp_path):
-    """A process that holds the folder `run`."""
+    """A process that has locked the folder `run`."""
     (tmp_path / "run").mkdir()
     process = prepare(tmp_path / "run")
     go(process)
@@ -71,7 +71,7 @@ def test_a_second_process_is_refused_until_the_first_is_dead(tmp_path, holder):
     assert (folder / ".lock").read_text() == f"{os.getpid()} on {socket.gethostname()}\n"
 
 
-def test_a_child_that_lives_on_does_not_hold_it(tmp_path):
+def test_a_child_process_that_lives_longer_does_not_keep_the_lock(tmp_path):
     (tmp_path / "run").mkdir()
     process = prepare(tmp_path / "run", "cat")
     go(process)
@@ -85,7 +85,7 @@ def test_a_child_that_lives_on_does_not_hold_it(tmp_path):
     process.stdin.close()
 
 
-def test_of_many_at_once_exactly_one_wins(tmp_path):
+def test_of_many_processes_exactly_one_gets_the_lock(tmp_path):
     for attempt in range(2):
         folder = tmp_path / str(attempt)
         folder.mkdir()
@@ -93,13 +93,13 @@ def test_of_many_at_once_exactly_one_wins(tmp_path):
         for process in processes:
             go(process)
         for process in processes:
-            process.first = process.stdout.readline()  # of a loser the end of its output
+            process.first = process.stdout.readline()  # "" for a process that was refused
         errors = [process.communicate()[1] for process in processes]
         assert sorted(process.first for process in processes) == [*[""] * 5, "held\n"]
         assert sum("received one in use by process" in error for error in errors) == 5
 
 
-def test_a_process_may_hold_a_folder_twice_and_by_another_name(tmp_path):
+def test_a_process_may_lock_a_folder_twice_and_by_another_name(tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "link").symlink_to("run")
     for name in ("run", "run", "link"):
@@ -109,7 +109,7 @@ def test_a_process_may_hold_a_folder_twice_and_by_another_name(tmp_path):
 
 def test_a_folder_that_was_removed_or_replaced_is_no_longer_held(tmp_path):
     folder = tmp_path / "run"
-    lock.verify(folder)  # of what this process never held there is nothing to say
+    lock.verify(folder)  # no error: this process has not locked it
     folder.mkdir()
     lock.hold(folder)
     shutil.rmtree(folder)
@@ -124,7 +124,7 @@ def test_a_folder_that_was_removed_or_replaced_is_no_longer_held(tmp_path):
 
 
 @pytest.mark.parametrize("code", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
-def test_a_file_system_without_locks_is_told_in_one_line(tmp_path, monkeypatch, capsys, code):
+def test_a_file_system_without_locks_gives_a_warning_of_one_line(tmp_path, monkeypatch, capsys, code):
     def unsupported(*_):
         raise OSError(code, os.strerror(code))
 
@@ -137,7 +137,7 @@ def test_a_file_system_without_locks_is_told_in_one_line(tmp_path, monkeypatch, 
     )
 
 
-def test_a_system_without_locks_is_told_too(tmp_path, monkeypatch, capsys):
+def test_an_operating_system_without_locks_gives_a_warning_too(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(lock, "fcntl", None)
     lock.hold(tmp_path)
     assert "expected file locks" in capsys.readouterr().err
@@ -148,7 +148,7 @@ def test_a_system_without_locks_is_told_too(tmp_path, monkeypatch, capsys):
 
 @pytest.fixture
 def copy(trained, tmp_path):
-    """A run that no process holds."""
+    """A copy of a run that no process has locked."""
     return shutil.copytree(trained[0], tmp_path / "run")
 
 
@@ -171,11 +171,11 @@ def test_a_second_training_is_refused_before_keras_loads_and_touches_nothing(cop
         f"received one in use by process {process.pid} on ",
     )
     assert contents(copy) == before
-    runs.open_run(copy).load_model("best")  # reading is free
+    runs.open_run(copy).load_model("best")  # reading needs no lock
     process.communicate()
 
 
-def test_of_two_trainings_that_overwrite_at_once_one_wins(copy):
+def test_of_two_trainings_that_overwrite_a_run_one_is_refused(copy):
     both = [begin("train.py", *TINY, "--epochs", 1, "--run_dir", copy, "--overwrite") for _ in range(2)]
     ends = sorted((process.communicate()[1], process.returncode) for process in both)
     assert ends[0] == ("", 0)
@@ -184,7 +184,7 @@ def test_of_two_trainings_that_overwrite_at_once_one_wins(copy):
     assert [row["epoch"] for row in runs.open_run(copy).log()] == [1]
 
 
-def test_a_run_that_is_there_is_refused_before_keras_loads(copy, tmp_path):
+def test_an_existing_run_is_refused_before_keras_loads(copy, tmp_path):
     before = contents(copy)
     refused = call("train.py", *TINY, "--run_dir", copy, env=without_keras(tmp_path))
     assert_refused(refused, f"{copy}: expected a new run directory, received one that holds a run")

@@ -1,4 +1,4 @@
-"""Principal components of a known covariance, and vectors as pictures."""
+"""Principal components of a known covariance, and vectors shown as pictures."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ def test_components_of_a_known_covariance():
         components.principal_components(np.ones((5, 3)))
 
 
-def test_pictures_keep_zero_gray_and_their_places():
+def test_pictures_show_zero_as_gray_and_keep_the_order_of_pixels():
     pictures = components.as_images([[-2.0, 0, 1, 2], [0, 0, 0, 0]], (2, 2, 1))
     assert pictures[0, :, :, 0] == pytest.approx(np.array([[0, 0.5], [0.75, 1]]))
     assert (pictures[1] == 0.5).all()

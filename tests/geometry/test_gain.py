@@ -1,4 +1,4 @@
-"""Angle and gain: the identity, its two-number form, and how many levels a gain allows."""
+"""Angle and gain: the identity for r, its two-number form, and the levels that are needed at a given gain."""
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ QUANTIZERS = {
 
 
 def measured(quantized, latent, inputs):
-    """Gains by the streamed moments of the products, in uneven batches."""
+    """Compute the gains from moments of the products, streamed in uneven batches."""
     moments = UnitMoments(latent.shape[1])
     for part in np.array_split(inputs, [1, 3, len(inputs) // 2]):
         if len(part):
@@ -43,7 +43,7 @@ def measured(quantized, latent, inputs):
     st.floats(0, 2),
     st.integers(0, 2**32 - 1),
 )
-def test_the_identity_holds_whatever_the_spectrum_and_the_quantizer(name, d, units, decay, seed):
+def test_the_identity_holds_for_any_spectrum_and_quantizer(name, d, units, decay, seed):
     rng = np.random.default_rng(seed)
     spectrum = np.arange(1, d + 1) ** -decay
     inputs = rng.standard_normal((300, d)) * spectrum + rng.standard_normal(d)
@@ -81,7 +81,7 @@ def test_the_identity_holds_whatever_the_spectrum_and_the_quantizer(name, d, uni
             assert exact == pytest.approx(r, abs=1e-6)
 
 
-def test_kernels_unrelated_to_white_inputs_have_gain_1_and_r_the_cosine():
+def test_kernels_unrelated_to_white_inputs_have_gain_1_and_r_equal_to_the_cosine():
     rng = np.random.default_rng(0)
     latent = rng.standard_normal((400, 50))
     found = measured(sign(latent), latent, rng.standard_normal((20_000, 400)))
@@ -107,7 +107,7 @@ def test_kernels_along_the_leading_direction_have_its_gain():
         (np.zeros(3), [1, 2, 3], "everything is NaN"),
         ([1, -1, 0], [1, 1, 1], "kappa is NaN"),
         ([2, 4, 6], [1, 2, 3], "no residual"),
-        ([-2, -4, -6], [1, 2, 3], "no residual, turned round"),
+        ([-2, -4, -6], [1, 2, 3], "no residual, opposite sign"),
     ],
 )
 def test_degenerate_kernels(quantized, latent, expected):
@@ -118,18 +118,18 @@ def test_degenerate_kernels(quantized, latent, expected):
     elif expected == "kappa is NaN":
         assert np.isnan(found.kappa).all() and found.r_two_numbers == pytest.approx(0, abs=1e-12)
     else:
-        side = -1 if "round" in expected else 1
+        side = -1 if "opposite" in expected else 1
         assert np.isnan(found.residual_gain).all() and found.kappa == 0
         assert found.r_two_numbers == side and found.r == pytest.approx(side)
 
 
-def test_units_that_do_not_vary_are_told():
+def test_units_that_do_not_vary_are_reported():
     inputs = np.zeros((50, 4))
     inputs[:, 0] = np.random.default_rng(0).standard_normal(50)
     inputs[:, 3] = 7.3
     latent = np.array([[1.0, 0.0, 1.0], [1.0, 1.0, 0.0], [0.5, 1.0, 0.0], [0.1, 1.0, 3.0]])
     found = measured(sign(latent), latent, inputs)
-    assert found.constant.tolist() == [False, True, False]  # a.w_c of the second is the same for all inputs
+    assert found.constant.tolist() == [False, True, False]  # the second unit's a.w_c is constant
     assert np.isnan(found.gain[1]) and np.isnan(found.r[1]) and np.isfinite(found.gain[[0, 2]]).all()
     quantized = sign(latent)
     quantized[0, 0] = 0

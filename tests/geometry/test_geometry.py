@@ -1,4 +1,4 @@
-"""Closed forms against published values, identities, and Monte Carlo (4.5 standard errors, seeds fixed)."""
+"""Closed forms against published values, identities and Monte Carlo (4.5 standard errors, fixed seeds)."""
 
 import subprocess
 import sys
@@ -57,7 +57,7 @@ def test_angle_is_accurate_at_every_angle_and_length(tilt, length):
     assert angle([length, 0.0], [np.cos(tilt), np.sin(tilt)]) == pytest.approx(tilt, rel=1e-14, abs=2e-16)
 
 
-def test_angle_of_degenerate_vectors_is_nan_and_leaves_its_neighbours_alone():
+def test_angle_of_degenerate_vectors_is_nan_and_other_vectors_are_unaffected():
     u = np.array([[0.0, 0.0], [1.0, 0.0], [np.inf, 1.0], [np.nan, 1.0], [1.0, 1.0]])
     np.testing.assert_allclose(angle(u, [0.0, 2.0]), [np.nan, np.pi / 2, np.nan, np.nan, np.pi / 4])
     np.testing.assert_array_equal(angle([[2.0], [-2.0], [0.0]], [3.0]), [0, np.pi, np.nan])
@@ -187,7 +187,7 @@ def test_exponential_covariance(d, plain, rotated):
     assert np.degrees(np.mean(angles)) == pytest.approx(rotated, abs=0.6)
 
 
-def test_rotation_turns_the_quantizer_not_the_vector():
+def test_the_rotated_quantizer_is_compared_with_the_original_vector():
     d, scale = 5, np.arange(1.0, 6.0)
     rotation = random_rotation(d, np.random.default_rng(0))
     x = np.random.default_rng(1).standard_normal((7, d)) * scale
@@ -206,11 +206,13 @@ def test_random_rotation_is_a_rotation(d):
 def test_random_rotation_is_uniform():
     rng = np.random.default_rng(5)
     rotations = np.stack([random_rotation(4, rng) for _ in range(3000)])
-    beta = stats.beta(1.5, 1.5, loc=-1, scale=2)  # of a coordinate of a uniform direction in R^4
+    beta = stats.beta(
+        1.5, 1.5, loc=-1, scale=2
+    )  # the distribution of a coordinate of a uniform direction in R^4
     assert all(stats.kstest(rotations[:, i, j], beta.cdf).pvalue > 1e-5 for i in range(4) for j in range(4))
 
 
-def test_sampling_sizes_and_chunks(monkeypatch):
+def test_samples_do_not_depend_on_the_size_of_chunks(monkeypatch):
     rng = np.random.default_rng(0)
     assert sample_angles(3, 0, sign, rng).shape == sample_pair_angles(3, 0, rng).shape == (0,)
     monkeypatch.setattr(sampling, "CHUNK", 64)
@@ -221,21 +223,21 @@ def test_sampling_sizes_and_chunks(monkeypatch):
 
 @pytest.fixture
 def layer():
-    """Inputs (n, d) with correlations and a mean, latent kernels (d, units) and their signs."""
+    """Correlated inputs (n, d) with nonzero means, latent kernels (d, units) and their signs."""
     rng = np.random.default_rng(11)
     rows = rng.standard_normal((400, 12)) @ rng.standard_normal((12, 12)) + 3 * rng.standard_normal(12)
     latent = rng.standard_normal((12, 5)) + 0.1
     return rows, latent, sign(latent)
 
 
-def test_predicted_correlation_is_pearsons_on_the_same_inputs(layer):
+def test_predicted_correlation_equals_pearsons_on_the_same_inputs(layer):
     rows, latent, quantized = layer
     r = predicted_correlation(quantized, latent, rows.T @ rows / len(rows), rows.mean(axis=0))
     expected = stats.pearsonr((rows @ quantized).ravel(), (rows @ latent).ravel()).statistic
     assert r == pytest.approx(expected, rel=1e-12)
 
 
-def test_predicted_correlation_of_one_unit_is_the_papers_formula(layer):
+def test_predicted_correlation_of_one_unit_equals_the_papers_formula(layer):
     rows, latent, quantized = layer
     b, c, s = quantized[:, 0], latent[:, 0], np.cov(rows.T)
     expected = (b @ s @ c) / np.sqrt((b @ s @ b) * (c @ s @ c))
@@ -273,7 +275,7 @@ def test_geometry_does_not_load_tensorflow():
     assert done.stdout.strip() == "set()"
 
 
-def test_a_rotation_without_its_matrix_keeps_lengths_and_angles():
+def test_randomly_rotated_keeps_lengths_and_angles():
     for d, k in ((7, 3), (3, 7), (5, 5), (1, 2)):
         vectors = np.random.default_rng(0).standard_normal((d, k))
         rotated = geometry.randomly_rotated(vectors, np.random.default_rng(1))
@@ -281,8 +283,8 @@ def test_a_rotation_without_its_matrix_keeps_lengths_and_angles():
 
 
 @pytest.mark.parametrize("k", [1, 2])
-def test_a_rotation_without_its_matrix_is_distributed_as_one_with(k):
-    """Both are uniform: moments of a pair of given vectors agree with those of Haar matrices, entry by entry."""
+def test_randomly_rotated_has_the_distribution_of_random_rotation(k):
+    """The moments of each entry of the rotated vectors agree with those of Haar-distributed matrices."""
     vectors, rng, n = np.array([[3.0, 1], [0, 2], [0, 0]])[:, :k], np.random.default_rng(0), 4000
     ours = np.stack([geometry.randomly_rotated(vectors, rng).ravel() for _ in range(n)])
     haar = np.stack([(geometry.random_rotation(3, rng) @ vectors).ravel() for _ in range(n)])

@@ -1,4 +1,4 @@
-"""k levels: Max's published table, optimality, Monte Carlo (4.5 standard errors, fixed seeds)."""
+"""Quantizers with k levels: Max's published table, optimality and Monte Carlo (4.5 standard errors, fixed seeds)."""
 
 import numpy as np
 import pytest
@@ -68,19 +68,19 @@ def test_step_quantizer():
     np.testing.assert_array_equal(step_quantizer([0], [-1, 1])(x), sign(x))
 
 
-def test_cos_std_of_sign_is_the_closed_form():
+def test_cos_std_of_sign_equals_the_closed_form():
     expected = np.sqrt((1 - 3 / np.pi) / np.array([1, 50]))
     np.testing.assert_allclose(quantizer_cos_std([0], [-1, 1], [1, 50]), expected, rtol=1e-12)
     np.testing.assert_allclose(quantizer_cos_std([0], [-7, 7], 50), expected[1], rtol=1e-12)
 
 
-def test_angle_of_sign_is_the_closed_form():
+def test_angle_of_sign_equals_the_closed_form():
     assert quantizer_angle([0], [-1, 1]) == pytest.approx(np.arccos(LIMIT_COS), rel=1e-14)
     assert quantizer_angle_std([0], [-1, 1], 50) == pytest.approx(std_angle_sign(50), rel=1e-12)
 
 
 @pytest.mark.parametrize(("thresholds", "values"), [([-0.5, 0.8], [-1, 0.2, 2]), ([0.3], [1, 4])])
-def test_cos_std_of_any_quantizer_is_the_integral(thresholds, values):
+def test_cos_std_of_any_quantizer_equals_the_integral(thresholds, values):
     q = step_quantizer(thresholds, values)
     cells = list(zip([-12, *thresholds], [*thresholds, 12], strict=True))
 
@@ -101,7 +101,7 @@ def test_cosines_sampled(levels):
     cosines = np.cos(sample_angles(d, n, step_quantizer(thresholds, values), np.random.default_rng(levels)))
     spread = quantizer_cos_std(thresholds, values, d)
     assert cosines.std() == pytest.approx(spread, rel=4.5 / np.sqrt(2 * n) + 2 / d)
-    # To the leading order alone, the mean is off by O(1/d).
+    # The leading order alone would be wrong by O(1/d).
     assert cosines.mean() == pytest.approx(
         quantizer_cos(thresholds, values), abs=4.5 * spread / np.sqrt(n) + 1 / d
     )

@@ -1,4 +1,4 @@
-"""Quantizers by name: their values, and their angles against sampled vectors."""
+"""Quantizers given by name: their values, and their angles compared with sampled vectors."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ VALUES = st.lists(st.floats(-3, 3, width=32), min_size=2, max_size=20).map(lambd
 
 
 @given(VALUES)
-def test_sign_and_ternary_are_those_of_the_library(x):
+def test_sign_and_ternary_equal_the_functions_of_the_library(x):
     np.testing.assert_array_equal(named("sign")(x), geometry.sign(x))
     for threshold in (0.0, 0.5, 1.0):
         np.testing.assert_array_equal(named(f"ternary:{threshold}")(x), geometry.ternarize(x, threshold))
@@ -21,7 +21,7 @@ def test_sign_and_ternary_are_those_of_the_library(x):
 
 
 @given(VALUES, st.floats(0.1, 100))
-def test_best_ternary_and_lloyd_max_follow_the_spread(x, scale):
+def test_best_ternary_and_lloyd_max_scale_with_the_standard_deviation(x, scale):
     x = x.astype(np.float64)
     for name in ("ternary", "lloyd-max:3", "lloyd-max:4"):
         distance = np.abs(x[:, None] - named(name).edges(x.std())).min()
@@ -41,18 +41,18 @@ def test_ternary_without_threshold_is_the_lloyd_max_quantizer_of_three_levels():
     "name", ["sign", "ternary", "ternary:0.1", "lloyd-max:2", "lloyd-max:4", "lloyd-max:9"]
 )
 @pytest.mark.parametrize("sigma", [0.05, 1.0])
-def test_angles_are_those_of_gaussian_weights(name, sigma):
+def test_angles_agree_with_sampled_gaussian_weights(name, sigma):
     quantizer, d = named(name), 4096
     x = np.random.default_rng(0).normal(0, sigma, (300, d))
     angles = geometry.angle(x, np.stack([quantizer(row) for row in x]))
     assert quantizer.angle(d, sigma) == pytest.approx(
         angles.mean(), abs=5 * angles.std() / np.sqrt(300) + 1e-4
     )
-    if not quantizer.relative:  # the theory's thresholds are fixed
+    if not quantizer.relative:  # the theory assumes fixed thresholds
         assert quantizer.angle_std(d, sigma) == pytest.approx(angles.std(), rel=0.25)
 
 
-def test_weights_without_spread_have_no_theory():
+def test_angles_of_constant_weights_are_nan():
     assert np.isnan(named("ternary:0.1").angle(10, 0.0))
     assert np.isnan(named("lloyd-max:4").angle_std(10, 0.0))
     np.testing.assert_array_equal(named("ternary")(np.zeros(3)), np.zeros(3))

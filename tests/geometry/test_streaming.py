@@ -1,4 +1,4 @@
-"""Streamed statistics against direct ones, under any split, and at the edges of float64."""
+"""Streamed statistics equal direct ones for any division into batches, also at the limits of float64."""
 
 import numpy as np
 import pytest
@@ -42,7 +42,7 @@ def assert_same(a, b):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16, np.int8])
-def test_correlation_is_scipys(dtype):
+def test_correlation_equals_scipys(dtype):
     rng = np.random.default_rng(0)
     x = (10 * rng.standard_normal((7, 50, 300)) + 3).astype(dtype)
     y = (0.5 * x + 5 * rng.standard_normal(x.shape)).astype(dtype)
@@ -58,7 +58,7 @@ def test_correlation_is_scipys(dtype):
 
 
 @given(VALUES, CUTS)
-def test_correlation_ignores_how_batches_are_cut(pair, cuts):
+def test_correlation_does_not_depend_on_the_batches(pair, cuts):
     assert_same(streamed(*pair, cuts), streamed(*pair))
 
 
@@ -132,7 +132,7 @@ def moments_of(rows, cuts=()):
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-13), (np.float32, 5e-6)])
 @pytest.mark.parametrize("offset", [0.0, 1000.0])
-def test_second_moments_are_numpys(dtype, tolerance, offset, monkeypatch):
+def test_second_moments_equal_numpys(dtype, tolerance, offset, monkeypatch):
     monkeypatch.setattr(streaming, "ROWS", 256)
     rng = np.random.default_rng(2)
     rows = (rng.standard_normal((5000, 20)) @ rng.standard_normal((20, 20)) + offset).astype(dtype)
@@ -151,7 +151,7 @@ def test_second_moments_of_signs():
 
 
 @given(arrays(np.float64, (60, 3), elements=st.floats(-1e3, 1e3, width=16)), CUTS)
-def test_second_moments_ignore_how_batches_are_cut(rows, cuts):
+def test_second_moments_do_not_depend_on_the_batches(rows, cuts):
     cut, whole = moments_of(rows, cuts), moments_of(rows)
     merged = moments_of(rows[:25])
     merged.merge(moments_of(rows[25:]))
@@ -177,7 +177,7 @@ def test_second_moments_degenerate():
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_histogram_is_numpys(dtype, monkeypatch):
+def test_histogram_equals_numpys(dtype, monkeypatch):
     monkeypatch.setattr(streaming, "CHUNK", 1000)
     x, y = np.random.default_rng(4).standard_normal((2, 11, 331)).astype(dtype)
     histogram = Histogram2D(even_edges(1, 16, widths=2), even_edges(0.7, 9))
@@ -190,7 +190,7 @@ def test_histogram_is_numpys(dtype, monkeypatch):
 
 @settings(max_examples=30)
 @given(st.integers(1, 60), st.integers(1, 300), st.integers(1, 4))
-def test_lattice_values_fill_cells_evenly(bins, std, step):
+def test_evenly_spaced_values_fill_cells_evenly(bins, std, step):
     edges = even_edges(std, bins, step=step)
     assert edges[-1] == -edges[0] >= 4 * std * (1 - 1e-12)
     width = edges[1] - edges[0]
@@ -221,7 +221,7 @@ def test_even_edges_of_a_constant(std):
 
 
 @given(st.integers(1, 30), st.integers(1, 10))
-def test_coordinate_moments_are_numpys_whatever_the_batches(n, size):
+def test_coordinate_moments_equal_numpys_for_any_batches(n, size):
     rows = np.random.default_rng(n).normal(1e4, [0, 1, 5], (n, 3))
     moments = CoordinateMoments(3)
     for start in range(0, n, size):

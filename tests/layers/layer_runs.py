@@ -1,4 +1,4 @@
-"""Random arrays, and a layer's output with its gradients."""
+"""Random arrays, and a function that runs a layer and returns its output and gradients."""
 
 import numpy as np
 import tensorflow as tf
@@ -9,7 +9,7 @@ def normal(*shape, seed=0):
 
 
 def run(layer, x, upstream=None, **kwargs):
-    """Output, and gradients of its product with `upstream` with respect to input and trainable weights."""
+    """Return the output y, and the gradients of sum(y * upstream) for the input and each trainable weight."""
     x = tf.constant(x)
     with tf.GradientTape() as tape:
         tape.watch(x)

@@ -1,4 +1,4 @@
-"""The fast operations agree with their portable definitions."""
+"""The fast operations give the results of their portable definitions."""
 
 import keras
 import numpy as np
@@ -8,19 +8,21 @@ from bnn import backend
 from bnn.layers import Sign, Ternary, fast_ops
 
 tf = pytest.importorskip("tensorflow")
-pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="fast forms are TensorFlow's")
+pytestmark = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="the fast forms need TensorFlow"
+)
 
 ULP = {"float32": 2.0**-23, "bfloat16": 2.0**-7}
 DTYPES = pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 
 
 def normal(*shape, dtype="float32", seed=0):
-    """Standard normal values in the dtype."""
+    """Standard normal values of the given dtype."""
     return tf.cast(np.random.default_rng(seed).standard_normal(shape, dtype=np.float32), dtype)
 
 
 def differentiate(function, upstream, *arguments):
-    """(outputs, gradients of the first output's product with `upstream`), as float32 arrays, compiled."""
+    """Return (outputs, gradients of sum(outputs[0] * upstream)) as float32 arrays; the function is compiled."""
 
     @tf.function
     def run():
@@ -34,7 +36,7 @@ def differentiate(function, upstream, *arguments):
 
 @DTYPES
 @pytest.mark.parametrize("shape", [(50, 8, 8, 16), (3, 5, 7, 4), (1, 1, 2, 3)])
-def test_fused_batch_norm_is_the_portable_one(shape, dtype):
+def test_fused_batch_norm_equals_the_portable_one(shape, dtype):
     x = normal(*shape, dtype=dtype) * 3 + 2
     offset = normal(shape[-1], seed=1)
     upstream = normal(*shape, dtype=dtype, seed=2)
@@ -59,13 +61,13 @@ def test_fused_batch_norm_is_the_portable_one(shape, dtype):
             "bfloat16",
             marks=pytest.mark.skipif(
                 backend.resolve_precision("auto") != "bfloat16",
-                reason="this processor adds bfloat16 numbers up in bfloat16, in any order",
+                reason="this processor sums bfloat16 numbers in bfloat16, in any order",
             ),
         ),
     ],
 )
 @pytest.mark.parametrize("size", [1, 2, 3, 5])
-def test_tap_convolution_is_the_portable_one(size, dtype):
+def test_tap_convolution_equals_the_portable_one(size, dtype):
     x = tf.sign(normal(4, 6, 5, 8, dtype=dtype))
     kernel = tf.sign(normal(size, size, 8, 3, dtype=dtype, seed=1))
     upstream = normal(4, 6, 5, 3, dtype=dtype, seed=2)
@@ -89,7 +91,7 @@ def test_convolution_of_small_bfloat16_maps_uses_taps(monkeypatch):
 @pytest.mark.parametrize(
     ("dtype", "to"), [("float32", "float32"), ("float32", "bfloat16"), ("bfloat16", "bfloat16")]
 )
-def test_direct_sign_is_the_portable_one(dtype, to):
+def test_direct_sign_equals_the_portable_one(dtype, to):
     edges = [
         0.0,
         -0.0,
@@ -111,7 +113,7 @@ def test_direct_sign_is_the_portable_one(dtype, to):
     tf.nest.map_structure(np.testing.assert_array_equal, *results)
 
 
-def test_only_sign_is_direct():
+def test_only_sign_uses_the_direct_form():
     x = tf.constant([-0.5, 0.25, 0.75])
     np.testing.assert_array_equal(fast_ops.quantize(Ternary(0.5), x, "float32"), [0, 0, 1])
     np.testing.assert_array_equal(fast_ops.quantize(Sign(), x, "bfloat16").numpy().astype(float), [-1, 1, 1])

@@ -1,4 +1,4 @@
-"""Batch norm against NumPy and against Keras's own."""
+"""Batch norm compared with NumPy and with Keras's own layer."""
 
 import keras
 import numpy as np
@@ -18,24 +18,24 @@ def test_batch_norm_against_numpy(shape):
     layer.build(shape)
     layer.offset.assign(offset)
     flat = x.reshape(-1, 5).astype(np.float64)
-    mean, variance = flat.mean(0), flat.var(0)  # The biased variance, of the batch as it is.
+    mean, variance = flat.mean(0), flat.var(0)  # The biased variance: divided by n.
 
     trained = layer(x, training=True)
     np.testing.assert_allclose(
         trained, (x - mean) / np.sqrt(variance + epsilon) + offset, rtol=1e-4, atol=1e-5
     )
-    np.testing.assert_allclose(layer.moving_mean, mean, rtol=1e-4)  # The start weighs nothing.
+    np.testing.assert_allclose(layer.moving_mean, mean, rtol=1e-4)  # The initial value has no weight.
     np.testing.assert_allclose(layer.moving_variance, variance, rtol=1e-4)
 
     moving_mean, moving_variance = np.asarray(layer.moving_mean), np.asarray(layer.moving_variance)
     inferred = layer(x, training=False)
     expected = (x - moving_mean) / np.sqrt(moving_variance + epsilon) + offset
     np.testing.assert_allclose(inferred, expected, rtol=1e-4, atol=1e-5)
-    np.testing.assert_array_equal(layer.moving_mean, moving_mean)  # Inference learns nothing.
+    np.testing.assert_array_equal(layer.moving_mean, moving_mean)  # Inference does not update it.
     np.testing.assert_array_equal(layer(x), inferred)
 
 
-def test_batch_norm_averages_all_steps_until_they_outnumber_the_decays_memory():
+def test_moving_averages_weigh_all_steps_equally_at_first():
     layer = BatchNorm(decay=0.75)
     batches = normal(8, 20, 3) + 1
     means = batches.astype(np.float64).mean(axis=1)
@@ -58,7 +58,7 @@ def test_batch_norm_equals_keras(shape, training):
     results = []
     for layer in (ours, theirs):
         layer.build(shape)
-        for weight, value in zip(layer.weights, weights, strict=False):  # Keras counts no steps.
+        for weight, value in zip(layer.weights, weights, strict=False):  # Keras has no counter of steps.
             weight.assign(value)
         results.append((run(layer, x, upstream, training=training), layer.get_weights()[:3]))
     for mine, other in zip(*map(tf.nest.flatten, results), strict=True):

@@ -1,4 +1,4 @@
-"""Quantized layers against Keras' own on quantized weights."""
+"""Quantized layers compared with Keras layers that hold the quantized weights."""
 
 import keras
 import numpy as np
@@ -30,7 +30,7 @@ KINDS = pytest.mark.parametrize("kind", QUANTIZERS)
 def assert_equals_keras(layer, reference, x, quantized):
     """Compare with the Keras layer on quantized weights, forward and backward.
 
-    Latent weights here reach beyond 1, where the straight-through gradient is 0.
+    Some latent weights lie beyond 1, where the straight-through gradient is 0.
     """
     layer.build(x.shape)
     reference.build(x.shape)
@@ -82,7 +82,7 @@ def test_conv_in_a_compiled_graph(x_values):
 @pytest.mark.parametrize("size", [1, 2, 3, 4])
 @pytest.mark.parametrize("side", [3, 8, 9])
 def test_conv_in_bfloat16_is_exact_on_signs(size, side):
-    """Sums of at most 256 signs are whole numbers that bfloat16 holds."""
+    """Sums of at most 256 signs are whole numbers that bfloat16 represents exactly."""
     layer = QuantConv2D(8, size, Sign(), dtype="mixed_bfloat16")
     reference = keras.layers.Conv2D(8, size, use_bias=False, padding="same")
     x = geometry.sign(normal(2, side, side, 4))
@@ -111,7 +111,7 @@ def test_latent_weights_stay_within_the_clip(layer, clip):
     assert not np.array_equal(after, before)
 
 
-def test_weight_clip_keeps_what_lies_inside():
+def test_weight_clip_leaves_values_within_the_limit():
     w = np.array([-2, -1, -0.5, 0, 1, 1.5], np.float32)
     np.testing.assert_array_equal(WeightClip()(tf.constant(w)), [-1, -1, -0.5, 0, 1, 1])
     np.testing.assert_array_equal(WeightClip(0.5)(tf.constant(w)), [-0.5, -0.5, -0.5, 0, 0.5, 0.5])
@@ -119,7 +119,7 @@ def test_weight_clip_keeps_what_lies_inside():
 
 @pytest.mark.parametrize("layer", [QuantDense, lambda units, *args, **kw: QuantConv2D(units, 1, *args, **kw)])
 def test_latent_kernel_is_quantized_before_rounding(layer):
-    """A weight just above the threshold would fall on it if it were rounded to bfloat16 first."""
+    """A weight just above the threshold would equal it if it were rounded to bfloat16 first."""
     layer = layer(2, Ternary(0.25), dtype="mixed_bfloat16")
     x = np.ones((1, 1, 1, 1), np.float32)
     layer.build(x.shape)
@@ -131,7 +131,7 @@ def test_latent_kernel_is_quantized_before_rounding(layer):
     np.testing.assert_array_equal(np.ravel(layer(x)), [1, -1])
 
 
-def test_latent_gradient_reaches_float32_past_bfloat16_rounding():
+def test_latent_gradients_are_computed_from_unrounded_float32_weights():
     layer = QuantDense(1, Sign(), dtype="mixed_bfloat16")
     layer.build((1, 2))
     just_outside = np.nextafter(np.float32(1), np.float32(2))
@@ -157,7 +157,7 @@ def test_activation_is_the_quantizer_or_hard_tanh(dtype):
         np.testing.assert_array_equal(gradient, np.where(np.abs(x) <= 1, upstream, 0))
 
 
-def test_the_initializer_makes_the_latent_kernel():
+def test_the_initializer_sets_the_latent_kernel():
     layer = QuantDense(2000, Sign(), kernel_initializer=keras.initializers.RandomUniform(-0.3, 0.3))
     layer.build((1, 5))
     kernel = np.asarray(layer.kernel)
@@ -170,8 +170,8 @@ def test_the_initializer_makes_the_latent_kernel():
     [lambda q: QuantDense(3, q), lambda q: QuantConv2D(3, 2, q), QuantActivation],
     ids=["dense", "conv", "act"],
 )
-def test_a_quantizer_of_ones_own_may_have_a_custom_gradient(make):
-    """TensorFlow's accepts tensors only, but a kernel is a variable."""
+def test_a_user_defined_quantizer_may_have_a_custom_gradient(make):
+    """TensorFlow's custom gradient accepts only tensors, but a kernel is a variable."""
 
     @keras.ops.custom_gradient
     def step(x):
@@ -207,7 +207,7 @@ def test_a_quantizer_of_ones_own_may_have_a_custom_gradient(make):
     ],
     ids=lambda layer: type(layer).__name__,
 )
-def test_layers_come_back_from_their_config(layer):
+def test_layers_can_be_restored_from_their_config(layer):
     saved = keras.saving.serialize_keras_object(layer)
     again = keras.saving.deserialize_keras_object(saved)
     assert type(again) is type(layer)
@@ -215,7 +215,7 @@ def test_layers_come_back_from_their_config(layer):
     assert again.compute_output_shape((2, 8, 8, 3)) == layer(tf.zeros((2, 8, 8, 3))).shape
 
 
-def test_weight_clip_comes_back_from_its_config():
+def test_weight_clip_can_be_restored_from_its_config():
     again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(WeightClip(0.5)))
     assert again.get_config() == {"limit": 0.5}
 

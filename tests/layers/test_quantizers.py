@@ -1,4 +1,4 @@
-"""Quantizers against NumPy: values, gradients at zero, at the clip edges and at the threshold; random draws."""
+"""Quantizers compared with NumPy: values and gradients at zero, clip edges and thresholds; random quantizers."""
 
 import keras
 import numpy as np
@@ -13,7 +13,7 @@ from bnn import geometry
 from bnn.geometry import levels
 from bnn.layers import QuantActivation, QuantConv2D, QuantDense, pointwise_gradient, quantizers
 
-THRESHOLD = 0.25  # exact in bfloat16 too
+THRESHOLD = 0.25  # exact in bfloat16
 DTYPES = pytest.mark.parametrize(
     "dtype", [np.float32, tf.bfloat16.as_numpy_dtype], ids=["float32", "bfloat16"]
 )
@@ -26,15 +26,15 @@ QUANTIZERS = pytest.mark.parametrize(
     ],
     ids=["sign", "ternary", "ternary at 0"],
 )
-# Without subnormal numbers: TensorFlow takes them for zero.
+# Without subnormal numbers: TensorFlow treats them as zero.
 VALUES = arrays(
     np.float32, array_shapes(max_side=8), elements=st.floats(-2, 2, width=32, allow_subnormal=False)
 )
 
 
 def edges(dtype):
-    """Zeros, clip edges and thresholds of both signs, with their neighbours in the dtype, and far values."""
-    tiny = np.finfo(np.float32).tiny  # the next to zero, for TensorFlow takes subnormal numbers for zero
+    """Zeros, clip edges and thresholds of both signs, their neighbors in the dtype, and distant values."""
+    tiny = np.finfo(np.float32).tiny  # TensorFlow treats subnormal numbers as zero
     exact = np.array([THRESHOLD, 1.0], dtype)
     around = [np.nextafter(exact, dtype(0)), exact, np.nextafter(exact, dtype(2))]
     positive = np.concatenate([*around, np.array([0, tiny, 0.5, 3, 1e38, np.inf], dtype)])
@@ -49,7 +49,7 @@ def forward_and_gradient(quantizer, x, upstream):
     return y, tape.gradient(y, x, output_gradients=tf.constant(upstream))
 
 
-def test_the_edges_hold_what_they_should():
+def test_the_list_of_edges_contains_the_special_values():
     for dtype in (np.float32, tf.bfloat16.as_numpy_dtype):
         x = edges(dtype)
         assert {0.0, 1.0, -1.0, THRESHOLD, -THRESHOLD} <= set(x.astype(float))
@@ -69,7 +69,7 @@ def test_quantizers_at_the_edges(ours, reference, dtype):
 
 
 @QUANTIZERS
-def test_quantizers_in_a_graph_and_of_a_variable(ours, reference):
+def test_quantizers_accept_a_variable_in_a_graph(ours, reference):
     x = edges(np.float32)
     variable = keras.Variable(x)
 
@@ -84,7 +84,7 @@ def test_quantizers_in_a_graph_and_of_a_variable(ours, reference):
     np.testing.assert_array_equal(gradient, np.abs(x) <= 1)
 
 
-def test_zero_has_a_sign_in_a_binary_network_only():
+def test_zero_becomes_1_in_binary_and_0_in_ternary_quantizers():
     zeros = np.array([0.0, -0.0], np.float32)
     np.testing.assert_array_equal(quantizers.sign(tf.constant(zeros)), [1, 1])
     np.testing.assert_array_equal(geometry.sign(zeros), [1, 1])
@@ -93,7 +93,7 @@ def test_zero_has_a_sign_in_a_binary_network_only():
 
 @QUANTIZERS
 @given(x=VALUES)
-def test_quantizers_are_numpys_idempotent_and_odd(ours, reference, x):
+def test_quantizers_equal_numpys_and_are_idempotent_and_odd(ours, reference, x):
     y = np.asarray(ours(tf.constant(x)))
     np.testing.assert_array_equal(y, reference(x))
     assert set(np.unique(y)) <= ({-1, 1} if ours.levels == 2 else {-1, 0, 1})
@@ -102,21 +102,21 @@ def test_quantizers_are_numpys_idempotent_and_odd(ours, reference, x):
 
 
 @given(x=VALUES, threshold=st.floats(0, 1, exclude_max=True, width=32))
-def test_ternary_zeroes_up_to_the_threshold(x, threshold):
+def test_ternary_is_zero_up_to_the_threshold(x, threshold):
     y = np.asarray(quantizers.ternary(tf.constant(x), threshold))
     np.testing.assert_array_equal(y == 0, np.abs(x) <= threshold)
     np.testing.assert_array_equal(y, geometry.ternarize(x, threshold))
 
 
 @pytest.mark.parametrize("quantizer", [quantizers.Sign(), quantizers.Ternary(0.02)])
-def test_quantizers_are_saved_by_their_arguments(quantizer):
+def test_quantizers_are_saved_with_their_arguments(quantizer):
     again = quantizers.get(keras.saving.serialize_keras_object(quantizer))
     assert type(again) is type(quantizer)
     assert (again.levels, again.threshold) == (quantizer.levels, quantizer.threshold)
     assert again.get_config() == quantizer.get_config()
 
 
-def test_get_takes_none_and_callables():
+def test_get_accepts_none_and_callables():
     assert quantizers.get(None) is None
     assert quantizers.get(quantizers.ste_sign) is quantizers.ste_sign
     with pytest.raises(ValueError, match="quantizer: expected None or a callable, received 'sign'"):
@@ -129,10 +129,10 @@ def test_thresholds_outside_0_to_1_are_refused(threshold):
         quantizers.Ternary(threshold)
 
 
-# ---- estimators, against their formulas in NumPy ----
+# ---- estimators, compared with their formulas in NumPy ----
 
 TINY = np.finfo(np.float32).tiny
-# Zeros, the clip edges and their neighbours in bfloat16 and float32, and values far beyond them.
+# Zero, the clip edges and their neighbors in bfloat16 and float32, and values far beyond them.
 NEAR_EDGES = np.array(
     [0, TINY, 0.25, 0.5, 1 - 2**-8, 1 - 2**-24, 1, 1 + 2**-23, 1 + 2**-7, 3, 30], np.float32
 )
@@ -141,7 +141,7 @@ PRECISIONS = pytest.mark.parametrize(("dtype", "epsilon"), [("float32", 2.0**-22
 
 
 def swish(x, beta):
-    """SS'(x) as the paper writes it, in float64."""
+    """SS'(x) as in the paper, in float64."""
     return beta * (2 - beta * x * np.tanh(beta * x / 2)) / (1 + np.cosh(beta * x))
 
 
@@ -175,13 +175,13 @@ EVERY_FORMULA = pytest.mark.parametrize("name", FORMULAS)
 
 
 def rounded(x, dtype):
-    """Values that the dtype holds, as float32."""
+    """Round to the dtype; return float32."""
     return ops.convert_to_numpy(ops.cast(ops.cast(x, dtype), "float32"))
 
 
 @PRECISIONS
 @EVERY_FORMULA
-def test_values_and_gradients_are_the_formulas(name, dtype, epsilon):
+def test_values_and_gradients_follow_the_formulas(name, dtype, epsilon):
     quantizer, values, derivative = FORMULAS[name]
     rng = np.random.default_rng(0)
     x = rounded(np.stack([NEAR_EDGES, rng.standard_normal(len(NEAR_EDGES))], axis=1), dtype)
@@ -211,8 +211,8 @@ def test_values_and_gradients_are_the_formulas(name, dtype, epsilon):
         ("ste_sign", lambda x: np.clip(x, -1, 1)),
     ],
 )
-def test_gradients_are_derivatives_of_the_functions_that_approximate_the_sign(name, surrogate):
-    x = np.linspace(-2, 2, 401) + 0.003  # beside the kinks
+def test_gradients_are_the_derivatives_of_the_approximations_of_the_sign(name, surrogate):
+    x = np.linspace(-2, 2, 401) + 0.003  # avoids the kinks
     slope = (surrogate(x + 1e-5) - surrogate(x - 1e-5)) / 2e-5
     np.testing.assert_allclose(pointwise_gradient(FORMULAS[name][0], x)[1], slope, atol=1e-4)
 
@@ -226,24 +226,24 @@ def test_infinities_have_a_sign_and_a_finite_gradient(name):
 
 
 @EVERY_FORMULA
-def test_a_variables_gradient_is_a_tensors(name):
+def test_a_variable_is_quantized_like_a_tensor(name):
     quantizer = FORMULAS[name][0]
     x = np.random.default_rng(0).uniform(-1.5, 1.5, (6, 4)).astype(np.float32)
     np.testing.assert_array_equal(quantizer(keras.Variable(x)), quantizer(ops.convert_to_tensor(x)))
 
 
 @EVERY_FORMULA
-def test_quantizers_come_back_from_their_config(name):
+def test_quantizers_can_be_restored_from_their_config(name):
     quantizer = FORMULAS[name][0]
     again = quantizers.get(keras.saving.serialize_keras_object(quantizer))
     assert type(again) is type(quantizer)
     assert again.get_config() == quantizer.get_config()
 
 
-# magnitude-aware sign and optimal ternary: what depends on all values
+# magnitude-aware sign and optimal ternary, which depend on all values of a unit
 
 
-def test_the_magnitude_is_a_units_own():
+def test_each_unit_has_its_own_magnitude():
     kernel = np.random.default_rng(0).standard_normal((3, 3, 5, 4)).astype(np.float32)
     quantized = ops.convert_to_numpy(quantizers.magnitude_aware_sign(ops.convert_to_tensor(kernel)))
     for unit in range(4):
@@ -252,12 +252,12 @@ def test_the_magnitude_is_a_units_own():
     np.testing.assert_array_equal(np.sign(quantized), geometry.sign(kernel))
 
 
-def test_the_ratio_is_the_best():
+def test_the_ratio_is_that_of_the_best_ternary_threshold():
     assert pytest.approx(levels.best_ternary_threshold(), rel=1e-12) == quantizers.BEST_RATIO
 
 
 @pytest.mark.parametrize("sigma", [0.01, 0.2])
-def test_optimal_ternary_turns_gaussian_weights_by_the_least_angle(sigma):
+def test_optimal_ternary_gives_the_smallest_angle_for_gaussian_weights(sigma):
     x = sigma * np.random.default_rng(0).standard_normal((1_000_000, 1)).astype(np.float32)
     quantizer = quantizers.OptimalTernary()
     y = ops.convert_to_numpy(quantizer(ops.convert_to_tensor(x)))
@@ -269,7 +269,7 @@ def test_optimal_ternary_turns_gaussian_weights_by_the_least_angle(sigma):
 
 
 @pytest.mark.parametrize("beta", [0, -1.0, np.nan])
-def test_swish_wants_a_positive_beta(beta):
+def test_swish_requires_a_positive_beta(beta):
     with pytest.raises(ValueError, match="beta: expected a positive number, received"):
         quantizers.SwishSign(beta)
 
@@ -277,7 +277,7 @@ def test_swish_wants_a_positive_beta(beta):
 # stochastic sign
 
 
-def test_draws_have_the_probability_of_the_hard_sigmoid():
+def test_random_signs_have_the_probability_of_the_hard_sigmoid():
     x, n = np.array([-1.5, -1, -0.5, 0, 0.3, 1, 2], np.float32), 40_000
     draws = quantizers.stochastic_sign(ops.tile(ops.convert_to_tensor(x), (n, 1)), seed=1)
     draws = ops.convert_to_numpy(draws)
@@ -289,7 +289,7 @@ def test_draws_have_the_probability_of_the_hard_sigmoid():
 
 
 @PRECISIONS
-def test_draws_pass_gradients_straight_through(dtype, epsilon):
+def test_random_signs_have_the_straight_through_gradient(dtype, epsilon):
     x = rounded(NEAR_EDGES, dtype)
     draw = quantizers.StochasticSign(seed=0).draw
     y, gradient = pointwise_gradient(lambda t: ops.cast(draw(ops.cast(t, dtype)), "float32"), x)
@@ -315,7 +315,7 @@ def network(make):
 
 
 @LAYERS
-def test_layers_draw_in_training_only(make):
+def test_layers_are_random_only_in_training(make):
     model = network(make)
     x = np.random.default_rng(0).uniform(-1, 1, (8, 1, 1, 50)).astype(np.float32)
     first, second = (ops.convert_to_numpy(model(x, training=True)) for _ in range(2))
@@ -331,7 +331,7 @@ def test_layers_draw_in_training_only(make):
 
 
 @LAYERS
-def test_random_numbers_go_on_after_saving(make, tmp_path):
+def test_the_sequence_of_random_numbers_continues_after_loading(make, tmp_path):
     model = network(make)
     x = np.random.default_rng(0).uniform(-1, 1, (8, 1, 1, 50)).astype(np.float32)
     for _ in range(3):
