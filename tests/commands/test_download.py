@@ -1,5 +1,6 @@
 """data/download.py as a program."""
 
+import dataclasses
 import functools
 import json
 import os
@@ -15,7 +16,9 @@ import time
 import numpy as np
 import pytest
 
+from bnn.commands import download
 from bnn.datasets.catalog import CIFAR_10, MNIST
+from bnn.datasets.storing import DownloadError
 from tests.misbehaving_server import silent, stall
 from tests.support import ROOT
 from tests.toy_data_sets import (
@@ -24,10 +27,12 @@ from tests.toy_data_sets import (
     TAR,
     VARIANT,
     VARIANT_MEMBERS,
+    gzip_toy,
     names_in,
     pickled_batch,
     sha256,
     tar_bytes,
+    tar_toy,
 )
 
 TESTS = ROOT / "tests"
@@ -189,6 +194,27 @@ def test_if_all_sources_fail_the_last_line_names_them(no_npm, tmp_path):
     )
     assert line.endswith("; npm package toy@1.0.0: expected npm on the PATH, received none")
     assert names_in(tmp_path) == []
+
+
+def test_of_all_what_can_be_had_is_fetched_and_the_end_says_how_to_get_the_rest(
+    tmp_path, monkeypatch, capsys
+):
+    """Where a data set has no package, the message does not ask for npm, but names where else its files are."""
+    source, output = tmp_path / "source", tmp_path / "output"
+    source.mkdir()
+    (source / "toy.tar.gz").write_bytes(TAR)
+    missing = dataclasses.replace(
+        gzip_toy("http://127.0.0.1:9/"), name="missing", folder="missing", elsewhere="a package has them"
+    )
+    monkeypatch.setattr(download, "ENTRIES", {"missing": missing, "toy": tar_toy(f"{source.as_uri()}/")})
+    with pytest.raises(DownloadError) as error:
+        download.main(["--output", str(output)])
+    assert str(error.value).startswith(
+        "missing: expected a mirror that responds, or --mirror URL of a folder with the official archive or files "
+        "(a package has them); received http://127.0.0.1:9/: images.gz: expected a connection, received "
+    )
+    assert capsys.readouterr().out.endswith(f"toy: wrote 2 files in {output / 'toy'} (official)\n")
+    assert_fetched(output)
 
 
 def test_a_variant_from_the_command_line(server, tmp_path):
