@@ -1,4 +1,4 @@
-"""Random damage to files, as by disks, networks and users."""
+"""Random damage to the bytes of a file."""
 
 import contextlib
 import signal
@@ -24,7 +24,7 @@ def flip(content, rng):
 
 
 def truncate(content, rng):
-    """Cut off the end."""
+    """Remove the end."""
     return content[: _place(content, rng)]
 
 
@@ -47,7 +47,7 @@ def repeat(content, rng):
 
 
 def replace(content, rng):
-    """Replace a byte by one that has a meaning in text formats."""
+    """Replace a byte by one that is special in text formats."""
     place = _place(content, rng)
     return (
         content[:place]
@@ -64,7 +64,7 @@ def _place(content, rng):
 
 
 class Hang(BaseException):
-    """Code that should have finished at once did not."""
+    """The code did not finish in time."""
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""An HTTP server with bad habits, for the tests of the downloader."""
+"""An HTTP server that can misbehave, for the tests of the downloader."""
 
 import contextlib
 import functools
@@ -14,18 +14,21 @@ from bnn.datasets import deadline, sources
 
 
 class Server(ThreadingHTTPServer):
-    """Serves `files`; requests meet the next of `habits[name]`, then `always[name]`, else the file."""
+    """Serves `files`.
+
+    The next function of `habits[name]` answers a request; if there is none, `always[name]`; else the file is sent.
+    """
 
     daemon_threads = True
 
     def handle_error(self, *_):
-        pass  # a client that leaves early is no news
+        pass  # a client that disconnects early is expected
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
         self.files, self.habits, self.always, self.requests = {}, {}, {}, []
         self.stalled, self.release = threading.Event(), threading.Event()
-        self.sent = 0  # bytes of `flood`
+        self.sent = 0  # bytes sent by `flood`
         self.url = f"http://127.0.0.1:{self.server_port}/"
 
     def misbehave(self, habit):
@@ -35,7 +38,7 @@ class Server(ThreadingHTTPServer):
 
 class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
-        name = urlsplit(self.path).path.lstrip("/")  # a proxy's path is a URL
+        name = urlsplit(self.path).path.lstrip("/")  # requests to a proxy have a URL as path
         self.server.requests.append(name)
         queue = self.server.habits.get(name, [])
         habit = queue.pop(0) if queue else self.server.always.get(name, whole)
@@ -54,7 +57,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
 
-# ---- habits: functions of the handler and the file's content ----
+# ---- habits: functions that answer a request, given the handler and the content of the file ----
 
 
 def whole(handler, body):
@@ -92,7 +95,7 @@ def no_length(handler, body):
 
 
 def endless(handler, body):
-    """No Content-Length, and far more bytes than there should be."""
+    """Send no Content-Length, and many more bytes than the file has."""
     handler.send_response(200)
     handler.end_headers()
     for _ in range(10_000):
@@ -112,7 +115,7 @@ def in_circles(handler, _):
 
 
 def to(location):
-    """A redirect; the location is bytes, as they stand in the header."""
+    """Redirect to a location, given as the bytes of the header."""
 
     def habit(handler, _):
         handler.wfile.write(b"HTTP/1.1 302 Found\r\nLocation: " + location + b"\r\nContent-Length: 0\r\n\r\n")
@@ -120,18 +123,18 @@ def to(location):
     return habit
 
 
-def labelled_encoded(handler, body):
-    """As some servers do for .gz: a file that is gzip, declared to be a gzip encoding of a file."""
+def labeled_encoded(handler, body):
+    """Declare a .gz file as a gzip encoding of another file, as some servers do."""
     handler.answer(200, body, Content_Encoding="gzip")
 
 
 def nothing(handler, _):
-    """The connection closes without an answer."""
+    """Close the connection without an answer."""
     handler.close_connection = True
 
 
 def garbage(handler, _):
-    handler.wfile.write(b"\x00\xff no HTTP at all\r\n\r\n" * 9)
+    handler.wfile.write(b"\x00\xff not HTTP\r\n\r\n" * 9)
     handler.close_connection = True
 
 
@@ -143,19 +146,19 @@ def stall(handler, body):
 
 
 def silent(handler, _):
-    """The connection stands, and nothing comes."""
+    """Keep the connection open and send nothing."""
     handler.server.stalled.set()
     handler.server.release.wait(30)
 
 
 def late_redirect(handler, _):
-    """Each answer comes soon enough, and leads to another one."""
+    """Each answer is in time, but is another redirect."""
     handler.server.release.wait(0.1)
     in_circles(handler, _)
 
 
 def slowly(start, forever):
-    """Send the start at once, and then single bytes for ever."""
+    """Send the start at once, and then single bytes without end."""
 
     def habit(handler, body):
         handler.wfile.write(start.replace(b"BODY", b"%x\r\n%s\r\n" % (len(body), body)))
@@ -168,7 +171,7 @@ def slowly(start, forever):
 
 
 def flood(start, forever):
-    """Send the start, and then something for ever, as fast as it is taken."""
+    """Send the start, and then data without end, as fast as the client reads."""
 
     def habit(handler, _):
         handler.wfile.write(start)
@@ -213,7 +216,7 @@ def start_serving(server):
 
 @pytest.fixture
 def servers(monkeypatch):
-    """A function that starts a server."""
+    """A function that starts a server and returns it."""
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     monkeypatch.setattr(sources, "BACKOFF_S", 0)
     monkeypatch.setattr(deadline, "TICK_S", 0.01)
@@ -237,7 +240,7 @@ def server(servers):
 
 @pytest.fixture
 def deaf():
-    """The URL of a port of this machine that never accepts a connection: its queue is full."""
+    """The URL of a local port that never accepts a connection, because its queue is full."""
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(socket.socket())
         listener.bind(("127.0.0.1", 0))

@@ -1,4 +1,4 @@
-"""A program of the name npm for the tests of the downloader, which does what a line of shell tells it."""
+"""A replacement for npm in the tests of the downloader: a program named npm that runs a given shell script."""
 
 import os
 import stat
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-# It ends some day even where the tests fail to end it.
+# It ends by itself after a minute, in case a test fails to end it.
 STUBBORN = "trap '' TERM; sleep 60 & echo $$ $! > {pids}; for i in $(seq 600); do sleep 0.1; done"
 
 
@@ -15,7 +15,7 @@ class Npm:
     """Puts programs named npm on the PATH.
 
     Attributes:
-        calls: Path of a file that gets one line per call, the arguments.
+        calls: Path of a file with the arguments of each call, one line per call.
         pids: Path of a file for process ids.
     """
 
@@ -25,7 +25,7 @@ class Npm:
         monkeypatch.setenv("PATH", f"{self.folder}:{os.environ['PATH']}")
 
     def does(self, script):
-        """Install an npm that runs a shell script in the folder that it is called in."""
+        """Install an npm that runs a shell script in the current folder."""
         text = f'#!/bin/sh\necho "$@" >> {self.calls}\n' + script.replace("{pids}", str(self.pids)) + "\n"
         self.write(text.encode())
 
@@ -42,11 +42,11 @@ class Npm:
         path.chmod(path.stat().st_mode | stat.S_IXUSR)
 
     def hangs(self):
-        """Install an npm that never ends, does not mind SIGTERM and starts a process."""
+        """Install an npm that hangs, ignores SIGTERM and starts another process."""
         self.does(STUBBORN)
 
     def started(self):
-        """The process ids of an npm that hangs, once it has begun to."""
+        """Wait until the hanging npm has started; return its process id and that of its child."""
         for _ in range(1000):
             if self.pids.exists() and len(pids := self.pids.read_text().split()) == 2:
                 return [int(pid) for pid in pids]
@@ -54,7 +54,7 @@ class Npm:
         raise AssertionError("expected npm to be called, received no call")
 
     def assert_gone(self):
-        """None of the processes is there, but for dead ones that init has not swept up yet."""
+        """Check that none of the processes runs; zombies do not count."""
         for pid in self.started():
             for _ in range(1000):
                 if not alive(pid):
@@ -64,7 +64,7 @@ class Npm:
 
 
 def alive(pid):
-    """Whether a process runs."""
+    """Whether a process is running and not a zombie."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except OSError:

@@ -1,4 +1,4 @@
-"""The parser of every program: suggestions, errors of one line, help that wraps."""
+"""The argument parser of every program: suggestions, errors of one line, and help texts that wrap."""
 
 import ast
 
@@ -25,7 +25,7 @@ def test_the_closest_name_is_suggested(word, known, meant):
 
 
 @pytest.mark.parametrize("word", ["imagenet", "", "x" * 5000])
-def test_nothing_is_suggested_where_no_name_is_close(word):
+def test_nothing_is_suggested_if_no_name_is_close(word):
     assert did_you_mean(word, ["cifar-10", "MNIST"]) == ""
 
 

@@ -1,4 +1,4 @@
-"""Which backend Keras loads, that it loads quietly, and what is said where it cannot."""
+"""The backend of Keras: which one is loaded, without messages, and the errors if it cannot be loaded."""
 
 import os
 import subprocess
@@ -9,7 +9,7 @@ import pytest
 from bnn import backend
 from tests.support import ROOT, call
 
-# Every name that a package shows is used, where Keras cannot load; tell which would have loaded it with its notes.
+# Use every public name while Keras cannot be loaded; print whether each would have loaded it quietly.
 USE_EVERYTHING = """
 import importlib.abc, os, sys
 
@@ -46,7 +46,7 @@ def run_python(code, **environment):
     )
 
 
-def test_no_public_name_loads_keras_with_its_notes():
+def test_every_public_name_loads_keras_without_its_messages():
     said = run_python(USE_EVERYTHING)
     lines = said.stdout.splitlines()
     assert {"quiet layers", "quiet build", "quiet fit", "quiet GeometryLogger", "quiet optimizers"} <= {
@@ -56,12 +56,12 @@ def test_no_public_name_loads_keras_with_its_notes():
     assert said.stderr == ""
 
 
-def test_a_script_that_uses_a_layer_prints_nothing_else():
+def test_a_script_that_uses_a_layer_prints_only_its_own_output():
     done = run_python("import bnn, numpy; print(bnn.layers.QuantDense(2)(numpy.ones((1, 3))).shape)")
     assert (done.returncode, done.stdout, done.stderr) == (0, "(1, 2)\n", "")
 
 
-def test_what_is_written_where_keras_does_not_load_is_shown():
+def test_messages_are_shown_if_keras_is_not_loaded():
     code = "import os\nfrom bnn.quiet import quiet_start\nwith quiet_start(): os.write(2, b'a note')"
     assert run_python(code).stderr == "a note"
 
@@ -74,7 +74,7 @@ def test_what_is_written_where_keras_does_not_load_is_shown():
     ],
 )
 @pytest.mark.parametrize("program", ["train.py --data_set mnist-5k", "analyze.py runs/x", "test.py"])
-def test_an_unknown_backend_is_one_line_and_a_wrong_call(program, name, end):
+def test_an_unknown_backend_is_a_usage_error_of_one_line(program, name, end):
     process = call(*program.split(), env=os.environ | {"KERAS_BACKEND": name})
     assert process.returncode == 2
     assert process.stderr.endswith(f": error: KERAS_BACKEND: expected tensorflow or jax, {end}\n")
@@ -82,7 +82,7 @@ def test_an_unknown_backend_is_one_line_and_a_wrong_call(program, name, end):
 
 
 @pytest.mark.parametrize("name", backend.BACKENDS)
-def test_a_backend_that_is_not_installed_is_one_line_that_says_how_to_install_it(name, monkeypatch):
+def test_the_error_for_a_missing_backend_says_how_to_install_it(name, monkeypatch):
     monkeypatch.setenv("KERAS_BACKEND", name)
     monkeypatch.setattr(sys, "modules", {n: m for n, m in sys.modules.items() if n != name})
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
@@ -91,7 +91,7 @@ def test_a_backend_that_is_not_installed_is_one_line_that_says_how_to_install_it
     assert error.value.exit_code == 2
 
 
-def test_the_backend_is_that_of_keras(tmp_path, monkeypatch):
+def test_the_backend_is_read_from_the_settings_of_keras(tmp_path, monkeypatch):
     monkeypatch.delenv("KERAS_BACKEND", raising=False)
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     backend.expect_installed()

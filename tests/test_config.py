@@ -1,4 +1,4 @@
-"""Settings: presets, JSON, and what each bad value is told."""
+"""Settings: presets, JSON, and the error for each bad value."""
 
 import json
 import math
@@ -61,19 +61,19 @@ def test_an_empty_conv_with_poolings_is_refused():
         settings_for({"conv": (), "max_pool": (1,)})
 
 
-def test_debug_is_short_unless_told():
+def test_debug_trains_few_epochs_unless_they_are_given():
     assert settings_for({"debug": True})[1].epochs == 2
     assert settings_for({"debug": True, "epochs": 5})[1].epochs == 5
 
 
-def test_kinds():
+def test_the_kind_of_a_network():
     assert ModelConfig(continuous=True).kind == "continuous"
     assert ModelConfig(levels=3, threshold=0.02).kind == "ternary"
     assert ModelConfig(kernel_quantizer="magnitude_aware_sign").kind == "binary"
     assert ModelConfig(activation_quantizer="Custom>f").kind == "quantized"
 
 
-def test_unregistered_quantizers_are_told_how_to_be_registered():
+def test_the_error_for_an_unregistered_quantizer_says_how_to_register_it():
     with pytest.raises(
         ConfigError, match=r"kernel_quantizer: .* @keras.saving.register_keras_serializable\(\) above"
     ):
@@ -82,7 +82,7 @@ def test_unregistered_quantizers_are_told_how_to_be_registered():
 
 # ---- bad values ----
 
-HUGE = 10**400  # Too large for a float.
+HUGE = 10**400  # too large for a float
 BAD_MODELS = [
     ({"input_shape": (0, 32, 3)}, "input_shape", "[0, 32, 3]"),
     ({"input_shape": (-28, 28, 1)}, "input_shape", "[-28, 28, 1]"),
@@ -190,7 +190,7 @@ def test_weights_are_counted():
 
 
 @pytest.mark.parametrize("data_set", ["svhn", "", None, ("MNIST",), ["MNIST"]])
-def test_unknown_data_sets_are_refused_before_their_preset_is_sought(data_set):
+def test_unknown_data_sets_are_refused(data_set):
     with pytest.raises(
         ConfigError,
         match=r"data_set: expected one of .*, mnist-5k, FILE.npz, FOLDER/, received",
@@ -239,7 +239,7 @@ train_configs = st.builds(
 
 
 @given(model_configs() | train_configs)
-def test_json_gives_the_same_config_back(made):
+def test_a_config_can_be_restored_from_json(made):
     assert from_json(type(made), json.loads(json.dumps(to_json(made)))) == made
 
 
@@ -252,7 +252,7 @@ json_values = st.recursive(
 
 @settings(max_examples=60)
 @given(st.sampled_from(KINDS), st.data())
-def test_any_json_in_one_field_is_taken_as_it_is_or_refused_by_name(kind, data):
+def test_any_json_value_of_a_field_is_kept_or_refused_by_name(kind, data):
     valid = to_json(ModelConfig(conv=(), max_pool=()) if kind is ModelConfig else TrainConfig())
     name = data.draw(st.sampled_from(sorted(valid)))
     value = data.draw(json_values)
@@ -260,7 +260,7 @@ def test_any_json_in_one_field_is_taken_as_it_is_or_refused_by_name(kind, data):
         made = from_json(kind, valid | {name: value})
     except ConfigError as error:
         message = str(error)
-        # max_pool, where conv is a valid list of another length; conv, fc, where the whole is too large.
+        # If conv is a valid list of another length, max_pool is named; if the network is too large, conv and fc.
         others = ("max_pool: expected ",) if name == "conv" else ()
         assert message.startswith((f"{name}: expected ", "conv, fc: expected at most ", *others))
         assert ", received " in message
@@ -269,7 +269,7 @@ def test_any_json_in_one_field_is_taken_as_it_is_or_refused_by_name(kind, data):
 
 
 @given(st.sampled_from(KINDS), json_values)
-def test_json_that_is_no_config_is_refused(kind, value):
+def test_json_that_is_not_a_config_is_refused(kind, value):
     with pytest.raises(ConfigError):
         from_json(kind, value)
 
@@ -287,7 +287,7 @@ def test_unknown_and_missing_keys_are_named(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_settings_that_came_later_may_be_missing(kind):
+def test_settings_added_in_later_versions_may_be_missing(kind):
     values = {name: value for name, value in to_json(kind()).items() if name not in config.LATER}
     assert from_json(kind, values) == kind()
 
@@ -298,23 +298,23 @@ def test_json_with_nan_is_refused():
         from_json(TrainConfig, json.loads(text))
 
 
-# ---- what is not loaded ----
+# ---- modules that are not loaded ----
 
 
 def modules_after(code):
-    """Names of the top-level modules that a fresh interpreter holds after `code`."""
+    """Run `code` in a new interpreter; return the names of the loaded top-level modules, and the output."""
     report = "import sys; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
     command = [sys.executable, "-c", f"{code}\n{report}"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
     return set(done.stdout.splitlines()[-1].split()), done.stdout
 
 
-def test_settings_and_geometry_load_no_deep_learning():
+def test_settings_and_geometry_load_no_deep_learning_library():
     loaded, _ = modules_after("import bnn.config, bnn.geometry")
     assert "bnn" in loaded
     assert loaded.isdisjoint({"keras", "tensorflow", "jax", "torch"})
 
 
-def test_settings_load_the_standard_library_alone():
+def test_settings_load_neither_numpy_nor_scipy():
     loaded, _ = modules_after("import bnn.config")
     assert loaded.isdisjoint({"numpy", "scipy"})

@@ -1,4 +1,4 @@
-"""What the programs share: exit codes, and one line for whatever ends them."""
+"""Functions shared by the programs: exit codes, errors of one line, output and progress."""
 
 import io
 import itertools
@@ -31,7 +31,7 @@ run_program("program.py", main)
 
 
 def end_of(action, go_on=True):
-    """(exit code, standard error) of a program in one of whose destructors something happens."""
+    """Run a program that performs an action in a destructor; return (exit code, standard error)."""
     code = PROGRAM.format(action=action, go_on=go_on)
     process = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60
@@ -43,11 +43,11 @@ def end_of(action, go_on=True):
     ("name", "expected"),
     [("SIGINT", (130, "program.py: interrupted\n")), ("SIGTERM", (143, "program.py: terminated\n"))],
 )
-def test_a_signal_that_meets_a_destructor_is_not_lost(name, expected):
+def test_a_signal_during_a_destructor_is_not_lost(name, expected):
     assert end_of(f"signal.raise_signal(signal.{name})") == expected
 
 
-def test_an_error_that_follows_from_an_interruption_is_one():
+def test_an_error_caused_by_an_interruption_is_reported_as_an_interruption():
     code = """
 import signal
 from bnn.console import run_program
@@ -66,7 +66,7 @@ run_program("program.py", main)
     assert (process.returncode, process.stderr) == (143, "program.py: terminated\n")
 
 
-def test_other_errors_in_destructors_are_shown_as_ever():
+def test_other_errors_in_destructors_are_shown_as_usual():
     code, stderr = end_of("raise ValueError('odd')", go_on=False)
     assert code == 0
     assert stderr.startswith("Exception ignored in") and stderr.endswith("ValueError: odd\n")
@@ -88,7 +88,7 @@ def raising(error):
         (MemoryError(), "MemoryError"),
     ],
 )
-def test_what_a_user_can_mend_is_one_line(error, line, capsys, monkeypatch):
+def test_an_error_that_a_user_can_correct_is_one_line(error, line, capsys, monkeypatch):
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO()))
     with pytest.raises(SystemExit) as stop:
         console.run_program("x.py", raising(error))
@@ -97,7 +97,7 @@ def test_what_a_user_can_mend_is_one_line(error, line, capsys, monkeypatch):
 
 
 def test_a_bug_keeps_its_traceback(monkeypatch):
-    """Wherever it is raised, in the package too."""
+    """Also if the package raises it."""
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO()))
     with pytest.raises(ValueError, match="odd"):
         console.run_program("x.py", raising(ValueError("odd")))
@@ -105,7 +105,7 @@ def test_a_bug_keeps_its_traceback(monkeypatch):
         console.run_program("x.py", lambda: config.to_json.nothing)
 
 
-def test_errors_that_users_mend_have_one_base():
+def test_errors_that_users_can_correct_have_one_base_class():
     for error in (config.ConfigError, datasets.DataError, files.LockError, files.WriteError, runs.RunError):
         assert issubclass(error, UserError)
     assert issubclass(files.WriteError, OSError) and issubclass(config.ConfigError, ValueError)
@@ -115,7 +115,7 @@ def test_errors_that_users_mend_have_one_base():
 
 
 def end_in_shell(line):
-    """(exit code, standard output, standard error) of a line of bash; $P is this Python."""
+    """Run a line of bash, in which $P is this Python; return (exit code, standard output, standard error)."""
     environment = os.environ | {"P": sys.executable}
     done = subprocess.run(
         ["bash", "-c", line], cwd=ROOT, capture_output=True, text=True, timeout=60, env=environment
@@ -131,7 +131,7 @@ EVERY_PROGRAM = ("train.py", "analyze.py", "test.py", "data/download.py", "-m bn
 )
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 def test_an_output_that_cannot_be_written_is_an_error_of_one_line(where, received, unbuffered):
-    """Of every program, also for --help, which argparse prints without a look at errors."""
+    """Also for --help, where argparse itself ignores errors."""
     lines = " & ".join(
         f"(PYTHONUNBUFFERED={unbuffered} $P {program} --help {where}; echo $? >&2)"
         for program in EVERY_PROGRAM
@@ -144,26 +144,26 @@ def test_an_output_that_cannot_be_written_is_an_error_of_one_line(where, receive
 
 
 @pytest.mark.parametrize("action", ["print('x' * 10**6)", "print('x'); return 0"])
-def test_a_program_whose_output_is_full_does_not_succeed(action):
+def test_a_program_that_cannot_write_its_output_fails(action):
     code = f"from bnn.console import run_program\ndef main(): {action}\nrun_program('x.py', main)"
     expected = "x.py: error: expected to write to standard output, received No space left on device\n"
     assert end_in_shell(f'$P -c "{code}" >/dev/full') == (1, "", expected)
 
 
-def test_a_reader_that_goes_away_is_no_error():
+def test_a_closed_pipe_is_not_an_error():
     code = "from bnn.console import run_program\ndef main():\n  for i in range(10**6): print(i)\n"
     code += "run_program('x.py', main)"
     assert end_in_shell(f'$P -c "{code}" | head -1; exit ${{PIPESTATUS[0]}}') == (141, "0\n", "")
 
 
 @pytest.mark.parametrize("where", ["2>&-", "2>/dev/full"])
-def test_an_error_that_cannot_be_said_is_in_the_exit_code(where):
+def test_if_an_error_cannot_be_printed_the_exit_code_shows_it(where):
     assert end_in_shell(f"$P train.py --resume nowhere {where}") == (1, "", "")
     code, out, err = end_in_shell(f"$P train.py --nothing {where}")
     assert code != 0 and out + err == ""
 
 
-# ---- what was typed ----
+# ---- the name of the command ----
 
 
 @pytest.mark.parametrize(
@@ -189,7 +189,7 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_progress_shows_on_a_terminal_and_leaves_nothing(monkeypatch):
+def test_progress_is_shown_on_a_terminal_and_removed_at_the_end(monkeypatch):
     monkeypatch.setattr(sys, "stderr", Terminal())
     assert list(console.progress([3, 4], unit="layer", description="looking")) == [3, 4]
     shown = sys.stderr.getvalue()
@@ -197,7 +197,7 @@ def test_progress_shows_on_a_terminal_and_leaves_nothing(monkeypatch):
     assert shown.rstrip(" \r").endswith("]") or shown.endswith("\r")
 
 
-def test_progress_moved_by_hand_counts_bytes(monkeypatch):
+def test_progress_that_is_updated_by_hand_counts_bytes(monkeypatch):
     monkeypatch.setattr(sys, "stderr", Terminal())
     with console.progress(total=4_000_000, unit="B", initial=1_000_000) as bar:
         bar.update(1_000_000)
@@ -205,13 +205,13 @@ def test_progress_moved_by_hand_counts_bytes(monkeypatch):
         assert "2.00M/4.00M" in str(bar)
 
 
-def test_progress_is_silent_elsewhere(capsys):
+def test_short_progress_prints_nothing_without_a_terminal(capsys):
     assert list(console.progress(range(3), total=3)) == [0, 1, 2]
     assert capsys.readouterr() == ("", "")
 
 
-def test_elsewhere_progress_is_a_line_at_most_every_minute(capsys, monkeypatch):
-    clock = iter(range(0, 10_000, 25))  # seconds, 25 for each look at the clock
+def test_without_a_terminal_progress_is_a_line_at_most_every_minute(capsys, monkeypatch):
+    clock = iter(range(0, 10_000, 25))  # seconds; each reading of the clock advances it by 25
     monkeypatch.setattr("tqdm.std.time", lambda: next(clock))
     list(console.progress(range(20), unit="batch", description="measuring"))
     lines = capsys.readouterr().err.splitlines()
@@ -221,7 +221,7 @@ def test_elsewhere_progress_is_a_line_at_most_every_minute(capsys, monkeypatch):
     assert all("measuring" in line and "/20" in line and "\r" not in line for line in lines)
 
 
-def test_details_take_the_place_of_the_usual_text(monkeypatch):
+def test_details_replace_the_usual_text(monkeypatch):
     monkeypatch.setattr(sys, "stderr", Terminal())
     monkeypatch.setenv("COLUMNS", "80")
     with console.progress(total=10, details=lambda state: f"{state['n']} so far") as bar:

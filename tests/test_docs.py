@@ -1,4 +1,4 @@
-"""README.md and docs/: size, list of pages, links, and the commands that they show."""
+"""README.md and docs/: size, list of pages, links, and the commands in them."""
 
 import ast
 import functools
@@ -42,7 +42,7 @@ def blocks(path, language):
 
 
 def commands(path):
-    """(program, its arguments) of every command of ours, in blocks and in code within the text."""
+    """Yield (program, its arguments) for every command of our programs, in code blocks and in inline code."""
     text = path.read_text()
     lines = [line for body in blocks(path, "bash") for line in body.splitlines()]
     lines += re.findall(r"`([^`\n]+)`", BLOCK.sub("", text))
@@ -75,7 +75,7 @@ def test_the_list_of_pages_is_fixed_and_the_readme_links_to_each():
 
 
 @pytest.mark.parametrize("path", LINKED, ids=lambda path: f"{path.parent.name}/{path.name}")
-def test_every_link_leads_somewhere(path):
+def test_the_target_of_every_link_exists(path):
     for link in LINK.findall(BLOCK.sub("", path.read_text())):
         if link.startswith(("https://", "http://")):
             continue
@@ -86,13 +86,13 @@ def test_every_link_leads_somewhere(path):
 
 
 def anchors(path):
-    """The anchors that GitHub makes of a page's headings."""
+    """The anchors that GitHub makes from the headings of a page."""
     heads = re.findall(r"^#+ (.+)$", BLOCK.sub("", path.read_text()), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
 
 
 @every_text
-def test_commands_have_flags_and_values_that_exist(path):
+def test_flags_and_values_in_commands_exist(path):
     for program, arguments in commands(path):
         text = help_of(program)
         for i, word in enumerate(arguments):
@@ -104,7 +104,7 @@ def test_commands_have_flags_and_values_that_exist(path):
                 assert not choices or set(value) <= set(re.sub(r"\s", "", choices[1]).split(",")), word
 
 
-def test_commands_are_found():
+def test_the_pages_have_a_command_of_every_program_and_experiment():
     found = {program for path in TEXTS for program, _ in commands(path)}
     assert set(PROGRAMS.values()) <= found
     experiments = [path for path in (ROOT / "experiments").glob("*.py") if "def main(" in path.read_text()]
@@ -120,7 +120,7 @@ def test_targets_of_make_exist(path):
 
 
 @every_text
-def test_python_in_the_pages_is_python(path):
+def test_python_code_in_the_pages_can_be_parsed(path):
     for body in blocks(path, "python"):
         ast.parse(body)
 
@@ -131,7 +131,7 @@ def test_tests_that_the_guarantees_name_exist():
     assert set(names) <= {path.name for path in (ROOT / "tests").rglob("test_*.py")}
 
 
-def test_the_commands_for_a_model_of_ones_own_run_as_printed(tmp_path):
+def test_the_commands_for_your_own_model_run_as_printed(tmp_path):
     (block,) = blocks(ROOT / "docs" / "your-own-model.md", "bash")
     assert len(block.splitlines()) == 6
     for line in block.splitlines():

@@ -1,4 +1,4 @@
-"""The table of estimators: every entry makes quantizers, and docs/training.md shows it."""
+"""The table of estimators: every entry gives quantizers and is described in docs/training.md."""
 
 import importlib
 
@@ -14,7 +14,7 @@ ENTRIES = pytest.mark.parametrize("entry", ESTIMATORS.values(), ids=ESTIMATORS)
 
 
 @ENTRIES
-def test_entries_make_quantizers_of_their_levels(entry):
+def test_entries_give_quantizers_with_their_levels(entry):
     assert ESTIMATORS[entry.name] is entry
     assert tuple(entry.kernel) == tuple(entry.activation) == entry.levels
     for place in (entry.kernel, entry.activation):
@@ -23,15 +23,15 @@ def test_entries_make_quantizers_of_their_levels(entry):
             assert getattr(factories, name)(*threshold).levels == levels
 
 
-def test_only_estimators_of_activations_leave_kernels():
-    """What `ste` would do to the kernels anyway needs no exception."""
+def test_an_entry_leaves_kernels_only_if_ste_would_quantize_them_differently():
+    """An exception for kernels that equals `ste` would be redundant."""
     assert all(
         entry.kernel != ESTIMATORS["ste"].kernel for entry in ESTIMATORS.values() if entry.leaves_kernels
     )
 
 
 @ENTRIES
-def test_help_and_readme_show_every_entry(entry):
+def test_help_and_documentation_describe_every_entry(entry):
     assert f"{entry.name}: {entry.forward}, gradient {entry.gradient}" in meanings()
     row = next(
         r
@@ -52,7 +52,7 @@ def registered():
     del keras.saving.get_custom_objects()["Custom>registered_sign"]
 
 
-def test_registered_functions_and_classes_are_kept_by_name(registered):
+def test_registered_functions_and_classes_become_names(registered):
     assert as_setting(registered) == "Custom>registered_sign"
     assert as_setting(Sign) == "bnn>Sign"
 
@@ -60,13 +60,13 @@ def test_registered_functions_and_classes_are_kept_by_name(registered):
 @pytest.mark.parametrize(
     "value",
     [None, "ste", "nonsense", 3, ste_sign, Sign(), lambda x: x],
-    ids=["none", "a name", "no name", "a number", "an estimator", "a quantizer", "a function"],
+    ids=["none", "a name", "an unknown name", "a number", "an estimator", "a quantizer", "a function"],
 )
-def test_anything_else_is_left_as_it_is(value):
+def test_any_other_value_is_not_changed(value):
     assert as_setting(value) is value
 
 
-def test_a_function_whose_name_another_has_taken_is_not_registered(registered):
+def test_a_function_whose_registered_name_was_replaced_is_not_changed(registered):
     @keras.saving.register_keras_serializable(name="registered_sign")
     def other(x):
         return x

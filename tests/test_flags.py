@@ -1,4 +1,4 @@
-"""Settings as flags: what a command line gives, what it is told, and what --help says."""
+"""Settings as flags: parsing, errors and --help."""
 
 import argparse
 import dataclasses
@@ -16,7 +16,7 @@ def parse(*argv):
     return vars(parser.parse_args(argv))
 
 
-def test_only_flags_given_by_hand_appear():
+def test_only_the_given_flags_appear():
     assert parse() == {}
     assert parse("--epochs", "3", "--continuous", "--conv", "8", "16", "--fc") == {
         "epochs": 3,
@@ -26,7 +26,7 @@ def test_only_flags_given_by_hand_appear():
     }
 
 
-def test_every_flag_of_the_authors_code_is_there():
+def test_every_flag_of_the_authors_code_exists():
     flags = {f.name for kind in (ModelConfig, TrainConfig) for f in dataclasses.fields(kind) if f.metadata}
     assert flags >= {
         "data_set",
@@ -57,7 +57,7 @@ def test_every_flag_of_the_authors_code_is_there():
         ["--loss_mode", "l2"],
     ],
 )
-def test_flags_of_wrong_values_end_in_status_2(argv, capsys):
+def test_flags_with_wrong_values_end_with_status_2(argv, capsys):
     with pytest.raises(SystemExit) as exit_:
         parse(*argv)
     assert exit_.value.code == 2
@@ -65,7 +65,7 @@ def test_flags_of_wrong_values_end_in_status_2(argv, capsys):
     assert argv[0] in message and argv[-1] in message
 
 
-def test_flag_help_tells_the_defaults(monkeypatch):
+def test_help_shows_the_defaults(monkeypatch):
     monkeypatch.setenv("COLUMNS", "1000")
     parser = argparse.ArgumentParser()
     add_flags(parser)
@@ -78,7 +78,7 @@ def test_flag_help_tells_the_defaults(monkeypatch):
     assert "(default: 128 128 256 256 512 512; MNIST: none; fashion-mnist: " in text
 
 
-def test_settings_are_taken_out_of_the_command_line():
+def test_settings_are_removed_from_the_parsed_arguments():
     parser = argparse.ArgumentParser()
     add_flags(parser)
     parser.add_argument("--other")

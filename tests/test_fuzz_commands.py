@@ -1,4 +1,4 @@
-"""Command lines at random: an exit code of 0, 1 or 2, and where it is not 0 a last line that says why."""
+"""Random command lines: the exit code is 0, 1 or 2, and if it is not 0 the last line says why."""
 
 import os
 import runpy
@@ -81,7 +81,7 @@ def campaign(short, long):
 
 
 def random_flags(rng, flags, pool):
-    """Some of the flags, each with none to three values of the pool."""
+    """Random flags, each followed by zero to three values of the pool."""
     line = []
     for flag in rng.choice(flags, size=rng.integers(0, 5)):
         line += [
@@ -92,9 +92,9 @@ def random_flags(rng, flags, pool):
 
 
 def outcome(program, main, argv, monkeypatch, capsys):
-    """Run a program's main in this process: (exit code, what it wrote to standard error, one line if the code is 1)."""
+    """Run a program in this process; return (exit code, standard error), which is one line if the code is 1."""
     monkeypatch.setattr(sys, "argv", [program, *argv])
-    sys.stderr.reconfigure(errors="backslashreplace")  # as Python has it where nothing is captured
+    sys.stderr.reconfigure(errors="backslashreplace")  # as in a Python whose output is not captured
     with within(60), pytest.raises(SystemExit) as stop:
         main()
     said = capsys.readouterr().err
@@ -105,7 +105,7 @@ def outcome(program, main, argv, monkeypatch, capsys):
 
 @campaign(400, 20_000)
 def test_train_up_to_its_settings(cases, monkeypatch, capsys):
-    """Parsing, presets and validation; the next test goes on from there."""
+    """Parsing, presets and validation; the next test covers what follows."""
     rng = np.random.default_rng(0)
     flags = [f"--{name}" for name in FLAGGED] + [
         "--run_dir",
@@ -131,7 +131,7 @@ def test_train_up_to_its_settings(cases, monkeypatch, capsys):
 
 @campaign(6, 300)
 def test_train_up_to_its_first_step(cases, tmp_path, monkeypatch, capsys):
-    """Small networks of every shape get their run directory, or are refused before anything is written."""
+    """Networks of every shape get a run directory, or are refused before anything is written."""
     rng = np.random.default_rng(1)
     pool = {
         "--conv": ["", "1", "3 2", "5 5"],
@@ -164,24 +164,24 @@ def test_train_up_to_its_first_step(cases, tmp_path, monkeypatch, capsys):
 
 
 @campaign(60, 3000)
-def test_analyze_of_anything(cases, tmp_path, monkeypatch, capsys):
+def test_analyze_with_random_arguments(cases, tmp_path, monkeypatch, capsys):
     rng = np.random.default_rng(2)
     monkeypatch.chdir(tmp_path)
     for _ in range(cases):
         argv = [*random_flags(rng, ["--images", "--output", "--x"], NUMBERS + PATHS), str(rng.choice(PATHS))]
         main = lambda: run_program("analyze.py", analyze.main)  # noqa: E731
         code, said = outcome("analyze.py", main, argv, monkeypatch, capsys)
-        assert code in (0, 1, 2), argv  # 0: without a network, the runs are listed
+        assert code in (0, 1, 2), argv  # 0: without a network, analyze.py lists the runs
         assert (code == 0) == ("analyze.py: error: " not in said), argv
     assert not list(tmp_path.iterdir())
 
 
 @campaign(60, 3000)
-def test_download_of_anything(cases, tmp_path, monkeypatch, capsys):
-    """Every mirror is a file, a closed door or no address at all."""
+def test_download_with_random_arguments(cases, tmp_path, monkeypatch, capsys):
+    """Every mirror is a file, a closed port or an invalid address."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sources, "BACKOFF_S", 0)
-    monkeypatch.setenv("BNN_DATA", str(tmp_path))  # not where the data may be already
+    monkeypatch.setenv("BNN_DATA", str(tmp_path))  # not a folder that already has the data
     monkeypatch.setenv("PATH", str(tmp_path / "without npm"))
     for name in ("http_proxy", "https_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
@@ -206,8 +206,8 @@ def test_a_mistyped_flag_is_a_usage_error(program):
     assert "Traceback" not in process.stderr
 
 
-def test_names_that_are_no_text_are_shown_all_the_same(tmp_path):
-    """Where standard output is strict, as it is in most locales."""
+def test_names_that_are_not_valid_text_are_printed_with_escapes(tmp_path):
+    """Also if standard output is strict about encoding, as in most locales."""
     folder = os.fsdecode(os.fsencode(str(tmp_path)) + b"/\xff")
     strict = os.environ | {"PYTHONIOENCODING": "utf-8:strict"}
     process = call("train.py", *TINY, "--debug", "--epochs", 1, "--run_dir", folder, env=strict)
@@ -219,7 +219,7 @@ def test_names_that_are_no_text_are_shown_all_the_same(tmp_path):
 
 
 @campaign(60, 2000)
-def test_notebooks_of_anything(cases, tmp_path, monkeypatch, capsys):
+def test_notebooks_with_random_arguments(cases, tmp_path, monkeypatch, capsys):
     names = runpy.run_path(str(ROOT / "tools" / "notebooks.py"), run_name="fuzzed")
     rng = np.random.default_rng(4)
     monkeypatch.chdir(tmp_path)

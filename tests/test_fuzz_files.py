@@ -1,6 +1,6 @@
-"""Corrupted files of every kind that the programs read: one line that names the file, or the very same result.
+"""Corrupted files of every kind that the programs read give one line that names the file, or exactly the same result.
 
-A few hundred cases run always, thousands with `-m slow`; both draw the same ones every time.
+A few hundred cases always run, thousands with `-m slow`. The cases are the same every time.
 """
 
 import functools
@@ -25,23 +25,23 @@ KINDS = ("binary", "ternary", "continuous")
 
 
 def campaign(short, long):
-    """Parameter `cases`: a slice for every day, and a long campaign."""
+    """Parametrize `cases` with a small number, and with a large one that is marked slow."""
     return pytest.mark.parametrize("cases", [short, pytest.param(long, marks=pytest.mark.slow)])
 
 
 def fuzz(path, cases, read, expected, failure, said=""):
-    """Read a file corrupted in `cases` ways: what was `expected`, or a one-line `failure` that names it.
+    """Read a file corrupted in `cases` ways, and check that the result is `expected` or a `failure` of one line.
 
     Args:
-        path: Path, of a sound file.
+        path: Path of an undamaged file.
         cases: int.
         read: function without arguments.
-        expected: function from what `read` returned to whether that is right.
+        expected: function from the result of `read` to whether it is correct.
         failure: exception type.
-        said: what the message holds; by default the file's name.
+        said: text that the message must contain; by default the name of the file.
 
     Returns:
-        int, how often the reader refused.
+        int, the number of files that were refused.
     """
     content, rng, refused = path.read_bytes(), np.random.default_rng(0), 0
     for case in range(cases):
@@ -104,7 +104,7 @@ def equal_weights(model, weights):
     return all(np.array_equal(a, b) for a, b in zip(model.get_weights(), weights, strict=True))
 
 
-# a run's files
+# the files of a run
 
 
 @campaign(300, 20_000)
@@ -182,12 +182,12 @@ def test_a_checkpoint_of_another_kind_of_network_is_refused(trained, tmp_path, k
                 runs.open_run(folder).load_model(name, compiled=name == "last")
 
 
-def test_every_kind_loads_its_own(trained, kind):
+def test_every_kind_loads_its_own_checkpoints(trained, kind):
     run = runs.open_run(trained[kind])
     assert run.load_model("best").name == run.load_model("last", compiled=True).name == kind
 
 
-def test_best_in_the_place_of_last_is_refused(run):
+def test_best_in_place_of_last_is_refused(run):
     shutil.copy(run.checkpoint("best"), run.checkpoint("last"))
     with pytest.raises(runs.RunError, match=r"last\.keras: expected a network with its optimizer"):
         run.load_model("last", compiled=True)
@@ -200,7 +200,7 @@ def test_a_config_of_another_run_is_refused(trained, tmp_path):
         runs.open_run(folder).load_model("best")
 
 
-def test_what_another_network_gathered_in_its_epoch_is_refused(run, tmp_path, data):
+def test_the_interrupted_epoch_of_another_network_is_refused(run, tmp_path, data):
     path = next(run.folder.glob("partial-*.npz"))
     with np.load(path, allow_pickle=False) as saved:
         arrays = dict(saved)
@@ -228,7 +228,7 @@ def test_what_another_network_gathered_in_its_epoch_is_refused(run, tmp_path, da
 
 @pytest.fixture
 def downloaded(tmp_path):
-    """A variant of a small data set, which needs its record, as the downloader leaves it: its folder."""
+    """The folder of a small data set, a variant, as the downloader stores it with its record."""
     folder = tmp_path / "toy"
     with staging(folder) as stage:
         for name, content in VARIANT_MEMBERS.items():

@@ -1,4 +1,4 @@
-"""The notebook of a trained network: as it is committed, and executed on other runs."""
+"""The notebook gen_plots.ipynb: its committed content, and its execution on other runs."""
 
 import ast
 import re
@@ -37,7 +37,7 @@ def test_cells_are_short_and_define_nothing(committed):
         assert len(cell.source.splitlines()) <= 25
 
 
-def test_every_cell_is_executed_and_what_it_shows_is_there(committed):
+def test_every_cell_is_executed_and_has_its_output(committed):
     cells = code(committed)
     assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
     for cell in cells:
@@ -54,7 +54,7 @@ def test_every_figure_has_an_alternative_text(committed):
     assert all(len(image.metadata["image/png"]["alt"]) > 60 for image in images(committed))
 
 
-def test_no_statistic_is_typed_in():
+def test_no_statistic_is_typed_by_hand():
     cells = code(nbformat.read(PATHS[0], as_version=4))
     numbers = [
         n.value for cell in cells for n in ast.walk(ast.parse(cell.source)) if isinstance(n, ast.Constant)
@@ -72,7 +72,7 @@ def test_the_run_is_a_parameter():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", RUNS)
-def test_executes_on_a_run(kind, tmp_path):
+def test_the_notebook_executes_on_a_run(kind, tmp_path):
     training = ("--data_set", "mnist-5k", *RUNS[kind], "--epochs", "2", "--run_dir", tmp_path / "run")
     assert call("train.py", *training).returncode == 0
     book = nbformat.read(PATHS[0], as_version=4)
@@ -84,7 +84,7 @@ def test_executes_on_a_run(kind, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_missing_run_is_one_sentence():
+def test_a_missing_run_is_one_line():
     book = nbformat.read(PATHS[0], as_version=4)
     with pytest.raises(notebooks.NotebookFailure) as failure:
         notebooks.execute(book, "runs/none")
@@ -93,7 +93,7 @@ def test_a_missing_run_is_one_sentence():
     )
 
 
-def test_what_a_reader_can_mend_has_no_traceback(tmp_path):
+def test_errors_that_a_reader_can_correct_have_no_traceback(tmp_path):
     with pytest.raises(notebook.NotebookError, match="received no such folder") as error:
         notebook.open_run(tmp_path / "none")
     assert error.value._render_traceback_() == [f"error: {error.value}"]
@@ -101,7 +101,7 @@ def test_what_a_reader_can_mend_has_no_traceback(tmp_path):
 
 @pytest.fixture
 def several(tmp_path):
-    """A folder of runs, from name to (kind, validation accuracies)."""
+    """A folder of runs of several kinds and accuracies; one is damaged and one has only begun."""
     data = small_data()
     made = {
         "poor": ("binary", 0.5),
@@ -123,7 +123,7 @@ def test_the_best_quantized_run_is_picked(several):
     assert notebook.best_run(several).folder == several / "best"
 
 
-def test_no_run_at_all_is_said(tmp_path):
+def test_a_folder_without_runs_is_an_error(tmp_path):
     with pytest.raises(
         notebook.NotebookError, match="expected a run of a binary or ternary network, received none"
     ):
@@ -137,7 +137,7 @@ def test_a_continuous_run_is_refused(several):
         notebook.open_run(several / "real")
 
 
-def test_missing_data_are_said(tmp_path, monkeypatch):
+def test_missing_data_are_reported(tmp_path, monkeypatch):
     data = small_data()
     _, run = start(tmp_path / "run", data)
     monkeypatch.setattr("bnn.datasets.load", _no_data)
@@ -149,7 +149,7 @@ def _no_data(*_):
     raise notebook.datasets.DataError("no files; download them")
 
 
-def test_paper_values_stand_beside_layers_of_the_same_name():
+def test_values_of_the_paper_are_shown_for_layers_of_the_same_name():
     keys = dict.fromkeys(("r_weights", "r_permuted", "r_activations"), 0.5)
     rows = paper.beside([{"layer": "conv_1", **keys}, {"layer": "dense_1", **keys}])
     assert (rows[0]["paper_r_weights"], rows[0]["paper_r_permuted"], rows[0]["paper_r_activations"]) == (

@@ -1,4 +1,4 @@
-"""Files made to do harm: what loads a run runs no code of theirs and reads nothing beside the run."""
+"""Hostile files: loading a run never executes their code and never reads files outside the run."""
 
 import base64
 import contextlib
@@ -21,7 +21,7 @@ from tests.support import assert_refused, call, small_data, start
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """A run directory with a network, though an untrained one."""
+    """A run directory with an untrained network."""
     model, run = start(tmp_path_factory.mktemp("hostile") / "run", small_data())
     run.save_model(keras.Model(model.inputs, model.outputs, name=model.name), "best")
     return run
@@ -29,18 +29,18 @@ def whole(tmp_path_factory):
 
 @pytest.fixture
 def run(whole, tmp_path):
-    """A copy of it to be tampered with."""
+    """A copy of the run, whose files a test may change."""
     return runs.open_run(shutil.copytree(whole.folder, tmp_path / "run"))
 
 
 @pytest.fixture
 def marker(tmp_path):
-    """What the exploits would create."""
+    """The file that the exploits try to create."""
     return tmp_path / "written by the file"
 
 
 def tamper(run, config=None, weights=None, members=()):
-    """Rewrite best.keras, its checksums right: edit its JSON, its HDF5 file, or add members."""
+    """Rewrite best.keras with valid checksums: edit its JSON or HDF5 file, or add members."""
     path = run.checkpoint("best")
     with zipfile.ZipFile(path) as archive:
         parts = {name: archive.read(name) for name in archive.namelist()}
@@ -57,7 +57,7 @@ def tamper(run, config=None, weights=None, members=()):
 
 
 def python_lambda(marker):
-    """How Keras stores a lambda: its byte code, which creates the marker as soon as it is called."""
+    """A lambda as Keras stores it, as byte code; it creates the marker when it is called."""
     code = compile(f"lambda *_: open({str(marker)!r}, 'w')", "", "eval").co_consts[0]
     stored = {"code": base64.b64encode(marshal.dumps(code)).decode(), "defaults": None, "closure": None}
     return {"class_name": "__lambda__", "config": stored}
@@ -71,7 +71,7 @@ def function(module, name):
     return {"module": module, "class_name": "function", "config": name, "registered_name": "function"}
 
 
-# What a config may name in the place of a class or function, from the marker's path.
+# References that a config may contain in place of a class or function; functions of the marker's path.
 REFERENCES = {
     "lambda": python_lambda,
     "open": lambda marker: call_of("builtins", "open", file=str(marker), mode="w"),
@@ -96,7 +96,7 @@ def as_quantizer(reference):
 
 
 def as_layer(reference):
-    """In the place of the network's second layer, the scaling of its inputs, a Lambda layer."""
+    """Replace the second layer of the network by a Lambda layer."""
 
     def edit(network):
         layer = network["config"]["layers"][1]
@@ -122,9 +122,9 @@ def test_nothing_that_a_network_file_names_is_called(run, marker, place, referen
 
 
 def test_the_lambda_is_real(run, marker):
-    """Keras does run it for whoever asks for that."""
+    """Keras does run it with safe_mode=False."""
     tamper(run, config=as_layer(python_lambda(marker)))
-    with contextlib.suppress(ValueError, NotImplementedError):  # what it returns is no tensor
+    with contextlib.suppress(ValueError, NotImplementedError):  # it does not return a tensor
         keras.saving.load_model(run.checkpoint("best"), safe_mode=False)
     assert marker.exists()
 
@@ -174,7 +174,7 @@ def virtual_dataset(secret):
 
 
 @pytest.mark.parametrize("link", [external_storage, external_link, virtual_dataset])
-def test_weights_come_from_the_run_alone(run, tmp_path, link):
+def test_weights_are_read_only_from_the_run(run, tmp_path, link):
     with h5py.File(tmp_path / "secret.h5", "w") as file:
         file["kernel"] = np.full((3, 3, 1, 4), 7, np.float32)
     tamper(run, weights=link(tmp_path / "secret.h5"))
@@ -182,7 +182,7 @@ def test_weights_come_from_the_run_alone(run, tmp_path, link):
         run.load_model("best")
 
 
-def test_nothing_is_unpacked_outside(run, tmp_path):
+def test_nothing_is_unpacked_outside_the_run(run, tmp_path):
     run.load_model("best")
     before = sorted(tmp_path.rglob("*"))
     tamper(
@@ -207,7 +207,7 @@ class Exploit:
         return open, (str(self.path), "w")
 
 
-def test_an_interrupted_epoch_is_no_way_in(run, marker, tmp_path):
+def test_a_pickle_in_an_interrupted_epoch_is_not_executed(run, marker, tmp_path):
     model, _ = start(tmp_path / "other", small_data())
     path = run.folder / "partial-0.npz"
     np.savez(path, seconds=1.0, kernel_conv_1=np.array([Exploit(marker)], object))

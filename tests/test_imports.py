@@ -1,4 +1,7 @@
-"""Which part of the package may import which, read from the source: no arrow upward, no circle, no long module."""
+"""The imports between modules of the package, read from the source, and the length of modules.
+
+A module imports only what the table allows, there are no circular imports, and no module is long.
+"""
 
 import ast
 import importlib
@@ -14,7 +17,7 @@ GROUND = {"errors", "tables", "console", "faces", "arguments", "suggestions", "q
 SETTINGS = {"config", "presets", "fields", "estimators", "flags", "optimizers", "backend", "paper"}
 MODELS = GROUND | SETTINGS | {"models", "layers", "files", "datasets"}
 RUNS = MODELS | {"runs"}
-# What a package or module may import besides itself: packages, or single modules of one. The table of design.md.
+# The packages and modules that each package or module may import besides itself.
 MAY_IMPORT = {
     "": GROUND,
     "__main__": GROUND,  # commands are loaded by their names
@@ -38,12 +41,12 @@ MAY_IMPORT = {
 }
 NUMPY_ALONE = ("geometry", "bits", "files")
 MOST_LINES = 300
-# Arrows that the table forbids, (from, to): to be mended, and taken out here.
+# Imports (from, to) that the table forbids but that still exist.
 FORBIDDEN = set()
 
 
 def _modules():
-    """Every module of the package: dotted name without "bnn.", "" for the package itself, to its syntax tree."""
+    """A dict from each module's dotted name, without "bnn.", to its syntax tree; "" is the package itself."""
     paths = sorted((ROOT / "bnn").rglob("*.py"))
     names = [".".join(path.relative_to(ROOT / "bnn").with_suffix("").parts) for path in paths]
     names = [name.removesuffix("__init__").removesuffix(".") for name in names]
@@ -55,7 +58,7 @@ PACKAGES = {name.partition(".")[0] for name in MODULES if "." in name}
 
 
 def _homes(package):
-    """What a package's face shows: name to the module it comes from."""
+    """A dict from each public name of a package to the module that defines it."""
     homes = {}
     for node in ast.walk(MODULES[package]):
         if isinstance(node, ast.ImportFrom):
@@ -65,11 +68,11 @@ def _homes(package):
     return homes
 
 
-FACES = {package: _homes(package) for package in PACKAGES}
+PUBLIC = {package: _homes(package) for package in PACKAGES}
 
 
 def _imported(tree):
-    """The modules of the package that a syntax tree imports, wherever; names of a face count as their modules."""
+    """Yield the modules of the package that a syntax tree imports; public names count as the modules defining them."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             for alias in node.names:
@@ -79,26 +82,26 @@ def _imported(tree):
             base = node.module.removeprefix("bnn").removeprefix(".")
             for alias in node.names:
                 inner = f"{base}.{alias.name}".removeprefix(".")
-                yield inner if inner in MODULES else FACES.get(base, {}).get(alias.name, base)
+                yield inner if inner in MODULES else PUBLIC.get(base, {}).get(alias.name, base)
 
 
 IMPORTS = {name: set(_imported(tree)) - {name, ""} for name, tree in MODULES.items()}
 
 
-def _room(name):
+def _root(name):
     return name.partition(".")[0]
 
 
 def _allowed(name, target):
-    may = MAY_IMPORT[_room(name)]
-    return may is None or _room(name) == _room(target) or target in may or _room(target) in may
+    may = MAY_IMPORT[_root(name)]
+    return may is None or _root(name) == _root(target) or target in may or _root(target) in may
 
 
-def test_every_room_is_in_the_table():
-    assert {_room(name) for name in MODULES} <= set(MAY_IMPORT)
+def test_every_package_and_module_is_in_the_table():
+    assert {_root(name) for name in MODULES} <= set(MAY_IMPORT)
 
 
-def test_no_arrow_runs_upward():
+def test_imports_are_allowed_by_the_table():
     found = {
         (name, target)
         for name, targets in IMPORTS.items()
@@ -108,46 +111,46 @@ def test_no_arrow_runs_upward():
     assert found == FORBIDDEN
 
 
-def test_there_is_no_circle():
+def test_there_are_no_circular_imports():
     for graph in (
-        {name: targets - {_room(name)} for name, targets in IMPORTS.items()},
+        {name: targets - {_root(name)} for name, targets in IMPORTS.items()},
         {
-            room: {_room(t) for n, ts in IMPORTS.items() if _room(n) == room for t in ts} - {room}
-            for room in MAY_IMPORT
+            top: {_root(t) for n, ts in IMPORTS.items() if _root(n) == top for t in ts} - {top}
+            for top in MAY_IMPORT
         },
     ):
         TopologicalSorter(graph).prepare()  # raises `CycleError`
 
 
-def test_no_module_uses_the_face_of_its_own_package():
-    faces = [name for name, targets in IMPORTS.items() if "." in name and _room(name) in targets]
+def test_no_module_imports_its_own_package():
+    packages = [name for name, targets in IMPORTS.items() if "." in name and _root(name) in targets]
     names = [
         name
         for name, tree in MODULES.items()
         for node in ast.walk(tree)
         if "." in name
         and isinstance(node, ast.ImportFrom)
-        and node.module == f"bnn.{_room(name)}"
-        and any(f"{_room(name)}.{alias.name}" not in MODULES for alias in node.names)
+        and node.module == f"bnn.{_root(name)}"
+        and any(f"{_root(name)}.{alias.name}" not in MODULES for alias in node.names)
     ]
-    assert not faces + names
+    assert not packages + names
 
 
 @pytest.mark.parametrize("package", sorted(PACKAGES))
-def test_every_name_of_a_face_can_be_used_twice(package):
-    """A module of the same name as a function would take its place once it is imported."""
-    face = importlib.import_module(f"bnn.{package}")
-    modules = {name.partition(".")[2] for name in MODULES if _room(name) == package}
-    assert not modules & set(FACES[package])
-    for name in getattr(face, "__all__", ()):
-        assert getattr(face, name) is getattr(face, name)
-        home = FACES[package].get(name, package)  # a name that the face itself defines is at home there
-        assert getattr(face, name) is getattr(importlib.import_module(f"bnn.{home}"), name)
+def test_every_public_name_can_be_read_repeatedly(package):
+    """A module with the name of a function would replace the function when it is imported."""
+    imported = importlib.import_module(f"bnn.{package}")
+    modules = {name.partition(".")[2] for name in MODULES if _root(name) == package}
+    assert not modules & set(PUBLIC[package])
+    for name in getattr(imported, "__all__", ()):
+        assert getattr(imported, name) is getattr(imported, name)
+        home = PUBLIC[package].get(name, package)  # the package itself defines the other names
+        assert getattr(imported, name) is getattr(importlib.import_module(f"bnn.{home}"), name)
     with pytest.raises(AttributeError):
-        face.nothing_of_this_name  # noqa: B018
+        imported.nothing_of_this_name  # noqa: B018
 
 
-def test_packages_are_attributes_that_load_when_they_are_touched():
+def test_packages_are_attributes_that_load_on_first_use():
     code = "import sys, bnn; assert bnn.geometry.angle([0, 1], [1, 1]) < 1; print('keras' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout == "False\n"
@@ -158,12 +161,12 @@ def test_packages_on_arrays_load_no_keras(package):
     loaded = {
         (node.module or "") if isinstance(node, ast.ImportFrom) else alias.name
         for name in MODULES
-        if _room(name) == package
+        if _root(name) == package
         for node in ast.walk(MODULES[name])
         if isinstance(node, ast.Import | ast.ImportFrom)
         for alias in node.names
     }
-    assert not {_room(name) for name in loaded} & {"keras", "tensorflow", "jax", "torch", "matplotlib"}
+    assert not {_root(name) for name in loaded} & {"keras", "tensorflow", "jax", "torch", "matplotlib"}
 
 
 def test_no_module_is_long():
@@ -175,7 +178,7 @@ def test_no_module_is_long():
     assert {name for name, lines in lengths.items() if lines > MOST_LINES} == set()
 
 
-def test_nobody_imports_a_program():
+def test_no_module_imports_a_program():
     programs = {"train", "analyze", "test", "tools", "benchmarks"}
     folders = ("bnn", "tools", "experiments", "benchmarks")
     for path in [*ROOT.glob("*.py"), *(p for f in folders for p in (ROOT / f).rglob("*.py"))]:
@@ -183,7 +186,7 @@ def test_nobody_imports_a_program():
             n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Import | ast.ImportFrom)
         ]
         names = {
-            _room(n.module or "") if isinstance(n, ast.ImportFrom) else _room(a.name)
+            _root(n.module or "") if isinstance(n, ast.ImportFrom) else _root(a.name)
             for n in nodes
             for a in n.names
         }

@@ -1,4 +1,4 @@
-"""The command `bnn`, and the programs that are doors to the same commands."""
+"""The command `bnn`, and the programs that run the same commands."""
 
 import os
 import subprocess
@@ -9,7 +9,7 @@ import pytest
 from bnn.__main__ import COMMANDS
 from tests.support import ROOT, call
 
-DOORS = {"train": "train.py", "analyze": "analyze.py", "test": "test.py", "download": "data/download.py"}
+PROGRAMS = {"train": "train.py", "analyze": "analyze.py", "test": "test.py", "download": "data/download.py"}
 HEAVY = {"keras", "tensorflow", "jax", "torch", "numpy", "scipy", "matplotlib"}
 
 
@@ -26,7 +26,7 @@ def test_help_lists_the_commands():
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_help_of_a_command_loads_nothing_heavy(name):
+def test_help_of_a_command_loads_no_large_library(name):
     code = f"import sys; sys.argv[1:] = ['{name}', '--help']; from bnn.__main__ import main\n"
     code += "try: main()\nexcept SystemExit as stop: assert not stop.code\n"
     code += "print(*sorted({module.partition('.')[0] for module in sys.modules}))"
@@ -36,24 +36,24 @@ def test_help_of_a_command_loads_nothing_heavy(name):
     assert HEAVY.isdisjoint(done.stdout.splitlines()[-1].split())
 
 
-@pytest.mark.parametrize("name", DOORS)
-def test_doors_bear_their_files_names(name):
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_messages_of_programs_begin_with_the_name_of_the_file(name):
     environment = os.environ | {"KERAS_BACKEND": "none such"}
-    program = DOORS[name].rpartition("/")[2]
-    assert call(DOORS[name], "--help", env=environment).stdout.startswith(f"usage: {program} ")
-    for done, prefix in ((call(DOORS[name], "--x"), program), (call_bnn(name, "--x"), f"bnn {name}")):
+    program = PROGRAMS[name].rpartition("/")[2]
+    assert call(PROGRAMS[name], "--help", env=environment).stdout.startswith(f"usage: {program} ")
+    for done, prefix in ((call(PROGRAMS[name], "--x"), program), (call_bnn(name, "--x"), f"bnn {name}")):
         assert done.returncode == 2
         assert done.stderr.splitlines()[-1].startswith(f"{prefix}: error: ")
 
 
-def test_errors_bear_the_commands_name(tmp_path):
+def test_errors_of_commands_begin_with_the_name_of_the_command(tmp_path):
     done = call_bnn("train", "--resume", tmp_path / "none")
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     assert done.stderr.startswith(f"bnn train: error: {tmp_path / 'none'}: expected a run directory")
 
 
 @pytest.mark.parametrize("args", [(), ("nothing",), ("--nothing",)])
-def test_a_command_must_be_one(args):
+def test_a_missing_or_unknown_command_is_a_usage_error(args):
     done = call_bnn(*args)
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].startswith("bnn: error: ")

@@ -1,4 +1,4 @@
-"""The tests' own promise: nothing that they run reaches further than the loopback interface."""
+"""The guard of the tests: no process that they start can use more than the loopback interface."""
 
 import asyncio
 import socket
@@ -9,7 +9,7 @@ import urllib.request
 import network_guard
 import pytest
 
-ELSEWHERE = "192.0.2.1"  # kept for documentation (RFC 5737): nobody answers there
+ELSEWHERE = "192.0.2.1"  # reserved for documentation (RFC 5737), so no host has it
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ def test_other_addresses_and_names_are_refused(reach):
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "127.8.8.8"])
-def test_loopback_is_open(host):
+def test_the_loopback_interface_can_be_used(host):
     family, *_, address = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0]
     with socket.socket(family) as server, socket.socket(family) as client:
         try:
@@ -44,7 +44,7 @@ def test_loopback_is_open(host):
 
 
 @pytest.mark.parametrize("depth", [1, 2])
-def test_processes_that_tests_start_are_guarded_and_theirs_too(depth):
+def test_child_processes_and_their_children_are_guarded(depth):
     code = f"import socket; socket.socket().connect(({ELSEWHERE!r}, 80))"
     for _ in range(depth - 1):
         code = (
@@ -56,7 +56,7 @@ def test_processes_that_tests_start_are_guarded_and_theirs_too(depth):
 
 
 def test_requests_in_a_program_are_guarded():
-    """The library that the downloader uses, which turns most failures into its own."""
+    """The downloader uses this library, which converts most exceptions to its own."""
     code = f"import requests; requests.get('http://{ELSEWHERE}/', timeout=0.1)"
     process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert "NetworkUsed: socket.getaddrinfo" in process.stderr.splitlines()[-1]

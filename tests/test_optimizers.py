@@ -1,4 +1,4 @@
-"""Adam: the same numbers as Keras's, and saved trainings that go on with it."""
+"""Our Adam computes the same numbers as Keras's, and saved trainings continue with it."""
 
 import keras
 import numpy as np
@@ -12,7 +12,7 @@ def normal(*shape, seed=0):
 
 
 def fitted(optimizer):
-    """The layer that some steps of the optimizer make, with gradients beyond the clip."""
+    """A model after some steps of the optimizer, with gradients beyond the clip."""
     keras.utils.set_random_seed(0)
     layer = keras.layers.Dense(3, kernel_constraint=WeightClip(0.5))
     model = keras.Sequential([keras.Input((4,)), layer])
@@ -23,14 +23,14 @@ def fitted(optimizer):
     return model
 
 
-def test_adam_is_keras_adam():
+def test_adam_equals_keras_adam():
     models = [fitted(cls(0.01, epsilon=1e-8, clipvalue=1.0)) for cls in (Adam, keras.optimizers.Adam)]
     ours, theirs = ([*m.get_weights(), *(np.asarray(v) for v in m.optimizer.variables)] for m in models)
     for value, reference in zip(ours, theirs, strict=True):
         np.testing.assert_allclose(value, reference, rtol=1e-4, atol=1e-6)
 
 
-def test_adam_goes_on_after_saving(tmp_path):
+def test_training_with_adam_continues_after_saving(tmp_path):
     model = fitted(Adam(0.01, clipvalue=1.0))
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
@@ -42,8 +42,8 @@ def test_adam_goes_on_after_saving(tmp_path):
         np.testing.assert_array_equal(value, reference)
 
 
-def test_saved_trainings_know_it_by_its_registered_name():
-    """Whatever module it lived in when they were saved."""
+def test_saved_models_find_adam_by_its_registered_name():
+    """The module that defined it when the model was saved does not matter."""
     assert keras.saving.get_registered_name(Adam) == "bnn>Adam"
     saved = keras.saving.serialize_keras_object(Adam(0.01)) | {"module": "bnn.layers.fast_ops"}
     assert type(keras.saving.deserialize_keras_object(saved)) is Adam

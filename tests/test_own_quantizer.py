@@ -1,4 +1,4 @@
-"""The documentation's quantizer of one's own: defined, trained and analyzed as it stands there."""
+"""The user-defined quantizer of the documentation, defined, trained and analyzed as printed there."""
 
 import re
 import textwrap
@@ -14,7 +14,7 @@ from tests.support import ROOT, assert_refused, call
 
 @pytest.fixture(scope="module")
 def example(tmp_path_factory):
-    """What the page's code leaves: its names, and the folder in which it ran."""
+    """Run the code of the page; return its names, and the folder in which it ran."""
     text = (ROOT / "docs" / "training.md").read_text()
     section = text[text.index("## A quantizer of your own") :]
     code = textwrap.dedent(re.search(r"(?:^    .*\n|^\n)+", section[section.index("    import") :], re.M)[0])
@@ -25,7 +25,7 @@ def example(tmp_path_factory):
     return names, folder
 
 
-def test_it_learns_and_its_layers_have_its_quantizer(example):
+def test_the_network_learns_and_its_layers_have_the_quantizer(example):
     names, folder = example
     run = runs.open_run(folder / "runs" / "triangle")
     assert run.best_epoch()["val_accuracy"] > 0.5
@@ -34,13 +34,13 @@ def test_it_learns_and_its_layers_have_its_quantizer(example):
     assert layer.kernel_quantizer is names["triangle_sign"]
 
 
-def test_it_is_analyzed(example):
+def test_the_network_is_analyzed(example):
     layers = {layer.name: layer for layer in example[0]["report"]}
     assert list(layers) == ["conv_1", "conv_2", "conv_3", "conv_4", "dense_1", "dense_2"]
     assert 20 < np.degrees(layers["dense_1"].angles).mean() < 60
 
 
-def test_a_run_whose_function_is_not_registered_names_it(example, monkeypatch):
+def test_the_error_for_an_unregistered_function_names_it(example, monkeypatch):
     _, folder = example
     monkeypatch.delitem(keras.saving.get_custom_objects(), "Custom>triangle_sign")
     run = runs.open_run(folder / "runs" / "triangle")

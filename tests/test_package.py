@@ -1,4 +1,4 @@
-"""The package as others install it: a wheel in a fresh environment, used from another folder."""
+"""The installed package: a wheel in a new environment, used from another folder."""
 
 import os
 import shutil
@@ -13,7 +13,7 @@ from packaging.requirements import Requirement
 
 from tests.support import ROOT
 
-pytestmark = pytest.mark.slow  # builds, installs, and loads Keras anew
+pytestmark = pytest.mark.slow  # builds, installs, and loads Keras in new processes
 SHIPPED = ROOT / "results" / "cifar-10-binary" / "seed0"
 PIP = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
 
@@ -26,7 +26,7 @@ def run(command, **options):
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
-    """Built from a copy, so that the clone stays as it is."""
+    """A wheel built from a copy, so that the clone is not changed."""
     source = tmp_path_factory.mktemp("source")
     shutil.copytree(ROOT / "bnn", source / "bnn", ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "README.md", "LICENSE"):
@@ -38,7 +38,7 @@ def wheel(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def environment(wheel, tmp_path_factory):
-    """A fresh environment with the wheel, which takes what the wheel needs from the tests' own."""
+    """A new environment with the wheel, which finds the other packages in the environment of the tests."""
     folder = tmp_path_factory.mktemp("environment")
     run([sys.executable, "-m", "venv", "--without-pip", folder])
     python = folder / "bin" / "python"
@@ -59,7 +59,7 @@ def test_the_wheel_holds_all_modules_and_nothing_else(wheel):
 
 
 def test_building_leaves_nothing_behind(wheel):
-    """Neither build/, from which a later wheel would take modules that are gone, nor an .egg-info."""
+    """Neither an .egg-info nor build/, from which a later wheel would include deleted modules."""
     source = wheel.parent.parent
     assert {path.name for path in source.iterdir()} == {
         "bnn",
@@ -70,7 +70,7 @@ def test_building_leaves_nothing_behind(wheel):
     }
 
 
-def test_no_backend_comes_unasked(wheel):
+def test_a_backend_is_only_installed_on_request(wheel):
     archive = zipfile.ZipFile(wheel)
     (name,) = (name for name in archive.namelist() if name.endswith("/METADATA"))
     metadata = Parser().parsestr(archive.read(name).decode())
@@ -99,7 +99,7 @@ assert bnn.layers.QuantDense(3).units == 3
 model = bnn.runs.open_run({str(SHIPPED)!r}).load_model()
 assert model.count_params() > 10**7
 assert len(bnn.datasets.load("mnist-5k").train) == 4000
-assert bnn.files  # every package of the face
+assert bnn.files  # every package can be used
 """
     run([environment / "python", "-c", code], cwd=tmp_path, env=without_data())
 
@@ -116,7 +116,7 @@ def test_the_command_works_from_another_folder(environment, tmp_path):
 
 
 @pytest.mark.parametrize("named", [True, False])
-def test_data_lie_where_the_variable_says_or_here(environment, tmp_path, named):
+def test_data_are_in_the_folder_of_the_variable_or_in_the_current_one(environment, tmp_path, named):
     variable = {"BNN_DATA": str(tmp_path / "sets")} if named else {}
     done = subprocess.run(
         [environment / "bnn", "train", "--data_set", "MNIST"],

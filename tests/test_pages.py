@@ -1,4 +1,4 @@
-"""The notebooks' pages in a browser, as wide as a phone and as a laptop: nothing is cut, no word is broken."""
+"""The pages of the notebooks in a browser, as wide as a phone and as a laptop: nothing is cut, no word is broken."""
 
 import json
 import re
@@ -26,7 +26,7 @@ FLAGS = (
 )
 WIDTHS = (390, 1366)
 LONGEST_WORD = 40  # letters; a longer one, such as a digest, may break on a phone
-# What reaches beyond the right edge and does not scroll, and the printed words that stand on two lines.
+# Find elements that extend beyond the right edge and do not scroll, and printed words broken across two lines.
 MEASURE = """<script>addEventListener("load", () => {
   const all = (selector) => [...document.querySelectorAll(selector)];
   const scrolls = (e) => e && (/auto|scroll/.test(getComputedStyle(e).overflowX) || scrolls(e.parentElement));
@@ -62,4 +62,4 @@ def test_nothing_is_cut_and_no_word_is_broken(tmp_path):
         assert found["page"] <= found["width"]
         assert found["cut"] == []
         assert found["broken"] == []
-    assert measures[0]["boxes"] > 0  # wide code and tables scroll by themselves
+    assert measures[0]["boxes"] > 0  # wide code and tables scroll

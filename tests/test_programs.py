@@ -1,4 +1,4 @@
-"""train.py and analyze.py from outside: what they print, write and refuse, and how they survive being killed."""
+"""train.py and analyze.py run as programs: what they print, write and refuse."""
 
 import functools
 import json
@@ -15,7 +15,7 @@ from tests.support import ROOT, STATISTICS, TINY, assert_refused, call, once
 
 @pytest.fixture(scope="session")
 def analyzed(trained, tmp_path_factory):
-    """(analyze.py's output folder for the tiny run, what the program said)"""
+    """(output folder of analyze.py for the tiny run, the finished process)"""
     return once(tmp_path_factory, "analysis of tiny", lambda output: analyze(trained[0], output))
 
 
@@ -33,14 +33,14 @@ def contents(folder):
 
 @pytest.fixture
 def copy(trained, tmp_path):
-    """A copy of the tiny run to be damaged."""
+    """A copy of the tiny run, which a test may damage."""
     return shutil.copytree(trained[0], tmp_path / "copy")
 
 
 # train.py
 
 
-def test_train_says_what_it_did_and_what_comes_next(trained):
+def test_train_prints_what_it_did_and_the_next_command(trained):
     folder, process = trained
     first, heading, *epochs, last = process.stdout.splitlines()
     assert heading.split()[0] == "loss"
@@ -53,12 +53,12 @@ def test_train_says_what_it_did_and_what_comes_next(trained):
     assert {path.name for path in folder.iterdir()} >= {"config.json", "log.csv", "last.keras", "best.keras"}
 
 
-def test_the_command_is_kept(trained):
+def test_the_command_is_recorded(trained):
     config = json.loads((trained[0] / "config.json").read_text())
     assert config["command"] == ["train.py", *TINY, "--run_dir", str(trained[0])]
 
 
-def test_a_network_loads_in_a_fresh_process_by_plain_keras(trained):
+def test_a_network_can_be_loaded_with_keras_in_a_new_process(trained):
     code = (
         "import sys, keras, bnn.layers\n"
         "for name in ('last', 'best'):\n"
@@ -73,8 +73,8 @@ def test_a_network_loads_in_a_fresh_process_by_plain_keras(trained):
     assert f" {int(last):,} parameters" in trained[1].stdout
 
 
-def test_a_file_size_limit_ends_in_one_line_and_keeps_what_was_there(copy):
-    """As a full disk would: the system refuses to write more than 60 kB, and a checkpoint takes more."""
+def test_a_limit_on_file_sizes_gives_one_line_and_the_old_files_are_kept(copy):
+    """Like a full disk: the system refuses to write files of more than 60 kB, and a checkpoint is larger."""
     before = {path.name: path.read_bytes() for path in copy.iterdir()}
     limit = functools.partial(resource.setrlimit, resource.RLIMIT_FSIZE, (60_000, 60_000))
     other = copy.parent / "new"
@@ -87,7 +87,7 @@ def test_a_file_size_limit_ends_in_one_line_and_keeps_what_was_there(copy):
     assert not (other / "last.keras").exists()
 
 
-# train.py refuses, all but the last before TensorFlow loads
+# errors of train.py, all but the last before TensorFlow is loaded
 
 
 @pytest.mark.parametrize(
@@ -131,8 +131,8 @@ def test_an_unknown_data_set_is_refused():
 
 
 @pytest.mark.parametrize("name", ["cifar-10", "MNIST"])
-def test_data_that_are_not_there_are_refused_with_the_command_that_gets_them(tmp_path, name):
-    """In a copy of the clone, in which no data can lie."""
+def test_the_error_for_missing_data_names_the_download_command(tmp_path, name):
+    """In a copy of the clone, which has no data."""
     shutil.copytree(ROOT / "bnn", tmp_path / "bnn", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "train.py", tmp_path)
     (tmp_path / "data").mkdir()
@@ -177,7 +177,7 @@ def test_a_finished_run_is_complete_and_its_next_steps_are_named(copy):
     assert {path.name: path.read_bytes() for path in copy.glob("[!.]*")} == before
 
 
-def test_resume_takes_no_other_folder(trained):
+def test_resume_refuses_another_folder(trained):
     process = call("train.py", "--resume", trained[0], "--run_dir", "elsewhere")
     assert process.returncode == 2
     assert "expected no --run_dir" in process.stderr.splitlines()[-1]
@@ -185,13 +185,13 @@ def test_resume_takes_no_other_folder(trained):
 
 @pytest.mark.parametrize("program", ["train.py --resume", "analyze.py"])
 @pytest.mark.parametrize("content", [b"", b'{"model": {"conv": [8', b'{"name": "left-pad"}'])
-def test_half_written_and_foreign_runs_are_refused(copy, program, content):
+def test_folders_with_a_damaged_or_other_config_are_refused(copy, program, content):
     (copy / "config.json").write_bytes(content)
     process = call(*program.split(), copy)
     assert_refused(process, "config.json: expected the config of a run, received a damaged file")
 
 
-def test_other_data_than_the_runs_are_refused(copy):
+def test_resume_refuses_other_data(copy):
     config = json.loads((copy / "config.json").read_text())
     config["data"]["digest"] = "f" * 64
     (copy / "config.json").write_text(json.dumps(config))
@@ -219,7 +219,7 @@ def test_analyze_prints_accuracy_and_table(trained, analyzed):
     assert process.stderr == ""
 
 
-def test_metrics_hold_what_is_promised(analyzed):
+def test_metrics_have_the_documented_entries(analyzed):
     metrics = json.loads((analyzed[0] / "metrics.json").read_text(), parse_constant=pytest.fail)
     assert {"test_accuracy", "data_set", "layers"} <= set(metrics)
     assert metrics["data_set"] == "mnist-5k"
@@ -245,7 +245,7 @@ def test_figures_are_real_png_and_pdf_files(analyzed):
 
 
 @pytest.mark.parametrize("images", [0, -1, 501])
-def test_images_are_counted_against_the_test_set(trained, images):
+def test_a_number_of_images_beyond_the_test_set_is_refused(trained, images):
     process = call("analyze.py", trained[0], "--images", images)
     assert_refused(process, f"images: expected 1 to the 500 test images, received {images}")
 

@@ -18,7 +18,7 @@ SMALL = ("--data_set", "mnist-5k", "--conv", "8", "--max_pool", "1", "--fc", "16
 
 @pytest.fixture(scope="module")
 def published(tmp_path_factory):
-    """A results folder with one group of one run, its network shipped."""
+    """A results folder with one group of one run, including its network."""
     folder = tmp_path_factory.mktemp("published")
     assert call("train.py", *SMALL, 0, "--run_dir", folder / "run").returncode == 0
     target = folder / "results" / "small" / "seed0"
@@ -30,7 +30,7 @@ def published(tmp_path_factory):
     return folder / "results"
 
 
-def test_a_published_run_is_a_run_that_gives_its_own_figures(published):
+def test_the_figures_of_a_published_run_can_be_reproduced_from_it(published):
     run = runs.open_run(published / "small" / "seed0")
     metrics = json.loads((run.folder / "metrics.json").read_text())
     model, data = run.load_model(), datasets.load("mnist-5k")
@@ -42,7 +42,7 @@ def test_a_published_run_is_a_run_that_gives_its_own_figures(published):
     assert f"| test accuracy | {metrics['test_accuracy']:.4f} |" in (run.folder / "README.md").read_text()
 
 
-def test_a_continuous_network_is_measured_as_what_sign_makes_of_it(tmp_path):
+def test_a_continuous_network_is_measured_with_the_signs_of_its_weights(tmp_path):
     assert call("train.py", *SMALL, 0, "--continuous", "--run_dir", tmp_path / "run").returncode == 0
     process = call(
         "tools/publish.py", tmp_path / "run", tmp_path / "twin", "--images", 40, "--ablation_images", 60
@@ -65,7 +65,7 @@ def test_a_continuous_network_is_measured_as_what_sign_makes_of_it(tmp_path):
     assert not (tmp_path / "twin" / "unbinarized.csv").exists()
 
 
-def test_a_published_run_says_nothing_of_the_machine_s_folders(published):
+def test_a_published_run_contains_no_paths_of_the_machine(published):
     source = published.parent / "run"
     for path in (published / "small" / "seed0").iterdir():
         if path.suffix != ".keras" and path.name != "README.md":
@@ -74,7 +74,7 @@ def test_a_published_run_says_nothing_of_the_machine_s_folders(published):
     assert command[-2:] == ["--run_dir", "runs/run"]
 
 
-def test_tables_are_what_the_folders_say(published):
+def test_tables_have_the_values_of_the_folders(published):
     readme = published / "README.md"
     names = ("list_of_runs", "correlations", "angles", "geometry", "unbinarized")
     readme.write_text(
@@ -117,6 +117,6 @@ def test_an_unknown_table_or_group_is_refused(published, tmp_path, table, word):
     assert_refused(call("tools/results.py", "write", "--folder", tmp_path), word)
 
 
-def test_the_tables_of_this_repository_are_in_step():
+def test_the_tables_of_this_repository_are_up_to_date():
     process = call("tools/results.py", "check", "--folder", ROOT / "results")
     assert process.returncode == 0, process.stderr

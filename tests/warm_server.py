@@ -1,9 +1,9 @@
-"""Starts programs by forking, so that they find Keras loaded; warm.py is the client.
+"""Starts programs by forking, so that Keras is already loaded; warm.py is the client.
 
-Requests come through standard input, a Unix socket: a JSON object with arguments, folder and environment, and four
-file descriptors, which are the program's standard input, output and error and a socket for answers. These are the
-process's number at its start, and at its end its exit code, negative if a signal ended it. The server ends with its
-client.
+Requests arrive on standard input, a Unix socket. Each is a JSON object with arguments, folder and environment, and four
+file descriptors: the program's standard input, output and error, and a socket for the answers. The answers are the
+process id when the program starts and its exit code when it ends, negative if a signal ended it. The server ends when
+its client ends.
 """
 
 import json
@@ -18,8 +18,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def serve(requests):
-    """Take requests until there is no client any more; returns in the process that is to do one, with that."""
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the supervisors
+    """Accept requests until the client ends; return one request, in the process that is to run it."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # no process waits for the supervisors
     while True:
         message, descriptors, *_ = socket.recv_fds(requests, 1 << 20, 4)
         if not message:
@@ -31,7 +31,7 @@ def serve(requests):
 
 
 def supervised(request, descriptors):
-    """Fork once more, and tell of that child; returns in the child."""
+    """Fork again, and report the child's process id and exit code; return in the child."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     pid = os.fork()
     if pid == 0:
@@ -45,13 +45,13 @@ def supervised(request, descriptors):
 
 
 def become(request, descriptors):
-    """Take over the request's standard files, folder, environment and arguments."""
+    """Set the standard files, folder, environment and arguments of the request."""
     *standard, answers = descriptors
     os.close(answers)
     for number, descriptor in enumerate(standard):
         os.dup2(descriptor, number)
         os.close(descriptor)
-    # The server's own would take a pipe for a file of its kind, in which one can seek.
+    # The server's objects were made for its own files, and would treat a pipe as seekable.
     sys.stdin = sys.__stdin__ = open(0, closefd=False)  # noqa: SIM115
     sys.stdout = sys.__stdout__ = open(1, "w", closefd=False)  # noqa: SIM115
     sys.stderr = sys.__stderr__ = open(2, "w", 1, errors="backslashreplace", closefd=False)  # noqa: SIM115
@@ -63,7 +63,7 @@ def become(request, descriptors):
 
 
 def run():
-    """Do what Python does with the arguments: a script's path, or "-m" and a module."""
+    """Run the arguments like Python: the path of a script, or "-m" and a module."""
     if sys.argv[0] == "-m":
         module = sys.argv.pop(1)
         runpy.run_module(module, run_name="__main__", alter_sys=True)

@@ -1,4 +1,4 @@
-"""data/download.py as a program."""
+"""data/download.py, run as a program."""
 
 import dataclasses
 import functools
@@ -155,7 +155,7 @@ def test_it_prints_one_line_per_source_and_one_at_the_end(servers, npm, tmp_path
 
 
 def test_progress_is_shown_on_a_terminal(server, tmp_path):
-    """tqdm draws it, a short time after the start."""
+    """tqdm draws it a short time after the start."""
     server.files["toy.tar.gz"] = TAR
     server.habits["toy.tar.gz"] = [slowly_whole]
     controller, terminal = pty.openpty()
@@ -178,7 +178,7 @@ def slowly_whole(handler, body):
 @pytest.mark.parametrize(
     ("source", "requests", "calls"), [("mirrors", 1, False), ("package", 0, True), ("all", 1, False)]
 )
-def test_the_source_is_chosen(source, requests, calls, server, npm, tmp_path):
+def test_the_kind_of_source_can_be_chosen(source, requests, calls, server, npm, tmp_path):
     npm.packs(PACKED)
     server.files["toy.tar.gz"] = TAR
     assert toy(f"{server.url},npm", tmp_path, "--source", source).returncode == 0
@@ -305,7 +305,7 @@ def test_a_second_interruption_does_not_leave_npm_behind(npm, tmp_path, monkeypa
     npm.assert_gone()
 
 
-def test_two_downloads_at_once(server, tmp_path):
+def test_a_second_download_at_the_same_time_is_refused(server, tmp_path):
     process = begin_stalled(server, tmp_path)
     try:
         assert "received one that is running" in fails(toy(server.url, tmp_path))
@@ -313,7 +313,7 @@ def test_two_downloads_at_once(server, tmp_path):
         kill(process)
 
 
-def test_two_packages_at_once(npm, tmp_path):
+def test_a_second_download_of_a_package_at_the_same_time_is_refused(npm, tmp_path):
     npm.hangs()
     process = begin("npm", tmp_path)
     try:
@@ -332,9 +332,9 @@ def test_two_packages_at_once(npm, tmp_path):
 # ---- disks ----
 
 
-@pytest.mark.parametrize("room", [100, 700], ids=["for no archive", "for no file"])
-def test_no_room_on_the_disk(room, server, tmp_path):
-    """A limit on the size of files stands for a full disk."""
+@pytest.mark.parametrize("room", [100, 700], ids=["less than the archive", "less than a file"])
+def test_a_full_disk_is_one_line(room, server, tmp_path):
+    """A limit on the size of files replaces a full disk."""
     server.files["toy.tar.gz"] = TAR
     assert 100 < len(TAR) < 700 < len(MEMBERS["one"])
     limit = functools.partial(resource.setrlimit, resource.RLIMIT_FSIZE, (room, room))
@@ -343,7 +343,7 @@ def test_no_room_on_the_disk(room, server, tmp_path):
     assert names_in(tmp_path) == []
 
 
-def test_no_room_for_the_package(npm, tmp_path):
+def test_a_full_disk_during_npm_is_one_line(npm, tmp_path):
     npm.packs(PACKED)
     limit = functools.partial(resource.setrlimit, resource.RLIMIT_FSIZE, (100, 100))
     env = environment() | {"PYTHONDONTWRITEBYTECODE": "1"}
@@ -352,13 +352,13 @@ def test_no_room_for_the_package(npm, tmp_path):
     assert names_in(tmp_path) == []
 
 
-def test_an_output_that_cannot_be_a_folder(server, tmp_path):
+def test_an_output_that_cannot_be_a_folder_is_one_line(server, tmp_path):
     (tmp_path / "file").write_text("")
     assert "Not a directory" in fails(toy(server.url, tmp_path / "file" / "sub"))
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_read_only_folder(server, tmp_path):
+def test_a_read_only_folder_is_one_line(server, tmp_path):
     tmp_path.chmod(0o555)
     assert "Permission denied" in fails(toy(server.url, tmp_path)) and server.requests == []
 
@@ -454,7 +454,7 @@ def test_mnist_from_the_registry(tmp_path):
 @pytest.mark.slow
 @needs_registry
 def test_both_data_sets_where_only_the_registry_can_be_reached(tmp_path):
-    """Within two minutes, and the next call within seconds, whatever the mirrors do."""
+    """The first call takes less than two minutes and the next less than 3 seconds, whatever the mirrors do."""
     said, seconds = run_unguarded("--output", tmp_path)
     assert said.count("(official)") == 2 and seconds < 120
     said, seconds = run_unguarded("--output", tmp_path)

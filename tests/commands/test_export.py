@@ -1,4 +1,4 @@
-"""bnn export and bnn predict: a packed file that classifies as the run does, without TensorFlow."""
+"""bnn export and bnn predict: the packed file classifies like the run, without TensorFlow."""
 
 import re
 import shutil
@@ -36,7 +36,7 @@ def file(run):
 
 
 def test_export_says_what_it_checked_and_wrote(run, capsys, tmp_path):
-    """An image has 14 x 14 x 8 + 7 x 7 x 8 + 16 activations."""
+    """The network has 14 x 14 x 8 + 7 x 7 x 8 + 16 activations per image."""
     output = tmp_path / "bits.npz"
     assert export.main([str(run), "--images", "30", "--output", str(output)]) == 0
     checked, wrote = capsys.readouterr().out.splitlines()
@@ -50,14 +50,14 @@ def test_export_says_what_it_checked_and_wrote(run, capsys, tmp_path):
     assert float(wrote.split()[4]) == round(4 * runs.open_run(run).load_model().count_params() / size, 1)
 
 
-def test_the_packed_file_has_the_scores_of_the_run(file, images, scores):
+def test_the_packed_file_gives_the_scores_of_the_run(file, images, scores):
     with bits.numpy_alone():
         found = packed.load(file).scores(images)
     np.testing.assert_allclose(found, scores, atol=1e-4)
 
 
 def lines(network, *paths):
-    """What predict prints, in a process that may not load a Keras backend."""
+    """Return the lines that predict prints, in a process that fails if it loads Keras."""
     code = "import sys; from bnn.commands.predict import main; main(sys.argv[1:]); assert 'keras' not in sys.modules"
     done = subprocess.run(
         [sys.executable, "-c", code, *map(str, [network, *paths])],
@@ -95,7 +95,7 @@ def test_predict_from_a_run(run, images, scores, tmp_path, capsys):
     assert re.fullmatch(expected(tmp_path / "one.npy", scores[0]) + "\n", capsys.readouterr().out)
 
 
-def test_what_is_no_image_of_the_network_is_refused(file, tmp_path):
+def test_files_that_are_not_images_for_the_network_are_refused(file, tmp_path):
     Image.fromarray(np.zeros((5, 4), np.uint8)).save(tmp_path / "small.png")
     (tmp_path / "text.png").write_text("text")
     (tmp_path / "text.npy").write_text("text")
@@ -129,7 +129,7 @@ def test_graphs_are_written(run, form, capsys):
     assert len(onnx.load(path).graph.node) > 10
 
 
-def test_without_the_data_it_is_said(run, tmp_path, capsys, monkeypatch):
+def test_without_the_data_export_says_not_checked(run, tmp_path, capsys, monkeypatch):
     def missing(*_):
         raise datasets.DataError("MNIST: expected its files, received none")
 

@@ -25,7 +25,7 @@ from tests.misbehaving_server import (
     endless,
     garbage,
     in_circles,
-    labelled_encoded,
+    labeled_encoded,
     no_length,
     nothing,
     silent,
@@ -300,7 +300,7 @@ HABITS = {
     "too short": announced_too_short,
     "5000 digits": announced_in_5000_digits,
     "bad address": to(b"http://[::1/x"),
-    "encoded": labelled_encoded,
+    "encoded": labeled_encoded,
     "no length": no_length,
     "whole": whole,
 }

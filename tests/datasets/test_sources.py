@@ -25,7 +25,7 @@ from tests.misbehaving_server import (
     flood,
     garbage,
     in_circles,
-    labelled_encoded,
+    labeled_encoded,
     late_redirect,
     no_length,
     nothing,
@@ -254,7 +254,7 @@ def test_temporary_failures_are_retried(habit, fetch, server):
     assert server.requests == ["file"] * 3
 
 
-@pytest.mark.parametrize("habit", [no_length, labelled_encoded, to(b"/elsewhere?a=1"), to(b"elsewhere")])
+@pytest.mark.parametrize("habit", [no_length, labeled_encoded, to(b"/elsewhere?a=1"), to(b"elsewhere")])
 def test_unusual_answers_are_accepted(habit, fetch, server):
     server.files["elsewhere"] = BODY
     server.habits["file"] = [habit]

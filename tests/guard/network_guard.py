@@ -1,4 +1,4 @@
-"""Keeps a Python process on this machine: whoever reaches for another address or name gets a `NetworkUsed`."""
+"""Restricts a Python process to this machine: any use of another address or host name raises `NetworkUsed`."""
 
 import ipaddress
 import sys
@@ -8,14 +8,14 @@ HOST_AT = {"socket.getaddrinfo": 0, "socket.gethostbyname": 0, "socket.gethostby
 
 
 class NetworkUsed(BaseException):
-    """No `Exception`: code that makes the best of a failing network must not hide it."""
+    """Not a subclass of `Exception`, so code that handles network failures does not hide it."""
 
 
 def refuse(event, args):
-    """An audit hook, which Python calls before it opens, binds or looks up anything."""
+    """Refuse other hosts; Python calls this audit hook before it connects, binds or resolves a name."""
     if event in ADDRESS_AT:
         address = args[ADDRESS_AT[event]]
-        host = address[0] if isinstance(address, tuple) else "localhost"  # a path: a socket of this machine
+        host = address[0] if isinstance(address, tuple) else "localhost"  # a path: a local socket
     elif event in HOST_AT:
         host = args[HOST_AT[event]]
     else:
@@ -25,7 +25,7 @@ def refuse(event, args):
 
 
 def is_loopback(host):
-    """Whether a host, as sockets take it, is this machine by its loopback interface."""
+    """Whether a host, in any form that sockets accept, is the loopback interface of this machine."""
     host = host.decode() if isinstance(host, bytes) else host
     if host in (None, "localhost"):
         return True

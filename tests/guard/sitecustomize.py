@@ -1,3 +1,3 @@
-"""Python imports this as it starts, where the folder is on PYTHONPATH: in every process that a test starts."""
+"""Python imports this module at start-up if its folder is on PYTHONPATH, so every child process is guarded."""
 
 import network_guard  # noqa: F401

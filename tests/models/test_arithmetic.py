@@ -1,4 +1,4 @@
-"""A network of bfloat16 layers on a machine that can only emulate them."""
+"""A network with bfloat16 layers on a machine that can only emulate bfloat16."""
 
 import keras
 import numpy as np
@@ -17,18 +17,18 @@ def network():
         keras.config.set_dtype_policy("float32")
 
 
-def test_the_copy_computes_the_same_network_in_float32(network):
+def test_in_float32_gives_the_same_network_in_float32(network):
     copy = models.in_float32(network)
     assert {layer.compute_dtype for layer in copy.layers if layer.weights} == {"float32"}
     for ours, theirs in zip(copy.get_weights(), network.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs)
     images = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 1), dtype=np.uint8)
     scores = [np.asarray(model(images)).astype(np.float32) for model in (copy, network)]
-    np.testing.assert_allclose(*scores, atol=0.05)  # bfloat16 keeps 8 bits
+    np.testing.assert_allclose(*scores, atol=0.05)  # bfloat16 has 8 significant bits
 
 
 @pytest.mark.parametrize("hardware", ["float32", "bfloat16"])
-def test_only_emulation_is_avoided(network, hardware, monkeypatch):
+def test_without_emulation_copies_only_emulated_networks(network, hardware, monkeypatch):
     monkeypatch.setattr(backend, "resolve_precision", lambda precision: hardware)
     assert (models.without_emulation(network) is network) == (hardware == "bfloat16")
     copy = models.in_float32(network)

@@ -1,4 +1,4 @@
-"""The refit of batch norm against NumPy, and networks with quantizers taken out."""
+"""Refitting batch norm, compared with NumPy, and networks from which quantizers are removed."""
 
 import keras
 import numpy as np
@@ -15,7 +15,7 @@ from tests.support import KINDS
 
 @pytest.fixture(scope="module")
 def data():
-    """Noisy copies of one random image a class: (training Split, test Split)."""
+    """Noisy copies of one random image per class: (training Split, test Split)."""
     rng = np.random.default_rng(0)
     labels = rng.integers(10, size=800).astype(np.uint8)
     prototypes = rng.integers(256, size=(10, 8, 8, 1))
@@ -43,7 +43,7 @@ def moving_averages(model):
     return [(norm.moving_mean.numpy(), norm.moving_variance.numpy()) for norm in norms]
 
 
-def test_refit_is_what_numpy_computes():
+def test_refit_equals_numpys():
     model, images = dense_network()
     kernels = [np.where(model.get_layer(f"dense_{i}").kernel.numpy() >= 0, 1.0, -1.0) for i in (1, 2, 3)]
     refit_batch_norm(model, images, batch_size=30)
@@ -51,11 +51,13 @@ def test_refit_is_what_numpy_computes():
     for kernel, (mean, variance) in zip(kernels, moving_averages(model), strict=True):
         z = x @ kernel
         assert mean == pytest.approx(z.mean(axis=(0, 1)), abs=1e-4)
-        assert variance == pytest.approx(z.var(axis=(0, 1)), rel=1e-4)  # of all images: no batch is favoured
-        x = np.where(z - z.mean(axis=1, keepdims=True) >= 0, 1.0, -1.0)  # each by its own batch's mean
+        assert variance == pytest.approx(z.var(axis=(0, 1)), rel=1e-4)  # over all images
+        x = np.where(
+            z - z.mean(axis=1, keepdims=True) >= 0, 1.0, -1.0
+        )  # each batch is normalized by its own mean
 
 
-def test_keras_s_own_batch_norm_is_refitted_too():
+def test_batch_norm_of_keras_is_refitted_too():
     inputs = keras.Input((5,))
     norm = keras.layers.BatchNormalization()
     model = keras.Model(inputs, norm(keras.layers.ReLU()(inputs)))
@@ -65,9 +67,9 @@ def test_keras_s_own_batch_norm_is_refitted_too():
     assert norm.moving_variance.numpy() == pytest.approx(np.maximum(x, 0).var(axis=0), rel=1e-5)
 
 
-def test_batches_are_weighed_by_their_images_and_order_the_same():
+def test_batches_are_weighted_by_their_number_of_images():
     model, images = dense_network("continuous")
-    refit_batch_norm(model, images[:61], batch_size=60)  # 31 and 30
+    refit_batch_norm(model, images[:61], batch_size=60)  # batches of 31 and 30
     first = images[:61].reshape(61, 16) / 127.5 - 1
     z = first @ model.get_layer("dense_1").kernel.numpy()
     mean, variance = moving_averages(model)[0]
@@ -76,13 +78,13 @@ def test_batches_are_weighed_by_their_images_and_order_the_same():
 
 
 @pytest.mark.parametrize(("n", "batch_size"), [(1, 10), (0, 10), (10, 1)])
-def test_a_variance_needs_two(n, batch_size):
+def test_a_variance_needs_two_images(n, batch_size):
     model, images = dense_network()
     with pytest.raises(ValueError, match="expected at least 2"):
         refit_batch_norm(model, images[:n], batch_size)
 
 
-def test_refit_of_an_unchanged_network_keeps_what_it_knows(trained, data):
+def test_refit_of_an_unchanged_network_keeps_its_accuracy(trained, data):
     copy = ablation.unbinarized(trained)
     refit_batch_norm(copy, data[0].images)
     before, after = (accuracy(model, data[1]) for model in (trained, copy))
@@ -90,14 +92,14 @@ def test_refit_of_an_unchanged_network_keeps_what_it_knows(trained, data):
     assert after == pytest.approx(before, abs=0.05)
 
 
-def test_refit_leaves_everything_but_the_averages(trained, data):
+def test_refit_changes_only_the_averages(trained, data):
     copy = ablation.unbinarized(trained)
     refit_batch_norm(copy, data[0].images[:100])
     for ours, theirs in zip(copy.trainable_weights, trained.trainable_weights, strict=True):
         assert np.array_equal(ours.numpy(), theirs.numpy())
 
 
-def test_unbinarized_multiplies_by_the_latent_kernel(trained, data):
+def test_unbinarized_uses_the_latent_kernel(trained, data):
     copy = ablation.unbinarized(trained, kernels=["conv_1"], activations=["dense_1_activation"])
     assert ablation.quantized_layers(copy) == (["dense_1", "dense_2"], ["conv_1_activation"])
     kernel = copy.get_layer("conv_1").quantized_kernel()

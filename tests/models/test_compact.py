@@ -1,4 +1,4 @@
-"""Compact checkpoints: smaller, loadable as any other, and the same network."""
+"""Compact checkpoints are smaller, load like any other, and hold the same network."""
 
 import keras
 import numpy as np
@@ -45,8 +45,8 @@ def test_a_compact_network_is_the_same_network(kind, tmp_path):
 
 
 @pytest.mark.parametrize("quantizer", [Sign(), Ternary(0.02)])
-def test_no_weight_is_rounded_over_a_threshold(quantizer, tmp_path):
-    """Among them some that float16 would round to zero, and some that it would round onto the threshold."""
+def test_no_weight_is_rounded_across_a_threshold(quantizer, tmp_path):
+    """Some of the weights would be rounded to zero in float16, some to the threshold."""
     edges = np.array([-1e-12, 1e-12, -3e-8, 0, -0.0, 0.02, 0.0200001, -0.0200001, 0.019999], np.float32)
     inputs = keras.Input((len(edges),))
     layer = QuantDense(1, quantizer)
@@ -60,7 +60,7 @@ def test_no_weight_is_rounded_over_a_threshold(quantizer, tmp_path):
     np.testing.assert_array_equal(kernel, kernel.astype(np.float16))
 
 
-def test_a_disk_that_is_full_leaves_the_old_file(tmp_path, monkeypatch):
+def test_on_a_full_disk_the_old_file_is_kept(tmp_path, monkeypatch):
     def full(path, content):
         raise OSError(28, "No space left on device")
 

@@ -1,4 +1,4 @@
-"""Scores and accuracy of a network, against its own call on all images at once."""
+"""Scores and accuracy of a network, compared with a call of the network on all images at once."""
 
 import keras
 import numpy as np
@@ -18,7 +18,7 @@ def model():
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 23, 100])
-def test_scores_are_those_of_a_call_in_inference(model, batch_size):
+def test_scores_equal_those_of_a_call_of_the_model(model, batch_size):
     found = scores(model, IMAGES, batch_size)
     assert (found.shape, found.dtype) == ((23, 10), np.float32)
     np.testing.assert_allclose(found, keras.ops.convert_to_numpy(model(IMAGES)), rtol=1e-5, atol=1e-6)
@@ -30,7 +30,7 @@ def test_scores_of_bfloat16_networks_are_float32():
     assert scores(model, np.ones((4, 6), np.float32)).dtype == np.float32
 
 
-def test_accuracy_is_the_fraction_of_right_highest_scores(model):
+def test_accuracy_is_the_fraction_of_images_with_the_highest_score_for_their_class(model):
     predicted = keras.ops.convert_to_numpy(model(IMAGES)).argmax(axis=1)
     right = np.arange(23) < 20
     split = Split(IMAGES, np.where(right, predicted, (predicted + 1) % 10))
@@ -39,7 +39,7 @@ def test_accuracy_is_the_fraction_of_right_highest_scores(model):
     assert isinstance(accuracy(model, split), float)
 
 
-def test_progress_sees_every_batch(model):
+def test_progress_receives_every_batch(model):
     calls = []
 
     def shown(batches, total, unit):

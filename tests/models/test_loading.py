@@ -1,4 +1,4 @@
-"""Models and images from files: what analyze.py makes of them, and what it refuses."""
+"""Models and images from files, which analyze.py analyzes or refuses."""
 
 import json
 import pickle
@@ -17,7 +17,7 @@ IMAGES = np.random.default_rng(0).standard_normal((20, 8, 8, 3)).astype(np.float
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Files of a model, its images, and others that look like them."""
+    """Files with a model and its images, and other files that look like them."""
     folder = tmp_path_factory.mktemp("files")
     backbone = keras.Sequential([keras.Input((8, 8, 3)), layers.Conv2D(6, 3, name="conv")], name="backbone")
     inputs = keras.Input((8, 8, 3))
@@ -75,11 +75,11 @@ def test_a_model_file_is_analyzed_from_the_command_line(folder):
         ),
     ],
 )
-def test_bad_input_is_one_line(folder, arguments, words):
+def test_bad_input_gives_one_line(folder, arguments, words):
     assert_refused(call("analyze.py", *arguments, cwd=folder), *words)
 
 
-def test_files_that_hold_no_model_are_refused(folder, tmp_path):
+def test_files_without_a_model_are_refused(folder, tmp_path):
     (tmp_path / "text.keras").write_text("no zip")
     (tmp_path / "images.h5").write_bytes((folder / "images.npy").read_bytes())
     np.savez(tmp_path / "zip", a=1)
@@ -97,7 +97,7 @@ def test_code_in_a_model_file_does_not_run(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", ["npy", "npz"])
-def test_files_that_hold_no_images_are_refused(folder, tmp_path, suffix):
+def test_files_without_images_are_refused(folder, tmp_path, suffix):
     model = keras.saving.load_model(folder / "model.keras")
     for content in (b"", b"no array", pickle.dumps(print)):
         (tmp_path / f"x.{suffix}").write_bytes(content)
@@ -108,7 +108,7 @@ def test_files_that_hold_no_images_are_refused(folder, tmp_path, suffix):
         loading.load_images(tmp_path / "objects.npy", model)
 
 
-def test_several_inputs_come_by_name(tmp_path):
+def test_several_inputs_are_given_by_name(tmp_path):
     a, b = keras.Input((3,), name="a"), keras.Input((4,), name="b")
     model = keras.Model([b, a], layers.Dense(2, name="x")(a) + layers.Dense(2, name="y")(b))
     arrays = {"a": np.ones((5, 3)), "b": np.zeros((5, 4))}
@@ -121,6 +121,6 @@ def test_several_inputs_come_by_name(tmp_path):
         loading.load_images(tmp_path / "other.npz", model)
 
 
-def test_a_npy_file_is_not_read_as_a_whole(folder):
+def test_a_npy_file_is_not_read_into_memory(folder):
     model = keras.saving.load_model(folder / "model.keras")
     assert isinstance(loading.load_images(folder / "images.npy", model), np.memmap)

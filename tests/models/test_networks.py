@@ -1,4 +1,4 @@
-"""Networks built from a config: names, order, shapes, counts, values, and files that load anywhere."""
+"""Networks built from a config: names, order, shapes, counts and values of layers, and saved files."""
 
 import dataclasses
 import math
@@ -58,7 +58,7 @@ def outputs_of(model, kind, x):
 
 
 def scramble(model):
-    """Give all weights random values, so that none is as it began."""
+    """Give all weights random values, different from the initial ones."""
     rng = np.random.default_rng(1)
     for weight in model.weights:
         weight.assign(rng.uniform(0.1 if "variance" in weight.path else -1, 1, weight.shape))
@@ -81,7 +81,7 @@ def test_the_papers_network_for_cifar_10():
         "dense_2": (1024, 1024),
         "dense_3": (1024, 10),
     }
-    # No bias, no scale: beside the kernels only an offset and two moving averages a channel, and a step counter.
+    # Besides kernels: per channel an offset and two moving averages, per layer a step counter. No bias, no scale.
     channels = [128, 128, 256, 256, 512, 512, 1024, 1024, 10]
     assert model.count_params() == sum(map(np.prod, kernels.values())) + 3 * sum(channels) + len(channels)
     trainable = sum(int(np.prod(w.shape)) for w in model.trainable_weights)
@@ -133,7 +133,7 @@ def test_no_hidden_layers_give_a_linear_classifier():
 
 
 @EVERY_KIND
-def test_the_kind_decides_every_quantizer_and_nothing_else(config):
+def test_the_kind_determines_every_quantizer_and_nothing_else(config):
     model = build_model(config)
     assert model.name == config.kind
     activations = [layer for layer in model.layers if isinstance(layer, QuantActivation)]
@@ -169,7 +169,7 @@ def test_activations_of_the_continuous_twin_are_real_and_bounded():
 
 
 @pytest.mark.parametrize("shape", [{}, DENSE], ids=["conv", "dense"])
-def test_a_real_first_layer_leaves_its_kernel_latent_and_nothing_else(shape):
+def test_with_a_real_first_layer_only_its_kernel_is_not_quantized(shape):
     first, *others = quantized_layers(build_model(dataclasses.replace(REAL_FIRST, **shape)))
     assert first.kernel_quantizer is None
     np.testing.assert_array_equal(first.quantized_kernel(), first.kernel)
@@ -178,7 +178,7 @@ def test_a_real_first_layer_leaves_its_kernel_latent_and_nothing_else(shape):
 
 
 @pytest.mark.parametrize(("shape", "name", "d"), [({}, "conv_1", 27), (DENSE, "dense_1", 192)])
-def test_a_rotated_first_layer_stands_behind_a_rotation(shape, name, d):
+def test_a_rotated_first_layer_follows_a_rotation(shape, name, d):
     model = build_model(dataclasses.replace(ROTATED, **shape))
     rotations = [layer for layer in model.layers if isinstance(layer, Rotation)]
     assert [layer.name for layer in rotations] == [f"{name}_rotation"]
@@ -188,7 +188,7 @@ def test_a_rotated_first_layer_stands_behind_a_rotation(shape, name, d):
     assert model.count_params() == build_model(dataclasses.replace(SMALL, **shape)).count_params() + d**2
 
 
-def test_a_rotated_first_kernel_begins_as_large_as_any():
+def test_a_rotated_first_kernel_has_the_usual_initial_range():
     largest = []
     for first in ("quantized", "rotated"):
         model = build_model(dataclasses.replace(SMALL, conv=(2000, 5), first_layer=first))
@@ -197,7 +197,7 @@ def test_a_rotated_first_kernel_begins_as_large_as_any():
 
 
 def test_a_rotated_first_layer_has_its_angle_and_r_in_the_report():
-    """The statistics are those of the rotated patches and kernels, which are theta_R's."""
+    """The statistics are those of the generalized binarization theta_R on unrotated patches."""
     x = images(SMALL, 30)
     model = build_model(dataclasses.replace(SMALL, first_layer="rotated"))
     row = report.analyze(model, x)[0].statistics()
@@ -214,7 +214,7 @@ def test_a_rotated_first_layer_has_its_angle_and_r_in_the_report():
 
 
 @pytest.mark.parametrize("input_range", [(-1.0, 1.0), (0.0, 1.0)])
-def test_bytes_are_scaled_to_the_input_range(input_range):
+def test_pixels_are_scaled_to_the_input_range(input_range):
     model = build_model(dataclasses.replace(SMALL, input_range=input_range))
     x = np.zeros((2, 8, 8, 3), np.uint8)
     x[1] = 255
@@ -223,16 +223,18 @@ def test_bytes_are_scaled_to_the_input_range(input_range):
     np.testing.assert_allclose(scaled[1], input_range[1], atol=1e-6)
 
 
-def test_bfloat16_is_for_products_only():
+def test_bfloat16_is_used_for_products_only():
     model = build_model(SMALL, "bfloat16")
     assert {w.dtype for w in model.weights} == {"float32"}
     assert {layer.compute_dtype for layer in quantized_layers(model)} == {"bfloat16"}
-    assert model.get_layer("scale").compute_dtype == "float32"  # bfloat16 has too few shades near 1
+    assert (
+        model.get_layer("scale").compute_dtype == "float32"
+    )  # bfloat16 cannot represent all 256 pixel values
     scores = model(images(SMALL))
     assert keras.backend.standardize_dtype(scores.dtype) == "float32"
 
 
-def test_the_seed_decides_the_weights():
+def test_the_seed_determines_the_initial_weights():
     weights = []
     for seed in (1, 1, 2):
         keras.utils.set_random_seed(seed)
@@ -257,7 +259,7 @@ def data():
 @pytest.mark.parametrize(
     "estimator", ["swish_sign", "stochastic_sign", "magnitude_aware_sign", "optimal_ternary"]
 )
-def test_networks_train_and_load_as_they_were(estimator, data, tmp_path):
+def test_networks_train_and_give_the_same_scores_after_loading(estimator, data, tmp_path):
     keras.utils.set_random_seed(0)
     model_config, train_config = settings(estimator)
     model = build_model(model_config)
@@ -282,19 +284,19 @@ def test_networks_train_and_load_as_they_were(estimator, data, tmp_path):
         ("optimal_ternary", "OptimalTernary", "Ternary"),
     ],
 )
-def test_an_estimator_decides_both_quantizers(estimator, kernels, activations):
+def test_an_estimator_determines_both_quantizers(estimator, kernels, activations):
     layers = build_model(settings(estimator)[0]).layers
     assert {type(x.kernel_quantizer).__name__ for x in layers if hasattr(x, "kernel_quantizer")} == {kernels}
     quantizers = [x.quantizer for x in layers if isinstance(x, QuantActivation)]
     assert {type(q).__name__ for q in quantizers} == {activations}
-    assert len({id(q) for q in quantizers}) == len(quantizers) == 2  # each draws its own random numbers
+    assert len({id(q) for q in quantizers}) == len(quantizers) == 2  # each has its own random generator
     if estimator == "optimal_ternary":
         assert {q.threshold for q in quantizers} == {BEST_RATIO}
 
 
 @pytest.mark.parametrize("levels", [2, 3])
 @pytest.mark.parametrize("name", ESTIMATORS)
-def test_one_place_may_have_another_estimators_quantizer(name, levels):
+def test_kernels_and_activations_may_have_different_estimators(name, levels):
     entry = ESTIMATORS[name]
     if levels not in entry.levels:
         with pytest.raises(
@@ -316,7 +318,7 @@ SIZES = {"input_shape": (8, 8, 3), "classes": 4, "conv": [6, 5], "max_pool": [0,
 
 
 def classes(model):
-    """The class's name of the quantizer of all kernels and of all activations."""
+    """The class names of the quantizers of kernels and of activations; None if there are several of one."""
     kernels = {type(layer.kernel_quantizer).__name__ for layer in quantized_layers(model)}
     activations = {type(x.quantizer).__name__ for x in model.layers if isinstance(x, QuantActivation)}
     return (
@@ -328,7 +330,7 @@ def step(x):
     return keras.ops.where(x > 0.05, 1.0, -0.5)
 
 
-def test_build_takes_the_fields_of_the_config():
+def test_build_accepts_the_fields_of_the_config():
     ours, theirs = build(**SIZES, levels=3, threshold=0.1), build_model(TERNARY)
     assert [layer.get_config() for layer in ours.layers] == [layer.get_config() for layer in theirs.layers]
     assert ours.name == theirs.name
@@ -336,7 +338,7 @@ def test_build_takes_the_fields_of_the_config():
     assert quantized_layers(build(**SIZES, precision="bfloat16"))[0].compute_dtype == "bfloat16"
 
 
-def test_a_built_network_is_a_keras_model_for_a_fit_of_ones_own(capsys):
+def test_a_built_network_can_be_compiled_and_fitted_with_keras(capsys):
     model = build(**SIZES, levels=3, threshold=0.02)
     model.compile(optimizers.Adam(1e-2), "squared_hinge")
     x, y = images(SMALL, 60), 2 * np.eye(4, dtype=np.float32)[np.arange(60) % 4] - 1
@@ -351,7 +353,7 @@ def test_a_built_network_is_a_keras_model_for_a_fit_of_ones_own(capsys):
     [(step, True), (StochasticSign, False), (SwishSign(2.0), True)],
     ids=["function", "class", "object"],
 )
-def test_build_takes_quantizers_of_ones_own(quantizer, shared):
+def test_build_accepts_user_defined_quantizers(quantizer, shared):
     model = build(**SIZES, kernel_quantizer=quantizer, activation_quantizer=quantizer)
     found = [layer.kernel_quantizer for layer in quantized_layers(model)]
     found += [layer.quantizer for layer in model.layers if isinstance(layer, QuantActivation)]
@@ -360,7 +362,7 @@ def test_build_takes_quantizers_of_ones_own(quantizer, shared):
     assert model.name == "quantized"
 
 
-def test_a_quantizer_of_ones_own_need_not_be_registered_to_load(tmp_path):
+def test_an_unregistered_quantizer_can_be_passed_to_keras_for_loading(tmp_path):
     model = build(**SIZES, kernel_quantizer=step)
     model.save(tmp_path / "model.keras")
     with pytest.raises(Exception, match="step"):
@@ -370,14 +372,14 @@ def test_a_quantizer_of_ones_own_need_not_be_registered_to_load(tmp_path):
     assert set(np.unique(quantized_layers(again)[0].quantized_kernel())) == {-0.5, 1}
 
 
-def test_a_continuous_network_has_no_quantizer_of_ones_own():
+def test_a_continuous_network_refuses_a_user_defined_quantizer():
     with pytest.raises(
         ConfigError, match=r"activation_quantizer: expected None, .* continuous net.*'Custom>step'"
     ):
         build(**SIZES, continuous=True, activation_quantizer=step)
 
 
-def test_settings_that_there_are_not_are_refused():
+def test_unknown_settings_are_refused():
     with pytest.raises(TypeError, match="epochs"):
         build(**SIZES, epochs=3)
 
@@ -425,7 +427,7 @@ def test_a_loaded_model_is_the_same_model(tmp_path):
     assert [layer.kernel_quantizer.threshold for layer in quantized_layers(again)] == [0.1] * 4
 
 
-def test_a_lambda_in_a_file_is_not_run(tmp_path):
+def test_code_in_a_lambda_layer_is_not_run(tmp_path):
     inputs = keras.Input((2,))
     target = tmp_path / "written by the model"
     layer = keras.layers.Lambda(lambda x, path=str(target): (open(path, "w").close(), x)[1])  # noqa: PTH123

@@ -1,4 +1,4 @@
-"""Sizes of networks against numbers worked out by hand, and against formulas of the architecture."""
+"""Sizes of networks, compared with numbers computed by hand and with formulas of the architecture."""
 
 import keras
 import numpy as np
@@ -15,7 +15,7 @@ def papers():
     return summary(build_model(settings_for({})[0]))
 
 
-# Side of the output image, channels in, channels out: the paper's six convolutions.
+# The paper's six convolutions: side of the output image, input channels, output channels.
 CONVOLUTIONS = [(32, 3, 128), (32, 128, 128), (16, 128, 256), (16, 256, 256), (8, 256, 512), (8, 512, 512)]
 DENSE = [(4 * 4 * 512, 1024), (1024, 1024), (1024, 10)]
 
@@ -23,7 +23,7 @@ DENSE = [(4 * 4 * 512, 1024), (1024, 1024), (1024, 10)]
 def test_the_papers_network(papers):
     kernels = sum(9 * n * m for _, n, m in CONVOLUTIONS) + sum(n * m for n, m in DENSE)
     units = sum(m for *_, m in CONVOLUTIONS + DENSE)
-    rest = 3 * units + 9  # batch norm: offset, mean and variance of each unit, a step counter of each layer
+    rest = 3 * units + 9  # batch norm: offset, mean and variance per unit, a step counter per layer
     total = papers.total
     assert (kernels, rest, kernels + rest) == (14_022_016, 11_559, 14_033_575)
     assert total.parameters == {1: kernels, 32: rest}
@@ -31,7 +31,7 @@ def test_the_papers_network(papers):
 
 
 def test_the_multiplications_of_the_papers_network(papers):
-    # Before its pooling, a convolution has outputs of its input's size.
+    # Before pooling, the output of a convolution has the size of its input.
     convolutions = [side**2 * 9 * n * m for side, n, m in CONVOLUTIONS]
     dense = [n * m for n, m in DENSE]
     counted = {size.name: size.macs for size in papers.layers if size.macs}
@@ -69,8 +69,8 @@ def test_the_papers_network_as_text(papers):
     ],
     ids=str,
 )
-def test_the_kinds_of_networks(settings, parameters, macs):
-    """Of images of 8 x 8 x 1, a 3 x 3 convolution to 4 channels, pooling, and dense layers 64 - 8 - 10."""
+def test_the_size_of_each_kind_of_network(settings, parameters, macs):
+    """Images of 8 x 8 x 1, a 3 x 3 convolution with 4 channels, pooling, and dense layers of 8 and 10 units."""
     model = build_model(ModelConfig((8, 8, 1), conv=(4,), max_pool=(1,), fc=(8,), **settings))
     total = summary(model).total
     assert total.parameters.total() == model.count_params()
@@ -98,7 +98,7 @@ def images(*shape):
     ],
     ids=lambda v: getattr(v, "name", str(v)),
 )
-def test_layers_of_keras_are_real(shape, layer, macs):
+def test_keras_layers_count_as_32_bit(shape, layer, macs):
     inputs = images(*shape)
     model = keras.Model(inputs, layer(inputs))
     sizes = summary(model)
@@ -108,7 +108,7 @@ def test_layers_of_keras_are_real(shape, layer, macs):
     assert sizes.uncounted == []
 
 
-def test_bits_of_inputs_pass_through_what_keeps_values():
+def test_layers_that_keep_values_pass_on_the_number_of_bits():
     inputs = images(8, 8, 2)
     x = QuantActivation(Ternary(0.1))(inputs)
     x = keras.layers.MaxPooling2D()(x)
@@ -122,13 +122,13 @@ def test_bits_of_inputs_pass_through_what_keeps_values():
     assert [size.name for size in sizes.layers if size.macs] == ["kept", "mixed"]
 
 
-def test_bits_that_fill_no_byte_are_rounded_up():
+def test_sizes_are_rounded_up_to_whole_bytes():
     inputs = images(3)
     assert summary(keras.Model(inputs, QuantDense(3, Sign())(inputs))).total.bytes == 2
     assert summary(keras.Model(inputs, QuantDense(3, Ternary(0.1))(inputs))).total.bytes == 3
 
 
-def test_models_within_models_are_counted():
+def test_nested_models_are_counted():
     inner = keras.Sequential([images(4), QuantDense(3, Sign(), name="deep")], name="inner")
     inputs = images(4)
     twice = keras.layers.Concatenate()([inner(inputs), inner(inputs)])
@@ -137,16 +137,16 @@ def test_models_within_models_are_counted():
     assert sizes.total.macs == {(1, 32): 2 * 12, (32, 32): 12}
 
 
-def test_a_shared_layer_multiplies_at_every_call_within_the_model():
+def test_a_shared_layer_counts_at_every_call_within_the_model():
     shared, inputs = QuantDense(4, Sign()), images(4)
     first = shared(inputs)
-    shared(keras.layers.Dense(4)(first))  # no part of the model
+    shared(keras.layers.Dense(4)(first))  # not a part of the model
     sizes = summary(keras.Model(inputs, shared(QuantActivation(Sign())(first))))
     assert sizes.total.macs == {(1, 32): 16, (1, 1): 16}
     assert sizes.total.parameters == {1: 16}
 
 
-def test_what_is_not_counted_is_named():
+def test_layers_that_are_not_counted_are_named():
     inputs = images(5, 4)
     x = keras.layers.LSTM(3, name="recurrent")(keras.layers.Dense(4)(inputs))
     sizes = summary(keras.Model(inputs, x))
@@ -167,19 +167,19 @@ def test_models_that_cannot_be_counted_are_refused():
         summary(keras.Model(inputs, QuantConv2D(2, 3, Sign(), name="open")(inputs)))
 
 
-def test_a_loaded_network_is_as_small(tmp_path):
+def test_a_loaded_network_has_the_same_size(tmp_path):
     model = build_model(small_settings()[0])
     model.save(tmp_path / "model.keras")
     assert str(summary(keras.saving.load_model(tmp_path / "model.keras"))) == str(summary(model))
 
 
-def test_train_prints_the_summary_of_what_it_would_train(papers):
+def test_train_prints_the_summary_of_the_network_without_training(papers):
     process = call("train.py", "--summary", cwd=ROOT)
     assert (process.returncode, process.stderr) == (0, "")
     assert process.stdout == f"{papers}\n"
 
 
-def test_a_summary_is_no_training(tmp_path):
+def test_a_summary_makes_no_run_directory(tmp_path):
     small = call("train.py", "--summary", "--data_set", "mnist-5k", "--run_dir", tmp_path / "run")
     assert small.returncode == 0
     assert "871,556" not in small.stdout and "-bit" in small.stdout

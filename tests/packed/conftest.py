@@ -1,4 +1,4 @@
-"""These tests, but for the slow ones, compile nothing: `tests/bits` shows that numba and NumPy give the same."""
+"""Only the slow tests compile with numba; `tests/bits` checks that NumPy gives the same results."""
 
 import contextlib
 

@@ -1,4 +1,4 @@
-"""Small networks with batch norm as after a training, and weights on their thresholds."""
+"""Small networks with batch norm as after training, and some weights equal to thresholds."""
 
 import numpy as np
 from keras import ops
@@ -15,7 +15,7 @@ SETTINGS = {
 
 
 def network(rng, ties=True, **settings):
-    """A built network, and random images for it; `ties`: see `disturb`."""
+    """Return a built network and random images for it; for `ties` see `disturb`."""
     settings = SETTINGS | settings
     if not settings["conv"]:
         settings["max_pool"] = ()
@@ -25,7 +25,10 @@ def network(rng, ties=True, **settings):
 
 
 def disturb(model, rng, threshold=0.0, ties=True):
-    """Put some latent weights on 0 and on the threshold, and batch norm where sums are, with `ties` on some exactly."""
+    """Set some latent weights to 0 or to a threshold, and batch norm to plausible values.
+
+    With `ties`, some sums can equal the thresholds of batch norm exactly.
+    """
     for layer in model.layers:
         if hasattr(layer, "kernel_quantizer"):
             kernel = ops.convert_to_numpy(layer.kernel).copy()

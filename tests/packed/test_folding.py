@@ -1,4 +1,4 @@
-"""A folded network computes what the float32 network does: against Keras's layers and plain integer arithmetic."""
+"""A folded network equals the float32 network: compared with Keras layers and with plain integer arithmetic."""
 
 import keras
 import numpy as np
@@ -45,7 +45,7 @@ LAYOUTS = st.fixed_dictionaries(
 
 
 def exact_activations(model, network, images):
-    """Each layer's activations by integer arithmetic and Keras's batch norm, given those of the packed layer before."""
+    """Yield each layer's normalized sums, computed with integers from the packed activations of the layer before."""
     links = chain.read(model).links
     outputs = list(network.outputs(images))
     for before, link in zip(outputs, links[1:], strict=False):
@@ -64,7 +64,7 @@ def exact_activations(model, network, images):
 @example(0, {}, {})
 @example(0, {"levels": 3, "threshold": 0.3}, {"first_layer": "rotated", "input_range": (0.0, 1.0)})
 @example(0, {}, {"conv": (), "fc": ()})
-def test_layers_behind_the_first_are_exact(seed, kind, layout):
+def test_layers_after_the_first_are_exact(seed, kind, layout):
     model, images = network(np.random.default_rng(seed), **kind | layout)
     net = packed.fold(model)
     outputs = list(net.outputs(images))
@@ -79,11 +79,11 @@ def test_layers_behind_the_first_are_exact(seed, kind, layout):
 @given(st.integers(0, 2**32 - 1), KINDS, LAYOUTS)
 @settings(max_examples=3)
 @example(0, {}, {})
-def test_it_agrees_with_the_whole_network_in_keras(seed, kind, layout):
+def test_the_packed_network_agrees_with_the_whole_network_in_keras(seed, kind, layout):
     model, images = network(np.random.default_rng(seed), **kind | layout)
     net = packed.fold(model)
     found = packed.compare(net, model, images)
-    # Sums of the first layer that end on a threshold are rounded by Keras, and decide as that falls.
+    # Keras rounds the sums of the first layer, so a sum on a threshold may fall on either side.
     if sum(found.others.values()) == 0:
         assert found.same == found.images == len(images)
         np.testing.assert_allclose(net.scores(images), models.scores(model, images), rtol=1e-5, atol=1e-3)
@@ -108,12 +108,12 @@ def test_a_network_without_ties_agrees_in_every_activation():
 
 @pytest.mark.parametrize("order", ["pool norm sign", "norm pool sign", "norm sign pool", "pool sign", "sign"])
 @pytest.mark.parametrize("quantizer", [Sign(), Ternary(0.4013)])
-def test_a_model_of_ones_own(order, quantizer):
-    """Keras's own batch norm, whose factor may be negative or 0, and pooling before and behind it."""
+def test_a_user_defined_model(order, quantizer):
+    """Batch norm of Keras, whose factor may be negative or 0, with pooling before or after it."""
     rng = np.random.default_rng(0)
     first = (
         order if "norm" in order else "norm sign"
-    )  # without it sums of the first layer are 0, where Keras rounds
+    )  # without norm, sums of the first layer may be 0, where Keras rounds
     behind = {
         "pool": lambda: keras.layers.MaxPooling2D(),
         "norm": lambda: keras.layers.BatchNormalization(),
@@ -135,7 +135,7 @@ def test_a_model_of_ones_own(order, quantizer):
     disturb(model, rng)
     for layer in model.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
-            # No tie in the first layer, where Keras rounds.
+            # Avoid ties in the first layer, where Keras rounds.
             layer.moving_mean.assign(layer.moving_mean + 0.0123)
     images = rng.integers(0, 256, (8, 7, 7, 3), dtype=np.uint8)
     found = packed.compare(packed.fold(model), model, images)
@@ -143,7 +143,7 @@ def test_a_model_of_ones_own(order, quantizer):
     assert found.same == 8
 
 
-def test_images_of_real_numbers_and_flat_ones():
+def test_real_and_flat_inputs():
     rng = np.random.default_rng(0)
     model = keras.Sequential(
         [
@@ -173,7 +173,7 @@ def test_bfloat16_networks_are_folded_in_float32():
     np.testing.assert_array_equal(packed.fold(twin).scores(images), packed.fold(model).scores(images))
 
 
-def test_kernels_take_one_bit_or_two_and_ternary_activations_two_planes():
+def test_binary_kernels_take_one_bit_and_ternary_kernels_and_activations_two():
     rng = np.random.default_rng(0)
     for settings_, ternary in (({}, False), ({"levels": 3, "threshold": 0.3}, True)):
         net = packed.fold(network(rng, **settings_)[0])
@@ -258,7 +258,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("message", REFUSED)
-def test_what_is_no_chain_of_our_layers_is_refused_by_name(message):
+def test_models_that_are_not_a_chain_of_our_layers_are_refused_by_name(message):
     with pytest.raises(packed.PackError, match=message) as refused:
         packed.fold(REFUSED[message]())
     assert "received" in str(refused.value) and "\n" not in str(refused.value)
@@ -269,6 +269,6 @@ def test_a_model_that_is_not_built_is_refused():
         packed.fold(keras.Sequential([MaxPool2x2()]))
 
 
-def test_class_names_of_another_number_are_refused():
+def test_a_wrong_number_of_class_names_is_refused():
     with pytest.raises(packed.PackError, match="class_names: expected 4, received 2"):
         packed.fold(network(np.random.default_rng(0))[0], class_names="ab")

@@ -1,4 +1,4 @@
-"""ONNX and QONNX graphs give the scores of the Keras network; skipped where the optional packages are missing."""
+"""ONNX and QONNX graphs give the scores of the Keras network; skipped if the optional packages are missing."""
 
 import sys
 
@@ -19,13 +19,13 @@ SETTINGS = [
 networks = pytest.mark.parametrize("settings", SETTINGS, ids=str)
 
 
-def as_onnxruntime_has_it(graph, images):
+def scores_in_onnxruntime(graph, images):
     runtime = pytest.importorskip("onnxruntime")
     session = runtime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
     return session.run(None, {"images": images})[0]
 
 
-def as_qonnx_has_it(graph, images):
+def scores_in_qonnx(graph, images):
     from qonnx.core.modelwrapper import ModelWrapper
     from qonnx.core.onnx_exec import execute_onnx
     from qonnx.transformation.infer_shapes import InferShapes
@@ -38,7 +38,7 @@ def as_qonnx_has_it(graph, images):
 def test_onnx(settings):
     pytest.importorskip("onnx")
     model, images = network(np.random.default_rng(2), ties=False, **settings)
-    scores, expected = as_onnxruntime_has_it(packed.onnx_model(model), images), models.scores(model, images)
+    scores, expected = scores_in_onnxruntime(packed.onnx_model(model), images), models.scores(model, images)
     np.testing.assert_array_equal(scores.argmax(axis=1), expected.argmax(axis=1))
     np.testing.assert_allclose(scores, expected, rtol=1e-4, atol=1e-4)
 
@@ -48,7 +48,7 @@ def test_qonnx(settings):
     pytest.importorskip("qonnx")
     model, images = network(np.random.default_rng(2), ties=False, **settings)
     graph = packed.onnx_model(model, qonnx=True)
-    scores, expected = as_qonnx_has_it(graph, images), models.scores(model, images)
+    scores, expected = scores_in_qonnx(graph, images), models.scores(model, images)
     np.testing.assert_array_equal(scores.argmax(axis=1), expected.argmax(axis=1))
     np.testing.assert_allclose(scores, expected, rtol=1e-4, atol=1e-4)
     quantizers = [node for node in graph.graph.node if node.op_type in ("BipolarQuant", "Quant")]
@@ -58,10 +58,11 @@ def test_qonnx(settings):
         assert node.op_type == "BipolarQuant" or (options["signed"].i, options["narrow"].i) == (1, 1)
     kernels = sum(hasattr(layer, "kernel_quantizer") for layer in model.layers)
     real = settings.get("first_layer") == "rotated"
-    assert len(quantizers) == 2 * kernels - 1 - real  # each kernel, and each activation but the scores
+    # One per quantized kernel and per activation; the scores have none.
+    assert len(quantizers) == 2 * kernels - 1 - real
 
 
-def test_without_the_package_a_line_says_what_to_install(monkeypatch):
+def test_if_the_package_is_missing_a_line_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(packed.PackError, match=r"pip install 'bnn-geometry\[onnx\]'"):
         packed.onnx_model(network(np.random.default_rng(0))[0])

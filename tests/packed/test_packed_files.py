@@ -1,4 +1,4 @@
-"""A packed network in its file: the same network again, or one line that says what is wrong."""
+"""Files of packed networks give the same network again, or one line that says what is wrong."""
 
 import json
 import zipfile
@@ -36,7 +36,7 @@ def saved(tmp_path_factory):
         {"input_range": (-0.3, 1.0)},
     ],
 )
-def test_a_network_comes_back(settings, tmp_path):
+def test_a_saved_network_can_be_loaded(settings, tmp_path):
     model, images = network(np.random.default_rng(0), **settings)
     net = packed.fold(model)
     packed.save(net, tmp_path / "p.npz")
@@ -50,7 +50,7 @@ def test_a_network_comes_back(settings, tmp_path):
     assert [layer.name for layer in again.layers] == [layer.name for layer in net.layers]
 
 
-def test_weights_take_a_bit_each(tmp_path):
+def test_binary_weights_take_one_bit_and_ternary_two(tmp_path):
     model, _ = network(np.random.default_rng(0), conv=(), fc=(1000, 1000))
     size = packed.save(packed.fold(model), tmp_path / "p.npz")
     bits = sum(np.prod(layer.kernel.shape) for layer in model.layers if hasattr(layer, "kernel"))
@@ -59,7 +59,7 @@ def test_weights_take_a_bit_each(tmp_path):
     assert 2 * bits / 8 < packed.save(packed.fold(ternary), tmp_path / "p.npz") < 2 * bits / 8 + 30_000
 
 
-def test_the_manifest_says_what_it_is(saved):
+def test_the_manifest_has_the_format_version_and_class_names(saved):
     with np.load(saved[0], allow_pickle=False) as file:
         manifest = json.loads(file["manifest"].tobytes())
     assert (manifest["format"], manifest["version"]) == ("bnn packed network", 1)
@@ -76,7 +76,7 @@ def refused(path, *words):
 
 
 @pytest.mark.parametrize("cases", [60, pytest.param(3000, marks=pytest.mark.slow)])
-def test_a_damaged_file_is_refused_or_the_same_network(saved, tmp_path, cases):
+def test_a_damaged_file_is_refused_or_gives_the_same_network(saved, tmp_path, cases):
     path, net, images = saved
     rng, whole, expected = np.random.default_rng(0), path.read_bytes(), net.scores(images[:1])
     kept = 0
@@ -119,7 +119,7 @@ def test_foreign_files_are_refused(saved, tmp_path):
 
 
 def resealed(source, target, change):
-    """A copy whose manifest is changed, with the digest that belongs to it."""
+    """Write a copy with a changed manifest and a digest that matches."""
     with np.load(source) as file:
         arrays = {name: file[name] for name in file.files}
     manifest = json.loads(arrays.pop("manifest").tobytes())
@@ -156,7 +156,7 @@ def resealed(source, target, change):
     ],
 )
 def test_a_manifest_that_does_not_fit_is_refused(saved, tmp_path, change):
-    """With the right digest, as of whoever writes such files by other means."""
+    """The digest is correct, as in files that another program wrote."""
     resealed(saved[0], tmp_path / "p.npz", change)
     refused(tmp_path / "p.npz", "another one")
 

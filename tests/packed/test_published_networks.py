@@ -1,4 +1,4 @@
-"""The networks of results/ as bits: small, and equal to float32 on all test images that are there."""
+"""The networks of results/, packed: they are small, and classify all available test images as in float32."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Thresholds agree with batch norm and quantizer, as Keras computes them in float32, for every integer there can be."""
+"""Thresholds agree with batch norm and quantizer, computed by Keras in float32, for every possible integer."""
 
 import keras
 import numpy as np
@@ -31,7 +31,7 @@ def norm(kind, **weights):
 
 
 def check(link, largest, scale):
-    """Every integer from -largest to largest, times the scale."""
+    """Compare for every integer from -largest to largest, times the scale."""
     every = np.arange(-largest, largest + 1)[:, None] * np.ones(UNITS, np.int64)
     found = thresholds.search(lambda sums: link.activations(sums * scale), largest, UNITS)
     values = ops.convert_to_tensor((every * scale).astype(np.float32))
@@ -49,7 +49,7 @@ def check(link, largest, scale):
 )
 @settings(max_examples=10)
 @example([0.0] * 6, [1, 2, 3, -1, -2, 0], [1.0] * 6, Sign(), 27, 1.0)
-def test_of_our_batch_norm(offset, mean, variance, quantizer, largest, scale):
+def test_thresholds_of_our_batch_norm(offset, mean, variance, quantizer, largest, scale):
     layer = norm(BatchNorm, offset=offset, moving_mean=mean, moving_variance=variance)
     check(Link("x", np.zeros((1, UNITS)), norm=layer, quantizer=quantizer), largest, scale)
 
@@ -57,7 +57,9 @@ def test_of_our_batch_norm(offset, mean, variance, quantizer, largest, scale):
 @given(COLUMN, COLUMN, COLUMN, VARIANCES, QUANTIZERS, st.sampled_from([1, 27, 1000]))
 @settings(max_examples=10)
 @example([-1.0, 0, 1, -2, 2, -0.5], [0.0] * 6, [1, 2, 3, -1, -2, 0], [1.0] * 6, Ternary(0.3), 27)
-def test_of_keras_batch_norm_whose_factor_may_be_negative(gamma, beta, mean, variance, quantizer, largest):
+def test_thresholds_of_keras_batch_norm_with_positive_and_negative_factors(
+    gamma, beta, mean, variance, quantizer, largest
+):
     layer = norm(
         keras.layers.BatchNormalization, gamma=gamma, beta=beta, moving_mean=mean, moving_variance=variance
     )
@@ -66,8 +68,8 @@ def test_of_keras_batch_norm_whose_factor_may_be_negative(gamma, beta, mean, var
 
 @given(COLUMN, COLUMN, QUANTIZERS, st.lists(REALS, min_size=1, max_size=30))
 @settings(max_examples=4)
-def test_of_real_sums(gamma, mean, quantizer, values):
-    """Behind a real first layer; among the sums are the thresholds themselves and their neighbors."""
+def test_thresholds_of_real_sums(gamma, mean, quantizer, values):
+    """The sums of a real first layer, among them the thresholds and their neighbors."""
     layer = norm(keras.layers.BatchNormalization, gamma=gamma, moving_mean=mean)
     link = Link("x", np.zeros((1, UNITS)), norm=layer, quantizer=quantizer)
     found = thresholds.search(lambda n: link.activations(floats.numbered(n)), floats.LARGEST, UNITS)
@@ -77,7 +79,7 @@ def test_of_real_sums(gamma, mean, quantizer, values):
     np.testing.assert_array_equal(activations(numbers, found), link.activations(floats.numbered(numbers)))
 
 
-def test_what_neither_rises_nor_falls_is_refused():
+def test_functions_that_are_not_monotonic_are_refused():
     for wrong in (lambda x: np.where(np.abs(x) < 5, 1, -1), lambda x: np.where(x > 3, 2, -1), np.zeros_like):
         if wrong is np.zeros_like:  # constant: no error, a ternary activation
             assert isinstance(thresholds.search(wrong, 10, 3), Thresholds)
@@ -86,7 +88,7 @@ def test_what_neither_rises_nor_falls_is_refused():
             thresholds.search(wrong, 10, 3)
 
 
-def test_numbers_of_floats_are_in_their_order():
+def test_floats_are_numbered_in_their_order():
     values = np.sort(np.random.default_rng(0).standard_normal(1000).astype(np.float32) ** 31)
     values = np.unique(np.append(values, [0, -1e-45, 1e-45, -3e38, 3e38]).astype(np.float32))
     numbers = floats.number_of(values)

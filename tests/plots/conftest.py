@@ -1,4 +1,4 @@
-"""Small networks, their reports, and axes that are drawn at the end of a test."""
+"""Small networks, their reports, and axes that are rendered at the end of a test."""
 
 from types import SimpleNamespace
 
@@ -22,9 +22,9 @@ NETWORKS = [("binary", "gray"), ("ternary", "color"), ("binary", "dense")]
 
 @pytest.fixture(scope="session", params=NETWORKS, ids="-".join)
 def network(request):
-    """A network's `report`, and the `shape` of what its first kernels look at."""
+    """A network's `report`, and the `shape` of the inputs of its first kernels."""
     kind, shape = request.param
-    backend.seed_everything(0)  # whether every name finds room depends on the points
+    backend.seed_everything(0)  # the points decide whether every label fits
     config = ModelConfig(**SHAPES[shape], **KINDS[kind])
     images = np.random.default_rng(0).integers(0, 256, (12, *config.input_shape), dtype=np.uint8)
     first = config.input_shape if shape == "dense" else (3, 3, config.input_shape[-1])
@@ -33,7 +33,7 @@ def network(request):
 
 @pytest.fixture
 def ax():
-    """Axes in the style; the figure is rendered at the end, so that drawing warns of nothing."""
+    """Axes in our style; rendering them at the end shows that drawing raises no warning."""
     with plots.in_style():
         fig, ax = plots.figure()
         yield ax

@@ -1,14 +1,14 @@
-"""What tests read off a figure."""
+"""Functions that read data from a figure."""
 
 
 def drawn(fig):
-    """The axes of a figure, once it is rendered."""
+    """Render a figure and return its axes."""
     fig.draw_without_rendering()
     return fig.axes
 
 
 def curve(ax, label):
-    """(x, y) of the line of that label."""
+    """(x, y) of the line with this label."""
     (line,) = [line for line in ax.get_lines() if line.get_label() == label]
     return line.get_data()
 

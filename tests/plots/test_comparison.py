@@ -1,4 +1,4 @@
-"""A network beside the paper, and without its quantizers."""
+"""Figures that compare a network with the paper, and with the same network without quantizers."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from bnn import paper, plots
 from tests.plots.reading import drawn
 
 
-def test_the_paper_stands_beside_layers_of_its_names(network):
+def test_the_paper_is_shown_for_layers_with_its_names(network):
     rows = paper.beside(network.report.rows())
     panels = drawn(plots.beside_paper(rows))
     assert [ax.get_title("left") for ax in panels] == ["weights", "inputs permuted", "activations"]
@@ -17,7 +17,7 @@ def test_the_paper_stands_beside_layers_of_its_names(network):
     np.testing.assert_array_equal(np.isfinite(theirs.get_ydata()), published)
 
 
-def test_unbinarizing_bars_are_the_accuracies():
+def test_bars_of_unbinarizing_show_the_accuracies():
     places = (("kernels", "none"), ("kernels", "conv_1"), ("kernels", "all"), ("activations", "all"))
     rows = [{"what": what, "layer": layer, "stale": 0.1, "refitted": 0.8} for what, layer in places]
     left, right = drawn(plots.unbinarizing(rows, 100))

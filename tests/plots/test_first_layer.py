@@ -1,4 +1,4 @@
-"""A first layer's components and kernels, for every kind of network and image."""
+"""Components and kernels of a first layer, for every kind of network and image."""
 
 import numpy as np
 
@@ -15,7 +15,7 @@ def test_variance_is_cumulative_and_has_the_papers_points(network):
     assert len(ax.lines) == (3 if published else 2)
 
 
-def test_pictures_are_of_components_and_kernels(network):
+def test_pictures_show_components_and_kernels(network):
     layer = next(iter(network.report))
     fractions, vectors = components.principal_components(layer.patches)
     panels = drawn(plots.leading_components(vectors, fractions, network.shape))

@@ -24,7 +24,7 @@ def test_every_layer_is_a_point_inside_the_axes(network):
         assert np.all((low < values) & (values < high))
 
 
-def test_layers_that_the_formula_misses_are_named():
+def test_layers_far_from_the_formula_are_named():
     rows = [
         {"layer": "on", "gain": 5.0, "r_within": 0.95, "r_two_numbers": 0.96},
         {"layer": "off", "gain": 50.0, "r_within": 0.33, "r_two_numbers": 0.94},

@@ -1,4 +1,4 @@
-"""Figures of a training show the rows of its log."""
+"""Figures of a training show the values of its log."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ def test_training_shows_the_log():
     accuracy, loss, flips = drawn(plots.training(log))
     np.testing.assert_allclose(curve(accuracy, "training"), [[1, 2, 3], [0.1, 0.2, 0.3]])
     np.testing.assert_allclose(curve(loss, "validation")[1], 2)
-    assert flips.lines[0].get_ydata()[0] > 0  # no flips, on a logarithmic axis
+    assert flips.lines[0].get_ydata()[0] > 0  # a flip ratio of 0 is drawn on the logarithmic axis
 
 
 def test_geometry_history_has_a_line_for_every_layer(network):

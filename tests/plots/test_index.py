@@ -1,4 +1,4 @@
-"""The face: the index of figures and the functions agree, and every function keeps to the one convention."""
+"""The index of figures lists all functions, and all functions follow the same convention."""
 
 import inspect
 import re
@@ -10,7 +10,7 @@ import pytest
 from bnn import plots
 from bnn.plots import comparison, first_layer, gain, history, kernels, products, quantizers, runs, theory
 
-ROOMS = (comparison, first_layer, gain, history, kernels, products, quantizers, runs, theory)
+MODULES = (comparison, first_layer, gain, history, kernels, products, quantizers, runs, theory)
 INDEX = {
     name: number
     for number, name in re.findall(
@@ -19,23 +19,23 @@ INDEX = {
 }
 FIGURES = {
     name: value
-    for room in ROOMS
-    for name, value in vars(room).items()
-    if inspect.isfunction(value) and value.__module__ == room.__name__ and not name.startswith("_")
+    for module in MODULES
+    for name, value in vars(module).items()
+    if inspect.isfunction(value) and value.__module__ == module.__name__ and not name.startswith("_")
 }
 
 
-def test_the_index_holds_every_figure_and_nothing_else():
+def test_the_index_lists_every_figure_and_nothing_else():
     assert set(INDEX) == set(FIGURES)
     assert all(getattr(plots, name) is figure for name, figure in FIGURES.items())
     assert {re.sub(r"\D", "", number[:6]) for number in INDEX.values() if "Fig" in number} == set("2345")
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_a_figure_is_drawn_on_given_axes_or_new_ones_and_says_its_number(name):
+def test_a_figure_accepts_axes_and_names_its_number(name):
     figure = FIGURES[name]
     assert inspect.signature(figure).parameters["axes"].default is None
-    assert hasattr(figure, "__wrapped__")  # draws in the style
+    assert hasattr(figure, "__wrapped__")  # drawn in our style
     number = re.match(r"Fig \d\w?( left| right)?", INDEX[name])
     assert number is None or number[0] in inspect.getdoc(figure)
 

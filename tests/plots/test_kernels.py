@@ -1,4 +1,4 @@
-"""Angles, spreads and weights of a network: a row, a point, a panel for each layer."""
+"""Angles, spreads and weights of a network: one row, point or panel per layer."""
 
 from types import SimpleNamespace
 
@@ -10,14 +10,14 @@ from tests.plots.reading import drawn
 
 
 def altered(layer, **attributes):
-    """A layer report with other attributes."""
+    """A copy of a layer report with some attributes changed."""
     copy = SimpleNamespace(**{name: getattr(layer, name) for name in dir(layer) if name[0] != "_"})
     vars(copy).update(attributes)
     return copy
 
 
 def marks(ax):
-    """Places of the orange marks."""
+    """The positions of the orange marks."""
     lines = [line for line in ax.lines if line.get_color() == plots.ORANGE and len(line.get_xdata()) == 2]
     return [line.get_xdata()[0] for line in lines]
 
@@ -30,7 +30,7 @@ def test_angles_have_a_row_and_a_mark_for_every_layer(network):
     assert whole.get_xlim() == (0, 90)
 
 
-def test_the_whole_range_shades_what_is_zoomed(network):
+def test_the_zoomed_range_is_shaded_in_the_whole_range(network):
     whole, zoomed = drawn(plots.angles(network.report))
     (shade,) = whole.patches
     box = shade.get_extents().transformed(whole.transData.inverted())
@@ -71,7 +71,7 @@ def test_latent_weights_have_a_panel_for_every_layer(network):
         assert edges == pytest.approx([edge for edge in layer.thresholds() if edge])
 
 
-def test_layers_without_a_spread_are_no_error(network):
+def test_layers_without_a_spread_can_be_drawn(network):
     layers = [altered(layer, angles=np.full(3, value)) for layer in network.report for value in (np.nan, 0.6)]
     drawn(plots.angles(layers))
     drawn(plots.angle_spread(layers))

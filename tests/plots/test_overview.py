@@ -1,4 +1,4 @@
-"""What analyze.py saves of a network."""
+"""The figures that analyze.py saves."""
 
 import pytest
 
@@ -24,6 +24,6 @@ LOG = [{"epoch": 1, "accuracy": 0.5, "val_accuracy": 0.5, "loss": 1, "val_loss":
     indirect=["network"],
     ids=["with a log", "without"],
 )
-def test_every_figure_that_there_is_data_for_is_saved(network, log, names, tmp_path):
+def test_every_figure_with_data_is_saved(network, log, names, tmp_path):
     assert plots.save_all(network.report, tmp_path, log) == names
     assert {path.name for path in tmp_path.iterdir()} == {f"{n}.{s}" for n in names for s in ("png", "pdf")}

@@ -1,4 +1,4 @@
-"""Figures 3 to 5: a panel for each layer that has the pairs, with its statistics and a key."""
+"""Figures 3 to 5: one panel per layer that has the pairs, with its statistics and a key."""
 
 import numpy as np
 import pytest
@@ -24,13 +24,13 @@ def test_panels_have_the_layers_statistics_and_their_line(network, kind):
         assert np.interp(statistics.mean[0], *line.get_data()) == pytest.approx(statistics.mean[1])
 
 
-def test_a_figure_alone_has_its_key(network):
+def test_a_new_figure_has_a_key(network):
     fig = plots.dot_products(network.report)
     assert fig.axes[-1].get_label() == "<colorbar>"
     assert "shaded: the two signs differ" in [text.get_text() for text in fig.legends[0].texts]
 
 
-def test_panels_of_the_callers_bear_their_names(network):
+def test_given_axes_have_axis_labels_but_no_key(network):
     layers = list(network.report)
     fig, axes = plots.figure(len(layers), squeeze=False)
     assert plots.dot_products(layers, axes) is fig
@@ -39,5 +39,5 @@ def test_panels_of_the_callers_bear_their_names(network):
     assert not fig.legends
 
 
-def test_no_pairs_are_an_empty_figure():
+def test_without_pairs_the_figure_is_empty():
     drawn(plots.activations([]))

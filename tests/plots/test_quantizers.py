@@ -1,4 +1,4 @@
-"""Samples of quantized vectors lie on the closed forms; the gradients that one figure shows are the backend's."""
+"""Samples of quantized vectors lie on the closed forms; the figure of gradients shows those of the backend."""
 
 import warnings
 
@@ -34,7 +34,7 @@ def test_densities_are_normal_with_the_mean_and_spread_of_theory(rng):
     assert np.trapezoid(x * y, x) == pytest.approx(np.degrees(angles).mean(), abs=0.3)
 
 
-def test_level_angles_are_named_and_spreads_measured(rng):
+def test_angles_of_levels_are_labeled_and_spreads_measured(rng):
     quantizers = {k: levels.lloyd_max(k)[:2] for k in (2, 4)}
     steps = {k: levels.step_quantizer(*quantizer) for k, quantizer in quantizers.items()}
     angles = {
@@ -48,16 +48,16 @@ def test_level_angles_are_named_and_spreads_measured(rng):
         np.testing.assert_allclose(spreads, [np.degrees(a).std() for a in samples.values()])
 
 
-def test_staircases_are_the_values_between_the_thresholds():
+def test_staircases_show_the_values_between_the_thresholds():
     left, right = drawn(plots.staircases({2: ([0], [-1, 1]), 3: ([-1, 1], [-2, 0, 2])}))
     np.testing.assert_array_equal(left.patches[0].get_data().values, [-1, 1])
     np.testing.assert_array_equal(right.patches[0].get_data().edges, [-3, -1, 1, 3])
     assert (left.get_title("left"), right.get_title("left")) == ("2 levels", "3 levels")
 
 
-def test_straight_through_is_drawn_as_the_backend_computes_it():
+def test_the_straight_through_gradient_is_that_of_the_backend():
     with warnings.catch_warnings():
-        warnings.simplefilter("default")  # TensorFlow's own
+        warnings.simplefilter("default")  # TensorFlow's own warnings do not count
         from bnn.layers import pointwise_gradient, ste_sign
 
         x = np.array([-1.5, -1.0, -0.25, 0.0, 0.5, 1.0, 1.5])

@@ -1,4 +1,4 @@
-"""The style is left behind, figures are saved whole, and a notebook's image has its alternative text."""
+"""The style applies to our figures only; figures are saved, and images in notebooks have an alternative text."""
 
 import matplotlib
 import numpy as np
@@ -11,28 +11,28 @@ from bnn.files import WriteError
 from bnn.plots import style
 
 
-def test_style_is_left_behind():
+def test_the_style_ends_with_its_context():
     before = dict(matplotlib.rcParams)
     with plots.in_style():
         assert matplotlib.rcParams["legend.frameon"] is False
     assert dict(matplotlib.rcParams) == before
 
 
-def test_a_figure_is_in_the_style_whatever_the_callers_settings_are():
+def test_a_figure_has_our_style_for_any_settings_of_the_caller():
     with matplotlib.rc_context({"axes.spines.top": True, "font.size": 5}):
         fig = plots.staircases({2: ([0], [-1, 1])})
     assert not fig.axes[0].spines["top"].get_visible()
     assert fig.axes[0].xaxis.label.get_size() == 12
 
 
-def test_palette_is_distinct_also_in_gray():
+def test_colors_are_also_distinct_in_gray():
     assert len({to_rgba(color) for color in plots.COLORS}) == 6
     luminance = [np.dot(color[:3], [0.2126, 0.7152, 0.0722]) for color in plots.sequence(6)]
     assert np.all(np.diff(luminance) > 0.05)
     assert plots.sequence(0) == []
 
 
-def test_axes_are_new_or_the_callers():
+def test_axes_are_new_or_those_given():
     fig, panels = style.axes_for(None, 4, columns=3)
     assert len(panels) == 4
     assert [ax.axison for ax in fig.axes] == [True] * 4 + [False] * 2
@@ -47,7 +47,7 @@ def test_axes_are_new_or_the_callers():
 @pytest.mark.parametrize(
     ("count", "shape"), [(0, (1, 1)), (1, (1, 1)), (2, (1, 2)), (3, (1, 3)), (7, (3, 3))]
 )
-def test_panels_are_at_most_three_side_by_side(count, shape):
+def test_at_most_three_panels_are_side_by_side(count, shape):
     fig, panels = style.panels_for(None, count)
     assert len(panels) == count
     assert fig.axes[0].get_gridspec().get_geometry() == shape
@@ -63,7 +63,7 @@ def test_save_writes_vectors_and_pixels(tmp_path):
     assert plots.save(fig, tmp_path / "one", ["png"]) == [tmp_path / "one.png"]
 
 
-def test_save_says_what_it_cannot_write(tmp_path):
+def test_save_names_the_file_that_it_cannot_write(tmp_path):
     (tmp_path / "name.png").mkdir()
     with pytest.raises(WriteError, match=r"name\.png: expected to write it"):
         plots.save(plots.figure()[0], tmp_path / "name", ["png"])

@@ -1,4 +1,4 @@
-"""Samples lie on the closed forms that are drawn beside them."""
+"""In figures of the theory, samples lie on the closed forms."""
 
 import numpy as np
 import pytest
@@ -29,7 +29,7 @@ def test_samples_lie_on_the_exact_curves(rng):
     np.testing.assert_allclose(measured(right)[0][1][1:], np.interp(d, x, y)[1:], rtol=0.06)
 
 
-def test_the_constants_are_ours_and_not_the_papers(rng):
+def test_the_measured_constants_are_ours_not_the_papers(rng):
     d = [2, 5, 20]
     cosines = {k: np.cos(geometry.sample_angles(k, 50_000, geometry.sign, rng)) for k in d}
     left, right = drawn(plots.sign_constants(cosines))
@@ -49,7 +49,7 @@ def test_unequal_scales_have_their_exact_means(rng):
     assert marks == pytest.approx([np.cos(plain).mean(), np.cos(rotated).mean()], abs=0.04)
 
 
-def test_correlations_are_lines_and_points():
+def test_correlations_are_drawn_as_lines_and_points():
     fig = plots.correlations([0, 1], {"r": [0.8, 0.9]}, {"r": [0.7, 1.0]})
     (ax,) = drawn(fig)
     np.testing.assert_array_equal(curve(ax, "r")[1], [0.8, 0.9])

@@ -1,4 +1,4 @@
-"""Run directories: what they hold, what they refuse, and what stays when a write fails."""
+"""Run directories: their contents, what is refused, and what is kept when a write fails."""
 
 import dataclasses
 import errno
@@ -33,7 +33,7 @@ def run(tmp_path, data):
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory, data):
-    """A run directory with checkpoints, though of an untrained network, and that network."""
+    """A run directory with checkpoints of an untrained network, and that network."""
     model, run = start(tmp_path_factory.mktemp("trained") / "run", data)
     model.optimizer.build(model.trainable_variables)
     for name in ("last", "best"):
@@ -43,14 +43,14 @@ def trained(tmp_path_factory, data):
 
 @pytest.fixture
 def copy(trained, tmp_path):
-    """A copy of `trained` to be damaged."""
+    """A copy of `trained`, which a test may damage."""
     return runs.open_run(shutil.copytree(trained[0].folder, tmp_path / "copy"))
 
 
-# what a run holds
+# the contents of a run
 
 
-def test_config_says_how_the_run_came_about(run, data):
+def test_config_records_how_the_run_was_made(run, data):
     config = json.loads((run.folder / "config.json").read_text())
     _, training = small_settings("ternary")
     assert set(config) == directory.CONFIG_KEYS
@@ -65,13 +65,13 @@ def test_config_says_how_the_run_came_about(run, data):
     assert commit is None or len(commit.removesuffix("+changes")) == 40
 
 
-def test_no_git_is_no_obstacle(monkeypatch):
+def test_without_git_the_commit_is_none(monkeypatch):
     monkeypatch.setenv("PATH", "")
     assert provenance.git_commit() is None
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_open_run_gives_back_what_create_was_given(tmp_path, data, kind):
+def test_open_run_returns_the_run_that_create_made(tmp_path, data, kind):
     created = runs.create(tmp_path / "a" / "b", *small_settings(kind, seed=7), data, [])
     assert runs.open_run(tmp_path / "a" / "b") == created
 
@@ -99,7 +99,7 @@ def test_nan_becomes_null(tmp_path):
 # what create refuses
 
 
-def test_create_takes_an_empty_folder(tmp_path, data):
+def test_create_accepts_an_empty_folder(tmp_path, data):
     (tmp_path / "empty").mkdir()
     assert runs.create(tmp_path / "empty", *small_settings(), data, []).log() == []
 
@@ -113,7 +113,7 @@ def test_a_foreign_config_is_not_overwritten(tmp_path, data):
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
-def test_create_never_touches_a_foreign_folder(tmp_path, data, overwrite):
+def test_create_never_changes_a_folder_that_is_not_a_run(tmp_path, data, overwrite):
     (tmp_path / "thesis.tex").write_text("years of work")
     with pytest.raises(
         RunError, match="expected a new or empty run directory, received one with other files"
@@ -126,7 +126,7 @@ def test_create_never_touches_a_foreign_folder(tmp_path, data, overwrite):
     assert (tmp_path / "thesis.tex").read_text() == "years of work"
 
 
-def test_create_replaces_a_run_only_when_told(run, data):
+def test_create_replaces_a_run_only_with_overwrite(run, data):
     run.write_log([ROW])
     with pytest.raises(RunError, match=f"--resume {run.folder}, or use --overwrite or another --run_dir"):
         runs.create(run.folder, *small_settings(), data, [])
@@ -135,7 +135,7 @@ def test_create_replaces_a_run_only_when_told(run, data):
     assert (replaced.log(), replaced.model.kind) == ([], "binary")
 
 
-def test_a_run_that_was_killed_before_it_began_counts_for_nothing(tmp_path, data):
+def test_a_run_that_was_killed_before_it_began_does_not_block_its_folder(tmp_path, data):
     folder = tmp_path / "run"
     folder.mkdir()
     for name in (".lock", ".last.keras", "last.keras", ".config.json"):
@@ -146,7 +146,7 @@ def test_a_run_that_was_killed_before_it_began_counts_for_nothing(tmp_path, data
 
 
 def test_a_kill_while_a_run_is_replaced_leaves_a_run_or_none(run, data, monkeypatch):
-    """Killed after each removal in turn, `create` may do the rest."""
+    """Kill `create` after each removal in turn; each further call can continue."""
     (run.folder / "tensorboard").mkdir()
     for name in ("log.csv", "last.keras", "metrics.json", "tensorboard/events"):
         (run.folder / name).write_text("old")
@@ -174,7 +174,7 @@ def dying_after(function):
 # what open_run and the checkpoints refuse
 
 
-def test_open_run_wants_a_run(tmp_path):
+def test_open_run_refuses_what_is_not_a_run(tmp_path):
     with pytest.raises(
         RunError, match=r"expected a run directory with config\.json, received no such folder"
     ):
@@ -218,7 +218,7 @@ def test_a_config_with_impossible_values_is_refused_by_field(run, part, name, va
 
 
 def rewrite(run, **changes):
-    """Change entries of config.json, named like data__digest for one within another."""
+    """Change entries of config.json; data__digest means the entry digest within data."""
     config = json.loads((run.folder / "config.json").read_text())
     for name, value in changes.items():
         *outer, last = name.split("__")
@@ -243,20 +243,20 @@ def rewrite(run, **changes):
         ("settings_sha256", None, r"settings_sha256: expected [0-9a-f]{64}, .*, received None"),
     ],
 )
-def test_what_else_a_config_says_is_checked_too(run, name, value, said):
+def test_the_other_entries_of_a_config_are_checked_too(run, name, value, said):
     rewrite(run, **{name: value})
     with pytest.raises(RunError, match=r"config\.json: expected the config of a run, received " + said):
         runs.open_run(run.folder)
 
 
-def test_runs_of_before_the_digest_still_open(run):
+def test_runs_without_a_digest_of_settings_can_still_be_opened(run):
     config = json.loads((run.folder / "config.json").read_text())
     del config["settings_sha256"]
     (run.folder / "config.json").write_text(json.dumps(config))
     assert runs.open_run(run.folder) == run
 
 
-def test_a_run_takes_its_own_data_alone(run, data):
+def test_a_run_continues_only_with_its_own_data(run, data):
     run.expect_data(data)
     with pytest.raises(RunError, match=f"expected data of SHA-256 {data.digest}, received {'1' * 64}"):
         run.expect_data(dataclasses.replace(data, digest="1" * 64))
@@ -268,7 +268,7 @@ def test_a_run_takes_its_own_data_alone(run, data):
         other.expect_data(data)
 
 
-def test_a_network_meets_other_data_that_fit_and_says_so(run, data):
+def test_other_data_that_fit_are_accepted_and_labeled(run, data):
     assert run.origin(data) == f"trained on {data.label}"
     other = dataclasses.replace(data, digest="1" * 64, official=False)
     run.expect_fit(other)
@@ -285,7 +285,7 @@ def test_a_config_without_its_data_is_refused(run, value):
         runs.open_run(run.folder)
 
 
-def test_a_checkpoint_that_is_not_there_yet_is_told_how_to_get(run):
+def test_the_error_for_a_missing_checkpoint_says_how_to_make_it(run):
     message = (
         rf"expected a checkpoint best\.keras, received a run that has none yet; .* --resume {run.folder}$"
     )
@@ -293,8 +293,8 @@ def test_a_checkpoint_that_is_not_there_yet_is_told_how_to_get(run):
         run.load_model("best")
 
 
-def test_damaged_checkpoints_are_refused_and_never_loaded_wrong(copy, trained):
-    """Cut short, or with one bit flipped anywhere: one line, or the very same weights."""
+def test_damaged_checkpoints_are_refused_or_load_the_same_weights(copy, trained):
+    """Truncated files and files with one flipped bit: an error of one line, or exactly the same weights."""
     path = copy.checkpoint("last")
     content, rng = path.read_bytes(), np.random.default_rng(0)
     damaged = [content[:n] for n in (0, 1, 100, len(content) // 2, len(content) - 1)] + [b"<html>" * 50]
@@ -329,9 +329,9 @@ def test_damaged_checkpoints_are_refused_and_never_loaded_wrong(copy, trained):
     ids=["units", "dense", "ternary", "continuous", "decay", "filter"],
 )
 @pytest.mark.parametrize("name", ["last", "best"])
-def test_a_checkpoint_of_another_network_than_the_configs_is_refused(copy, name, changes, layer):
+def test_a_checkpoint_that_does_not_match_the_config_is_refused(copy, name, changes, layer):
     config = json.loads((copy.folder / "config.json").read_text())
-    del config["settings_sha256"]  # as in runs of before the digest; with it, the change itself is refused
+    del config["settings_sha256"]  # as in older runs; with the digest, the changed config would be refused
     (copy.folder / "config.json").write_text(json.dumps(config | {"model": config["model"] | changes}))
     run = runs.open_run(copy.folder)
     message = (
@@ -342,7 +342,7 @@ def test_a_checkpoint_of_another_network_than_the_configs_is_refused(copy, name,
         run.load_model(name)
 
 
-def test_a_checkpoint_without_its_optimizer_cannot_go_on(copy):
+def test_a_checkpoint_without_its_optimizer_cannot_be_continued(copy):
     shutil.copy(copy.checkpoint("last"), copy.checkpoint("best"))
     copy.save_model(keras.models.clone_model(copy.load_model("last")), "last")
     with pytest.raises(
@@ -364,14 +364,14 @@ def test_weights_are_copied_between_equal_networks_only(trained, tmp_path, data)
 # the log
 
 
-def test_the_log_comes_back_to_the_last_bit(run):
+def test_the_log_is_read_back_to_the_last_bit(run):
     rows = [ROW | {"epoch": i, "loss": math.pi / i, "val_loss": 1e-300} for i in (1, 2)]
     run.write_log(rows)
     assert run.log() == rows
     assert isinstance(run.log()[0]["epoch"], int)
 
 
-def test_a_torn_row_does_not_count(run):
+def test_an_incomplete_last_row_is_ignored(run):
     run.write_log([ROW, ROW | {"epoch": 2}])
     path = run.folder / "log.csv"
     path.write_text(path.read_text()[:-20])
@@ -407,13 +407,13 @@ def test_a_foreign_log_is_refused(run, content):
         ({"epoch": -3}, "epoch -3 after epoch 1"),
     ],
 )
-def test_what_no_training_logs_is_refused(run, changes, said):
+def test_impossible_values_in_a_log_are_refused(run, changes, said):
     run.write_log([ROW, ROW | {"epoch": 2} | changes])
     with pytest.raises(RunError, match=rf"log\.csv: expected numbers .*, received {said}"):
         run.log()
 
 
-def test_only_the_last_row_may_be_torn(run):
+def test_only_the_last_row_may_be_incomplete(run):
     run.write_log([ROW, ROW | {"epoch": 2}, ROW | {"epoch": 3}])
     lines = (run.folder / "log.csv").read_text().splitlines()
     for torn in (lines[2][:10], lines[2] + ",1"):
@@ -426,7 +426,7 @@ def test_only_the_last_row_may_be_torn(run):
 
 
 @pytest.mark.parametrize("call", ["write_bytes", "replace"])
-def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch, call):
+def test_a_failed_write_keeps_the_old_file(tmp_path, monkeypatch, call):
     path = tmp_path / "metrics.json"
     records.write_json(path, {"good": 1})
 
@@ -439,7 +439,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch, call):
     assert json.loads(path.read_text()) == {"good": 1}
 
 
-def test_a_failed_save_leaves_the_old_checkpoint(copy, trained, monkeypatch):
+def test_a_failed_save_keeps_the_old_checkpoint(copy, trained, monkeypatch):
     _, model = trained
 
     def full(self, path, *_):
@@ -454,7 +454,7 @@ def test_a_failed_save_leaves_the_old_checkpoint(copy, trained, monkeypatch):
     assert all(np.array_equal(a, b) for a, b in zip(loaded, model.get_weights(), strict=True))
 
 
-def test_a_run_from_before_pooling_was_ours_loads(tmp_path, monkeypatch):
+def test_an_older_run_with_the_pooling_layer_of_keras_can_be_loaded(tmp_path, monkeypatch):
     from bnn.models import networks
 
     monkeypatch.setattr(networks, "MaxPool2x2", keras.layers.MaxPooling2D)

@@ -1,4 +1,4 @@
-"""Folders that cannot hold a run, and runs that a mistyped path means."""
+"""Folders that cannot hold a run, and suggestions for mistyped paths of runs."""
 
 import os
 import subprocess
@@ -31,7 +31,7 @@ BAD = [
 
 
 @pytest.mark.parametrize(("name", "reason"), BAD)
-def test_the_reason_is_told_and_nothing_is_left(place, name, reason):
+def test_the_error_gives_the_reason_and_nothing_is_written(place, name, reason):
     before = sorted(path.name for path in place.iterdir())
     assert why_unwritable(place / name) == reason
     with pytest.raises(
@@ -42,13 +42,13 @@ def test_the_reason_is_told_and_nothing_is_left(place, name, reason):
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_folder_without_the_right_to_write_is_told(place):
+def test_a_folder_without_write_permission_is_reported(place):
     (place / "closed").mkdir(mode=0o500)
     assert why_unwritable(place / "closed") == "Permission denied"
     assert why_unwritable(place / "closed" / "run") == "Permission denied"
 
 
-def test_a_folder_that_can_be_made_is_not_made(place):
+def test_the_check_does_not_create_the_folder(place):
     assert why_unwritable(place / "a" / "b") is None
     assert why_unwritable(place) is None
     assert not (place / "a").exists()

@@ -1,4 +1,7 @@
-"""Training on JAX, many steps a call, against Keras's own `fit`. Run by test_jax.py, with KERAS_BACKEND=jax."""
+"""Training on JAX, many steps per call, compared with Keras's own `fit`.
+
+test_jax.py runs these tests with KERAS_BACKEND=jax.
+"""
 
 import math
 import signal
@@ -14,7 +17,7 @@ from bnn.training import Batches, Interrupted, RateSchedule, jax_epoch, one_hot
 from tests.support import small_data, small_settings, start
 from tests.training.test_loop import STEPS, assert_same_weights, at_step, go_on, spy
 
-CALL = 4  # steps a call: of an epoch's 10 the last two calls have 4 and 2
+CALL = 4  # steps per call: an epoch of 10 steps has calls of 4, 4 and 2
 DATA = small_data()
 OPTIONS = {"loss_mode": "softmax", "schedule": "cosine", "warmup": 1, "augment": "flips-and-crops"}
 
@@ -42,13 +45,13 @@ def test_chunks_are_the_batches_in_their_order(augmentation, first_step):
 
 
 @pytest.mark.parametrize(("steps", "most", "length"), [(10, 4, 4), (10, 3, 3), (200, 60, 50), (5, 250, 5)])
-def test_chunks_share_an_epoch_evenly(steps, most, length):
+def test_chunks_divide_an_epoch_evenly(steps, most, length):
     assert jax_epoch.Chunks(Batches(DATA.train[:steps], 1, 0), most).steps == length
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("shape", [(5, 8, 8, 16), (3, 5, 7, 4), (20, 12)])
-def test_lean_batch_norm_is_the_portable_one(shape, dtype):
+def test_lean_batch_norm_equals_the_portable_one(shape, dtype):
     rng = np.random.default_rng(0)
     x, upstream = (jnp.asarray(3 * rng.standard_normal(shape) + 2, dtype) for _ in range(2))
     offset = jnp.asarray(rng.standard_normal(shape[-1]), "float32")
@@ -66,7 +69,7 @@ def test_lean_batch_norm_is_the_portable_one(shape, dtype):
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("shape", [(5, 8, 8, 16), (3, 5, 7, 4)])
-def test_lean_max_pool_is_the_portable_one_for_equal_values_too(shape, dtype):
+def test_lean_max_pool_equals_the_portable_one_also_for_equal_values(shape, dtype):
     rng = np.random.default_rng(0)
     x = jnp.asarray(rng.integers(-2, 3, shape), dtype)
     results = []
@@ -79,8 +82,8 @@ def test_lean_max_pool_is_the_portable_one_for_equal_values_too(shape, dtype):
 
 
 @pytest.mark.parametrize(("kind", "options"), [("ternary", OPTIONS), ("stochastic", {})])
-def test_training_is_that_of_plain_fit(tmp_path, kind, options):
-    """Weights, averages of batch norm, optimizer, and the means of every epoch."""
+def test_training_equals_plain_fit(tmp_path, kind, options):
+    """Compare weights, averages of batch norm, optimizer, and the means of every epoch."""
     _, config = small_settings(kind, **options)
     schedule = RateSchedule(config, STEPS)
     results = []
@@ -91,12 +94,12 @@ def test_training_is_that_of_plain_fit(tmp_path, kind, options):
             batches = jax_epoch.install(model, DATA.train, batches.targets, schedule.rate)(batches)
         history = model.fit(batches, epochs=3, callbacks=[schedule], shuffle=False, verbose=0).history
         results.append([*model.get_weights(), *map(np.asarray, model.optimizer.variables), *history.values()])
-    # XLA adds up in another order where it compiles a loop.
+    # XLA sums in another order when it compiles a loop.
     for ours, plain in zip(*results, strict=True):
         np.testing.assert_allclose(ours, plain, rtol=1e-4, atol=1e-5)
 
 
-def test_a_signal_waits_for_the_call_and_the_rest_follows_exactly(tmp_path, monkeypatch):
+def test_a_signal_takes_effect_after_the_call_and_the_rest_follows_exactly(tmp_path, monkeypatch):
     model, whole = start(tmp_path / "whole", DATA, log_geometry=1)
     training.fit(model, whole, DATA)
     model, run = start(tmp_path / "run", DATA, log_geometry=1)
@@ -107,14 +110,14 @@ def test_a_signal_waits_for_the_call_and_the_rest_follows_exactly(tmp_path, monk
     go_on(run, DATA)
     assert_same_weights(run, whole)
     for row, other in zip(run.log(), whole.log(), strict=True):
-        # The mean of the interrupted epoch's loss is summed in another order on some processors, in float32.
+        # On some processors the loss of the interrupted epoch is summed in another order, in float32.
         assert row.pop("loss") == pytest.approx(other.pop("loss"), rel=2.0**-22)
         assert row | {"seconds": 0} == other | {"seconds": 0}
     assert (run.folder / "geometry.csv").read_text() == (whole.folder / "geometry.csv").read_text()
 
 
 def test_a_loss_that_is_not_finite_is_found_at_its_step(tmp_path, monkeypatch):
-    """An infinite rate in the second step of an epoch's call: the third step's loss is not finite."""
+    """The second step of a call has an infinite learning rate, so the loss of the third is not finite."""
     rate = RateSchedule.rate
     monkeypatch.setattr(
         RateSchedule, "rate", lambda self, step: math.inf if step == STEPS + 1 else rate(self, step)

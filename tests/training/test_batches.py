@@ -1,4 +1,4 @@
-"""The batches of an epoch: their order, what fills them, and how they are augmented."""
+"""The batches of an epoch: their order, their images, and their augmentation."""
 
 import itertools
 
@@ -9,7 +9,7 @@ from bnn.datasets import Split
 from bnn.training import Batches, one_hot
 from tests.support import small_data
 
-STEPS = 10  # of an epoch: 200 images in batches of 20
+STEPS = 10  # per epoch: 200 images in batches of 20
 
 
 @pytest.fixture(scope="module")
@@ -17,7 +17,7 @@ def data():
     return small_data()
 
 
-def test_order_depends_on_seed_and_epoch_alone(data):
+def test_the_order_depends_only_on_seed_and_epoch(data):
     third = Batches(data.train, 20, seed=5, epoch=2)
     later = Batches(data.train, 20, seed=5)
     later.on_epoch_end()
@@ -40,7 +40,7 @@ def test_an_epoch_shows_every_image_once(data):
     np.testing.assert_array_equal(targets, one_hot(data.train.labels[index]))
 
 
-def test_images_that_fill_no_batch_are_left_out(data):
+def test_an_incomplete_last_batch_is_left_out(data):
     batches = Batches(data.train, 30, seed=0)
     assert len(batches) == 6
     assert all(len(batches[i][0]) == 30 for i in range(6))
@@ -53,7 +53,7 @@ def test_a_later_first_step_skips_the_first_batches(data):
         np.testing.assert_array_equal(rest[step][0], whole[7 + step][0])
 
 
-def test_augmented_batches_depend_on_seed_epoch_and_step_alone(data):
+def test_augmented_batches_depend_only_on_seed_epoch_and_step(data):
     def batches(**changes):
         return Batches(data.train, 20, **{"seed": 5, "epoch": 2, "augmentation": "flips-and-crops"} | changes)
 
@@ -67,8 +67,8 @@ def test_augmented_batches_depend_on_seed_epoch_and_step_alone(data):
     assert not np.array_equal(images[0], batches(augmentation="none")[7][0][0])
 
 
-def test_every_step_of_every_epoch_and_seed_has_shifts_of_its_own():
-    """Of equal images, which only their shifts tell apart."""
+def test_every_step_of_every_epoch_and_seed_has_its_own_shifts():
+    """All images are equal, so batches differ only in their shifts."""
     picture = np.random.default_rng(0).integers(0, 256, (1, 8, 8, 1), dtype=np.uint8)
     alike = Split(np.repeat(picture, 200, axis=0), np.zeros(200, np.uint8))
     shown = set()

@@ -1,4 +1,4 @@
-"""What a training shows: lines of 80 columns, and the text beside the bar."""
+"""What is shown during training: lines of 80 columns, and the text beside the progress bar."""
 
 import contextlib
 import fcntl
@@ -28,7 +28,7 @@ ROW = {
 }
 
 
-def test_an_epochs_line_fits_80_columns_and_stands_below_its_headings():
+def test_the_line_of_an_epoch_fits_80_columns_and_is_aligned_with_its_headings():
     line, heading = display.epoch_line(ROW, 100), display.heading(100)
     assert line.split() == ["epoch", "7/100", "0.0123", "0.9877", "1.5000", "1.0000", "0.00321", "12345.7"]
     assert heading.split() == ["loss", "accuracy", "val_loss", "val_accuracy", "flip_ratio", "seconds"]
@@ -46,7 +46,7 @@ def test_durations(seconds, text):
     assert display.duration(seconds) == text
 
 
-def test_the_text_beside_the_bar_tells_speed_means_and_times_left():
+def test_the_text_beside_the_bar_gives_speed_means_and_times_left():
     state = {"n": 600, "initial": 100, "total": 1000, "elapsed": 10.0, "rate": None}
     logs = {"loss": 0.21345, "accuracy": 0.8, "other": 1}
     text = display.beside_bar(state, logs, 3, None)  # 50 images/s; 8 s, and 3 more epochs of 20 s
@@ -57,18 +57,18 @@ def test_the_text_beside_the_bar_tells_speed_means_and_times_left():
 
 
 class Terminal:
-    """A terminal of 80 columns, as standard error of the process's Python; `shown` is what it was sent."""
+    """A terminal of 80 columns: write to `stream`; afterwards, `shown` holds the lines."""
 
     def __enter__(self):
         master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("4H", 24, 80, 0, 0))
-        self.stream, self.parts = open(slave, "w"), []  # noqa: PTH123, a number
+        self.stream, self.parts = open(slave, "w"), []  # noqa: PTH123, a descriptor
         self.reader = threading.Thread(target=self._read, args=(master,))
         self.reader.start()
         return self
 
     def _read(self, master):
-        with contextlib.suppress(OSError):  # how Linux tells that nobody writes any more
+        with contextlib.suppress(OSError):  # raised by Linux when the other end is closed
             while part := os.read(master, 1000):
                 self.parts.append(part)
         os.close(master)
@@ -93,7 +93,7 @@ def train(folder, stream, monkeypatch):
         training.fit(model, run, small_data())
 
 
-def assert_every_step_is_told(lines):
+def assert_every_step_is_shown(lines):
     steps = [line for line in lines if line.startswith("epoch 1/2") and "images/s" in line]
     assert len(steps) == 10
     assert all("loss" in line and "accuracy" in line and ", all " in line for line in steps)
@@ -103,13 +103,13 @@ def assert_every_step_is_told(lines):
 def test_a_terminal_shows_a_bar_within_an_epoch(tmp_path, monkeypatch):
     with Terminal() as terminal:
         train(tmp_path / "run", terminal.stream, monkeypatch)
-    assert_every_step_is_told(terminal.shown)
+    assert_every_step_is_shown(terminal.shown)
     assert any("validating" in line for line in terminal.shown)
 
 
-def test_elsewhere_an_epoch_has_lines(tmp_path, monkeypatch):
+def test_without_a_terminal_progress_is_printed_as_lines(tmp_path, monkeypatch):
     stream = io.StringIO()
     train(tmp_path / "run", stream, monkeypatch)
     lines = stream.getvalue().splitlines()
-    assert_every_step_is_told(lines)
+    assert_every_step_is_shown(lines)
     assert lines[1].startswith("epoch 1/2  10%  ") or lines[0].startswith("epoch 1/2  10%  ")

@@ -1,4 +1,4 @@
-"""Training in this process: order, schedule, log, checkpoints, and going on after interruptions and kills."""
+"""Training in this process: order, schedule, log, checkpoints, and continuing after interruptions and kills."""
 
 import math
 import shutil
@@ -14,7 +14,7 @@ from bnn.files import atomic, lock
 from bnn.training import Interrupted, Journal, StopRequests, one_hot
 from tests.support import same_but_for_seconds, small_data, start
 
-STEPS = 10  # of an epoch: 200 images in batches of 20
+STEPS = 10  # per epoch: 200 images in batches of 20
 
 
 @pytest.fixture(scope="module")
@@ -23,12 +23,12 @@ def data():
 
 
 class Killed(BaseException):
-    """Stands for SIGKILL: nothing catches it, and nothing is saved on its way."""
+    """Replaces SIGKILL: no code catches it, and nothing is saved."""
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory, data):
-    """A run that nothing disturbed, and what it looked like after every step and epoch."""
+    """An uninterrupted run, with the learning rate of every step and the weights after every epoch."""
     seen = {"rates": [], "weights": []}
     with pytest.MonkeyPatch.context() as patch:
         spy(
@@ -44,7 +44,7 @@ def whole(tmp_path_factory, data):
 
 
 def spy(patch, method, action):
-    """Have `action(journal)` happen before a method of `Journal`."""
+    """Call `action(journal)` before a method of `Journal`."""
     original = getattr(Journal, method)
 
     def spied(self, *args, **kwargs):
@@ -55,7 +55,7 @@ def spy(patch, method, action):
 
 
 def at_step(step, action):
-    """An action for `spy` that happens once, after the optimizer's given step."""
+    """An action for `spy` that runs once, after the given step of the optimizer."""
 
     def once(journal):
         if int(journal.model.optimizer.iterations) == step and step not in done:
@@ -67,7 +67,7 @@ def at_step(step, action):
 
 
 def go_on(run, data):
-    """Continue a run from nothing but its directory."""
+    """Continue a run, given only its directory."""
     run = runs.open_run(run.folder)
     training.fit(run.load_model("last", compiled=True), run, data)
 
@@ -78,7 +78,7 @@ def assert_same_run(run, other):
 
 
 def assert_same_weights(run, other):
-    """Weights, optimizer and random generators are equal to the last bit."""
+    """Check that weights, optimizer and random generators are equal to the last bit."""
     for name in ("last", "best"):
         weights, others = (r.load_model(name).get_weights() for r in (run, other))
         assert all(np.array_equal(a, b) for a, b in zip(weights, others, strict=True)), name
@@ -87,7 +87,7 @@ def assert_same_weights(run, other):
     assert {p.name for p in run.folder.glob("*")} == {p.name for p in other.folder.glob("*")}
 
 
-# what a training leaves
+# the files of a training
 
 
 def test_learning_rate_is_exponential_and_constant_within_an_epoch(whole):
@@ -97,7 +97,7 @@ def test_learning_rate_is_exponential_and_constant_within_an_epoch(whole):
     np.testing.assert_allclose([row["learning_rate"] for row in run.log()], expected, rtol=1e-12)
 
 
-def test_warmup_and_cosine_give_each_step_its_rate(tmp_path, data, monkeypatch):
+def test_warmup_and_cosine_set_the_rate_of_every_step(tmp_path, data, monkeypatch):
     rates = []
     model, run = start(tmp_path / "run", data, epochs=2, schedule="cosine", warmup=1)
     spy(monkeypatch, "on_train_batch_end", lambda j: rates.append(float(j.model.optimizer.learning_rate)))
@@ -108,7 +108,7 @@ def test_warmup_and_cosine_give_each_step_its_rate(tmp_path, data, monkeypatch):
     np.testing.assert_allclose([row["learning_rate"] for row in run.log()], [0.03, 0.003], rtol=1e-12)
 
 
-def test_log_has_a_row_an_epoch_under_its_columns(whole):
+def test_the_log_has_one_row_per_epoch(whole):
     run, _ = whole
     header, *rows = (run.folder / "log.csv").read_text().splitlines()
     assert header == "epoch,loss,accuracy,val_loss,val_accuracy,learning_rate,flip_ratio,seconds"
@@ -142,7 +142,7 @@ def test_softmax_loss_is_cross_entropy():
     assert model.evaluate(scores, one_hot(labels), verbose=0)[0] == pytest.approx(direct, rel=1e-5)
 
 
-def test_best_is_the_network_of_the_best_epoch(whole):
+def test_best_is_the_network_of_the_epoch_with_the_best_accuracy(whole):
     run, seen = whole
     accuracies = [row["val_accuracy"] for row in run.log()]
     best = run.load_model("best")
@@ -151,14 +151,14 @@ def test_best_is_the_network_of_the_best_epoch(whole):
     assert not best.compiled
 
 
-def test_last_holds_the_optimizer(whole):
+def test_last_contains_the_optimizer(whole):
     run, seen = whole
     last = run.load_model("last", compiled=True)
     assert int(last.optimizer.iterations) == 3 * STEPS
     assert all(np.array_equal(a, b) for a, b in zip(last.get_weights(), seen["weights"][-1], strict=True))
 
 
-def test_ckpt_n_spares_checkpoints_that_are_not_best(tmp_path, data, monkeypatch):
+def test_ckpt_n_skips_checkpoints_that_are_not_the_best(tmp_path, data, monkeypatch):
     saved = []
     model, run = start(tmp_path / "run", data, epochs=5, ckpt_n=3)
     epoch = lambda: int(model.optimizer.iterations) // STEPS  # noqa: E731
@@ -182,8 +182,8 @@ def test_a_finished_run_is_not_trained_further(whole, data):
 # interruptions
 
 
-def test_signals_in_mid_epoch_save_and_the_rest_follows_exactly(tmp_path, data, whole, monkeypatch):
-    """Interrupted twice in one epoch and once in the next; means and flips are those of whole epochs."""
+def test_signals_within_an_epoch_save_and_the_rest_follows_exactly(tmp_path, data, whole, monkeypatch):
+    """Interrupt twice in one epoch and once in the next; the log still holds values of whole epochs."""
     model, run = start(tmp_path / "run", data)
     handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     for step, number in ((14, signal.SIGINT), (17, signal.SIGTERM), (29, signal.SIGINT)):
@@ -198,7 +198,7 @@ def test_signals_in_mid_epoch_save_and_the_rest_follows_exactly(tmp_path, data, 
 
 
 @pytest.mark.parametrize("kind", ["continuous", "stochastic"])
-def test_other_kinds_go_on_exactly_too(tmp_path, data, monkeypatch, kind):
+def test_other_kinds_of_networks_continue_exactly_too(tmp_path, data, monkeypatch, kind):
     model, undisturbed = start(tmp_path / "whole", data, kind, epochs=1)
     training.fit(model, undisturbed, data)
     model, run = start(tmp_path / "run", data, kind, epochs=1)
@@ -208,7 +208,7 @@ def test_other_kinds_go_on_exactly_too(tmp_path, data, monkeypatch, kind):
     assert (run.log()[0]["flip_ratio"] == 0) == (kind == "continuous")
 
 
-def test_every_option_goes_on_exactly_too(tmp_path, data, monkeypatch):
+def test_with_every_option_training_continues_exactly_too(tmp_path, data, monkeypatch):
     options = {"epochs": 2, "schedule": "cosine", "warmup": 1, "augment": "flips-and-crops"}
     model, undisturbed = start(tmp_path / "whole", data, "ternary", **options)
     training.fit(model, undisturbed, data)
@@ -230,7 +230,7 @@ def test_a_signal_at_the_end_of_an_epoch_saves_the_whole_epoch(tmp_path, data, w
     assert int(run.load_model("last", compiled=True).optimizer.iterations) == STEPS
 
 
-def test_a_signal_in_the_very_last_step_is_no_interruption(tmp_path, data, monkeypatch):
+def test_a_signal_in_the_last_step_is_not_an_interruption(tmp_path, data, monkeypatch):
     model, run = start(tmp_path / "run", data, epochs=1)
     spy(monkeypatch, "on_train_batch_end", at_step(STEPS, lambda: signal.raise_signal(signal.SIGINT)))
     training.fit(model, run, data)
@@ -238,8 +238,8 @@ def test_a_signal_in_the_very_last_step_is_no_interruption(tmp_path, data, monke
 
 
 @pytest.mark.parametrize(("name", "time"), [("last.keras", 1), ("log.csv", 2), ("last.keras", 2)])
-def test_a_kill_at_any_write_loses_nothing(tmp_path, data, whole, monkeypatch, name, time):
-    """Killed just before a file gets its name for the first or second time: in the first or second epoch."""
+def test_after_a_kill_at_any_write_training_continues_exactly(tmp_path, data, whole, monkeypatch, name, time):
+    """Kill just before a file is renamed for the first or second time: in the first or second epoch."""
     model, run = start(tmp_path / "run", data)
     kill_before(monkeypatch, name, time, lambda: training.fit(model, run, data))
     if time == 2:
@@ -253,9 +253,7 @@ def test_a_kill_at_any_write_loses_nothing(tmp_path, data, whole, monkeypatch, n
 
 
 @pytest.mark.parametrize("name", ["partial-16.npz", "last.keras"])
-def test_a_kill_while_an_interruption_is_saved_leaves_the_one_before(
-    tmp_path, data, whole, monkeypatch, name
-):
+def test_a_kill_while_an_interruption_is_saved_keeps_the_one_before(tmp_path, data, whole, monkeypatch, name):
     model, run = start(tmp_path / "run", data)
     interrupt(monkeypatch, 13, signal.SIGINT, lambda: training.fit(model, run, data))
     with monkeypatch.context() as patch:
@@ -268,14 +266,14 @@ def test_a_kill_while_an_interruption_is_saved_leaves_the_one_before(
 
 
 def interrupt(patch, step, number, action):
-    """Train until a signal comes after the given step."""
+    """Run a training and raise a signal after the given step."""
     with patch.context() as inner, pytest.raises(Interrupted):
         spy(inner, "on_train_batch_end", at_step(step, lambda: signal.raise_signal(number)))
         action()
 
 
 def kill_before(patch, name, time, action):
-    """Do something that dies just before a file gets its name, or gets it for the second time."""
+    """Run an action that is killed just before a file is renamed for the given time."""
     written = []
 
     def replace(temporary, path, original=atomic.replace):
@@ -290,13 +288,13 @@ def kill_before(patch, name, time, action):
 
 
 def remove_leftovers(run):
-    """What a kill left of unfinished files: hidden, and overwritten by the next of their kind."""
+    """Remove the unfinished files of a kill: they are hidden, and the next write of the same file replaces them."""
     for path in run.folder.glob(".*"):
         if path.name != lock.NAME:
             path.unlink()
 
 
-# what goes wrong
+# failures
 
 
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_checkpoint(tmp_path, data, monkeypatch):
@@ -315,7 +313,7 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_checkpoint(tmp_path,
 
 @pytest.mark.parametrize("signalled", [False, True])
 def test_weights_that_are_not_finite_are_never_saved(tmp_path, data, monkeypatch, signalled):
-    """The sign of NaN is -1, so that the loss of a binary network may not show it."""
+    """The sign of NaN is -1, so the loss of a binary network can remain finite."""
     model, run = start(tmp_path / "run", data)
     layer = model.get_layer("dense_1")
     step = STEPS + 2 if signalled else 2 * STEPS
@@ -359,7 +357,7 @@ def test_a_damaged_record_of_an_interruption_is_refused(whole, tmp_path):
         journal.on_train_begin()
 
 
-def test_a_full_disk_keeps_the_checkpoint_before(tmp_path, data, monkeypatch):
+def test_on_a_full_disk_the_checkpoint_before_is_kept(tmp_path, data, monkeypatch):
     model, run = start(tmp_path / "run", data)
 
     def full(self, path, *args, original=keras.Model.save, **kwargs):

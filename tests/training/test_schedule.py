@@ -19,7 +19,7 @@ def test_the_schedule_is_exponential():
     assert [learning_rate(training, 1, part) for part in (0.1, 0.5, 1)] == [rates[1]] * 3
 
 
-def test_cosine_falls_along_half_a_wave():
+def test_cosine_falls_along_half_a_period():
     training = TrainConfig(lr_start=1.0, lr_end=0.2, epochs=4, schedule="cosine")
     halves = [learning_rate(training, epoch, part) for epoch in range(4) for part in (0.5, 1)]
     assert halves == pytest.approx([0.6 + 0.4 * math.cos(math.pi * k / 8) for k in range(1, 9)])

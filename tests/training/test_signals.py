@@ -12,7 +12,7 @@ from tests.support import small_settings
 
 
 @pytest.mark.parametrize("number", NUMBERS)
-def test_a_signal_is_a_request_and_handlers_come_back(number):
+def test_a_signal_is_recorded_and_handlers_are_restored(number):
     before = [signal.getsignal(n) for n in NUMBERS]
     with StopRequests() as requests:
         assert requests.signal is None
@@ -28,7 +28,7 @@ def test_a_second_ctrl_c_stops_at_once():
         signal.raise_signal(signal.SIGINT)
 
 
-def test_a_handler_that_python_did_not_install_is_no_obstacle(monkeypatch):
+def test_a_handler_that_python_did_not_install_is_replaced_by_the_default(monkeypatch):
     set_handler, seen = signal.signal, []
     monkeypatch.setattr(signal, "signal", lambda number, handler: seen.append(handler))
     with StopRequests():
@@ -37,7 +37,7 @@ def test_a_handler_that_python_did_not_install_is_no_obstacle(monkeypatch):
     assert seen[2:] == [signal.SIG_DFL, signal.SIG_DFL]
 
 
-def test_other_threads_leave_signals_alone():
+def test_other_threads_do_not_change_the_handlers():
     before, failed = [signal.getsignal(n) for n in NUMBERS], []
 
     def enter():
@@ -54,7 +54,7 @@ def test_other_threads_leave_signals_alone():
     assert not failed
 
 
-def test_an_interruption_says_how_to_go_on(tmp_path):
+def test_an_interruption_says_how_to_continue(tmp_path):
     stop = Interrupted(runs.Run(tmp_path, *small_settings(), {}), signal.SIGINT)
     assert (
         str(stop)

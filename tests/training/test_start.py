@@ -1,4 +1,4 @@
-"""`bnn.training.train` and `resume`: what train.py does, from Python."""
+"""`bnn.training.train` and `resume` do from Python what train.py does."""
 
 import json
 import signal
@@ -39,8 +39,8 @@ def whole(tmp_path_factory, data):
     return training.train(tmp_path_factory.mktemp("start") / "whole", data_set=data, **SMALL)
 
 
-def test_a_training_is_that_of_the_program(trained, tmp_path, capsys):
-    """Same log, same weights, same lines; only the recorded command differs."""
+def test_train_gives_the_same_run_as_the_program(trained, tmp_path, capsys):
+    """Log, weights and printed lines are the same; only the recorded command differs."""
     run = bnn.training.train(
         tmp_path / "run",
         data_set="mnist-5k",
@@ -63,13 +63,13 @@ def test_a_training_is_that_of_the_program(trained, tmp_path, capsys):
     assert [line.split()[:-1] for line in epochs] == said
 
 
-def test_a_data_set_may_be_an_object_and_lists_are_tuples(whole, data):
+def test_a_data_set_may_be_an_object_and_sizes_may_be_lists(whole, data):
     assert whole.model.conv == (4,) and len(whole.log()) == 2
     assert whole.data == {"name": "mnist-5k", "digest": data.digest, "official": True}
     assert whole == runs.open_run(whole.folder)
 
 
-def test_quantizers_are_given_as_functions_and_kept_by_name(tmp_path, data):
+def test_quantizers_may_be_functions_and_are_recorded_by_name(tmp_path, data):
     @keras.saving.register_keras_serializable()
     def shifted_sign(x):
         return bnn.layers.ste_sign(x - 0.05)
@@ -102,7 +102,7 @@ def test_the_call_is_recorded(whole):
     assert {"data_set='mnist-5k'", "conv=[4]", "epochs=2"} <= set(command)
 
 
-def test_an_interruption_is_gone_on_with(tmp_path, data, whole, monkeypatch):
+def test_an_interrupted_training_is_resumed(tmp_path, data, whole, monkeypatch):
     with monkeypatch.context() as patch, pytest.raises(Interrupted) as stop:
         spy(patch, "on_train_batch_end", at_step(13, lambda: signal.raise_signal(signal.SIGINT)))
         training.train(tmp_path / "run", data_set=data, **SMALL)
@@ -114,13 +114,13 @@ def test_an_interruption_is_gone_on_with(tmp_path, data, whole, monkeypatch):
     assert {path.name: path.read_bytes() for path in run.folder.iterdir()} == before
 
 
-def test_a_run_that_has_no_checkpoint_yet_begins_anew(tmp_path, data, whole):
-    """As a kill in the first epoch leaves it."""
+def test_a_run_without_a_checkpoint_is_resumed_from_the_start(tmp_path, data, whole):
+    """A kill in the first epoch leaves such a run."""
     begin(tmp_path / "run", SMALL | {"data_set": data}, command=[])
     assert_same_run(training.resume(tmp_path / "run", data_set=data), whole)
 
 
-def test_threads_can_train(tmp_path, data, whole):
+def test_training_works_in_a_thread(tmp_path, data, whole):
     done = []
     thread = threading.Thread(
         target=lambda: done.append(training.train(tmp_path / "run", data_set=data, **SMALL))
@@ -130,7 +130,7 @@ def test_threads_can_train(tmp_path, data, whole):
     assert_same_run(done[0], whole)
 
 
-def test_callbacks_see_every_step(tmp_path, data):
+def test_callbacks_are_called_at_every_step(tmp_path, data):
     import keras
 
     seen = []
@@ -139,7 +139,7 @@ def test_callbacks_see_every_step(tmp_path, data):
     assert seen == [*range(10)] * 2
 
 
-def test_a_run_begins_with_anothers_weights_and_replaces_one(tmp_path, data, whole):
+def test_a_run_may_start_from_the_weights_of_another_and_replace_a_run(tmp_path, data, whole):
     begun = begin(
         whole.folder.with_name("copy"), SMALL | {"data_set": data}, command=["x"], init_from=whole.folder
     )
@@ -151,7 +151,7 @@ def test_a_run_begins_with_anothers_weights_and_replaces_one(tmp_path, data, who
     assert len(run.log()) == 1
 
 
-def test_the_usual_place_is_below_the_current_folder(tmp_path, data, monkeypatch):
+def test_the_default_run_directory_is_in_the_current_folder(tmp_path, data, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run = training.train(data_set=data, **SMALL | {"epochs": 1})
     assert str(run.folder) == "runs/mnist-5k-binary-conv4-fc8-1epochs-seed0"
@@ -182,7 +182,7 @@ def test_a_network_for_other_images_is_refused(tmp_path, data):
     assert not (tmp_path / "run").exists()
 
 
-def test_other_settings_or_data_than_the_runs_are_refused(whole, data):
+def test_resume_refuses_other_settings_or_data(whole, data):
     with pytest.raises(ConfigError, match=r"--epochs: expected 2, with which .* was begun, received 3"):
         training.resume(whole.folder, epochs=3, data_set=data)
     with pytest.raises(ConfigError, match="--nothing: expected None"):
@@ -191,25 +191,25 @@ def test_other_settings_or_data_than_the_runs_are_refused(whole, data):
         training.resume(whole.folder)
 
 
-def test_data_are_read_from_the_folder_that_is_named(tmp_path):
+def test_data_are_read_from_data_dir(tmp_path):
     with pytest.raises(datasets.DataError, match=f"expected its files in {tmp_path / 'sets'}"):
         training.train(tmp_path / "run", data_set="MNIST", data_dir=tmp_path / "sets")
     assert not (tmp_path / "run").exists()
 
 
-def test_the_program_takes_the_folder_too(tmp_path):
+def test_the_program_has_data_dir_too(tmp_path):
     process = call("train.py", "--data_set", "MNIST", "--data_dir", tmp_path, "--run_dir", tmp_path / "run")
     assert process.returncode == 1 and f"expected its files in {tmp_path}" in process.stderr
 
 
-def test_debug_cuts_the_data(data):
+def test_debug_uses_a_part_of_the_data(data):
     _, config = small_settings(debug=True)
     mnist = load_data(config)
     assert (len(mnist.train), len(mnist.validation), len(mnist.test)) == (500, 100, 500)
     assert load_data(config, data).train.images.shape == (200, 8, 8, 1)
 
 
-def test_the_command_takes_what_the_program_takes(tmp_path):
+def test_the_command_accepts_the_flags_of_the_program(tmp_path):
     done = call(
         "-m", "bnn", "train", *TINY, "--debug", "--epochs", 1, "--run_dir", tmp_path / "run", cwd=ROOT
     )
