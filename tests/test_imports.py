@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "faces": {"quiet"},
     "arguments": {"suggestions"},
     "geometry": GROUND,
-    "layers": GROUND | {"optimizers"},
+    "layers": GROUND | {"optimizers", "bits"},
     "bits": GROUND,
     "files": GROUND,
     "datasets": GROUND | {"files"},

@@ -154,6 +154,8 @@ class QuantConv2D(_QuantLayer):
         kernel_size: int, side of the square kernel.
         kernel_quantizer: function from the latent kernel to the kernel w_b that multiplies the input, of the same shape
             and dtype. None means that the latent kernel itself multiplies the input.
+        sign_inputs: bool, whether all inputs are -1 or +1. If the kernel quantizer is `Sign`, training may then
+            multiply bits. The sums are the same.
         kernel_initializer: keyword, initializer of the latent kernel, see `keras.initializers.get`.
         clip: keyword, float > 0, largest absolute value of latent weights, see `WeightClip`.
 
@@ -161,14 +163,22 @@ class QuantConv2D(_QuantLayer):
         ValueError: a size is not a positive whole number, clip is not positive, or the quantizer is not callable.
     """
 
-    def __init__(self, filters, kernel_size, kernel_quantizer=None, **kwargs):
+    def __init__(self, filters, kernel_size, kernel_quantizer=None, sign_inputs=False, **kwargs):
         super().__init__(kernel_quantizer, **kwargs)
         self.filters = positive("filters", filters)
         self.kernel_size = positive("kernel_size", kernel_size)
+        self.sign_inputs = bool(sign_inputs)
+        self.multiplies_signs = self.sign_inputs and isinstance(self.kernel_quantizer, quantizers.Sign)
+        self.supports_jit = not self.multiplies_signs  # bits are computed outside of TensorFlow
 
     def build(self, input_shape):
         """Create the latent kernel."""
         self._add_kernel((self.kernel_size, self.kernel_size, input_shape[-1], self.filters))
+
+    def call(self, inputs, training=False):
+        """Convolve the input with the quantized kernel."""
+        product = fast_ops.sign_conv2d if training and self.multiplies_signs else self.product
+        return product(inputs, self.quantized_kernel(training))
 
     def product(self, inputs, kernel):
         """Apply the layer's linear map with the given kernel instead of its own."""
@@ -180,7 +190,11 @@ class QuantConv2D(_QuantLayer):
 
     def get_config(self):
         """Return the arguments of the constructor."""
-        return super().get_config() | {"filters": self.filters, "kernel_size": self.kernel_size}
+        return super().get_config() | {
+            "filters": self.filters,
+            "kernel_size": self.kernel_size,
+            "sign_inputs": self.sign_inputs,
+        }
 
 
 @keras.saving.register_keras_serializable("bnn")

@@ -120,16 +120,17 @@ class _Network:
         low, high = config.input_range
         # float32, because bfloat16 cannot distinguish neighboring shades near +-1.
         x = keras.layers.Rescaling((high - low) / 255, low, dtype="float32", name="scale")(inputs)
+        signs = False  # whether x holds only -1 and +1
         for i, (filters, pool) in enumerate(zip(config.conv, config.max_pool, strict=True), 1):
             name = f"conv_{i}"
-            x = self.convolution(x, filters, name)
+            x = self.convolution(x, filters, name, signs)
             if pool:
                 x = MaxPool2x2(name=f"{name}_pool", dtype=self.dtype)(x)
-            x = self.norm_and_quantize(x, name)
+            x, signs = self.norm_and_quantize(x, name)
         x = keras.layers.Flatten(name="flatten", dtype=self.dtype)(x)
         for i, units in enumerate(config.fc, 1):
             x = self.dense(x, units, f"dense_{i}")
-            x = self.norm_and_quantize(x, f"dense_{i}")
+            x, _ = self.norm_and_quantize(x, f"dense_{i}")
         name = f"dense_{len(config.fc) + 1}"
         x = self.dense(x, config.classes, name)
         scores = BatchNorm(config.bn_decay, name=f"{name}_norm", dtype="float32")(x)
@@ -139,14 +140,14 @@ class _Network:
     def dtype(self):
         return {"float32": "float32", "bfloat16": "mixed_bfloat16"}[self.precision]
 
-    def convolution(self, x, filters, name):
+    def convolution(self, x, filters, name, signs):
         size, options = self.config.filter_size, self.options(name)
         if self.first(name) == "rotated":
             # This is the Glorot limit without the rotation. For a 1x1 convolution, Glorot would count fewer outputs.
             limit = math.sqrt(6 / (size**2 * (x.shape[-1] + filters)))
             options["kernel_initializer"] = keras.initializers.RandomUniform(-limit, limit)
             x, size = Rotation(size, name=f"{name}_rotation", dtype="float32")(x), 1
-        return QuantConv2D(filters, size, **options)(x)
+        return QuantConv2D(filters, size, sign_inputs=signs, **options)(x)
 
     def dense(self, x, units, name):
         if self.first(name) == "rotated":
@@ -154,8 +155,11 @@ class _Network:
         return QuantDense(units, **self.options(name))(x)
 
     def norm_and_quantize(self, x, name):
+        """Return the quantized tensor, and whether it holds only -1 and +1."""
         x = BatchNorm(self.config.bn_decay, name=f"{name}_norm", dtype=self.dtype)(x)
-        return QuantActivation(self.activation_quantizer(), name=f"{name}_activation", dtype=self.dtype)(x)
+        quantizer = self.activation_quantizer()
+        activation = QuantActivation(quantizer, name=f"{name}_activation", dtype=self.dtype)
+        return activation(x), isinstance(quantizer, quantizers.Sign)
 
     def options(self, name):
         """Return the arguments that all quantized layers share."""

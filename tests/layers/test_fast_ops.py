@@ -88,6 +88,36 @@ def test_convolution_of_small_bfloat16_maps_uses_taps(monkeypatch):
     assert used == ["portable_conv2d" if gpu else "tap_conv2d", "portable_conv2d", "portable_conv2d"]
 
 
+@pytest.mark.parametrize(("size", "units", "positions"), [(3, 128, (5, 4)), (1, 64, (1, 1)), (2, 70, (3, 2))])
+def test_bits_give_the_portable_sums_and_gradients(size, units, positions):
+    pytest.importorskip("numba")
+    x = fast_ops.quantize(Sign(), normal(2, *positions, 128), "float32")
+    kernel = fast_ops.quantize(Sign(), normal(size, size, 128, units, seed=1), "float32")
+    upstream = normal(2, *positions, units, seed=2)
+    found, expected = (
+        differentiate(f, upstream, x, kernel) for f in (fast_ops.sign_conv2d, fast_ops.portable_conv2d)
+    )
+    tf.nest.map_structure(np.testing.assert_array_equal, found, expected)
+
+
+@pytest.mark.parametrize(
+    ("channels", "dtype", "numba", "on_bits"),
+    [
+        (128, "float32", True, True),
+        (64, "float32", True, False),
+        (128, "bfloat16", True, False),
+        (128, "float32", False, False),
+    ],
+)
+def test_signs_are_multiplied_on_bits_where_that_is_faster(channels, dtype, numba, on_bits, monkeypatch):
+    monkeypatch.setattr(fast_ops, "bits_conv2d", lambda x, kernel: "bits")
+    monkeypatch.setattr(fast_ops, "conv2d", lambda x, kernel: "tensorflow")
+    monkeypatch.setattr(fast_ops, "find_spec", lambda name: numba or None)
+    found = fast_ops.sign_conv2d(normal(1, 2, 2, channels, dtype=dtype), None)
+    gpu = bool(tf.config.list_physical_devices("GPU"))
+    assert found == ("bits" if on_bits and not gpu else "tensorflow")
+
+
 @pytest.mark.parametrize(
     ("dtype", "to"), [("float32", "float32"), ("float32", "bfloat16"), ("bfloat16", "bfloat16")]
 )

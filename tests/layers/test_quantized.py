@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from bnn import geometry
+from bnn import geometry, models
 from bnn.layers import (
     BatchNorm,
     QuantActivation,
@@ -15,6 +15,7 @@ from bnn.layers import (
     Sign,
     Ternary,
     WeightClip,
+    fast_ops,
 )
 from tests.layers.layer_runs import normal, run
 
@@ -93,6 +94,30 @@ def test_conv_in_bfloat16_is_exact_on_signs(size, side):
     results = [tf.function(lambda layer=layer: run(layer, x, upstream))() for layer in (layer, reference)]
     for ours, theirs in zip(*map(tf.nest.flatten, results), strict=True):
         np.testing.assert_array_equal(tf.cast(ours, tf.float32), theirs)
+
+
+@pytest.mark.parametrize("levels", [2, 3])
+def test_training_multiplies_bits_only_where_both_factors_are_signs(levels, monkeypatch):
+    """Behind the first layer of a binary network, and the trained weights do not depend on it."""
+
+    def trained(product):
+        used = []
+        monkeypatch.setattr(
+            fast_ops, "sign_conv2d", lambda x, kernel: used.append(x.shape[-1]) or product(x, kernel)
+        )
+        keras.utils.set_random_seed(0)
+        settings = dict(input_shape=(4, 4, 3), conv=(128, 128, 8), max_pool=(0, 0, 0), fc=(), levels=levels)
+        model = models.build(**settings, threshold=0.1 * (levels == 3))
+        model.compile(keras.optimizers.Adam(0.01), "mse", jit_compile=False)
+        images = np.random.default_rng(0).integers(0, 256, (4, 4, 4, 3), np.uint8)
+        model.fit(images, np.eye(10)[:4], epochs=2, verbose=0)
+        return used, model.get_weights()
+
+    used, weights = trained(fast_ops.sign_conv2d)
+    _, expected = trained(fast_ops.conv2d)
+    assert set(used) == ({128} if levels == 2 else set())
+    for found, reference in zip(weights, expected, strict=True):
+        np.testing.assert_array_equal(found, reference)
 
 
 @pytest.mark.parametrize("clip", [1.0, 0.25])
@@ -199,6 +224,7 @@ def test_a_user_defined_quantizer_may_have_a_custom_gradient(make):
     [
         QuantDense(3, name="a"),
         QuantDense(3, Sign()),
+        QuantConv2D(4, 3, Sign(), sign_inputs=True),
         QuantConv2D(4, 5, Ternary(0.1), kernel_initializer="he_normal", clip=2.5),
         Rotation(3),
         QuantActivation(),
