@@ -14,7 +14,7 @@ import numpy as np
 from keras import ops
 from keras.src.backend import get_keras_mask
 
-from bnn.analysis import attention, recurrent
+from bnn.analysis import masks, recurrent
 from bnn.analysis.product import float32
 from bnn.layers import QuantActivation
 from bnn.models import walk
@@ -73,7 +73,7 @@ def stream(model, found, images, batch_size=50):
 
 def _calls(model, found, batch):
     """A dict from a layer's id to its calls, a list of (Given tensors, tensor before its quantizer or None)."""
-    calls, quantized, masks = {id(product.layer): [] for product in found}, {}, {}
+    calls, quantized, passed = {id(product.layer): [] for product in found}, {}, {}
 
     def heard(layer, arguments, outputs):
         inputs = next(iter(arguments.values()))
@@ -81,12 +81,13 @@ def _calls(model, found, batch):
         if isinstance(layer, QuantActivation):
             quantized[id(outputs)] = outputs, inputs  # kept, so that no other tensor gets the id
         elif id(layer) in calls:
-            mask = arguments.get("mask", masks.get(id(layer), get_keras_mask(inputs)))
+            mask = next(passed.get(id(layer), iter(())), get_keras_mask(inputs))
+            mask = arguments.get("mask", mask)
             calls[id(layer)].append((Given(inputs, mask, arguments.get("initial_state")), before))
         elif before is not None:
             quantized[id(outputs)] = outputs, before
 
-    heeded = (QuantActivation, keras.layers.Flatten, keras.layers.Reshape, keras.layers.MultiHeadAttention)
+    heeded = (QuantActivation, keras.layers.Flatten, keras.layers.Reshape, *masks.OUTER)
     layers = [layer for _, layer in walk(model) if id(layer) in calls or isinstance(layer, heeded)]
 
     def listening(layer, call):
@@ -95,8 +96,8 @@ def _calls(model, found, batch):
         @functools.wraps(call)
         def wrapper(*args, **kwargs):
             arguments = signature.bind(*args, **kwargs).arguments
-            if isinstance(layer, keras.layers.MultiHeadAttention):
-                masks.update(attention.masks(layer, arguments))  # it takes them from its inputs
+            if isinstance(layer, masks.OUTER):
+                passed.update(masks.within(layer, arguments))
             outputs = call(*args, **kwargs)
             heard(layer, arguments, outputs)
             return outputs

@@ -61,7 +61,7 @@ def states(layer, given):
     for step in reversed(range(len(seen))) if layer.go_backwards else range(len(seen)):
         inputs = sequences[:, step]
         seen[step] = ops.convert_to_numpy(ops.cast(_multiplied(layer, inputs, state[0]), "float32"))
-        after = keras.tree.flatten(cell.call(inputs, state)[1])
+        after = keras.tree.flatten(cell(inputs, state, training=False)[1])
         state = after if given.mask is None else _kept(given.mask[:, step], after, state)
     _forget_dropout(cell)
     return np.stack(seen, axis=1)

@@ -196,6 +196,27 @@ def test_where_a_mask_leaves_nothing_nothing_is_defined():
         assert row["angle_mean_deg"] > 0
 
 
+def test_a_distributed_layer_leaves_out_the_steps_that_a_mask_removes():
+    dense = layers.Dense(3, name="dense")
+    model = keras.Sequential([keras.Input((5, 4)), layers.Masking(), layers.TimeDistributed(dense, name="t")])
+    (row,) = report.analyze(model, MASKED, batch_size=5)
+    rows, w = MASKED[MASK], dense.kernel.numpy()
+    assert row.weights.count == rows.shape[0] * 3
+    assert row.r_weights == pytest.approx(correlation(rows @ sign(w), rows @ w), abs=1e-5)
+    assert {tuple(patch) for patch in row.patches} == {tuple(values) for values in rows}
+
+
+@pytest.mark.parametrize("dtype", ["mixed_float16", "mixed_bfloat16"])
+def test_layers_of_half_precision_step_in_half_precision(dtype):
+    model = recurrent(layers.LSTM, False, dtype=dtype)
+    found = report.analyze(model, SEQUENCES, score_images=0)
+    plain = recurrent(layers.LSTM, False)
+    plain.set_weights(model.get_weights())
+    for row, other in zip(found, report.analyze(plain, SEQUENCES, score_images=0), strict=True):
+        assert row.weights.count == other.weights.count
+        assert row.r_weights == pytest.approx(other.r_weights, abs=0.01) and row.r_weights != other.r_weights
+
+
 # ---- attention and embeddings ----
 
 
@@ -239,6 +260,18 @@ def test_a_transformer_of_which_every_kernel_is_a_row():
         r = correlation(a[kept] @ sign(w), a[kept] @ w)
         assert found[f"attention/{name}"].r_weights == pytest.approx(r, abs=1e-5), name
     assert all(0 < layer.r_scores < 1 for layer in found)
+
+
+@pytest.mark.filterwarnings("ignore:Layer '.*does not support masking")  # Keras's own
+def test_masks_of_attention_over_grouped_queries():
+    tokens = keras.Input((6,), dtype="int32")
+    x = layers.Embedding(9, 4, mask_zero=True)(tokens)
+    y = layers.GroupQueryAttention(3, 4, 2, use_gate=True, name="attention")(x, x)
+    found = report.analyze(keras.Model(tokens, y), TOKENS, score_images=0)
+    assert found.unanalyzed == {}
+    rows = {layer.name: layer.weights.count // layer.units for layer in found[1:]}
+    parts = ("query", "key", "value", "gate", "attention_output")
+    assert rows == {f"attention/{part}": (TOKENS > 0).sum() for part in parts}
 
 
 def test_an_embedding_has_angles_alone():
