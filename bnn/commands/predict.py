@@ -1,102 +1,120 @@
 """Name the class of images, by a run's network or by a packed one, for which neither Keras nor its backend is loaded.
 
-One line per image: its class, and the margin between the two highest scores.
+One line per image: its class, and the margin between the two highest scores. --errors shows what a run gets wrong.
 """
 
-import math
 from contextlib import nullcontext
 from pathlib import Path
 
 from bnn import backend
 from bnn.arguments import Parser
 from bnn.errors import UserError
+from bnn.flags import add_data_dir, folder
 
 PROGRAM = "bnn predict"
-FEW = 10  # images of a file, up to which loading numba would take longer than to do without
-MODES = {1: "L", 3: "RGB"}  # Pillow's, by the number of channels
+FEW = 10  # images, up to which loading numba would take longer than to do without
+COLUMNS = ("image", "class", "margin")
 
 
 def parse(argv=None, program=PROGRAM):
     """The command line."""
     parser = Parser(prog=program, description=__doc__)
-    parser.add_argument(
-        "network", type=Path, metavar="RUN|PACKED", help="run directory, or file that bnn export wrote"
-    )
-    parser.add_argument(
+    add = parser.add_argument
+    add("network", type=Path, metavar="RUN|PACKED", help="run directory, or file that bnn export wrote")
+    add(
         "images",
         type=Path,
-        nargs="+",
+        nargs="*",
         metavar="IMAGE",
-        help="PNG file, or .npy file of one or more images (height, width, channels), uint8; "
+        help="PNG or JPEG file, .npy file of one or more images (height, width, channels), or folder of such files; "
         "of the size that the network takes",
     )
-    return parser.parse_args(argv)
+    add("--csv", type=Path, metavar="FILE", help="also write the lines as a CSV file (default: none)")
+    add(
+        "--resize",
+        action="store_true",
+        help="scale images of another size, and convert color to gray for a network of gray images (default: no)",
+    )
+    add(
+        "--errors",
+        action="store_true",
+        help="draw the test images that a run gets wrong with the largest margin, and its confusion matrix "
+        "(default: no)",
+    )
+    add("--output", type=folder, metavar="DIR", help="folder for the figures of --errors (default: RUN)")
+    add_data_dir(parser)
+    args = parser.parse_args(argv)
+    if not (args.images or args.errors):
+        parser.error("expected an IMAGE or --errors, received neither")
+    if args.csv and not args.images:
+        parser.error("argument --csv: expected together with an IMAGE, received alone")
+    return args
 
 
 def main(argv=None, program=PROGRAM):
     """Predict as the command line says; arguments and result as for `bnn.commands.train.main`."""
     args = parse(argv, program)
-    shape, class_names, scores = (_of_run if args.network.is_dir() else _of_packed)(args.network)
-    for path in args.images:
-        images = read_images(path, shape)
-        for i, row in enumerate(scores(images)):
-            place = f"{path}[{i}]" if len(images) > 1 else path
-            print(f"{place}: {class_names[row.argmax()]}, margin {_margin(row):.3f}")
+    if args.images:
+        name_classes(args)
+    if args.errors:
+        draw_errors(args.network, args.output or args.network, args.data_dir)
     return 0
 
 
-def read_images(path, shape):
-    """The images in a PNG or .npy file.
+def name_classes(args):
+    """Print the class of every image, and write the CSV file."""
+    from bnn.datasets import pictures
+    from bnn.files import records
 
-    Args:
-        path: Path.
-        shape: (height, width, channels) of an image, or (features,).
-
-    Returns:
-        (n, *shape) array, n >= 1.
-
-    Raises:
-        UserError: the file is missing, of another kind, or holds images of another shape.
-    """
-    images = (_read_npy if path.suffix == ".npy" else _read_png)(path, shape)
-    if images.shape == shape:
-        images = images[None]
-    if not images.size or images.shape[1:] != shape:
-        raise UserError(f"{path}: expected images of {_spelled(shape)}, received {_spelled(images.shape)}")
-    return images
+    paths = pictures.find(args.images)
+    shape, class_names, image_range, scores = (_of_run if args.network.is_dir() else _of_packed)(args.network)
+    rows = []
+    for names, images in pictures.parts(paths, shape, args.resize, image_range):
+        rows += _rows(names, scores(images), class_names)
+    if args.csv:
+        records.write_csv(args.csv, COLUMNS, rows)
 
 
-def _read_npy(path, shape):
-    import numpy as np
+def _rows(names, scores, class_names):
+    """Print a line per image; the rows of the CSV file."""
+    from bnn.models.decisions import margins
 
-    try:
-        images = np.load(path, allow_pickle=False)
-    except FileNotFoundError:
-        raise
-    except Exception as error:  # of numpy, whichever meets the damage
-        kind = type(error).__name__
-        raise UserError(f"{path}: expected a .npy file of images, received another ({kind})") from None
-    gray = len(shape) == 3 and shape[-1] == 1 and images.shape[-2:] == shape[:2]
-    return images[..., None] if gray else images
+    rows = [
+        dict(zip(COLUMNS, (name, class_names[best], margin), strict=True))
+        for name, best, margin in zip(names, scores.argmax(axis=1), margins(scores), strict=True)
+    ]
+    for row in rows:
+        print(f"{row['image']}: {row['class']}, margin {row['margin']:.3f}")
+    return rows
 
 
-def _read_png(path, shape):
-    import numpy as np
-    from PIL import Image
+def draw_errors(network, output, data_dir=None):
+    """Write errors.png and .pdf, confusion.png and .pdf of a run's test images into a folder."""
+    from bnn import models, plots, runs
+    from bnn.console import progress
 
-    if len(shape) != 3 or shape[-1] not in MODES:
+    if network.is_file():
         raise UserError(
-            f"{path}: expected a .npy file, as of images with {shape[-1]} channels, received another"
+            f"--errors: expected a run directory, whose data are known, received the file {network}"
         )
-    try:
-        with Image.open(path, formats=["PNG"]) as picture:
-            return np.asarray(picture.convert(MODES[shape[-1]])).reshape(*picture.size[::-1], -1)
-    except FileNotFoundError:
-        raise
-    except Exception as error:  # of Pillow and zlib
-        raise UserError(
-            f"{path}: expected a PNG or .npy file, received another ({type(error).__name__})"
-        ) from None
+    run = runs.open_run(network)
+    data_set = run.load_data(data_dir)
+    run.expect_fit(data_set)
+    backend.expect_installed()
+    test = data_set.test
+    scores = models.scores(run.load_model(), test.images, progress=progress)
+    wrong = models.worst_errors(scores, test.labels)
+    print(f"{run.folder}: {run.model.kind} network, {run.origin(data_set)}")
+    print(f"test accuracy {1 - len(wrong) / len(test):.4f}: {len(wrong):,} of {len(test):,} images are wrong")
+    counts = models.confusion_matrix(scores, test.labels)
+    figures = {"confusion": plots.confusion_matrix(counts, run.class_names)}
+    if len(wrong):
+        test, scores = test[wrong], scores[wrong]
+        figures["errors"] = plots.errors(
+            test.images, test.labels, scores.argmax(axis=1), models.margins(scores), run.class_names
+        )
+    for name, figure in figures.items():
+        print(f"wrote {', '.join(map(str, plots.save(figure, output / name, ('png', 'pdf'))))}")
 
 
 def _of_packed(path):
@@ -108,23 +126,14 @@ def _of_packed(path):
         with bits.numpy_alone() if len(images) <= FEW else nullcontext():
             return network.scores(images)
 
-    return network.input_shape, network.class_names, scores
+    return network.input_shape, network.class_names, None, scores
 
 
-def _of_run(folder):
+def _of_run(path):
     from bnn import models, runs
 
-    run = runs.open_run(folder)
+    run = runs.open_run(path)
     backend.expect_installed()
-
     network = run.load_model()
-    return run.model.input_shape, run.class_names, lambda images: models.scores(network, images)
-
-
-def _margin(row):
-    *_, second, first = (-math.inf, *sorted(map(float, row)))
-    return first - second
-
-
-def _spelled(shape):
-    return " x ".join(map(str, shape)) or "no axes"
+    image_range = run.training.image_range
+    return run.model.input_shape, run.class_names, image_range, lambda images: models.scores(network, images)

@@ -52,6 +52,23 @@ def read(folder, image_size=(), progress=lambda files, **_: files):
     return arrays if "test" in parts else _with_test(arrays), listing_digest(digests)
 
 
+def read_image(path):
+    """Read a PNG or JPEG file.
+
+    Args:
+        path: Path.
+
+    Returns:
+        (height, width, channels) uint8 array: one channel if the file is gray, else red, green and blue.
+
+    Raises:
+        DataError: the file is of another kind, damaged, or has more than 8 bits per channel.
+    """
+    with _opened(path) as picture:
+        mode = "L" if picture.mode in GRAY else "RGB"
+        return np.asarray(_converted(picture, mode, path)).reshape(picture.height, picture.width, -1)
+
+
 def _sub_folders(folder):
     return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
 
@@ -121,6 +138,13 @@ def _opened(path):
     return picture
 
 
+def _converted(picture, mode, path):
+    try:
+        return picture.convert(mode)
+    except Exception as error:  # of Pillow and zlib
+        raise _damaged(path, error) from None
+
+
 def _damaged(path, error):
     return DataError(
         f"{path}: expected a PNG or JPEG image, received another or a damaged file ({type(error).__name__})"
@@ -133,10 +157,7 @@ def _pixels(paths, shape, progress):
     images = np.empty((len(paths), *shape), np.uint8)
     for image, path in zip(images, progress(paths, unit="image", description="images"), strict=True):
         with _opened(path) as picture:
-            try:
-                picture = picture.convert("L" if channels == 1 else "RGB")
-            except Exception as error:  # of Pillow and zlib
-                raise _damaged(path, error) from None
+            picture = _converted(picture, "L" if channels == 1 else "RGB", path)
             if picture.size != (width, height):
                 picture = picture.resize((width, height), Image.Resampling.BILINEAR)
             image[:] = np.asarray(picture).reshape(shape)

@@ -133,7 +133,23 @@ def _images(key, images, image_range):
         )
     if not len(images):
         raise DataError(f"{key}: expected at least one {PARTS[key[2:]]} image, received an empty split")
-    images = images if images.ndim == 4 else images[..., None]
+    return pixels(key, images if images.ndim == 4 else images[..., None], image_range)
+
+
+def pixels(key, images, image_range):
+    """Convert images to the pixels that a network is trained on.
+
+    Args:
+        key: str, what the images are, for messages.
+        images: array of whole numbers from 0 to 255, or of floats in `image_range`.
+        image_range: (low, high), the values of floats that mean black and white.
+
+    Returns:
+        uint8 array of the same shape.
+
+    Raises:
+        DataError: the array holds other values.
+    """
     if images.dtype == np.uint8:
         return images
     images = images.astype(np.float32) if images.dtype.kind == "b" else images

@@ -1,8 +1,8 @@
 """Build, load, traverse and evaluate networks, and compute their size.
 
 The package builds the paper's networks from their settings, loads saved networks, lists the layers of any model,
-computes scores and accuracy, refits batch norm, counts parameters and multiply-accumulates by bit width, and saves
-small files to share.
+computes scores, accuracy and errors, refits batch norm, counts parameters and multiply-accumulates by bit
+width, and saves small files to share.
 """
 
 from bnn.faces import face
@@ -12,6 +12,7 @@ __getattr__, __dir__, __all__ = face(
     arithmetic=["in_float32", "without_emulation"],
     batch_norm=["refit_batch_norm"],
     compact=["save_compact"],
+    decisions=["confusion_matrix", "margins", "worst_errors"],
     evaluation=["accuracy", "correct", "scores"],
     loading=["ModelFileError", "load_images", "load_model"],
     networks=["build", "build_model"],

@@ -30,6 +30,8 @@ The figures by their numbers in the paper (arXiv 1705.07199), and the figures th
     -            correlation_by_gain     correlation of dot products against gain and angle
     -            first_kernels           a first layer's kernels as pictures
     -            side_by_side            angle and r of the layers of several runs
+    -            errors                  images that a network gets wrong
+    -            confusion_matrix        images of each class that are put into each class
     -            training                accuracy, loss and flip ratio over the epochs
     -            geometry_history        angles and correlations over the epochs
 """
@@ -38,6 +40,7 @@ from bnn.faces import face
 
 __getattr__, __dir__, __all__ = face(
     __name__,
+    classification=["confusion_matrix", "errors"],
     comparison=["beside_paper", "unbinarizing"],
     gain=["correlation_by_gain"],
     first_layer=["first_kernels", "leading_components", "patch_variance"],

@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.ticker import PercentFormatter
 
 from bnn.geometry import components
-from bnn.plots import style
+from bnn.plots import primitives, style
 from bnn.plots.style import BLUE, GRAY, ORANGE
 
 COMPONENTS, KERNELS, SHARES = 9, 32, 30  # the largest numbers that a figure shows
@@ -52,7 +52,7 @@ def leading_components(vectors, fractions, shape, axes=None):
     images = components.as_images(vectors[:COMPONENTS], shape)
     fig, panels = style.axes_for(axes, len(images), height=1.2)
     for ax, image, fraction in zip(panels, images, fractions, strict=False):
-        _picture(ax, components.mosaic(image[None], 1))
+        primitives.picture(ax, components.mosaic(image[None], 1))
         ax.set_title(f"{fraction:.1%}", loc="center", fontsize=11)
     return fig
 
@@ -72,13 +72,6 @@ def first_kernels(layer, shape, axes=None):
     quantized, latent = (kernel.T[:KERNELS] for kernel in layer.kernels)
     fig, panels = style.axes_for(axes, 2, height=2.3)
     for ax, kernels, title in zip(panels, (latent, quantized), ("latent", "quantized"), strict=True):
-        _picture(ax, components.mosaic(components.as_images(kernels, shape), 8))
+        primitives.picture(ax, components.mosaic(components.as_images(kernels, shape), 8))
         ax.set(title=title)
     return fig
-
-
-def _picture(ax, image):
-    ax.imshow(image, interpolation="nearest")
-    ax.set(xticks=[], yticks=[])
-    for spine in ax.spines.values():
-        spine.set_visible(False)

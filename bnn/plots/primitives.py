@@ -50,6 +50,20 @@ def points(ax, x, y, error=None, *, color=BLACK, marker="o", label=None):
     ax.errorbar(np.asarray(x), np.asarray(y), error, label=label, **form)
 
 
+def picture(ax, image, **options):
+    """Draw an image without axes.
+
+    Args:
+        ax: Axes.
+        image: (height, width) or (height, width, 3) array.
+        **options: arguments of `Axes.imshow`.
+    """
+    ax.imshow(image, interpolation="nearest", **options)
+    ax.set(xticks=[], yticks=[])
+    for spine in ax.spines.values():
+        spine.set_visible(False)
+
+
 def reference(ax, value, text, *, axis="x", color=GRAY, at=1.0, align="left", linestyle=":"):
     """Draw a line across the axes at a known value, with its name.
 

@@ -8,9 +8,31 @@ import sys
 import pytest
 
 from bnn import plots
-from bnn.plots import comparison, first_layer, gain, history, kernels, products, quantizers, runs, theory
+from bnn.plots import (
+    classification,
+    comparison,
+    first_layer,
+    gain,
+    history,
+    kernels,
+    products,
+    quantizers,
+    runs,
+    theory,
+)
 
-MODULES = (comparison, first_layer, gain, history, kernels, products, quantizers, runs, theory)
+MODULES = (
+    classification,
+    comparison,
+    first_layer,
+    gain,
+    history,
+    kernels,
+    products,
+    quantizers,
+    runs,
+    theory,
+)
 INDEX = {
     name: number
     for number, name in re.findall(

@@ -1,0 +1,153 @@
+"""Images for a network that is trained: PNG, JPEG and .npy files, in the shape that the network takes."""
+
+import numpy as np
+from PIL import Image
+
+from bnn.datasets import folders, own
+from bnn.datasets.storing import DataError
+
+SUFFIXES = {*folders.SUFFIXES, ".npy"}
+PART = 100  # images that are read at a time
+
+
+def find(paths):
+    """List the files that paths name: a file is itself, a folder all its images, also those in sub-folders.
+
+    Args:
+        paths: list of Path.
+
+    Returns:
+        List of Path. Hidden files in folders are ignored, and so are files of other kinds.
+
+    Raises:
+        DataError: a path does not exist, or a folder holds no image.
+    """
+    return [found for path in paths for found in _files(path)]
+
+
+def _files(path):
+    if not path.exists():
+        raise DataError(f"{path}: expected an image or a folder of images, received no such file")
+    if not path.is_dir():
+        return [path]
+    found = sorted(file for file in path.rglob("*") if _is_image(file.relative_to(path)) and file.is_file())
+    if not found:
+        raise DataError(f"{path}: expected PNG, JPEG or .npy files, received a folder without any")
+    return found
+
+
+def _is_image(path):
+    return path.suffix.lower() in SUFFIXES and not any(part.startswith(".") for part in path.parts)
+
+
+def parts(paths, shape, resize=False, image_range=None):
+    """Read images part by part, so that memory does not grow with their number.
+
+    Args:
+        paths: list of Path of PNG, JPEG and .npy files.
+        shape: (height, width, channels) of the images that a network takes, or (features,).
+        resize: bool, whether to scale images of another size, and to convert color images for a network of gray ones.
+        image_range: (low, high), the values of float images that mean black and white. None: the pixels of .npy files
+            stay as they are.
+
+    Yields:
+        (names, images): list of str, the path, with the index in a file of several images; and (n, *shape) array,
+        1 <= n <= `PART`.
+
+    Raises:
+        DataError: a file is of another kind or damaged, or holds images of another shape.
+    """
+    names, images = [], []
+    for path in paths:
+        for name, image in _images(path, shape, resize, image_range):
+            if len(names) == PART or (images and image.dtype != images[0].dtype):
+                yield names, np.stack(images)
+                names, images = [], []
+            names.append(name)
+            images.append(image)
+    yield names, np.stack(images)
+
+
+def _images(path, shape, resize, image_range):
+    """Yield (name, image) for every image in a file."""
+    if path.suffix.lower() != ".npy":
+        if len(shape) != 3 or shape[-1] not in (1, 3):
+            raise DataError(
+                f"{path}: expected a .npy file, as the network takes images of {_spelled(shape)}, received another"
+            )
+        yield str(path), _fitted(path, folders.read_image(path), shape, resize)
+        return
+    array = _stacked(_mapped(path), shape)
+    if not array.size or array.ndim != 1 + len(shape):
+        raise DataError(f"{path}: expected images of {_spelled(shape)}, received {_spelled(array.shape)}")
+    for i, image in enumerate(array):
+        image = image if image_range is None else own.pixels(path, image, image_range)
+        yield f"{path}[{i}]" if len(array) > 1 else str(path), _fitted(path, image, shape, resize)
+
+
+def _mapped(path):
+    """Return the array of a .npy file, of which only the header is read; it must fit the size of the file."""
+    try:
+        return np.lib.format.open_memmap(path, mode="r")
+    except Exception as error:  # of numpy, whichever finds the damage
+        raise DataError(
+            f"{path}: expected a .npy file of images, received another or a damaged one ({type(error).__name__})"
+        ) from None
+
+
+def _stacked(array, shape):
+    """Return images with an axis that counts them and, for gray ones, an axis of one channel."""
+    if len(shape) == 3 and array.ndim in (2, 3) and not _is_one(array.shape, shape):
+        array = array[..., None]
+    return array[None] if array.ndim == len(shape) else array
+
+
+def _is_one(received, shape):
+    """Whether a shape is that of one image with channels; other shapes of three axes are those of gray images."""
+    channels = {1, 3, shape[-1]}
+    like = len(received) == 3 and received[-1] in channels and received[-2:] != shape[:2]
+    return like or received == shape
+
+
+def _fitted(path, image, shape, resize):
+    """Return an image in the shape of the network."""
+    if len(shape) == 3 and image.ndim == 3:
+        image = _with_channels(image, shape[-1], resize)
+        if resize and image.shape[-1] == shape[-1]:
+            image = _scaled(path, image, shape)
+    if image.shape != shape:
+        hint = "" if resize or len(shape) != 3 else "; --resize scales and converts it"
+        raise DataError(
+            f"{path}: expected images of {_spelled(shape)}, received {_spelled(image.shape)}{hint}"
+        )
+    return image
+
+
+def _with_channels(image, channels, convert):
+    """Return gray as equal red, green and blue, and such as gray; other colors as gray only with `convert`."""
+    if (image.shape[-1], channels) == (1, 3):
+        return np.repeat(image, 3, axis=-1)
+    if (image.shape[-1], channels) == (3, 1):
+        if (image == image[..., :1]).all():
+            return image[..., :1]
+        if convert and image.dtype == np.uint8:
+            return np.asarray(Image.fromarray(image).convert("L"))[..., None]
+    return image
+
+
+def _scaled(path, image, shape):
+    """Scale an image as `--image_size` scales those of a folder."""
+    height, width, _ = shape
+    if image.shape == shape:
+        return image
+    if image.dtype != np.uint8:
+        raise DataError(f"{path}: expected uint8 pixels to scale, received {image.dtype}")
+    planes = [
+        Image.fromarray(np.ascontiguousarray(plane)).resize((width, height), Image.Resampling.BILINEAR)
+        for plane in np.moveaxis(image, -1, 0)
+    ]
+    return np.stack([np.asarray(plane) for plane in planes], axis=-1)
+
+
+def _spelled(shape):
+    return " x ".join(map(str, shape)) or "no axes"

@@ -1,0 +1,96 @@
+"""bnn predict with a run: classes and margins as lines and as CSV, images that fit and that do not, and its errors."""
+
+import csv
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bnn import datasets, models, runs
+from bnn.commands import predict
+from bnn.datasets import DataError
+
+
+@pytest.fixture(scope="module")
+def run(trained, tmp_path_factory):
+    return shutil.copytree(trained[0], tmp_path_factory.mktemp("predict") / "run")
+
+
+@pytest.fixture(scope="module")
+def test():
+    return datasets.load("mnist-5k").test
+
+
+@pytest.fixture(scope="module")
+def scores(run, test):
+    return models.scores(runs.open_run(run).load_model(), test.images)
+
+
+def test_a_folder_and_files_are_lines_and_a_table(run, test, scores, tmp_path, capsys):
+    """Floats of an .npy file mean what they mean in training: 0 is black, and 1 is white."""
+    folder = tmp_path / "pictures"
+    (folder / "more").mkdir(parents=True)
+    Image.fromarray(test.images[0, ..., 0]).save(folder / "b.png")
+    Image.fromarray(np.repeat(test.images[1], 3, axis=2)).save(folder / "more" / "a.PNG")
+    (folder / "notes.txt").write_text("no image")
+    (folder / ".hidden.png").write_text("no image")
+    np.save(tmp_path / "two.npy", test.images[2:4] / 255)
+    table = tmp_path / "classes.csv"
+    assert predict.main([*map(str, (run, folder, tmp_path / "two.npy")), "--csv", str(table)]) == 0
+    names = [folder / "b.png", folder / "more" / "a.PNG", *(f"{tmp_path / 'two.npy'}[{i}]" for i in (0, 1))]
+    expected = [
+        [str(name), str(row.argmax()), np.diff(np.sort(row.astype(float))[-2:])[0]]
+        for name, row in zip(names, scores, strict=False)
+    ]
+    printed = [f"{name}: {label}, margin {margin:.3f}" for name, label, margin in expected]
+    assert capsys.readouterr().out.splitlines() == printed
+    header, *rows = csv.reader(table.open(newline=""))
+    assert header == ["image", "class", "margin"]
+    assert [row[:2] for row in rows] == [row[:2] for row in expected]
+    np.testing.assert_allclose([float(row[2]) for row in rows], [row[2] for row in expected], rtol=1e-5)
+
+
+def test_class_names_are_those_of_the_run(run, test, scores, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(runs.Run, "class_names", tuple("abcdefghij"))
+    np.save(tmp_path / "one.npy", test.images[0])
+    predict.main([str(run), str(tmp_path / "one.npy")])
+    assert f": {'abcdefghij'[scores[0].argmax()]}, margin" in capsys.readouterr().out
+
+
+def test_another_size_is_refused_or_scaled(run, test, scores, tmp_path, capsys):
+    """The digit, twice as large, scaled back: the mean of four equal pixels is one of them."""
+    path = tmp_path / "large.png"
+    Image.fromarray(test.images[0, ..., 0].repeat(2, axis=0).repeat(2, axis=1)).save(path)
+    with pytest.raises(
+        DataError, match=r"large.png: expected images of 28 x 28 x 1, received 56 x 56 x 1; --res"
+    ):
+        predict.main([str(run), str(path)])
+    assert predict.main([str(run), str(path), "--resize"]) == 0
+    assert capsys.readouterr().out.startswith(f"{path}: {scores[0].argmax()}, margin ")
+
+
+def test_errors_draws_the_worst_and_the_confusion_matrix(run, test, scores, tmp_path, capsys, monkeypatch):
+    figures = {}
+    monkeypatch.setattr(
+        "bnn.plots.style.save", lambda figure, path, formats: [figures.setdefault(path, figure) and path]
+    )
+    assert predict.main([str(run), "--errors", "--output", str(tmp_path)]) == 0
+    wrong = np.flatnonzero(scores.argmax(axis=1) != test.labels)
+    about, found, *wrote = capsys.readouterr().out.splitlines()
+    assert about == f"{run}: binary network, trained on mnist-5k"
+    assert found == f"test accuracy {1 - len(wrong) / 500:.4f}: {len(wrong)} of 500 images are wrong"
+    assert wrote == [f"wrote {tmp_path / name}" for name in ("confusion", "errors")]
+    worst = max(wrong, key=lambda i: np.diff(np.sort(scores[i])[-2:])[0])
+    first = figures[tmp_path / "errors"].axes[0]
+    np.testing.assert_array_equal(first.images[0].get_array(), test.images[worst, ..., 0])
+    assert first.get_title("center") == f"{scores[worst].argmax()}\nnot {test.labels[worst]}"
+    texts = figures[tmp_path / "confusion"].axes[0].texts
+    assert sum(int(text.get_text() or 0) for text in texts) == 500
+
+
+@pytest.mark.parametrize("flags", [[], ["--csv", "x.csv", "--errors"]])
+def test_calls_without_an_image_say_what_is_expected(run, flags, capsys):
+    with pytest.raises(SystemExit):
+        predict.main([str(run), *flags])
+    assert "IMAGE" in capsys.readouterr().err
