@@ -260,12 +260,16 @@ def open_run(folder):
 
 
 def _described(layer):
-    """Return class, config and shapes. Our pooling layer counts as Keras's, which earlier runs used."""
+    """Return class, config and shapes, without what earlier versions of this package did otherwise.
+
+    They used Keras's pooling layer, and their convolutions had no `sign_inputs`.
+    """
     import keras
 
     pooling = keras.layers.MaxPooling2D
     kind = pooling if isinstance(layer, pooling) else type(layer)
-    return kind, layer.get_config(), [w.shape for w in layer.weights]
+    config = {key: value for key, value in layer.get_config().items() if key != "sign_inputs"}
+    return kind, config, [w.shape for w in layer.weights]
 
 
 def _expect_config(config, training):
