@@ -85,6 +85,13 @@ ESTIMATORS = {
             forward="with 3 levels 0 where |x| <= 0.6120 sigma, at the smallest angle to Gaussian values",
             gradient="as ste", reference=_paper("Ternary weight networks, Li et al. 2016", "1605.04711"),
         ),
+        Estimator(
+            "absmean", {3: "AbsmeanTernary"}, {3: "unit_absmean"},
+            forward="with 3 levels 0 where |x| <= m / 2, else +m or -m, with m the mean of |x| in a kernel; "
+            "in activations 0 where |x| <= 0.3989, else the sign",
+            gradient="1 everywhere, in activations as ste",
+            reference=_paper("BitNet b1.58, Ma et al. 2024", "2402.17764"),
+        ),
     )
 }  # fmt: skip
 

@@ -38,6 +38,7 @@ OTHER_ESTIMATORS = {
     "stochastic": {"estimator": "stochastic_sign"},
     "magnitude-aware": {"estimator": "magnitude_aware_sign"},
     "optimal ternary": {"levels": 3, "estimator": "optimal_ternary"},
+    "absmean": {"levels": 3, "estimator": "absmean"},
 }
 # The keys of a layer in metrics.json, in their order.
 STATISTICS = (

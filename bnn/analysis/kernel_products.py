@@ -117,7 +117,7 @@ def _scalar(quantizer):
     """Return the levels of a layer's quantizer if it declares them; see `layers.Quantizer`."""
     levels = getattr(quantizer, "levels", None)
     if levels == 3 and hasattr(quantizer, "threshold"):
-        return ternary_quantizer(quantizer.threshold)
+        return ternary_quantizer(quantizer.threshold, getattr(quantizer, "relative", False))
     return SIGN if levels == 2 else None
 
 

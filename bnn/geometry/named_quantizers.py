@@ -61,15 +61,18 @@ class ScalarQuantizer:
 SIGN = ScalarQuantizer("sign", (0.0,), (-1.0, 1.0))
 
 
-def ternary_quantizer(threshold=None):
+def ternary_quantizer(threshold=None, relative=False):
     """Make a quantizer to -1, 0 and +1, with 0 where |w| <= threshold.
 
-    None means the best threshold for Gaussian weights, 0.6120 sigma.
+    With `relative`, the unit of the threshold is the standard deviation sigma of the weights. None means the best
+    threshold for Gaussian weights, 0.6120 sigma.
     """
-    name = "ternary" if threshold is None else f"ternary:{threshold:g}"
-    edge = levels.best_ternary_threshold() if threshold is None else threshold
-    above = float(np.nextafter(edge, np.inf))  # a weight equal to the threshold becomes 0
-    return ScalarQuantizer(name, (-edge, above), (-1.0, 0.0, 1.0), relative=threshold is None)
+    if threshold is None:
+        name, threshold, relative = "ternary", levels.best_ternary_threshold(), True
+    else:
+        name = f"ternary:{threshold:g}" + " sigma" * relative
+    above = float(np.nextafter(threshold, np.inf))  # a weight equal to the threshold becomes 0
+    return ScalarQuantizer(name, (-threshold, above), (-1.0, 0.0, 1.0), relative)
 
 
 def lloyd_max_quantizer(count):

@@ -9,7 +9,9 @@ import bnn.optimizers  # noqa: F401, registers the optimizers of saved networks
 from bnn.layers.gradients import pointwise_gradient, straight_through, with_gradient
 from bnn.layers.norm import BatchNorm
 from bnn.layers.quantized import MaxPool2x2, QuantActivation, QuantConv2D, QuantDense, WeightClip
+from bnn.layers.quantizer_functions import sign, ste_sign, ste_ternary, ternary
 from bnn.layers.quantizers import (
+    AbsmeanTernary,
     ApproxSign,
     IdentitySign,
     MagnitudeAwareSign,
@@ -19,14 +21,11 @@ from bnn.layers.quantizers import (
     StochasticSign,
     SwishSign,
     Ternary,
-    sign,
-    ste_sign,
-    ste_ternary,
-    ternary,
 )
 from bnn.layers.rotation import Rotation
 
 __all__ = [
+    "AbsmeanTernary",
     "ApproxSign",
     "BatchNorm",
     "IdentitySign",

@@ -1,121 +1,23 @@
-"""Quantizers and the estimators of their gradients, on `keras.ops`.
+"""Quantizers for layers: the functions of `quantizer_functions` with their arguments, in the form that layers save.
 
-A quantizer maps real values to a few levels. Its derivative is 0 almost everywhere, so training replaces the
-derivative. By default the straight-through estimator passes the gradient unchanged where |x| <= 1 and stops it
-elsewhere [1]_. The functions quantize tensors. The class of the same name holds the function and its arguments, in the
-form that layers save. `bnn.estimators` lists the quantizers that a network can be trained with by name.
-
-References:
-    .. [1] Courbariaux, Hubara, Soudry, El-Yaniv & Bengio, "Binarized Neural Networks", 2016, arXiv:1602.02830.
-    .. [2] Liu, Wu, Luo, Yang, Liu & Cheng, "Bi-Real Net", 2018, arXiv:1808.00278.
-    .. [3] Darabi, Belbahri, Courbariaux & Nia, "BNN+: Improved Binary Network Training", 2018, arXiv:1812.11800.
-    .. [4] Bengio, Leonard & Courville, "Estimating or Propagating Gradients Through Stochastic Neurons for
-       Conditional Computation", 2013, arXiv:1308.3432.
-    .. [5] Li, Zhang & Liu, "Ternary Weight Networks", 2016, arXiv:1605.04711.
+`bnn.estimators` lists the quantizers that a network can be trained with by name.
 """
 
 import keras
-from keras import ops
 
-from bnn.layers.gradients import straight_through, with_gradient
-
-BEST_RATIO = 0.6120031809624809  # threshold / sigma: `geometry.best_ternary_threshold()`, without SciPy
-
-
-def sign(x):
-    """Binarize: +1 where x >= 0, else -1. The sign of 0 is +1 because a binary network has no third level.
-
-    TensorFlow treats subnormal numbers (below 1e-38) as 0. Therefore the sign of a negative subnormal number is +1.
-
-    Args:
-        x: float tensor of any shape.
-
-    Returns:
-        Tensor of x's shape and dtype, with values in {-1, +1}.
-    """
-    return 2 * ops.cast(x >= 0, x.dtype) - 1
-
-
-def ternary(x, threshold):
-    """Ternarize: sign(x) where |x| > threshold, else 0 (paper, final version, ternary section).
-
-    Args:
-        x: float tensor of any shape.
-        threshold: float in [0, 1).
-
-    Returns:
-        Tensor of x's shape and dtype, with values in {-1, 0, +1}.
-    """
-    return ops.cast(x > threshold, x.dtype) - ops.cast(x < -threshold, x.dtype)
-
-
-ste_sign = straight_through(sign)
-
-
-def ste_ternary(x, threshold):
-    """`ternary` forward, straight-through backward."""
-    return straight_through(lambda values: ternary(values, threshold))(x)
-
-
-def approx_sign(x):
-    """`sign` with the derivative of a piecewise quadratic, 2 - 2|x| where |x| <= 1, else 0 ([2]_)."""
-    return with_gradient(sign, lambda x, upstream: upstream * ops.relu(2 - 2 * ops.abs(x)))(x)
-
-
-def swish_sign(x, beta=5.0):
-    r"""`sign` with the derivative of SS(x) = 2 s (1 + b x (1 - s)) - 1, where s = sigmoid(b x) ([3]_).
-
-    SS'(x) = b (2 - b x tanh(b x / 2)) / (1 + cosh(b x)). It is b at 0, and negative where |b x| > 2.3994.
-
-    Args:
-        x: float tensor of any shape.
-        beta: float > 0, b. A larger b brings SS closer to the sign.
-    """
-
-    def backward(x, upstream):
-        bx = ops.clip(beta * x, -100, 100)  # avoids overflow; beyond 100 the derivative is 0 in float32
-        slope = 2 * ops.sigmoid(bx) * ops.sigmoid(-bx)  # 1 / (1 + cosh)
-        return upstream * beta * slope * (2 - bx * ops.tanh(bx / 2))
-
-    return with_gradient(sign, backward)(x)
-
-
-def identity_sign(x):
-    """`sign` with derivative 1 everywhere: the straight-through estimator as first proposed ([4]_)."""
-    return with_gradient(sign, lambda x, upstream: upstream)(x)
-
-
-def magnitude_aware_sign(x):
-    """`sign` times m, the mean of |x| over all axes but the last: one scale per unit of a kernel ([2]_).
-
-    The derivative is m where |x| <= 1, else 0. It treats m as a constant.
-    """
-    scale = ops.mean(ops.abs(x), axis=tuple(range(len(x.shape) - 1)))
-    return ops.stop_gradient(scale) * ste_sign(x)
-
-
-def stochastic_sign(x, seed):
-    """Return +1 with probability clip((x + 1) / 2, 0, 1), else -1; straight-through backward ([1]_, eq. 2).
-
-    Args:
-        x: float tensor of any shape.
-        seed: keras.random.SeedGenerator, or an int, which gives the same random numbers in every call.
-    """
-    uniform = keras.random.uniform(ops.shape(x), dtype="float32", seed=seed)
-
-    def draw(values):
-        return 2 * ops.cast(uniform < (ops.cast(values, "float32") + 1) / 2, values.dtype) - 1
-
-    return straight_through(draw)(x)
-
-
-def optimal_ternary(x):
-    """`ste_ternary` with the threshold `BEST_RATIO` times sigma, the standard deviation of all values of x.
-
-    This threshold gives the smallest angle between Gaussian values and their ternary values, 25.85 degrees. It is also
-    the optimum of ternary weight networks, which approximate it by 0.7 times the mean of |x| ([5]_).
-    """
-    return straight_through(lambda values: ternary(values, BEST_RATIO * ops.std(values)))(x)
+from bnn.layers.quantizer_functions import (
+    ABSMEAN_RATIO,
+    BEST_RATIO,
+    absmean_ternary,
+    approx_sign,
+    identity_sign,
+    magnitude_aware_sign,
+    optimal_ternary,
+    ste_sign,
+    ste_ternary,
+    stochastic_sign,
+    swish_sign,
+)
 
 
 class Quantizer:
@@ -127,11 +29,13 @@ class Quantizer:
     Attributes:
         levels: 2 if the map is the sign, 3 if it is the ternary map, both up to positive factors; the number of values
             of any other map. None (the default) means that the number is unknown and that theory predicts no angle.
-        threshold: for 2 and 3 levels, values of at most this magnitude become 0. None means that the threshold is the
-            best one for the standard deviation of the values.
+        threshold: for 2 and 3 levels, values of at most this magnitude become 0. None means the best threshold for
+            Gaussian values.
+        relative: bool, whether the unit of the threshold is the standard deviation of the values, if they are Gaussian.
     """
 
     levels = None
+    relative = False
 
     def __call__(self, x):
         """Quantize a float tensor. The shape and the dtype do not change."""
@@ -260,8 +164,17 @@ class OptimalTernary(Quantizer):
     """Ternary quantizer of kernels: `optimal_ternary`."""
 
     levels = 3
-    threshold = None
+    threshold, relative = BEST_RATIO, True
     estimator = staticmethod(optimal_ternary)
+
+
+@keras.saving.register_keras_serializable("bnn")
+class AbsmeanTernary(Quantizer):
+    """Ternary quantizer of kernels: `absmean_ternary`."""
+
+    levels = 3
+    threshold, relative = ABSMEAN_RATIO, True
+    estimator = staticmethod(absmean_ternary)
 
 
 def unit_ternary():
@@ -271,6 +184,11 @@ def unit_ternary():
     deviation, as in `OptimalTernary`, the output for an image would depend on the rest of its batch.
     """
     return Ternary(BEST_RATIO)
+
+
+def unit_absmean():
+    """Create the `Ternary` with the threshold of `AbsmeanTernary` for values of standard deviation 1."""
+    return Ternary(ABSMEAN_RATIO)
 
 
 def for_training(quantizer):

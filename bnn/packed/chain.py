@@ -12,7 +12,7 @@ from bnn.packed.errors import PackError
 
 PRODUCTS, NORMS = QuantConv2D | QuantDense, BatchNorm | keras.layers.BatchNormalization
 # Their values depend on the other values of a batch or an image.
-NOT_ONE_BY_ONE = quantizers.OptimalTernary | quantizers.MagnitudeAwareSign
+NOT_ONE_BY_ONE = quantizers.OptimalTernary | quantizers.AbsmeanTernary | quantizers.MagnitudeAwareSign
 
 
 @dataclass(frozen=True, eq=False)

@@ -86,6 +86,7 @@ def test_columns_are_quantized_in_the_shape_of_the_kernel():
         (Own(2), "sign"),
         (Own(3, threshold=0.25), "ternary:0.25"),
         (Own(3, threshold=None), "ternary"),
+        (quantizers.AbsmeanTernary(), "ternary:0.398942 sigma"),
         (Own(3), None),
         (Own(4), None),
         (Own(None), None),

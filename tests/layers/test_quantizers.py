@@ -10,8 +10,15 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from keras import ops
 
 from bnn import geometry
-from bnn.geometry import levels
-from bnn.layers import QuantActivation, QuantConv2D, QuantDense, pointwise_gradient, quantizers
+from bnn.geometry import angles, levels
+from bnn.layers import (
+    QuantActivation,
+    QuantConv2D,
+    QuantDense,
+    pointwise_gradient,
+    quantizer_functions,
+    quantizers,
+)
 
 THRESHOLD = 0.25  # exact in bfloat16
 DTYPES = pytest.mark.parametrize(
@@ -86,9 +93,9 @@ def test_quantizers_accept_a_variable_in_a_graph(ours, reference):
 
 def test_zero_becomes_1_in_binary_and_0_in_ternary_quantizers():
     zeros = np.array([0.0, -0.0], np.float32)
-    np.testing.assert_array_equal(quantizers.sign(tf.constant(zeros)), [1, 1])
+    np.testing.assert_array_equal(quantizer_functions.sign(tf.constant(zeros)), [1, 1])
     np.testing.assert_array_equal(geometry.sign(zeros), [1, 1])
-    np.testing.assert_array_equal(quantizers.ternary(tf.constant(zeros), 0.0), [0, 0])
+    np.testing.assert_array_equal(quantizer_functions.ternary(tf.constant(zeros), 0.0), [0, 0])
 
 
 @QUANTIZERS
@@ -103,7 +110,7 @@ def test_quantizers_equal_numpys_and_are_idempotent_and_odd(ours, reference, x):
 
 @given(x=VALUES, threshold=st.floats(0, 1, exclude_max=True, width=32))
 def test_ternary_is_zero_up_to_the_threshold(x, threshold):
-    y = np.asarray(quantizers.ternary(tf.constant(x), threshold))
+    y = np.asarray(quantizer_functions.ternary(tf.constant(x), threshold))
     np.testing.assert_array_equal(y == 0, np.abs(x) <= threshold)
     np.testing.assert_array_equal(y, geometry.ternarize(x, threshold))
 
@@ -118,7 +125,7 @@ def test_quantizers_are_saved_with_their_arguments(quantizer):
 
 def test_get_accepts_none_and_callables():
     assert quantizers.get(None) is None
-    assert quantizers.get(quantizers.ste_sign) is quantizers.ste_sign
+    assert quantizers.get(quantizer_functions.ste_sign) is quantizer_functions.ste_sign
     with pytest.raises(ValueError, match="quantizer: expected None or a callable, received 'sign'"):
         quantizers.get("sign")
 
@@ -169,6 +176,11 @@ FORMULAS = {
         quantizers.OptimalTernary(),
         lambda x: geometry.ternarize(x, levels.best_ternary_threshold() * x.std()),
         within,
+    ),
+    "absmean": (
+        quantizers.AbsmeanTernary(),
+        lambda x: np.abs(x).mean() * np.clip(np.round(x / np.abs(x).mean()), -1, 1),
+        np.ones_like,
     ),
 }
 EVERY_FORMULA = pytest.mark.parametrize("name", FORMULAS)
@@ -245,7 +257,7 @@ def test_quantizers_can_be_restored_from_their_config(name):
 
 def test_each_unit_has_its_own_magnitude():
     kernel = np.random.default_rng(0).standard_normal((3, 3, 5, 4)).astype(np.float32)
-    quantized = ops.convert_to_numpy(quantizers.magnitude_aware_sign(ops.convert_to_tensor(kernel)))
+    quantized = ops.convert_to_numpy(quantizer_functions.magnitude_aware_sign(ops.convert_to_tensor(kernel)))
     for unit in range(4):
         sizes = np.unique(np.abs(quantized[..., unit]))
         np.testing.assert_allclose(sizes, np.abs(kernel[..., unit]).mean(), rtol=1e-6)
@@ -253,7 +265,7 @@ def test_each_unit_has_its_own_magnitude():
 
 
 def test_the_ratio_is_that_of_the_best_ternary_threshold():
-    assert pytest.approx(levels.best_ternary_threshold(), rel=1e-12) == quantizers.BEST_RATIO
+    assert pytest.approx(levels.best_ternary_threshold(), rel=1e-12) == quantizer_functions.BEST_RATIO
 
 
 @pytest.mark.parametrize("sigma", [0.01, 0.2])
@@ -268,6 +280,17 @@ def test_optimal_ternary_gives_the_smallest_angle_for_gaussian_weights(sigma):
     assert np.abs(x[y == 0]).max() == pytest.approx(0.612 * sigma, rel=0.01)
 
 
+def test_absmean_has_the_angle_and_the_zeros_of_its_ratio_for_gaussian_weights():
+    x = 0.2 * np.random.default_rng(0).standard_normal(1_000_000).astype(np.float32)
+    y = ops.convert_to_numpy(quantizers.AbsmeanTernary()(ops.convert_to_tensor(x)))
+    ratio = quantizer_functions.ABSMEAN_RATIO
+    assert np.mean(y == 0) == pytest.approx(angles.ternary_zeros(ratio), abs=0.002)
+    assert np.degrees(geometry.angle(x, y)) == pytest.approx(
+        np.degrees(np.arccos(angles.ternary_cos(ratio))), abs=0.1
+    )
+    np.testing.assert_allclose(np.unique(np.abs(y)), [0, np.abs(x).mean()], rtol=1e-5)
+
+
 @pytest.mark.parametrize("beta", [0, -1.0, np.nan])
 def test_swish_requires_a_positive_beta(beta):
     with pytest.raises(ValueError, match="beta: expected a positive number, received"):
@@ -279,7 +302,7 @@ def test_swish_requires_a_positive_beta(beta):
 
 def test_random_signs_have_the_probability_of_the_hard_sigmoid():
     x, n = np.array([-1.5, -1, -0.5, 0, 0.3, 1, 2], np.float32), 40_000
-    draws = quantizers.stochastic_sign(ops.tile(ops.convert_to_tensor(x), (n, 1)), seed=1)
+    draws = quantizer_functions.stochastic_sign(ops.tile(ops.convert_to_tensor(x), (n, 1)), seed=1)
     draws = ops.convert_to_numpy(draws)
     assert set(np.unique(draws)) == {-1, 1}
     expected = np.clip(x, -1, 1)  # 2 p - 1

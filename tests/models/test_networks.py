@@ -24,7 +24,7 @@ from bnn.layers import (
     StochasticSign,
     SwishSign,
 )
-from bnn.layers.quantizers import BEST_RATIO
+from bnn.layers.quantizer_functions import ABSMEAN_RATIO, BEST_RATIO
 from bnn.models import build, build_model
 from bnn.training import compile_model, one_hot
 from tests.support import small_data, small_settings
@@ -257,7 +257,7 @@ def data():
 
 
 @pytest.mark.parametrize(
-    "estimator", ["swish_sign", "stochastic_sign", "magnitude_aware_sign", "optimal_ternary"]
+    "estimator", ["swish_sign", "stochastic_sign", "magnitude_aware_sign", "optimal_ternary", "absmean"]
 )
 def test_networks_train_and_give_the_same_scores_after_loading(estimator, data, tmp_path):
     keras.utils.set_random_seed(0)
@@ -282,6 +282,7 @@ def test_networks_train_and_give_the_same_scores_after_loading(estimator, data, 
         ("stochastic_sign", "Sign", "StochasticSign"),
         ("magnitude_aware_sign", "MagnitudeAwareSign", "Sign"),
         ("optimal_ternary", "OptimalTernary", "Ternary"),
+        ("absmean", "AbsmeanTernary", "Ternary"),
     ],
 )
 def test_an_estimator_determines_both_quantizers(estimator, kernels, activations):
@@ -290,8 +291,8 @@ def test_an_estimator_determines_both_quantizers(estimator, kernels, activations
     quantizers = [x.quantizer for x in layers if isinstance(x, QuantActivation)]
     assert {type(q).__name__ for q in quantizers} == {activations}
     assert len({id(q) for q in quantizers}) == len(quantizers) == 2  # each has its own random generator
-    if estimator == "optimal_ternary":
-        assert {q.threshold for q in quantizers} == {BEST_RATIO}
+    ratio = {"optimal_ternary": BEST_RATIO, "absmean": ABSMEAN_RATIO}.get(estimator)
+    assert ratio is None or {q.threshold for q in quantizers} == {ratio}
 
 
 @pytest.mark.parametrize("levels", [2, 3])
@@ -307,7 +308,8 @@ def test_kernels_and_activations_may_have_different_estimators(name, levels):
     plain = dict.fromkeys(("kernel", "activation"), {2: "Sign", 3: "Ternary"}[levels])
     for place in plain:
         model = build(**SIZES, levels=levels, **{f"{place}_quantizer": name})
-        expected = plain | {place: getattr(entry, place)[levels].replace("unit_ternary", "Ternary")}
+        made_by = getattr(entry, place)[levels]
+        expected = plain | {place: "Ternary" if made_by.startswith("unit_") else made_by}
         assert classes(model) == expected
         assert model.name == {2: "binary", 3: "ternary"}[levels]
 

@@ -28,6 +28,7 @@ KINDS = st.sampled_from(
         {"levels": 3, "threshold": 0.3},
         {"levels": 3, "threshold": 0.0},
         {"levels": 3, "estimator": "optimal_ternary"},
+        {"levels": 3, "estimator": "absmean"},
         {"estimator": "magnitude_aware_sign"},
         {"estimator": "stochastic_sign"},
     ]
