@@ -156,7 +156,11 @@ def main():
     sys.path.insert(0, str(ROOT))
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "--run", type=Path, default=RUN, metavar="RUN", help="run of CIFAR-10 (default: published)"
+        "--run",
+        type=Path,
+        default=RUN,
+        metavar="RUN",
+        help="run of a network for CIFAR-10 (default: the published one)",
     )
     parser.add_argument(
         "--onnxruntime",
@@ -165,9 +169,13 @@ def main():
         help="interpreter of an environment with onnxruntime (default: this one)",
     )
     parser.add_argument(
-        "--images", type=int, default=300, metavar="N", help="of a measurement at batch 100 (default: 300)"
+        "--images",
+        type=int,
+        default=300,
+        metavar="N",
+        help="images per measurement at batch 100 (default: 300)",
     )
-    parser.add_argument("--repeats", type=int, default=3, metavar="N", help="turns (default: 3)")
+    parser.add_argument("--repeats", type=int, default=3, metavar="N", help="measurements (default: 3)")
     parser.add_argument(
         "--figure", type=Path, metavar="FILE", help="draw sizes and CPU times to this PNG file"
     )

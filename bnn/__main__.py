@@ -11,8 +11,8 @@ COMMANDS = {
     "train": "train a network; the result is a run directory",
     "analyze": "measure a network: angles and dot products of every layer",
     "export": "write a trained network as bits, or as an ONNX graph",
-    "predict": "name the class of images",
-    "test": "check in a minute that this installation computes as it should",
+    "predict": "predict the class of images",
+    "test": "check in a minute that this installation works correctly",
     "download": "fetch MNIST, Fashion-MNIST and CIFAR-10 and verify every byte",
 }
 

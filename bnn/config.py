@@ -16,11 +16,11 @@ SCHEDULES = ("exponential", "cosine")
 AUGMENTATIONS = ("none", "crops", "flips-and-crops")
 FIRST_LAYERS = ("quantized", "real", "rotated")
 QUANTIZERS = ("kernel_quantizer", "activation_quantizer")  # settings
-MAX_SIZE = 65_536  # of a layer or an image's side: a larger one is a typing error, not a network
-MAX_COUNT = 10**9  # of images in a batch, epochs
+MAX_SIZE = 65_536  # of a layer or a side of an image; a larger value is probably a typing error
+MAX_COUNT = 10**9  # of images in a batch, and of epochs
 MAX_LAYERS = 1000  # convolutions; likewise hidden dense layers
-MAX_WEIGHTS = 2**30  # of all kernels: 4 GiB, and Adam needs three times that
-# Settings that earlier runs do not have: their default.
+MAX_WEIGHTS = 2**30  # of all kernels: 4 GiB, and Adam needs three times as much
+# Settings that runs of earlier versions lack; they get the default.
 LATER = {
     "image_size",
     "image_range",
@@ -52,33 +52,32 @@ class ModelConfig:
     input_range: tuple[float, float] = (-1.0, 1.0)
     classes: int = 10
     conv: tuple[int, ...] = setting(
-        (128, 128, 256, 256, 512, 512), "channels of each convolution; none given: dense net"
+        (128, 128, 256, 256, 512, 512), "channels of each convolution; no value: no convolutions"
     )
     max_pool: tuple[int, ...] = setting(
-        (0, 1, 0, 1, 0, 1), "1 where 2x2 max-pooling follows the convolution, else 0"
+        (0, 1, 0, 1, 0, 1), "for each convolution, 1 if 2x2 max-pooling follows it, else 0"
     )
     filter_size: int = setting(3, "side of the convolution kernels")
     fc: tuple[int, ...] = setting(
-        (1024, 1024), "units of each hidden dense layer; none given: no hidden dense layer"
+        (1024, 1024), "units of each hidden dense layer; no value: no hidden dense layers"
     )
     levels: int = setting(2, "2: binary weights and activations; 3: ternary", choices=(2, 3))
-    threshold: float = setting(0.0, "ternary: values of at most X in size become 0; in [0, 1)")
+    threshold: float = setting(0.0, "ternary: values from -X to X become 0; X in [0, 1)")
     estimator: str = setting(
         "ste",
-        f"how the network quantizes, and the gradient in place of the quantizers' own; {meanings()}",
+        f"quantizers of the network, and the gradient that training uses instead of theirs; {meanings()}",
         choices=tuple(ESTIMATORS),
     )
-    # In place of the estimator's quantizer: the name of another estimator, or of a function or class registered with
-    # Keras.
+    # The name of another estimator or a function or class registered with Keras, instead of the estimator's quantizer.
     kernel_quantizer: str | None = None
     activation_quantizer: str | None = None
-    continuous: bool = setting(False, "train the real-valued twin: no quantizer, hard tanh for sign")
+    continuous: bool = setting(False, "train the same network without quantizers; hard tanh instead of sign")
     first_layer: str = setting(
         "quantized",
-        "real: its kernel is not quantized; rotated: it is, behind a fixed random rotation of its input patches",
+        "real: its kernel is not quantized; rotated: it is quantized after a fixed random rotation of its inputs",
         choices=FIRST_LAYERS,
     )
-    clip: float = setting(1.0, "latent weights are clipped to [-X, X] after every step")
+    clip: float = setting(1.0, "clip latent weights to [-X, X] after every step")
     bn_decay: float = setting(0.999, "decay of batch norm's moving averages; in [0, 1)")
 
     def __post_init__(self):
@@ -175,40 +174,38 @@ class TrainConfig:
         "or a folder with one sub-folder of PNG or JPEG files per class",
         choices=DATA_SET_CHOICES,
     )
-    image_size: tuple[int, ...] = setting((), "height and width to which the images of a folder are scaled")
+    image_size: tuple[int, ...] = setting((), "height and width for images of a folder; no value: not scaled")
     image_range: tuple[float, float] = setting(
-        (0.0, 1.0), "values that mean black and white in float images of an .npz file"
+        (0.0, 1.0), "values of black and white in float images of an .npz file"
     )
-    batch_size: int = setting(50, "images in a training batch")
+    batch_size: int = setting(50, "images per training batch")
     epochs: int = setting(500, "passes over the training images")
-    lr_start: float = setting(
-        1e-3, "Adam's learning rate at its highest: in the first epoch after the warm-up"
-    )
-    lr_end: float = setting(3e-7, "rate that the schedule reaches after the last epoch")
+    lr_start: float = setting(1e-3, "highest learning rate of Adam, in the first epoch after the warm-up")
+    lr_end: float = setting(3e-7, "learning rate that the schedule reaches after the last epoch")
     schedule: str = setting(
         "exponential",
-        "how the rate falls: by the same factor in every epoch, or along half a cosine in every step",
+        "how the learning rate falls: by the same factor after every epoch, or in every step along half a cosine wave",
         choices=SCHEDULES,
     )
-    warmup: int = setting(0, "epochs in which the rate rises from 0 to lr_start, in every step")
+    warmup: int = setting(0, "epochs in which the learning rate rises from 0 to lr_start, step by step")
     augment: str = setting(
         "none",
-        "crops: shift training images by up to 4 pixels; flips, for photographs, not digits: mirror half of them",
+        "crops: shift training images by up to 4 pixels; flips: mirror half of them, for photographs, not digits",
         choices=AUGMENTATIONS,
     )
-    loss_mode: str = setting("hinge-loss", "hinge-loss is squared, with targets +-1", choices=LOSS_MODES)
+    loss_mode: str = setting("hinge-loss", "hinge-loss: squared, with targets -1 and +1", choices=LOSS_MODES)
     ckpt_n: int = setting(1, "write a checkpoint every N epochs, and at each new best")
     log_geometry: int = setting(
         0, "every N epochs, log angle, r, zeros and flips of each layer to geometry.csv; 0: never"
     )
     seed: int = setting(
         0,
-        "seed of the initial weights and the order of the images; several: a run for each, pooled at the end",
+        "seed of the initial weights and the order of the images; several seeds: one run per seed, pooled at the end",
     )
     precision: str = setting(
-        "auto", "arithmetic of the layers; auto: bfloat16 where hardware has it", choices=PRECISIONS
+        "auto", "arithmetic of the layers; auto: bfloat16 if the hardware has it", choices=PRECISIONS
     )
-    deterministic: bool = setting(False, "compute the same bits in every run, more slowly")
+    deterministic: bool = setting(False, "make the results of every run equal bit for bit; slower")
     debug: bool = setting(False, "smoke test: 500 training images, 2 epochs unless --epochs is given")
 
     def __post_init__(self):

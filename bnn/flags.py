@@ -1,4 +1,4 @@
-"""The command line of the settings: a flag for each, in groups, with its help text and its defaults."""
+"""The flags of the settings: one per setting, in groups, with its help text and its defaults."""
 
 import argparse
 import dataclasses
@@ -18,7 +18,7 @@ START, IMAGES, NETWORK, QUANTIZERS, TRAINING, LOGS = (
     "training",
     "logs and checkpoints",
 )
-# In the order of --help: what a newcomer needs comes first.
+# In the order of --help, so the most important flags come first.
 GROUPS = {
     START: ("data_set", "epochs", "debug"),
     IMAGES: ("image_size", "image_range"),
@@ -38,11 +38,11 @@ GROUPS = {
     ),
     LOGS: ("ckpt_n", "log_geometry"),
 }
-LONGEST_METAVAR = 30  # characters of choices that stand beside the flag
+LONGEST_METAVAR = 30  # characters of the choices that are shown beside the flag
 
 
 def add_flags(parser):
-    """Add a flag for every setting, in groups; only flags given by hand appear in the namespace.
+    """Add a flag for every setting, in groups; only flags that were given appear in the namespace.
 
     Returns:
         dict from the group's name to the group, for further flags.
@@ -58,7 +58,7 @@ def take_settings(namespace):
     """Move the settings out of a namespace that a parser with `add_flags` filled.
 
     Returns:
-        dict from field name to value, of those that were given by hand; `seed` is a list if several were given.
+        dict from field name to value, for flags that were given; `seed` is a list if several were given.
     """
     given = {name: vars(namespace).pop(name) for name in FLAGGED if name in namespace}
     if len(given.get("seed", ())) == 1:
@@ -67,7 +67,7 @@ def take_settings(namespace):
 
 
 def add_data_dir(parser, *aliases):
-    """Add `--data_dir`, and other names for it: None where it is not given."""
+    """Add `--data_dir`, and aliases of it; the value is None if it is not given."""
     parser.add_argument(
         "--data_dir",
         *aliases,
@@ -83,7 +83,7 @@ def folder(text):
 
 
 def data_set_name(text):
-    """The name of a data set, or the path of own data; that of a folder ends with a slash, to be told from a name."""
+    """The name of a data set, or the path of own data; a slash is added to the path of a folder, unlike a name."""
     return f"{text}/" if text and text not in DATA_SETS and Path(text).is_dir() else text
 
 
@@ -91,7 +91,7 @@ def _flag(f):
     options = {k: v for k, v in f.metadata.items() if k != "help"}
     if f.type is bool:
         return options | {"action": "store_true", "help": f.metadata["help"]}
-    shown = " ".join(map(str, f.default)) if isinstance(f.default, tuple) else f.default
+    shown = _spelled(f.default)
     options["help"] = f"{f.metadata['help']} (default: {shown}{_other_defaults(f.name)})"
     options["metavar"] = _metavar(f)
     if isinstance(f.default, tuple):
@@ -114,5 +114,9 @@ def _metavar(f):
 def _other_defaults(name):
     """The values that presets give to a flag, as help text: '; MNIST: 100; mnist-5k: 30'."""
     values = {data_set: preset[name] for data_set, preset in PRESETS.items() if name in preset}
-    spelled = {k: (" ".join(map(str, v)) or "none") if isinstance(v, tuple) else v for k, v in values.items()}
-    return "".join(f"; {data_set}: {value}" for data_set, value in spelled.items())
+    return "".join(f"; {data_set}: {_spelled(value)}" for data_set, value in values.items())
+
+
+def _spelled(value):
+    """A default value, as help text."""
+    return (" ".join(map(str, value)) or "none") if isinstance(value, tuple) else value

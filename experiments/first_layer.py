@@ -1,4 +1,4 @@
-"""Should the first layer be binary, real, or binary behind a fixed random rotation of its input?
+"""Should the first layer be binary, real, or binary after a fixed random rotation of its input?
 
 The paper recommends a real or a rotated first layer, without numbers. The experiment trains each kind with several
 seeds. It measures the test accuracy and the correlation r in the first layer between dot products with the binarized

@@ -1,4 +1,4 @@
-"""At equal total bits, does it help to give each layer the number of levels that its gain asks for?
+"""At equal total bits, does it help to choose the number of levels of each layer by its gain?
 
 The experiment trains the three networks of `verdict` in full precision. It quantizes all kernels with the Lloyd-Max
 quantizer, with one scale per unit, in two ways. The first uses the same number of levels in every layer. The second

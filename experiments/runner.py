@@ -125,8 +125,14 @@ def begin(name, description, epochs, argv=None, one_network=False):
     )
     flag = parser.add_argument
     flag("--data_set", choices=DATA_SETS, help="default: cifar-10 if downloaded, else mnist-5k")
-    flag("--epochs", type=int, default=epochs, metavar="N", help="of each training (default: %(default)s)")
-    flag("--seed", type=int, default=0, metavar="N", help="of the first training (default: %(default)s)")
+    flag(
+        "--epochs",
+        type=int,
+        default=epochs,
+        metavar="N",
+        help="epochs of each training (default: %(default)s)",
+    )
+    flag("--seed", type=int, default=0, metavar="N", help="seed of the first training (default: %(default)s)")
     paper_help = "cifar-10: use the paper's widths; a step then takes many times longer"
     flag("--paper_network", action="store_true", help=paper_help)
     if one_network:

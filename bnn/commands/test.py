@@ -1,7 +1,8 @@
-"""Quick self-test, under a minute on two cores: does this installation train, save, reload and compute as it should?
+"""Quick self-test, under a minute on two cores: does this installation train, save, reload and compute correctly?
 
-A small binary and a small ternary network learn generated data, are saved, and are reloaded in a fresh process, where
-they must predict the same bits. The closed-form angle between a Gaussian vector and its sign is compared with sampling.
+A small binary and a small ternary network learn generated data, are saved, and are reloaded in a new process, where
+their predictions must be exactly the same. The closed-form angle between a Gaussian vector and its sign is compared
+with sampling.
 
 The full suite is `make test`.
 """

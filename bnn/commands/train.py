@@ -16,7 +16,7 @@ USAGE = "%(prog)s [--data_set NAME] [--run_dir DIR] [FLAGS]\n       %(prog)s --r
 
 
 def parse(argv=None, program=PROGRAM):
-    """The command line: (dict of settings given by hand, namespace of the other flags)."""
+    """Parse the command line: (dict of the given settings, namespace of the other flags)."""
     parser = Parser(prog=program, description=__doc__, usage=USAGE)
     groups = add_flags(parser)
     _add_run_flags(groups[START].add_argument)
@@ -28,10 +28,10 @@ def parse(argv=None, program=PROGRAM):
     given = take_settings(options)
     if options.resume and (options.run_dir or options.overwrite or options.init_from):
         parser.error(
-            "--resume continues a run as it is: expected no --run_dir, --overwrite or --init_from beside it"
+            "--resume continues a run unchanged: expected no --run_dir, --overwrite or --init_from with it"
         )
     if isinstance(given.get("seed"), list) and (options.resume or options.init_from):
-        parser.error("--seed: expected one seed beside --resume or --init_from, received several")
+        parser.error("--seed: expected one seed with --resume or --init_from, received several")
     return given, options
 
 
@@ -40,7 +40,7 @@ def _add_run_flags(flag):
         "--run_dir",
         type=folder,
         metavar="DIR",
-        help="where the run is kept (default: runs/ and a name made from the settings)",
+        help="folder of the run (default: a name made from the settings, in runs/)",
     )
     flag("--resume", type=folder, metavar="RUN", help="continue an interrupted run, with its own settings")
     flag(
@@ -49,7 +49,7 @@ def _add_run_flags(flag):
     flag(
         "--overwrite",
         action="store_true",
-        help="replace a run that exists (implied by --debug without --run_dir)",
+        help="replace an existing run (implied by --debug without --run_dir)",
     )
     flag(
         "--summary",

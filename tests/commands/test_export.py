@@ -42,7 +42,7 @@ def test_export_says_what_it_checked_and_wrote(run, capsys, tmp_path):
     assert export.main([str(run), "--images", "30", "--output", str(output)]) == 0
     checked, wrote = capsys.readouterr().out.splitlines()
     assert re.fullmatch(
-        r"checked on 30 test images: 30 in the same class as by the float32 network, "
+        r"checked on 30 test images: 30 in the same class as with the float32 network, "
         r"scores within \d\.\de-\d\d, 0 of 59,280 activations differ",
         checked,
     )
