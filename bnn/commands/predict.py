@@ -1,6 +1,6 @@
 """Predict the class of images with the network of a run, or with a packed network, which needs no Keras.
 
-One line per image: its class, and the margin between the two highest scores. --errors shows what a run gets wrong.
+One line per image: its class, and the margin between the two highest scores. --errors shows wrong classifications.
 """
 
 from contextlib import nullcontext
@@ -12,7 +12,7 @@ from bnn.errors import UserError
 from bnn.flags import add_data_dir, folder
 
 PROGRAM = "bnn predict"
-FEW = 10  # images, up to which loading numba would take longer than to do without
+FEW = 10  # images; for so few, NumPy takes less time than loading numba
 COLUMNS = ("image", "class", "margin")
 
 
@@ -38,7 +38,7 @@ def parse(argv=None, program=PROGRAM):
     add(
         "--errors",
         action="store_true",
-        help="draw the test images that a run gets wrong with the largest margin, and its confusion matrix "
+        help="draw the test images that a run classifies wrongly with the largest margin, and the confusion matrix "
         "(default: no)",
     )
     add("--output", type=folder, metavar="DIR", help="folder for the figures of --errors (default: RUN)")

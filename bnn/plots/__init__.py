@@ -30,7 +30,7 @@ The figures by their numbers in the paper (arXiv 1705.07199), and the figures th
     -            correlation_by_gain     correlation of dot products against gain and angle
     -            first_kernels           a first layer's kernels as pictures
     -            side_by_side            angle and r of the layers of several runs
-    -            errors                  images that a network gets wrong
+    -            errors                  images that a network classifies wrongly
     -            confusion_matrix        images of each class that are put into each class
     -            training                accuracy, loss and flip ratio over the epochs
     -            geometry_history        angles and correlations over the epochs

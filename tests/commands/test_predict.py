@@ -1,4 +1,4 @@
-"""bnn predict with a run: classes and margins as lines and as CSV, images that fit and that do not, and its errors."""
+"""bnn predict with a run: classes and margins as lines and as CSV, images of valid and other shapes, and --errors."""
 
 import csv
 import shutil
@@ -27,8 +27,8 @@ def scores(run, test):
     return models.scores(runs.open_run(run).load_model(), test.images)
 
 
-def test_a_folder_and_files_are_lines_and_a_table(run, test, scores, tmp_path, capsys):
-    """Floats of an .npy file mean what they mean in training: 0 is black, and 1 is white."""
+def test_folders_and_files_give_lines_and_a_csv_file(run, test, scores, tmp_path, capsys):
+    """Floats in an .npy file have the range of training: 0 is black, and 1 is white."""
     folder = tmp_path / "pictures"
     (folder / "more").mkdir(parents=True)
     Image.fromarray(test.images[0, ..., 0]).save(folder / "b.png")
@@ -59,7 +59,7 @@ def test_class_names_are_those_of_the_run(run, test, scores, tmp_path, capsys, m
 
 
 def test_another_size_is_refused_or_scaled(run, test, scores, tmp_path, capsys):
-    """The digit, twice as large, scaled back: the mean of four equal pixels is one of them."""
+    """A digit is doubled in size; scaling it back averages four equal pixels, so it does not change."""
     path = tmp_path / "large.png"
     Image.fromarray(test.images[0, ..., 0].repeat(2, axis=0).repeat(2, axis=1)).save(path)
     with pytest.raises(
@@ -70,7 +70,9 @@ def test_another_size_is_refused_or_scaled(run, test, scores, tmp_path, capsys):
     assert capsys.readouterr().out.startswith(f"{path}: {scores[0].argmax()}, margin ")
 
 
-def test_errors_draws_the_worst_and_the_confusion_matrix(run, test, scores, tmp_path, capsys, monkeypatch):
+def test_errors_draws_the_worst_errors_and_the_confusion_matrix(
+    run, test, scores, tmp_path, capsys, monkeypatch
+):
     figures = {}
     monkeypatch.setattr(
         "bnn.plots.style.save", lambda figure, path, formats: [figures.setdefault(path, figure) and path]

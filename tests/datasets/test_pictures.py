@@ -1,4 +1,4 @@
-"""Images for a trained network: files of every kind in the shape that it takes, and those that are refused."""
+"""Images for a trained network: files of every kind, read in the shape of its input, or refused."""
 
 import numpy as np
 import pytest
@@ -46,15 +46,15 @@ def test_arrays_of_every_form(tmp_path, array, shape, expected):
     np.testing.assert_array_equal(read(saved(tmp_path, array), shape), expected)
 
 
-def test_many_images_come_in_parts_with_their_places(tmp_path):
+def test_many_images_are_read_in_parts_with_their_indices(tmp_path):
     path = saved(tmp_path, np.zeros((pictures.PART + 2, 7, 9), np.uint8))
     (names, first), (more, rest) = pictures.parts([path], GRAY)
     assert (len(first), len(rest)) == (pictures.PART, 2)
     assert (names[0], more) == (f"{path}[0]", [f"{path}[100]", f"{path}[101]"])
 
 
-def test_resizing_is_that_of_training(tmp_path):
-    """The same pixels as those of a folder with `--image_size`, from a picture and from an array."""
+def test_resizing_equals_that_of_training(tmp_path):
+    """Pictures and arrays give the same pixels as a folder with `--image_size`."""
     picture = Image.fromarray(IMAGES[0])
     scaled = np.asarray(picture.resize((5, 4), Image.Resampling.BILINEAR))
     for name in ("a.png", "a.npy"):
@@ -90,7 +90,7 @@ def test_floats_are_pixels_in_the_range_of_the_run(tmp_path):
         ("a.png", np.zeros((7, 9), np.uint16), "expected 8 bits per channel"),
     ],
 )
-def test_other_files_are_one_line(tmp_path, name, content, words):
+def test_other_files_give_one_line(tmp_path, name, content, words):
     path = tmp_path / name
     path.write_bytes(content) if isinstance(content, bytes) else saved(tmp_path, content, name)
     with pytest.raises(DataError, match=words) as error:
@@ -98,7 +98,7 @@ def test_other_files_are_one_line(tmp_path, name, content, words):
     assert "\n" not in str(error.value)
 
 
-def test_what_no_flag_can_fit_is_refused(tmp_path):
+def test_images_that_resizing_cannot_convert_are_refused(tmp_path):
     with pytest.raises(DataError, match=r"expected images of 7 x 9 x 5, received 7 x 9 x 3$"):
         read(saved(tmp_path, IMAGES), (7, 9, 5), resize=True)
     with pytest.raises(DataError, match=r"expected uint8 pixels to scale, received float64"):
@@ -107,7 +107,7 @@ def test_what_no_flag_can_fit_is_refused(tmp_path):
         read(saved(tmp_path, IMAGES[0], "a.png"), (7, 9, 5))
 
 
-def test_folders_are_searched(tmp_path):
+def test_folders_are_searched_with_their_subfolders(tmp_path):
     (tmp_path / "a" / ".b").mkdir(parents=True)
     (tmp_path / "empty").mkdir()
     for name in ("a/z.png", "c.JPEG", ".d.png", "e.txt", "a/.b/y.png"):

@@ -1,4 +1,4 @@
-"""Margins, errors and the confusion matrix of given scores."""
+"""Margins, errors and the confusion matrix from given scores."""
 
 import numpy as np
 
@@ -21,5 +21,5 @@ def test_the_worst_errors_come_first():
 def test_the_confusion_matrix_counts_every_image_once():
     expected = [[1, 1, 0], [1, 0, 0], [1, 0, 0]]
     np.testing.assert_array_equal(confusion_matrix(SCORES, LABELS), expected)
-    labels = np.full(300, 255, np.uint8)  # 255 * 300 is beyond uint8
+    labels = np.full(300, 255, np.uint8)  # 255 * 300 exceeds uint8
     assert confusion_matrix(np.eye(300), labels)[255].sum() == 300

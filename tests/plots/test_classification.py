@@ -1,4 +1,4 @@
-"""Figures of what a network gets wrong, for images and classes of every number."""
+"""Figures of wrong classifications, for any number of images and classes."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ NAMES = ("shirt", "a very long name of a class", "bag")
 
 
 @pytest.mark.parametrize("shape", [(7, 9, 1), (6, 5, 3), (1, 100, 4)])
-def test_errors_are_pictures_with_both_classes_and_the_margin(shape, rng):
+def test_errors_are_shown_as_pictures_with_both_classes_and_the_margin(shape, rng):
     images = rng.integers(0, 256, (23, *shape), dtype=np.uint8)
     labels = np.arange(len(images)) % 3
     panels = drawn(plots.errors(images, labels, (labels + 1) % 3, np.linspace(9, 0, len(images)), NAMES))
@@ -27,8 +27,8 @@ def test_one_error_fills_given_axes(ax):
     assert plots.errors(np.zeros((1, 2, 2, 1), np.uint8), [0], [1], [0.5], NAMES, ax) is ax.figure
 
 
-def test_a_confusion_matrix_has_counts_and_shares(ax):
-    """A class without images has no shares."""
+def test_a_confusion_matrix_shows_counts_and_fractions(ax):
+    """A class without images has no fractions."""
     plots.confusion_matrix(np.array([[1500, 0, 500], [0, 0, 0], [1, 0, 1]]), NAMES, ax)
     np.testing.assert_allclose(ax.images[0].get_array(), [[0.75, 0, 0.25], [0, 0, 0], [0.5, 0, 0.5]])
     assert [text.get_text() for text in ax.texts] == ["1,500", "500", "1", "1"]
