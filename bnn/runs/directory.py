@@ -15,6 +15,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from bnn import backend
 from bnn.config import ConfigError, ModelConfig, TrainConfig, expect, from_json, to_json
 from bnn.console import typed
 from bnn.errors import UserError
@@ -67,6 +68,7 @@ class Run:
             RunError: the checkpoint does not exist, cannot be read, or contains another network than config.json.
             ConfigError: a quantizer of the run is not registered with Keras.
         """
+        backend.load()
         from bnn.models import loading
         from bnn.models.networks import quantizer_makers
 
