@@ -1,4 +1,4 @@
-"""Pooling over seeds against NumPy, from reports, files metrics.json and rows."""
+"""Pooling over seeds, from reports, metrics.json files and rows, compared with NumPy."""
 
 import json
 import math
@@ -66,7 +66,7 @@ def test_networks_with_different_layers_are_refused():
 
 
 def test_published_seeds_are_pooled_side_by_side(tmp_path):
-    """Against NumPy on the files themselves; nothing is analyzed anew."""
+    """Compare with NumPy on the files; nothing is analyzed again."""
     groups = [ROOT / "results" / name for name in ("mnist-conv-binary", "mnist-conv-ternary")]
     compared = compare(groups)
     assert [group.name for group in compared.groups] == ["mnist-conv-binary", "mnist-conv-ternary"]

@@ -1,4 +1,4 @@
-"""`EinsumDense` and transposed convolutions: the layer with other kernels is the reference."""
+"""`EinsumDense` and transposed convolutions; the layer itself, with the given kernel, is the reference."""
 
 import keras
 import numpy as np
@@ -18,7 +18,7 @@ def sign(x):
 
 
 def analyzed(layer, shape):
-    """(the layer's only row, its outputs with the sign of its kernel, with the kernel)"""
+    """(the only row of the layer, its outputs with the sign of the kernel, its outputs with the kernel)"""
     model = keras.Sequential([keras.Input(shape), layer])
     images = (RNG.standard_normal((20, *shape)) + 0.5).astype(np.float32)
     (row,) = report.analyze(model, images, batch_size=8)
@@ -41,7 +41,7 @@ EQUATIONS = {
 
 
 @pytest.mark.parametrize(("equation", "shape", "out", "size"), EQUATIONS.values(), ids=EQUATIONS)
-def test_an_equation_says_what_d_is(equation, shape, out, size):
+def test_d_follows_from_the_equation(equation, shape, out, size):
     row, binary, real = analyzed(layers.EinsumDense(equation, out), shape)
     d, groups, units = size
     assert row.product.kernels.latent.shape == size
@@ -49,7 +49,9 @@ def test_an_equation_says_what_d_is(equation, shape, out, size):
     assert row.weights.count == real.size
     assert row.r_weights == pytest.approx(np.corrcoef(binary.ravel(), real.ravel())[0, 1], abs=1e-5)
     assert row.r_scores == pytest.approx(row.r_weights, abs=1e-3)
-    a = row.grouped_patches.astype(np.float64)  # all patches, of which there are fewer than the sample's size
+    a = row.grouped_patches.astype(
+        np.float64
+    )  # all patches, since there are fewer than the size of the sample
     w = row.product.kernels.latent
     products = np.einsum("gmd,dgu->mgu", a, w)
     gain = products.var(axis=0) / ((w**2).sum(axis=0) * a.var(axis=1).mean(axis=-1)[:, None])
@@ -63,11 +65,11 @@ def test_an_equation_says_what_d_is(equation, shape, out, size):
         ("ab,bcd->ac", (6,), (4,), "sums over an axis of the kernel alone"),
     ],
 )
-def test_equations_that_are_no_dot_products_are_refused(equation, shape, out, reason):
+def test_equations_that_are_not_dot_products_are_refused(equation, shape, out, reason):
     from bnn.analysis.einsum import Contraction
 
     assert reason in Contraction.of(equation, len(shape) + 1).reason()
-    if "d" not in equation:  # Keras builds it
+    if "d" not in equation:  # Keras can build the layer
         model = keras.Sequential([keras.Input(shape), layers.EinsumDense(equation, out, name="e")])
         with pytest.raises(ReportError, match=r"e \(a EinsumDense|e \("):
             report.analyze(model, np.ones((2, *shape), np.float32))

@@ -1,4 +1,4 @@
-"""A layer of a network trained with Larq, from a file: arrays give the same statistics."""
+"""A layer of a network trained with Larq, read from a file: its arrays give the statistics of its products."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Linear maps and their patches against Keras layers, for geometries that hypothesis chooses."""
+"""Linear maps and their patches compared with Keras layers, for random geometries."""
 
 import keras
 import numpy as np
@@ -11,7 +11,7 @@ from bnn.analysis.linear_maps import Convolution, Dense
 
 
 def check(layer, x, atol=1e-4):
-    """The layer's output, without bias and activation, is each patch times each kernel, and so is `multiply`."""
+    """Check that each patch times each kernel, and `multiply`, give the layer's output without bias and activation."""
     model = keras.Sequential([keras.Input(x.shape[1:]), layer])
     expected = keras.ops.convert_to_numpy(model(x))
     if getattr(layer, "data_format", None) == "channels_first":
@@ -33,7 +33,7 @@ def check(layer, x, atol=1e-4):
 
 @st.composite
 def convolutions(draw):
-    """(class, its arguments, shape of inputs) of any convolution in Keras."""
+    """(class, its arguments, shape of inputs) of a random Keras convolution."""
     rank = draw(st.integers(1, 2))
     form = st.tuples(*[st.integers(1, 3)] * rank)
     groups = draw(st.integers(1, 3))
@@ -42,7 +42,7 @@ def convolutions(draw):
     widths[draw(st.sampled_from(list(widths)))] = draw(form)  # Keras does not support both at once
     padding = draw(st.sampled_from(["valid", "same"] + ["causal"] * (rank == 1)))
     size, data_format = draw(form), draw(st.sampled_from(["channels_last", "channels_first"]))
-    if groups > 1:  # compiled by Keras each time, and in this order alone on a processor
+    if groups > 1:  # on a CPU, grouped convolutions support only this order
         data_format = "channels_last"
     spatial = tuple(draw(st.integers(7, 9)) for _ in range(rank))
     shape = (2, *spatial, channels) if data_format == "channels_last" else (2, channels, *spatial)

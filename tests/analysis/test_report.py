@@ -1,4 +1,4 @@
-"""Every statistic of the report against plain NumPy on the same tensors, with all images at once."""
+"""Every statistic of the report, compared with plain NumPy on the same tensors, with all images at once."""
 
 import dataclasses
 import json
@@ -64,7 +64,7 @@ def product(x, kernel):
 
 
 def forward(model, images, kind):
-    """For each quantized layer (its input, the values before the quantizer or None, its latent kernel)."""
+    """For each quantized layer: (its input, the values before the quantizer or None, its latent kernel)."""
     weights = {
         (layer.name, w.name): w.numpy().astype(np.float64) for layer in model.layers for w in layer.weights
     }

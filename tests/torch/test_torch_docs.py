@@ -1,4 +1,4 @@
-"""The PyTorch example of docs/your-own-model.md, on a binary network trained for a moment on the embedded digits."""
+"""The PyTorch example of docs/your-own-model.md, run with a binary network that is trained briefly on the embedded digits."""
 
 import re
 
@@ -13,7 +13,7 @@ nn = torch.nn
 
 
 class BinaryConv2d(nn.Conv2d):
-    """Signs with a straight-through estimator."""
+    """A convolution with the signs of its weight and a straight-through estimator."""
 
     def forward(self, x):
         weight = self.weight.sign().detach() + self.weight - self.weight.detach()

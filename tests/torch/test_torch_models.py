@@ -1,4 +1,4 @@
-"""PyTorch models: rows equal those of the same Keras model, modules are multiplied as PyTorch does, refusals."""
+"""PyTorch models: statistics equal those of the same Keras model, products equal those of PyTorch; refusals."""
 
 import keras
 import numpy as np
@@ -12,7 +12,7 @@ nn = torch.nn
 RNG = np.random.default_rng(0)
 IMAGES = RNG.standard_normal((40, 3, 8, 8)).astype(np.float32)
 SEQUENCES = (RNG.standard_normal((12, 5, 4)) + 0.3).astype(np.float32)
-INEXACT = {"layer", "r_permuted"}  # permuted in the order of the axes
+INEXACT = {"layer", "r_permuted"}  # the permutation depends on the order of the axes
 
 
 def sign(x):
@@ -38,7 +38,7 @@ def same_rows(found, expected, apart=INEXACT, tolerance=1e-5):
 
 
 def twins():
-    """(PyTorch model, Keras model) of the same weights."""
+    """(PyTorch model, Keras model) with the same weights."""
     torch.manual_seed(0)
     model = nn.Sequential(
         nn.Conv2d(3, 6, 3),
@@ -98,7 +98,7 @@ MODULES = {
 
 
 @pytest.mark.parametrize(("build", "shape"), MODULES.values(), ids=MODULES)
-def test_modules_multiply_as_pytorch_does(build, shape):
+def test_products_equal_those_of_pytorch(build, shape):
     """The module itself, with the signs of its weight, is the reference."""
     torch.manual_seed(0)
     module = build()
@@ -144,7 +144,7 @@ class BinaryConv(nn.Conv2d):
 
 
 class Binarized(nn.Module):
-    """As parametrization of a weight."""
+    """A parametrization that quantizes a weight."""
 
     def forward(self, weight):
         return 0.5 * SignSte.apply(weight)
@@ -156,7 +156,7 @@ def own_kernel(module):
     return None
 
 
-def test_own_quantizers_are_known_by_a_function_or_a_parametrization():
+def test_own_quantizers_are_given_by_a_function_or_a_parametrization():
     torch.manual_seed(0)
     model = nn.Sequential(
         BinaryConv(3, 6, 3, padding=1), nn.ReLU(), BinaryConv(6, 4, 3), nn.Flatten(), nn.Linear(144, 3)
@@ -239,7 +239,7 @@ def test_attention(batch_first):
         assert 0 < layer.r_scores <= 1
 
 
-def test_a_transformer_layer_is_seen_within():
+def test_the_modules_within_a_transformer_layer_are_analyzed():
     model = nn.Sequential(nn.TransformerEncoderLayer(4, 2, 8, batch_first=True))
     found = analyze_torch(model, SEQUENCES)
     parts = [f"0.self_attn/{part}" for part in ("query", "key", "value", "output")]
@@ -258,7 +258,7 @@ class Last(nn.Module):
 
 @pytest.mark.parametrize("name", ["LSTM", "GRU"])
 def test_recurrent_modules_equal_those_of_keras(name):
-    """But the gates' order, which means over units do not see; Keras's GRU resets after the product too."""
+    """The order of gates differs, which does not change means over units. Keras's GRU also resets after the product."""
     torch.manual_seed(0)
     model = Last(getattr(nn, name)(4, 3, batch_first=True))
     other = keras.Sequential([keras.Input((5, 4)), getattr(layers, name)(3)])
@@ -310,7 +310,7 @@ def test_packed_sequences_have_no_padding():
 # ---- what people bring ----
 
 
-def test_what_is_refused_is_named():
+def test_refused_modules_are_named():
     model = nn.Sequential(
         nn.Conv2d(3, 4, 3, padding=1, padding_mode="circular"), nn.Flatten(), nn.Linear(256, 3)
     )
@@ -333,7 +333,7 @@ def test_what_is_refused_is_named():
         (lambda: keras.Sequential([keras.Input((8,)), layers.Dense(3)]), IMAGES, "received a Sequential"),
     ],
 )
-def test_models_and_inputs_that_do_not_fit(model, inputs, message):
+def test_models_and_inputs_that_do_not_fit_are_refused(model, inputs, message):
     with pytest.raises(ReportError, match=message):
         analyze_torch(model(), inputs)
 
