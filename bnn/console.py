@@ -17,9 +17,9 @@ class Terminated(KeyboardInterrupt):
 def run_program(name, main):
     """Call `main()` and exit with 0, with its return value, or with the code of the error that ended it.
 
-    An error that a user can mend is one line on standard error, and so is an output that cannot be written: exit code
-    1, or 2 for a wrong call. Ctrl-C exits with 130 and SIGTERM with 143, each with one line. A reader of the output
-    that goes away, such as `head -1`, ends the program with 141 and without a line.
+    An error that a user can correct is one line on standard error, with exit code 1, or 2 for a wrong call. So is an
+    output that cannot be written. Ctrl-C exits with 130 and SIGTERM with 143, each with one line. If the reader of the
+    output ends early, such as `head -1`, the program exits with 141 and without a line.
 
     Args:
         name: str, the program's name, for the line.

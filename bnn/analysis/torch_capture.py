@@ -76,7 +76,7 @@ def run(model, batch):
     except (RuntimeError, TypeError, ValueError, IndexError, NotImplementedError) as error:
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise ReportError(
-            f"images: expected what the model takes, received an error of it: {reason}"
+            f"images: expected inputs that the model accepts, received its error: {reason}"
         ) from error
 
 

@@ -60,7 +60,7 @@ class _ArrayUnpickler(pickle._Unpickler):  # The C version allocates as much mem
             return self.admitted[module, name]
         except KeyError:
             raise pickle.UnpicklingError(
-                f"a reference to {module}.{name}, which data have no use for"
+                f"a reference to {module}.{name}, which data files do not need"
             ) from None
 
     # Only names and numbers may be keys, and sets are refused, because the hash of nested tuples can take forever.

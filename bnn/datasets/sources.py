@@ -70,7 +70,7 @@ def fetch_url(url, target, limit, patience):
 
 def _fetch_once(url, target, limit, connecting, waiting):
     if connecting.left <= 0 and not url.startswith("file:"):
-        raise SourceError("expected time to connect, received none: earlier connections have used it up")
+        raise SourceError("expected time left to connect, received none: earlier connections used it up")
     transfer = Transfer()
     chunks = (_file_chunks if url.startswith("file:") else _http_chunks)(url, limit, transfer)
     with bar(url) as show:
@@ -124,7 +124,7 @@ def _http_chunks(url, limit, transfer):
         raise SourceError(f"expected at most {MAX_REDIRECTS} redirects, received more") from None
     except (requests.ConnectionError, requests.Timeout, urllib3.exceptions.HTTPError) as error:
         if transfer.connected:
-            raise TransientError(f"expected a lasting connection, received {_root_cause(error)}") from None
+            raise TransientError(f"expected a complete answer, received {_root_cause(error)}") from None
         raise SourceError(f"expected a connection, received {_root_cause(error)}") from None
     except (requests.RequestException, ValueError) as error:  # ValueError: invalid URLs or numbers in headers
         raise SourceError(f"expected a valid HTTP response, received {_root_cause(error)}") from None
@@ -192,7 +192,7 @@ def _check_status(status):
 def check_length(text, limit):
     """Raise `SourceError` if more than `limit` bytes are announced."""
     if text.isdecimal() and int(text) > limit:
-        raise SourceError(f"expected at most {limit:,} bytes, received an announcement of {int(text):,}")
+        raise SourceError(f"expected at most {limit:,} bytes, received a size of {int(text):,}")
 
 
 @contextlib.contextmanager

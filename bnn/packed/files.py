@@ -96,7 +96,7 @@ def _read(path):
             )
         arrays = {name: file[name] for name in file.files if name != MANIFEST}
     if manifest.pop("sha256") != _digest(manifest, arrays):
-        raise PackError("expected a packed network, received a damaged one (its SHA-256 is another)")
+        raise PackError("expected a packed network, received a damaged one (its SHA-256 differs)")
     return manifest, arrays
 
 

@@ -70,7 +70,7 @@ FAILURES = {
     "link": ("ln -s /etc/passwd toy.tgz", "expected npm to write one .tgz file, received 0"),
     "pipe": ("mkfifo toy.tgz", "expected npm to write one .tgz file, received 0"),
     "folder": ("mkdir toy.tgz", "expected npm to write one .tgz file, received 0"),
-    "large": ("truncate -s 1001 toy.tgz", "expected at most 1,000 bytes, received an announcement of 1,001"),
+    "large": ("truncate -s 1001 toy.tgz", "expected at most 1,000 bytes, received a size of 1,001"),
     "enormous": ("truncate -s 1T toy.tgz; sleep 600", "expected at most 1,000 bytes, received more"),
     "enormous elsewhere": ("mkdir -p cache/a; truncate -s 1T cache/a/b; sleep 600", "received more"),
     "enormous text": ("yes >&2", "expected at most 1,000 bytes, received more"),

@@ -79,7 +79,7 @@ def exploits(path):
 def test_exploits_do_not_run(number, protocol, tmp_path):
     target = tmp_path / "touched.npy"
     content = pickle.dumps({b"data": exploits(target)[number]}, protocol)
-    with pytest.raises(pickle.UnpicklingError, match=r"a reference to .*, which data have no use for"):
+    with pytest.raises(pickle.UnpicklingError, match=r"a reference to .*, which data files do not need"):
         restricted_loads(content)
     assert not target.exists()
 

@@ -127,7 +127,7 @@ def test_mirrors_that_never_accept_share_one_time_limit(monkeypatch, deaf, fetch
     messages = [fetch(url=f"{deaf}file", patience=patience) for _ in range(20)]
     assert time.monotonic() - begin < 2
     assert messages[0] == "expected a connection within 0 s, received none"
-    assert messages[-1] == "expected time to connect, received none: earlier connections have used it up"
+    assert messages[-1] == "expected time left to connect, received none: earlier connections used it up"
 
 
 def test_name_resolution_counts_as_connecting(monkeypatch, fetch):
@@ -186,18 +186,18 @@ def test_a_proxy_that_does_not_answer_is_given_up(proxy, short, fetch):
 @pytest.mark.parametrize(
     ("habit", "reason"),
     [
-        (dropped, "expected a lasting connection, received IncompleteRead, 3 times"),
-        (nothing, "expected a lasting connection, received RemoteDisconnected, 3 times"),
-        (garbage, "expected a lasting connection, received BadStatusLine, 3 times"),
+        (dropped, "expected a complete answer, received IncompleteRead, 3 times"),
+        (nothing, "expected a complete answer, received RemoteDisconnected, 3 times"),
+        (garbage, "expected a complete answer, received BadStatusLine, 3 times"),
         (status(404), "expected HTTP status 200, received 404"),
         (status(304), "expected HTTP status 200, received 304"),
         (status(500), "expected HTTP status 200, received 500, 3 times"),
         (status(429), "expected HTTP status 200, received 429, 3 times"),
-        (announced_too_long, "expected at most 20,000 bytes, received an announcement of 1,000,000,000,000"),
+        (announced_too_long, "expected at most 20,000 bytes, received a size of 1,000,000,000,000"),
         (announced_in_5000_digits, "expected "),
         (endless, "expected at most 20,000 bytes, received more"),
         (in_circles, "expected at most 5 redirects, received more"),
-        (flood(OK, b"X-A: a\r\n" * 100), "expected a lasting connection, received HTTPException, 3 times"),
+        (flood(OK, b"X-A: a\r\n" * 100), "expected a complete answer, received HTTPException, 3 times"),
     ],
 )
 def test_each_failure_is_one_line(habit, reason, fetch, server):
@@ -280,4 +280,4 @@ def test_what_is_not_a_regular_file_is_refused(fetch, tmp_path):
         assert fetch(url=path.as_uri()) == "expected a file, received no such file"
     with (tmp_path / "large").open("wb") as file:
         file.truncate(10**12)
-    assert "received an announcement of 1,000,000,000,000" in fetch(url=(tmp_path / "large").as_uri())
+    assert "received a size of 1,000,000,000,000" in fetch(url=(tmp_path / "large").as_uri())

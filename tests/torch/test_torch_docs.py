@@ -1,4 +1,4 @@
-"""The PyTorch example of docs/your-own-model.md, run with a binary network that is trained briefly on the embedded digits."""
+"""The PyTorch example of docs/your-own-model.md, run with a binary network trained briefly on the embedded digits."""
 
 import re
 

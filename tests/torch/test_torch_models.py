@@ -327,7 +327,7 @@ def test_refused_modules_are_named():
     [
         (lambda: nn.Sequential(nn.LazyLinear(3)), IMAGES, "0.weight: expected a weight, received a lazy one"),
         (lambda: torch.jit.script(nn.Sequential(nn.Linear(8, 3))), IMAGES, "received a scripted one"),
-        (lambda: nn.Sequential(nn.Linear(7, 3)), IMAGES, "the model takes, received an error of it: mat1"),
+        (lambda: nn.Sequential(nn.Linear(7, 3)), IMAGES, "the model accepts, received its error: mat1"),
         (lambda: nn.Sequential(nn.Linear(8, 3)), IMAGES * np.nan, "expected finite values, received nan"),
         (lambda: nn.Sequential(nn.Linear(8, 3)), IMAGES[:0], "n >= 1"),
         (lambda: keras.Sequential([keras.Input((8,)), layers.Dense(3)]), IMAGES, "received a Sequential"),
