@@ -1,10 +1,10 @@
-"""Set-up of all tests: no network, a quiet Keras, repeatable hypothesis, programs that receive Ctrl-C, a tiny run."""
+"""Set-up of all tests: no network, Keras without messages, repeatable hypothesis, working Ctrl-C, a tiny run."""
 
 import os
 import signal
 from pathlib import Path
 
-import network_guard  # noqa: F401, first of all: what follows is guarded too
+import network_guard  # noqa: F401, imported first, so that the other imports are guarded too
 import pytest
 from hypothesis import settings
 
@@ -31,7 +31,7 @@ LONGEST = (
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")
 backend.load()
-# Background jobs of a shell ignore the signal, and so would every program that they start.
+# Background jobs of a shell ignore SIGINT, and so would all programs that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
@@ -41,7 +41,7 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory):
-    """A tiny run, trained from the command line: (its folder, the output of the program)."""
+    """A tiny run, trained from the command line: (its folder, the finished process)."""
     return once(tmp_path_factory, "tiny", train_tiny)
 
 

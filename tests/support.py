@@ -1,4 +1,4 @@
-"""What several test files share: a small data set, small runs, and the programs as processes."""
+"""Functions for several test files: a small data set, small runs, and programs run as processes."""
 
 import fcntl
 import os
@@ -15,7 +15,7 @@ from bnn.datasets import DataSet, Split
 from tests import warm
 
 ROOT = Path(__file__).resolve().parent.parent
-# 400 steps an epoch, about half a second: time enough for a signal to meet an epoch half-way.
+# 400 steps per epoch, about half a second: enough time for a signal to arrive within an epoch.
 TINY = (
     "--data_set",
     "mnist-5k",
@@ -69,22 +69,22 @@ STATISTICS = (
 
 
 def command(program, *args):
-    """The command line of one of the repository's programs, or of a module after "-m"."""
+    """The command line of a program of this repository, or of a module after "-m"."""
     if program == "-m":
         return [sys.executable, program, *map(str, args)]
     return [sys.executable, str(ROOT / program), *map(str, args)]
 
 
 def call(program, *args, fresh=False, cwd=None, **options):
-    """Run a program to its end; `returncode`, `stdout` and `stderr` say how it went.
+    """Run a program to its end; return an object with `returncode`, `stdout` and `stderr`.
 
     Args:
-        program: str, its path in the repository.
+        program: str, the path of the program in the repository.
         *args: its arguments.
-        fresh: whether it starts in a new interpreter, which takes seconds where it loads Keras, instead of in a
-            process forked from one that has loaded it.
-        cwd: its folder.
-        **options: of `subprocess.run`; they imply `fresh`.
+        fresh: whether it starts in a new interpreter, which takes seconds if it loads Keras, instead of in a process
+            forked from one that has already loaded Keras.
+        cwd: its current folder.
+        **options: options of `subprocess.run`; they imply `fresh`.
     """
     line = command(program, *args)
     if fresh or options or not can_fork():
@@ -93,12 +93,12 @@ def call(program, *args, fresh=False, cwd=None, **options):
 
 
 def can_fork():
-    """Whether programs may start warm: TensorFlow begins no thread before its first operation; others do."""
+    """Whether programs may be forked: TensorFlow starts no threads before its first operation, other backends do."""
     return sys.platform == "linux" and "KERAS_BACKEND" not in os.environ
 
 
 def begin(program, *args, fresh=False):
-    """Start a program whose standard output can be read line by line; `fresh` as for `call`."""
+    """Start a program; its standard output can be read line by line. For `fresh` see `call`."""
     line = command(program, *args)
     if not fresh and can_fork():
         return warm.begin(line[1:])
@@ -107,12 +107,12 @@ def begin(program, *args, fresh=False):
 
 
 def once(factory, name, make):
-    """What `make(folder)` returns, with a folder of that name; all workers of a session share one call.
+    """Return the result of `make(folder)` for a folder of this name; all workers of a session share one call.
 
     Args:
         factory: pytest's `tmp_path_factory`.
-        name: str, the folder's.
-        make: function of the folder, a path where nothing is yet; returns what pickle takes.
+        name: str, the name of the folder.
+        make: function of the folder, a path that does not exist yet; its result must support pickle.
     """
     base = factory.getbasetemp()
     base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
@@ -126,7 +126,7 @@ def once(factory, name, make):
 
 
 def wait_for_line(process, pattern):
-    """Read a process's output up to a line that holds the pattern, and return that line."""
+    """Read the output of a process up to a line that matches the pattern, and return this line."""
     lines = []
     for line in process.stdout:
         lines.append(line)
@@ -136,19 +136,19 @@ def wait_for_line(process, pattern):
 
 
 def assert_refused(process, *words):
-    """A refusal: exit code 1 and one line on standard error, which holds all the words."""
+    """Check for exit code 1 and one line on standard error that contains all the words."""
     assert process.returncode == 1, process.stderr
     assert len(process.stderr.splitlines()) == 1, process.stderr
     assert all(word in process.stderr for word in words), process.stderr
 
 
 def same_but_for_seconds(log, other):
-    """Whether two logs, as `Run.log` gives them, agree in everything but the time taken."""
+    """Whether two logs, as returned by `Run.log`, are equal except for the times."""
     return [row | {"seconds": 0} for row in log] == [row | {"seconds": 0} for row in other]
 
 
 def small_data(n=200):
-    """Images of 8 x 8 random pixels, in which the place of a white one tells the class."""
+    """A data set of images of 8 x 8 random pixels; the position of a white pixel gives the class."""
     rng = np.random.default_rng(0)
 
     def split(n):
@@ -161,7 +161,7 @@ def small_data(n=200):
 
 
 def small_settings(kind="binary", **training):
-    """(ModelConfig, TrainConfig) of a network that trains within two seconds."""
+    """(ModelConfig, TrainConfig) of a small network, trained within two seconds."""
     model = ModelConfig(
         input_shape=(8, 8, 1),
         conv=(4,),
@@ -175,7 +175,7 @@ def small_settings(kind="binary", **training):
 
 
 def start(folder, data, kind="binary", **training):
-    """A new small run: (compiled network, Run)."""
+    """Create a small run: (compiled network, Run)."""
     from bnn.training.start import begin
 
     model, config = small_settings(kind, **training)
@@ -189,7 +189,7 @@ def code(book):
 
 
 def images(book):
-    """The outputs of a notebook that are pictures."""
+    """The outputs of a notebook that are images."""
     outputs = [output for cell in code(book) for output in cell.outputs]
     return [output for output in outputs if "image/png" in output.get("data", {})]
 

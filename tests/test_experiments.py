@@ -1,4 +1,4 @@
-"""The experiments, at their smallest: what they train, measure, write, and how they go on after an interruption."""
+"""The experiments with --quick: training, measuring, writing, and continuing after an interruption."""
 
 import csv
 import importlib
@@ -48,12 +48,12 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def accumulated(folder):
-    """(table, run directory) of the experiment on accumulation, whose network others look into."""
+    """(table, run directory) of the experiment on accumulation; other experiments use its network."""
     return quick(accumulation, folder), folder / "accumulation" / "binary"
 
 
 def quick(module, folder, *arguments):
-    """Do an experiment's smoke test; its table, with numbers as floats."""
+    """Run the smoke test of an experiment; return its table, with numbers as floats."""
     name = module.__name__.rpartition(".")[2]
     line = ["--quick", "--runs", str(folder / name), "--results", str(folder), *map(str, arguments)]
     assert module.main(line) == 0
@@ -94,9 +94,11 @@ def test_gain(folder, capsys):
     run = runs.open_run(folder / "gain" / "binary-seed0")
     log = gain_log.read(run.folder)
     assert [row["epoch"] for row in log[::4]] == [0, 1, 2]
-    assert all(row["moved_gain"] != row["moved_gain"] for row in log[:4]), "nothing has moved at the start"
+    assert all(row["moved_gain"] != row["moved_gain"] for row in log[:4]), (
+        "at the start, no kernel has changed"
+    )
     for layer in run.load_model("last").layers:
-        if layer.name in layers:  # what is logged last is the network that is kept
+        if layer.name in layers:  # the last rows of the log describe the saved network
             (logged,) = (row for row in log[-4:] if row["layer"] == layer.name)
             kernel = np.reshape(layer.kernel, (-1, layer.kernel.shape[-1]))
             cosine = np.abs(kernel).sum(axis=0) / np.linalg.norm(kernel, axis=0) / np.sqrt(len(kernel))
@@ -104,11 +106,11 @@ def test_gain(folder, capsys):
     assert "rank correlation of gain with accuracy lost, over 4 layers" in capsys.readouterr().out
 
 
-def test_energies_of_random_kernels_are_blind_and_slopes_are_those_of_powers():
+def test_slopes_of_energy_and_gain_equal_closed_forms():
     rng = np.random.default_rng(0)
     values = np.geomspace(1, 100, 40)
     random = rng.standard_normal((40, 4000))
-    aligned = np.sqrt(values)[:, None] * random  # energy grows as the eigenvalue
+    aligned = np.sqrt(values)[:, None] * random  # energy is proportional to the eigenvalue
     found = gain.slopes(gain.energy(np.diag(values), random, aligned))
     assert found["latent_slope"] == pytest.approx(1, abs=0.05)
     assert gain.gain(np.eye(40), aligned) == pytest.approx(1)
@@ -160,19 +162,18 @@ def test_permutation(folder, accumulated):
     assert rows[0]["across_images"] == pytest.approx(expected, abs=0.02)
 
 
-def test_what_makes_r_low(folder, accumulated):
+def test_low_r(folder, accumulated):
     rows = quick(low_r, folder, "--run", accumulated[1])
     r = {(row["layer"], row["change"], row["amount"]): row["r"] for row in rows}
     for layer in ("conv_1", "conv_2", "dense_1", "dense_2"):
         untouched = r[layer, "directions left out", 0]
         assert 0 < untouched < 1
         assert r[layer, "fraction of weights cut", 0] == pytest.approx(untouched)
-        assert (
-            r[layer, "fraction of weights cut", 0.5] > untouched
-        )  # what is cut to one size is nearer to its sign
+        # Weights of one size are closer to their signs.
+        assert r[layer, "fraction of weights cut", 0.5] > untouched
 
 
-def test_r_without_the_direction_in_which_two_kernels_differ():
+def test_r_rises_without_the_direction_in_which_two_kernels_differ():
     rng = np.random.default_rng(0)
     strong = np.eye(6)[0]
     patches = rng.normal(size=(300, 6)) + np.outer(rng.normal(0, 30, 300), strong)
@@ -186,7 +187,7 @@ def test_r_without_the_direction_in_which_two_kernels_differ():
     assert whole == pytest.approx(expected)
 
 
-def test_cut_to_one_size_latent_weights_are_their_signs():
+def test_latent_weights_cut_to_one_size_equal_their_signs():
     rng = np.random.default_rng(0)
     kernel = rng.choice([-1.0, 1.0], (8, 3)) * np.where(np.arange(24).reshape(8, 3) % 3, 1, 5)
     patches = rng.normal(size=(200, 8))
@@ -215,7 +216,7 @@ def test_output_layer(folder, accumulated):
 
 
 def test_a_regression_finds_the_suppressor_that_covariance_misses():
-    """The second input is what spoils the first, and hardly follows the class itself."""
+    """The second input is the noise in the first, and almost uncorrelated with the class."""
     rng = np.random.default_rng(0)
     label, noise = rng.choice([-1.0, 1.0], 2000), rng.standard_normal(2000)
     inputs = np.stack([label + noise, noise + 0.05 * label], axis=1)
@@ -237,7 +238,7 @@ def output_problem(n=30, d=6, classes=10):
     return images, rng.normal(size=(d, classes)), rng.normal(size=classes)
 
 
-def test_gradients_are_the_losses_slopes():
+def test_gradients_equal_finite_differences_of_the_loss():
     images, weights, offset = output_problem()
     found, held = output_layer.gradients(images, weights, offset)
     products = images.inputs @ weights
@@ -258,7 +259,7 @@ def test_gradients_are_the_losses_slopes():
             assert gradient[place] == pytest.approx(slope, rel=1e-4)
 
 
-def test_weights_turned_round_are_those_of_the_group():
+def test_only_the_signs_of_the_group_are_inverted():
     images, latent, offset = output_problem(d=40)
     groups = output_layer.by_size(latent)
     assert np.array_equal(np.bincount(groups[:, 0]), np.full(20, 2))
@@ -271,7 +272,7 @@ def test_weights_turned_round_are_those_of_the_group():
         assert (rows[group]["train_loss_turned"], rows[group]["test_accuracy_turned"]) == (loss, accuracy)
 
 
-def test_what_cannot_stand_in_for_a_training_is_refused(folder, twins):
+def test_runs_that_cannot_replace_a_training_are_refused(folder, twins):
     for other in (folder / "nothing", folder / "full_precision" / "continuous"):
         with pytest.raises(RunError, match="expected"):
             low_r.main(["--run", str(other)])
@@ -295,7 +296,7 @@ def test_first_layer(first_layers):
 
 @pytest.fixture(scope="module")
 def twins(folder):
-    """(table, dict of the networks) of the experiment on full precision."""
+    """(table, dict of networks) of the experiment on full precision."""
     rows = quick(full_precision, folder)
     kinds = ("binary", "continuous")
     return rows, {k: runs.open_run(folder / "full_precision" / k).load_model("last") for k in kinds}
@@ -347,10 +348,10 @@ def test_gains_have_the_standard_error_of_a_paired_difference():
     assert row["gain_error"] == pytest.approx(100 * difference.std() / np.sqrt(8))
 
 
-# what they share
+# common code
 
 
-def test_an_interrupted_experiment_goes_on(tmp_path, monkeypatch, capsys):
+def test_an_interrupted_experiment_continues(tmp_path, monkeypatch, capsys):
     epochs = []
     original = Journal.on_epoch_end
 
@@ -370,7 +371,7 @@ def test_an_interrupted_experiment_goes_on(tmp_path, monkeypatch, capsys):
     assert (tmp_path / "accumulation.csv").exists()
 
 
-def test_a_training_killed_before_its_last_checkpoint_goes_on(tmp_path, monkeypatch):
+def test_a_training_killed_before_its_last_checkpoint_continues(tmp_path, monkeypatch):
     steps = []
     original = runs.Run.save_model
 
@@ -389,7 +390,7 @@ def test_a_training_killed_before_its_last_checkpoint_goes_on(tmp_path, monkeypa
     assert steps[-3:] == [10, 20, 20]
 
 
-def test_finished_trainings_are_left_alone_and_other_settings_refused(first_layers):
+def test_finished_trainings_are_not_repeated_and_other_settings_are_refused(first_layers):
     _, folder = first_layers
     experiment = runner.Experiment("x", runner.SMOKE | {"seed": 0}, True, folder / "first_layer", folder, 20)
     before = (folder / "first_layer" / "real-seed0" / "last.keras").stat().st_mtime_ns
@@ -399,15 +400,15 @@ def test_finished_trainings_are_left_alone_and_other_settings_refused(first_laye
         experiment.trained("quantized-seed0", first_layer="real")
 
 
-def test_correct_is_the_highest_score(first_layers):
+def test_correct_means_that_the_class_has_the_highest_score(first_layers):
     model = runs.open_run(first_layers[1] / "first_layer" / "real-seed0").load_model("last")
     test = datasets.load("mnist-5k").test[:70]
     expected = model.predict(test.images, verbose=0).argmax(axis=1) == test.labels
     np.testing.assert_array_equal(correct(model, test, batch_size=30), expected)
 
 
-def test_help_tells_the_question_and_loads_no_deep_learning():
-    """All in one process, for which there is no Keras."""
+def test_help_gives_the_question_and_loads_no_backend():
+    """All help texts are printed in one process, in which Keras cannot be loaded."""
     done = subprocess.run(
         [sys.executable, "-c", HELP, *NAMES],
         cwd=ROOT,

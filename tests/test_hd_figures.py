@@ -1,4 +1,4 @@
-"""The theory notebook: it runs from a clean kernel without error or warning, and is committed as it ran."""
+"""The notebook of the theory runs in a new kernel without errors or warnings, and is committed with its output."""
 
 import ast
 
@@ -9,7 +9,7 @@ from nbclient import NotebookClient
 from tests.support import ROOT, code, images
 
 PATH = ROOT / "hd_figures.ipynb"
-# TensorFlow's own imports use what Python deprecates; everything else is an error.
+# TensorFlow's own imports use deprecated functions; all other warnings are errors.
 STRICT = (
     "import warnings\nwarnings.simplefilter('error')\nwarnings.simplefilter('default', DeprecationWarning)"
 )
@@ -28,12 +28,12 @@ def executed(committed):
     return notebook
 
 
-def test_runs_without_a_word_on_stderr(executed):
+def test_the_notebook_writes_nothing_to_stderr(executed):
     outputs = [output for cell in code(executed) for output in cell.outputs]
     assert not [output for output in outputs if output.get("name") == "stderr"]
 
 
-def test_committed_as_it_ran(committed, executed):
+def test_the_committed_output_equals_that_of_the_execution(committed, executed):
     cells = code(committed)
     assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
     texts = [

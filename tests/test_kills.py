@@ -1,4 +1,4 @@
-"""Trainings that are stopped and killed at any moment, as processes, and end as if nothing had touched them."""
+"""Trainings run as processes, stopped or killed at any moment, end with the same result as uninterrupted ones."""
 
 import concurrent.futures
 import csv
@@ -36,14 +36,14 @@ TERNARY = (
 )
 KINDS = {"binary": TINY, "ternary": (*TERNARY, "--ckpt_n", 2)}
 CAMPAIGN = ("--epochs", 16, "--log_geometry", 1)
-KILLS = 12  # of each kind
-EPOCH_EVENTS = 26  # file events that an epoch of the campaign brings with it, about
+KILLS = 12  # of each kind of network
+EPOCH_EVENTS = 26  # approximate number of file events in an epoch of the campaign
 PNG_END = b"IEND\xaeB`\x82"
-linux = pytest.mark.skipif(sys.platform != "linux", reason="file events are watched through inotify")
+linux = pytest.mark.skipif(sys.platform != "linux", reason="file events need inotify")
 
 
 class FileEvents:
-    """The events in a folder: a file made, written to, closed or renamed. Equal ones that wait count as one."""
+    """The events in a folder: a file is made, written, closed or renamed. Equal pending events count as one."""
 
     MODIFIED, CLOSED, RENAMED, MADE = 0x2, 0x8, 0x80, 0x100
 
@@ -60,14 +60,14 @@ class FileEvents:
         os.close(self.descriptor)
 
     def wait(self, process, count):
-        """Let `count` events pass; returns early when the process ends."""
+        """Wait for `count` events; return early if the process ends."""
         ended = os.pidfd_open(process.pid)
         while count > 0 and self.descriptor in select.select([self.descriptor, ended], [], [])[0]:
             count -= self._read()
         os.close(ended)
 
     def _read(self):
-        """How many events are waiting; takes them."""
+        """Read the pending events and return their number."""
         content, place, count = os.read(self.descriptor, 4096), 0, 0
         while place < len(content):
             *_, length = struct.unpack_from("iIII", content, place)
@@ -76,7 +76,7 @@ class FileEvents:
 
 
 def assert_whole(folder):
-    """What a kill may leave: complete files under their names, and half ones only hidden."""
+    """Check that all files are complete; a kill may leave incomplete files only with hidden names."""
     log = folder / "log.csv"
     if log.exists():
         header, *rows = csv.reader(log.read_text().splitlines())
@@ -108,11 +108,11 @@ def in_parallel(*functions):
             job.result()
 
 
-# the campaign
+# random kills
 
 
 class Kill:
-    """A moment: some file events after a process began, and then a while; or SIGTERM, and some events after that."""
+    """A random moment: some file events after the start, then a delay, or SIGTERM and some further events."""
 
     def __init__(self, rng):
         self.events = int(rng.integers(1, 2 * EPOCH_EVENTS))
@@ -133,8 +133,8 @@ class Kill:
         process.kill()
 
 
-def live(folder, args, kill):
-    """Train until the kill; whether it met the process alive."""
+def train_until_killed(folder, args, kill):
+    """Train until the kill; return whether the process was still running."""
     with FileEvents(folder) as events:
         process = begin("train.py", *args, fresh=True)
         kill(process, events)
@@ -144,20 +144,22 @@ def live(folder, args, kill):
     return process.returncode == -signal.SIGKILL
 
 
-def killed_again_and_again(folder, args, rng):
+def train_with_kills(folder, args, rng):
     folder.mkdir()
     kills = 0
     while kills < KILLS:
         going_on = (folder / "config.json").exists()
-        kills += live(folder, ("--resume", folder) if going_on else (*args, "--run_dir", folder), Kill(rng))
+        kills += train_until_killed(
+            folder, ("--resume", folder) if going_on else (*args, "--run_dir", folder), Kill(rng)
+        )
     assert call("train.py", "--resume", folder).returncode == 0
     assert call("analyze.py", folder).returncode == 0
 
 
 @linux
 @pytest.mark.slow
-def test_trainings_killed_at_random_moments_end_as_undisturbed_ones(tmp_path):
-    """Two dozen SIGKILLs, in the middle of writing among others, over a binary and a ternary training."""
+def test_trainings_killed_at_random_moments_end_like_uninterrupted_ones(tmp_path):
+    """Two dozen SIGKILLs during a binary and a ternary training, some of them while files are written."""
 
     def undisturbed(kind):
         assert (
@@ -167,18 +169,18 @@ def test_trainings_killed_at_random_moments_end_as_undisturbed_ones(tmp_path):
 
     def campaign(kind, seed):
         undisturbed(kind)
-        killed_again_and_again(tmp_path / kind, (*KINDS[kind], *CAMPAIGN), np.random.default_rng(seed))
+        train_with_kills(tmp_path / kind, (*KINDS[kind], *CAMPAIGN), np.random.default_rng(seed))
 
     in_parallel(*(lambda k=k, s=s: campaign(k, s) for s, k in enumerate(KINDS)))
     for kind in KINDS:
         assert_same(tmp_path / kind, tmp_path / f"{kind} whole")
 
 
-# a few known moments
+# stops and kills at fixed moments
 
 
 def stop(number, code, epoch, *args):
-    """Send a signal when an epoch's line is out, so that it meets the next epoch."""
+    """Send a signal after the line of an epoch, so that it arrives in the next epoch."""
     process = begin("train.py", *args)
     wait_for_line(process, f"epoch {epoch} ")
     process.send_signal(number)
@@ -191,7 +193,7 @@ def stop(number, code, epoch, *args):
         )
 
 
-def test_stopped_and_killed_trainings_end_as_undisturbed_ones(trained, tmp_path):
+def test_stopped_and_killed_trainings_end_like_uninterrupted_ones(trained, tmp_path):
     def undisturbed_ternary():
         assert call("train.py", *TERNARY, "--run_dir", tmp_path / "whole").returncode == 0
 
@@ -211,18 +213,18 @@ def test_stopped_and_killed_trainings_end_as_undisturbed_ones(trained, tmp_path)
     assert_same(tmp_path / "ternary", tmp_path / "whole")
 
 
-# signals before and after the training itself
+# signals before and after the training
 
 
 @linux
 @pytest.mark.parametrize(
     ("program", "events", "number", "code"),
     [
-        ("train.py", 2, signal.SIGINT, 130),  # the lock is taken: data are read, or Keras loads
-        ("analyze.py", 7, signal.SIGTERM, 143),  # metrics.json and half a figure are written
+        ("train.py", 2, signal.SIGINT, 130),  # the lock is held, and data are read or Keras is loaded
+        ("analyze.py", 7, signal.SIGTERM, 143),  # metrics.json and a part of a figure are written
     ],
 )
-def test_a_signal_at_another_time_ends_in_one_line(trained, tmp_path, program, events, number, code):
+def test_a_signal_outside_of_training_gives_one_line(trained, tmp_path, program, events, number, code):
     folder = tmp_path / "run"
     folder.mkdir()
     args = (*TINY, "--run_dir", folder) if program == "train.py" else (trained[0], "--output", folder)

@@ -1,4 +1,4 @@
-"""The README's example, executed as it stands there, from another folder."""
+"""The example of the README, executed as printed there, in another folder."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from PIL import Image
 from tests.support import ROOT
 
 
-def test_the_example_of_the_readme_runs_as_it_stands(tmp_path):
+def test_the_example_of_the_readme_runs_as_printed(tmp_path):
     code = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)[1]
     path = os.pathsep.join([str(ROOT), os.environ["PYTHONPATH"]])
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""The networks that ship in results/: reloaded, they give the accuracy and the statistics of their cards."""
+"""The networks in results/ give the accuracy and the statistics of their model cards."""
 
 import gzip
 import io
@@ -27,19 +27,19 @@ OF_WEIGHTS = (
 )
 
 
-def test_they_are_compact():
+def test_the_networks_are_compact():
     sizes = [(folder / "best.keras").stat().st_size / 1e6 for folder in SHIPPED]
     assert max(sizes) <= 30 and sum(sizes) <= 60
 
 
 @pytest.fixture(scope="module", params=SHIPPED, ids=lambda folder: folder.parent.name)
 def shipped(request):
-    """(Run, its metrics, its network)"""
+    """(Run, its metrics, its network)."""
     run = runs.open_run(request.param)
     return run, json.loads((run.folder / "metrics.json").read_text()), run.load_model("best")
 
 
-def test_their_kernels_are_those_of_the_card(shipped):
+def test_the_kernels_agree_with_the_card(shipped):
     run, metrics, model = shipped
     images = np.random.default_rng(0).integers(256, size=(2, *run.model.input_shape), dtype=np.uint8)
     found = [layer.statistics() for layer in report.analyze(model, images, score_images=0)]
@@ -47,15 +47,15 @@ def test_their_kernels_are_those_of_the_card(shipped):
         assert {key: row[key] for key in OF_WEIGHTS} == pytest.approx({k: expected[k] for k in OF_WEIGHTS})
 
 
-def test_their_accuracy_is_that_of_the_card(shipped):
+def test_the_accuracy_agrees_with_the_card(shipped):
     run, metrics, model = shipped
     split = first_test_images(run, metrics["images"])
-    # A score or two may be equal to rounding, which differs between processors.
+    # Rounding differs between processors, so images with nearly equal scores may change their class.
     assert accuracy(model, split) == pytest.approx(metrics["images_accuracy"], abs=2 / len(split))
 
 
 @pytest.mark.slow
-def test_every_figure_of_the_card(shipped, tmp_path):
+def test_every_number_of_the_card(shipped, tmp_path):
     run, metrics, _ = shipped
     if downloaded(run) is None:
         pytest.skip(f"its {run.training.data_set} is not in data/")
@@ -64,13 +64,13 @@ def test_every_figure_of_the_card(shipped, tmp_path):
     found = json.loads((tmp_path / "metrics.json").read_text())
     assert found["test_accuracy"] == pytest.approx(metrics["test_accuracy"], abs=5e-4)
     for row, expected in zip(found["layers"], metrics["layers"], strict=True):
-        # Over the first 100 test images when it was published, and over 100 random ones of them now.
+        # The published value is over the first 100 test images; today's is over 100 random ones.
         assert row.pop("r_scores") == pytest.approx(expected["r_scores"], abs=0.05)
         assert row == pytest.approx({key: expected[key] for key in row}, rel=1e-3, abs=1e-3)
 
 
 def downloaded(run):
-    """The run's DataSet; None if data/ has none, or another copy."""
+    """The DataSet of the run; None if data/ does not have it or has another copy."""
     try:
         data = datasets.load(run.training.data_set)
     except datasets.DataError:
@@ -79,7 +79,7 @@ def downloaded(run):
 
 
 def first_test_images(run, n):
-    """The first n of the run's test images, from data/ or from the shared folder; skips where they are in neither."""
+    """The first n test images of the run, from data/ or from a folder beside the checkout; else the test is skipped."""
     data = downloaded(run)
     if data is not None:
         return data.test[:n]

@@ -1,4 +1,4 @@
-"""Plain integer arithmetic as the reference for the tests of bits, and the engines that the tests run."""
+"""Plain integer arithmetic as the reference for the tests of bits, and the engines that are tested."""
 
 from contextlib import contextmanager
 from unittest import mock
@@ -51,6 +51,6 @@ def draw_thresholds(rng, sums, ternary):
 
 
 def activations(sums, thresholds):
-    """The definition of `Thresholds`, for values instead of bits."""
+    """The definition of `Thresholds`, applied to values instead of bits."""
     planes = [np.where(thresholds.rising, sums >= at, sums <= at).astype(int) for at in thresholds.at]
     return planes[0] + planes[1] - 1 if len(planes) == 2 else 2 * planes[0] - 1

@@ -1,4 +1,4 @@
-"""Products of bits equal plain integer arithmetic, with numba and without."""
+"""Products of bits equal plain integer arithmetic, with and without numba."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from bnn import bits
 from tests.bits.bit_arithmetic import ENGINES, activations, convolution, draw, draw_thresholds, pooled, using
 
-LEVELS = st.booleans()  # True if ternary
+LEVELS = st.booleans()  # True means ternary
 CHANNELS = st.sampled_from([1, 2, 3, 31, 63, 64, 65, 100, 128, 130])
 UNITS = st.sampled_from([1, 5, 33, 64, 70, 128])
 IMAGES = st.tuples(st.integers(0, 2), st.integers(1, 9), st.integers(1, 9))

@@ -1,4 +1,4 @@
-"""Packing and unpacking, the choice of the engine, cached code, and the imports of the package."""
+"""Packing and unpacking, the choice of the engine, the cache of compiled code, and the imports of the package."""
 
 import ast
 import os

@@ -1,4 +1,4 @@
-"""KERAS_BACKEND=jax: training in many steps a call, and the programs without TensorFlow."""
+"""KERAS_BACKEND=jax: training with many steps per call, and the programs without TensorFlow."""
 
 import json
 import os
@@ -36,16 +36,16 @@ def call_without_tensorflow(program, *args):
     return subprocess.run([*map(str, command)], capture_output=True, text=True, env=ON_JAX, cwd=ROOT)
 
 
-def test_many_steps_a_call():
+def test_many_steps_per_call():
     pytest_on_jax("training/on_jax.py")
 
 
 @pytest.mark.slow
-def test_what_holds_for_training_holds_on_jax():
+def test_the_tests_of_training_pass_on_jax():
     pytest_on_jax("training/test_loop.py")
 
 
-def test_the_tests_run_the_jax_that_gpu_users_install():
+def test_the_pinned_version_of_jax_is_the_same_for_tests_and_gpus():
     gpu, tests = ((ROOT / f"requirements-{name}.txt").read_text() for name in ("jax", "dev"))
     assert re.search(r"^jax\[cuda12\]==(\S+)", gpu, re.M)[1] == re.search(r"^jax==(\S+)", tests, re.M)[1]
 
