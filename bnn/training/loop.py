@@ -31,7 +31,10 @@ def compile_model(model, config):
         "softmax": keras.losses.CategoricalCrossentropy(from_logits=True),
     }
     optimizer = Adam(config.lr_start, epsilon=1e-8, clipvalue=1.0)
-    model.compile(optimizer, losses[config.loss_mode], metrics=["accuracy"])
+    # TensorFlow traces the first step twice if that step creates variables, so all are created here.
+    optimizer.build(model.trainable_variables)
+    accuracy = keras.metrics.CategoricalAccuracy("accuracy")
+    model.compile(optimizer, losses[config.loss_mode], metrics=[accuracy])
 
 
 def fit(model, run, data_set, tensorboard=False, callbacks=()):

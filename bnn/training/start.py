@@ -162,7 +162,6 @@ def begin(run_dir, settings, *, command, overwrite=False, init_from=None, data_d
     model = _new_model(model_config, train_config)
     if init_from:
         runs.open_run(init_from).copy_weights(model)
-        model.optimizer.build(model.trainable_variables)
     initial = model if init_from else None
     run = runs.create(folder, model_config, train_config, data_set, command, overwrite, initial)
     return Training(run, data_set, model)
