@@ -104,7 +104,8 @@ def analyze(
             best validation accuracy is analyzed.
         images: (n, ...) array, or a list or dict of arrays: the inputs of the model; or the path of a .npy or .npz
             file, see `models.load_images`. For a run also an int, the number of test images to use, or None: the
-            first 500, as in the paper.
+            first 500, as in the paper. Of a run on own data, arrays may have any form that training takes: gray images
+            without an axis of channels, and floats in the range of the run.
         quantizer: quantizer of kernels that have none: a name that `named_quantizers.named` accepts, or a function
             from a (d, units) float32 array to an array of the same shape. None: sign for Keras layers; kernels of
             this package's continuous networks are not quantized.

@@ -6,9 +6,12 @@ from numbers import Integral
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from bnn import runs
 from bnn.analysis.checks import ReportError
-from bnn.datasets.catalog import ARRAYS
+from bnn.datasets import own
+from bnn.datasets.catalog import ARRAYS, is_own
 from bnn.models import accuracy, load_images, load_model, without_emulation
 
 IMAGES = 500  # number of test images of a run, as in the paper
@@ -46,9 +49,9 @@ def find(network, images=None, data_dir=None):
 
 def _of_run(run, images, data_dir):
     if run.training.data_set == ARRAYS and images is not None and not isinstance(images, Integral):
-        model = run.load_model("best")
+        model = without_emulation(run.load_model("best"))
         about = {"run": str(run.folder), "network": run.model.kind, "origin": "trained on arrays"}
-        return Subject(model, _given(images, model), about, run.log())
+        return Subject(model, _as_trained(run, _given(images, model)), about, run.log())
     data_set, log = run.load_data(data_dir), run.log()
     if images is None or isinstance(images, Integral):
         images = data_set.test.images[: _count(images, len(data_set.test))]
@@ -63,7 +66,15 @@ def _of_run(run, images, data_dir):
         "data_set": data_set.name,
         "data_digest": data_set.digest,
     }
-    return Subject(model, _given(images, model), about, log)
+    return Subject(model, _as_trained(run, _given(images, model)), about, log)
+
+
+def _as_trained(run, images):
+    """Return images of own data in the form that they have in training: with an axis of channels, and as pixels."""
+    if not (is_own(run.training.data_set) and isinstance(images, np.ndarray)):
+        return images
+    gray = images.ndim == 3 and run.model.input_shape[-1] == 1
+    return own.pixels("images", images[..., None] if gray else images, run.training.image_range)
 
 
 def _count(images, most):

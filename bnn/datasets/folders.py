@@ -49,7 +49,7 @@ def read(folder, image_size=(), progress=lambda files, **_: files):
     for part, listed in files.items():
         arrays[f"x_{part}"] = _pixels([path for path, _ in listed], shape, progress)
         arrays[f"y_{part}"] = np.array([label for _, label in listed], np.int64)
-    return arrays if "test" in parts else _with_test(arrays), listing_digest(digests)
+    return arrays if "test" in parts else _with_test(arrays, folder), listing_digest(digests)
 
 
 def read_image(path):
@@ -164,12 +164,12 @@ def _pixels(paths, shape, progress):
     return images
 
 
-def _with_test(arrays):
+def _with_test(arrays, folder):
     """Draw the test images, the same for every seed, so that runs are tested on the same images."""
     images, labels = arrays["x_train"], arrays["y_train"]
     if len(labels) < 3:
         raise DataError(
-            f"expected at least 3 images, one each to train, validate and test, received {len(labels)}"
+            f"{folder}: expected at least 3 images, one each to train, validate and test, received {len(labels)}"
         )
     order = np.random.default_rng(0).permutation(len(labels))
     count = max(1, round(TEST * len(labels)))

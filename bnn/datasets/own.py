@@ -162,8 +162,8 @@ def pixels(key, images, image_range):
 
 def _expect_between(key, images, low, high):
     least, most = images.min(), images.max()  # NaN if one value is
-    if np.isnan(least):
-        raise DataError(f"{key}: expected finite pixels, received NaN")
+    if not np.isfinite(most - least):
+        raise DataError(f"{key}: expected finite pixels, received {'NaN' if np.isnan(least) else 'infinity'}")
     if least < low or most > high:
         hint = "; name the range with --image_range LOW HIGH" if images.dtype.kind == "f" else ""
         raise DataError(

@@ -18,6 +18,7 @@ from pathlib import Path
 from bnn import backend
 from bnn.config import ConfigError, ModelConfig, TrainConfig, expect, from_json, to_json
 from bnn.console import typed
+from bnn.datasets.catalog import is_own
 from bnn.errors import UserError
 from bnn.files import atomic, lock
 from bnn.files.records import write_csv, write_json
@@ -118,8 +119,10 @@ class Run:
     def expect_data(self, data_set):
         """Raise `RunError` unless a DataSet is the training data of this run and fits the network."""
         if not data_set.is_known_as(self.data["digest"]):
+            changed = f"; {data_set.name} has changed since" if is_own(data_set.name) else ""
             raise RunError(
-                f"{self.folder}: expected data of SHA-256 {self.data['digest']}, received {data_set.digest}"
+                f"{self.folder}: expected data of SHA-256 {self.data['digest']}, "
+                f"received {data_set.digest}{changed}"
             )
         self.expect_fit(data_set)
 
@@ -249,7 +252,7 @@ def open_run(folder):
     folder = Path(folder)
     path = folder / "config.json"
     if not path.is_file():
-        found = "a folder without one" if folder.is_dir() else f"no such folder{folders.nearby(folder)}"
+        found = f"{'a folder without one' if folder.is_dir() else 'no such folder'}{folders.nearby(folder)}"
         raise RunError(f"{folder}: expected a run directory with config.json, received {found}")
     try:
         config = json.loads(path.read_text())

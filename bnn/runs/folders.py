@@ -47,8 +47,12 @@ def _why_no_folder(path):
 
 def nearby(folder):
     """The end of an error message for a run that is not there: "; did you mean runs/demo?", or nothing."""
-    if (USUAL / folder / "config.json").is_file():
-        return f"; did you mean {USUAL / folder}?"
+    seeds = sorted(path.parent for path in folder.glob("*/config.json"))
+    for path in (*seeds[:1], USUAL / folder):
+        if (path / "config.json").is_file():
+            return f"; did you mean {path}?"
+    if folder.is_dir():
+        return ""
     places = {str(path.parent) for place in (folder.parent, USUAL) for path in place.glob("*/config.json")}
     return did_you_mean(str(folder), places) or did_you_mean(str(USUAL / folder), places)
 

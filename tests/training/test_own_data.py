@@ -1,0 +1,157 @@
+"""Own data from the training to the list of runs: several seeds, summaries, data that change, and arrays."""
+
+import contextlib
+import io
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import bnn
+from bnn import runs
+from bnn.analysis import notebook, subject
+from bnn.commands import train
+from bnn.config import ConfigError
+from bnn.datasets import DataError
+from bnn.runs import listing
+from bnn.training import seeds, start
+
+rng = np.random.default_rng(0)
+PIXELS, LABELS = rng.integers(0, 256, (40, 7, 9), dtype=np.uint8), np.arange(40) % 3
+FLOATS = PIXELS / 127.5 - 1
+ARRAYS = {"x_train": FLOATS, "y_train": LABELS, "x_test": FLOATS[:20], "y_test": LABELS[:20]}
+SETTINGS = {
+    "conv": [4],
+    "max_pool": [0],
+    "fc": [8],
+    "epochs": 1,
+    "precision": "float32",
+    "image_range": [-1.0, 1.0],
+}
+FLAGS = [word for name, value in SETTINGS.items() for word in (f"--{name}", *map(str, np.ravel(value)))]
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory):
+    """Return the folder of two seeds, trained by the program, and what it printed."""
+    folder = tmp_path_factory.mktemp("own")
+    np.savez(folder / "own.npz", **ARRAYS, class_names=["ant", "bee", "cat"])
+    where = ["--data_set", str(folder / "own.npz"), "--run_dir", str(folder / "runs" / "many")]
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        assert train.main([*where, *FLAGS, "--seed", "0", "1"]) == 0
+    return folder / "runs" / "many", printed.getvalue()
+
+
+def metrics(folder):
+    return json.loads((folder / "metrics.json").read_text())
+
+
+def test_seeds_are_trained_and_end_with_the_pooled_table(many):
+    folder, printed = many
+    assert printed.count("images of 7 x 9 x 1 in 3 classes: --conv 4") == 2
+    assert f"many: {folder}, 2 seeds 0, 1\n" in printed
+    accuracies = [metrics(folder / name)["test_accuracy"] for name in ("seed0", "seed1")]
+    assert f"test accuracy  {np.mean(accuracies):.4f} ± {np.std(accuracies, ddof=1):.4f}\n" in printed
+    names = {path.name for path in folder.iterdir()}
+    assert names == {"seed0", "seed1", *(f"comparison.{kind}" for kind in ("csv", "json", "png", "pdf"))}
+    assert runs.open_run(folder / "seed1").training.seed == 1
+
+
+def test_the_same_call_trains_what_is_missing(many, tmp_path, capsys):
+    folder = shutil.copytree(many[0], tmp_path / "many")
+    shutil.rmtree(folder / "seed1")
+    before = (folder / "seed0" / "last.keras").stat().st_mtime_ns
+    data_set = runs.open_run(folder / "seed0").training.data_set
+    trained = seeds.train([0, 1, 0], folder, data_set=data_set, **SETTINGS)
+    assert [run.folder for run in trained] == [folder / "seed0", folder / "seed1"]
+    assert f"{folder / 'seed0'} is complete\n" in capsys.readouterr().out
+    assert (folder / "seed0" / "last.keras").stat().st_mtime_ns == before
+    assert [row["epoch"] for row in trained[1].log()] == [1]
+    with pytest.raises(
+        ConfigError, match=r"--fc: expected \(8,\), with which .*seed0 was begun, received \(9,\)"
+    ):
+        seeds.train([0, 1], folder, data_set=data_set, **SETTINGS | {"fc": [9]})
+
+
+def test_several_seeds_are_no_continuation(many, capsys):
+    with pytest.raises(SystemExit):
+        train.main(["--resume", str(many[0] / "seed0"), "--seed", "0", "1"])
+    assert "--seed: expected one seed with --resume" in capsys.readouterr().err
+
+
+def test_nested_runs_are_listed_and_found_by_notebooks(many):
+    folder = many[0].parent
+    lines = listing.text(folder).splitlines()[1:]
+    assert [line.split()[0] for line in lines] == ["many/seed0", "many/seed1"]
+    assert lines[1].split()[-1] == "seed=1" and "own.npz" in lines[1]
+    best = max(listing.find(folder), key=lambda path: runs.open_run(path).best_epoch()["val_accuracy"])
+    assert notebook.best_run(folder).folder == best
+    with pytest.raises(
+        runs.RunError, match=r"many: expected a run directory .*; did you mean .*many/seed0\?"
+    ):
+        runs.open_run(many[0])
+
+
+def test_the_summary_has_settings_accuracies_and_the_table(many):
+    run = runs.open_run(many[0] / "seed0")
+    text = (run.folder / "summary.txt").read_text()
+    assert (
+        f"best validation accuracy {run.log()[0]['val_accuracy']:.4f} in epoch 1, 1 of 1 epochs done\n"
+        in text
+    )
+    assert f"test accuracy {metrics(run.folder)['test_accuracy']:.4f} (20 images)\n" in text
+    assert {"  conv = 4", "  image_range = -1.0 1.0", "  seed = 0"} <= set(text.splitlines())
+    angle = metrics(run.folder)["layers"][0]["angle_mean_deg"]
+    (row,) = [line.split() for line in text.splitlines() if line.split()[:1] == ["conv_1"]]
+    assert row[:4] == ["conv_1", "9", "4", f"{angle:.1f}"]
+
+
+def test_data_that_changed_are_reported(many):
+    run = runs.open_run(many[0] / "seed0")
+    path = Path(run.training.data_set)
+    content = path.read_bytes()
+    assert run.origin(run.load_data()) == f"trained on {path}"
+    try:
+        np.savez(path, **ARRAYS | {"y_train": (LABELS + 1) % 3})
+        origin = subject.find(run).about["origin"]
+        assert origin.endswith(f"of SHA-256 {run.data['digest'][:8]}; the data have changed since")
+        with pytest.raises(runs.RunError, match=r"expected data of SHA-256 .*own.npz has changed since"):
+            start.go_on(run.folder, {})
+    finally:
+        path.write_bytes(content)
+
+
+def test_arrays_are_trained_on_as_a_file_with_them_is(many, tmp_path):
+    """The arrays of a run are not kept. Analysis takes them in the form that training does."""
+    run = bnn.training.train(tmp_path / "run", data=tuple(ARRAYS.values()), **SETTINGS)
+    other = runs.open_run(many[0] / "seed0")
+    assert run.model == other.model and run.class_names == ("0", "1", "2")
+    assert run.log()[0]["val_loss"] == pytest.approx(other.log()[0]["val_loss"], rel=1e-3)
+    assert "angles" not in (run.folder / "summary.txt").read_text()
+    found = subject.find(run, FLOATS)
+    np.testing.assert_array_equal(found.images, PIXELS[..., None])
+    assert bnn.training.resume(run.folder, data=ARRAYS).folder == run.folder
+    with pytest.raises(runs.RunError, match="expected data of SHA-256"):
+        bnn.training.resume(run.folder, data=ARRAYS | {"y_test": LABELS[20:]})
+    for step in (bnn.training.resume, subject.find):
+        with pytest.raises(DataError, match="expected the arrays that the run was trained on, received none"):
+            step(run.folder)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        ({"data": (1, 2)}, r"data: expected \(x_train, y_train, x_test, y_test\), .*, received tuple"),
+        (
+            {"data": tuple(ARRAYS.values()), "data_set": "MNIST"},
+            "data: expected data or data_set, received both",
+        ),
+        ({"data": ARRAYS | {"y_test": LABELS}}, "y_test: expected one label per image"),
+    ],
+)
+def test_other_arguments_are_one_line(call, message, tmp_path):
+    with pytest.raises((ConfigError, DataError), match=message):
+        bnn.training.train(tmp_path / "run", **SETTINGS | call)
+    assert not (tmp_path / "run").exists()
