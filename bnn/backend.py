@@ -68,7 +68,7 @@ def _is_installed(name):
 
 
 def expect_tensorflow(flag):
-    """Raise `ConfigError` unless TensorFlow can be imported, for a flag that takes it whatever the backend."""
+    """Raise `ConfigError` unless TensorFlow can be imported, for a flag that needs it with any backend."""
     load()
     try:
         import tensorflow  # noqa: F401

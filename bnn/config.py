@@ -271,7 +271,7 @@ def settings_for(given, preset=None):
 
 
 def complete(given):
-    """Settings as the configs take them: lists as tuples, and no poolings beside an empty `conv` unless given."""
+    """Convert settings for the configs: lists become tuples, and an empty `conv` has no poolings unless given."""
     given = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
     return given if given.get("conv", True) else {"max_pool": ()} | given
 

@@ -70,7 +70,7 @@ class Output:
         try:
             return action(*args)
         except OSError as error:
-            # Python would try once more as it exits.
+            # Python would try to write again at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), self.stream.fileno())
             kind = ReaderGone if isinstance(error, BrokenPipeError) else OutputError
             raise kind(error.strerror) from None
@@ -116,9 +116,9 @@ def _open_stderr():
 
 
 def _say(line):
-    """Print a line on standard error, if that can be written; the exit code tells in any case."""
+    """Print a line on standard error if possible; the exit code shows the error in any case."""
     try:
-        sys.stderr.write(f"{line}\n")  # in one piece, whatever else is written there
+        sys.stderr.write(f"{line}\n")  # in one piece, because other processes may write there too
         sys.stderr.flush()
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)

@@ -147,7 +147,7 @@ def geometry(folder):
 
 
 def gain(folder):
-    """What explains r, one row per layer: measured again on the official data, in official.json beside metrics.json."""
+    """What explains r, one row per layer, measured on the official data: official.json, beside metrics.json."""
     keys = (
         "angle_mean_deg",
         "gain",

@@ -41,7 +41,7 @@ class Transfer:
         connected: bool, whether a server has accepted the connection.
         answered: bool, whether the headers have arrived. The requested bytes follow.
         received: int, the number of requested bytes that have arrived.
-        abandoned: bool, whether nobody waits for the transfer any more.
+        abandoned: bool, whether no thread waits for the transfer any more.
         socket: the socket of the connection, which is shut down when the transfer is abandoned.
     """
 

@@ -1,7 +1,7 @@
-"""Networks of bits: fold a trained network, run it without Keras, write and read it, export it to other formats.
+"""Packed networks: convert a trained network to bits, run it without Keras, save and load it, export other formats.
 
-`fold` makes a `PackedNetwork` of a Keras model, `save` and `load` keep it in one file, `compare` counts where it and
-the float32 network differ. `chain` reads the model, `thresholds` folds batch norm and quantizer into integers.
+`fold` converts a Keras model to a `PackedNetwork`, `save` and `load` write and read its file, `compare` counts the
+differences to the float32 network. `chain` reads the model, `thresholds` folds batch norm and quantizer into integers.
 """
 
 from bnn.faces import face

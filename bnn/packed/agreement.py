@@ -1,4 +1,4 @@
-"""How far a network of bits and the float32 network that it was made of agree on images."""
+"""How well a packed network and the float32 network that it was made from agree on images."""
 
 from dataclasses import dataclass
 
@@ -15,14 +15,14 @@ from bnn.packed.network import BATCH
 
 @dataclass(frozen=True)
 class Agreement:
-    """What `compare` found.
+    """The result of `compare`.
 
     Attributes:
-        images: int.
-        same: int, images that both put into the same class.
+        images: int, number of images.
+        same: int, number of images that both put into the same class.
         largest: float, the largest difference of a score.
-        others: dict from a layer's name to the number of its activations that differ. In the first layer they come from
-            float32 sums that Keras rounds to the other side of a threshold, in later ones from differences before.
+        others: dict from a layer's name to the number of its activations that differ. In the first layer the cause
+            is float32 sums that Keras rounds to the other side of a threshold, in later layers earlier differences.
         activations: dict from a layer's name to the number of its activations.
     """
 
@@ -34,19 +34,19 @@ class Agreement:
 
 
 def reference(run):
-    """The network of a Run's best checkpoint with layers that compute in float32, whatever it was trained in."""
+    """The network of a Run's best checkpoint, with layers that compute in float32 for any training precision."""
     return in_float32(run.load_model())
 
 
 def compare(network, model, images, batch_size=BATCH, progress=silent):
-    """Run a packed network and the Keras model that it was folded of.
+    """Run a packed network and the Keras model that it was made from, and count differences.
 
     Args:
         network: PackedNetwork.
-        model: keras.Model; in float32, or other rounding is counted too.
+        model: keras.Model, in float32; otherwise differences of rounding are counted too.
         images: (n, ...) array.
-        batch_size: int, images at a time, at most.
-        progress: shows progress over the batches, as `console.progress` does.
+        batch_size: int, maximum number of images at a time.
+        progress: function that shows progress over the batches, such as `console.progress`.
 
     Returns:
         Agreement

@@ -1,4 +1,4 @@
-"""A trained network as a chain of products: read from a Keras model of this package's layers, all else refused."""
+"""A trained network as a chain of products, read from a Keras model of this package's layers."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -11,22 +11,22 @@ from bnn.layers import BatchNorm, QuantActivation, QuantConv2D, QuantDense, Rota
 from bnn.packed.errors import PackError
 
 PRODUCTS, NORMS = QuantConv2D | QuantDense, BatchNorm | keras.layers.BatchNormalization
-# Their values depend on the other values of a batch or an image.
+# The value of an element depends on the other values of a batch or an image.
 NOT_ONE_BY_ONE = quantizers.OptimalTernary | quantizers.AbsmeanTernary | quantizers.MagnitudeAwareSign
 
 
 @dataclass(frozen=True, eq=False)
 class Link:
-    """A product, and what follows it up to the next one.
+    """A product and the layers between it and the next product.
 
     Attributes:
-        name: of the layer that multiplies.
-        kernel: float32 array, what the layer multiplies by: (height, width, channels, units) or (features, units).
+        name: str, the name of the layer.
+        kernel: float32 array, (height, width, channels, units) or (features, units), the kernel that the layer uses.
         axes: (height, width, channels) of the input that was flattened before a dense layer; None: it was flat.
-        pool: where 2x2 windows are pooled: "none", "sums" (before batch norm) or "bits" (behind it).
-        norm: float32 batch norm, a layer; None: there is none.
-        quantizer: function from a float32 tensor to activations; None behind the last product.
-        output: KerasTensor, what the next product multiplies, or the scores.
+        pool: where 2x2 windows are pooled: "none", "sums" (before batch norm) or "bits" (after it).
+        norm: float32 batch norm layer, or None.
+        quantizer: function from a float32 tensor to activations; None after the last product.
+        output: KerasTensor, the input of the next product, or the scores.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Link:
     output: object = None
 
     def normalized(self, values):
-        """Batch norm of (..., units) float32 values as the float32 network computes it, a tensor."""
+        """The batch norm of (..., units) float32 values, computed as in the float32 network; a tensor."""
         values = ops.convert_to_tensor(np.asarray(values, np.float32))
         return values if self.norm is None else self.norm(values, training=False)
 
@@ -47,12 +47,12 @@ class Link:
         return ops.convert_to_numpy(self.quantizer(self.normalized(values)))
 
     def affine(self):
-        """Batch norm as (factor, summand), float32 arrays (units,)."""
+        """The batch norm as (factor, summand), two float32 arrays (units,)."""
         if self.norm is None:
             return np.ones(self.kernel.shape[-1], np.float32), np.zeros(self.kernel.shape[-1], np.float32)
         norm = self.norm
         mean, variance = (np.asarray(w, np.float64) for w in (norm.moving_mean, norm.moving_variance))
-        gain = getattr(norm, "gamma", None)  # ours has none, and Keras's own may have neither
+        gain = getattr(norm, "gamma", None)  # our batch norm has none, and that of Keras may lack both
         offset = getattr(norm, "offset", getattr(norm, "beta", None))
         factor = (1.0 if gain is None else np.asarray(gain)) / np.sqrt(variance + norm.epsilon)
         summand = (0.0 if offset is None else np.asarray(offset)) - mean * factor
@@ -61,12 +61,12 @@ class Link:
 
 @dataclass(frozen=True, eq=False)
 class Chain:
-    """A network.
+    """The parts of a network.
 
     Attributes:
-        input_shape: of an image.
-        dtype: str, of the images that the network was built for.
-        scaling: (factor, summand), floats, that images are scaled by.
+        input_shape: tuple, the shape of an image.
+        dtype: str, the dtype of the images that the network was built for.
+        scaling: (factor, summand), floats, the scaling of images.
         links: list of Link, at least one.
     """
 
@@ -77,17 +77,17 @@ class Chain:
 
 
 def read(model):
-    """The chain that a model is.
+    """Read a model as a chain of products.
 
     Args:
         model: keras.Model, functional or sequential: scaling of the image, then convolutions and dense layers of
-            `bnn.layers`, each with pooling, batch norm and activation behind it.
+            `bnn.layers`, each followed by pooling, batch norm and activation.
 
     Returns:
         Chain
 
     Raises:
-        PackError: the model is no such chain; the message names the layer.
+        PackError: the model is not such a chain; the message names the layer.
     """
     calls = _calls(model)
     scaling = (1.0, 0.0)
@@ -103,7 +103,7 @@ def read(model):
 
 
 def refusal(name, expected, received):
-    """The error for a layer of that name."""
+    """The error for the layer with this name."""
     return PackError(f"{name}: expected {expected}, received {received}")
 
 
@@ -114,7 +114,7 @@ def _number(layer, value):
 
 
 def _calls(model):
-    """(layer, its input, its output) of a model without branches, from its input on."""
+    """Yield (layer, its input, its output) for a model without branches, from its input to its output."""
     outputs, inputs = (getattr(model, name, None) or () for name in ("outputs", "inputs"))
     if (len(outputs), len(inputs)) != (1, 1):
         raise refusal(
@@ -134,12 +134,12 @@ def _calls(model):
 
 
 class _Reader:
-    """Takes the layers one after another; `links` is what they are so far."""
+    """Reads one layer after another into `links`."""
 
     def __init__(self):
         self.links = []
         self.rotation = None  # before the first product
-        self.axes = None  # what the last layer flattened
+        self.axes = None  # the shape that the last layer flattened
         self.steps = {
             PRODUCTS: self._multiply,
             Rotation: self._rotate,
@@ -165,7 +165,7 @@ class _Reader:
         last = self.links[-1]
         if last.quantizer is not None or last.pool != "none" or last.kernel.ndim != 2 or self.axes:
             raise refusal(
-                last.name, "a dense layer at the end, with a batch norm or nothing behind it", "another end"
+                last.name, "a dense layer at the end, with a batch norm or nothing after it", "another end"
             )
         return self.links
 
@@ -179,7 +179,7 @@ class _Reader:
 
     def _rotate(self, layer, before):
         if self.links or self.rotation:
-            raise refusal(layer.name, "a rotation before the first layer alone", "one behind it")
+            raise refusal(layer.name, "a rotation only before the first layer", "one after it")
         self.rotation = layer
 
     def _flatten(self, layer, before):
@@ -220,12 +220,12 @@ class _Reader:
 
 
 def _kernel(layer, rotation):
-    """What a layer multiplies by, behind a rotation or not, in float32 whatever the layer's own arithmetic."""
+    """The kernel that a layer multiplies by, including a rotation before it, in float32 for any dtype of the layer."""
     quantizer, latent = layer.kernel_quantizer, ops.convert_to_tensor(layer.kernel)
     kernel = ops.convert_to_numpy(latent if quantizer is None else quantizer(latent))
     if rotation is None:
         return kernel
-    # The rotated patch times the kernel is the patch times the rotation times the kernel.
+    # The kernel of the rotated patch equals the product of rotation and kernel for the original patch.
     turned = ops.convert_to_numpy(rotation.rotation).astype(np.float64) @ kernel.reshape(-1, kernel.shape[-1])
     if kernel.ndim == 2:
         return turned.astype(np.float32)
@@ -234,7 +234,7 @@ def _kernel(layer, rotation):
 
 
 def _in_float32(layer, before):
-    """A batch norm with the same weights that computes in float32, on (..., channels)."""
+    """A batch norm with the same weights that computes in float32, for inputs (..., channels)."""
     config = layer.get_config() | {"dtype": "float32"}
     if isinstance(layer, keras.layers.BatchNormalization):
         if layer.axis not in (-1, len(before.shape) - 1):

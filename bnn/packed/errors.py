@@ -1,7 +1,7 @@
-"""What cannot be packed, or is no packed network."""
+"""The error for networks that cannot be packed and files that are not packed networks."""
 
 from bnn.errors import UserError
 
 
 class PackError(UserError, ValueError):
-    """A network that cannot be packed, or a file that holds no packed one; the message is one line for the user."""
+    """A network cannot be packed, or a file is not a packed network. The message is one line."""

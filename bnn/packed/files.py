@@ -1,7 +1,7 @@
-"""A packed network in one file: arrays of bits and numbers in an uncompressed .npz, with a manifest in JSON.
+"""The file of a packed network: an uncompressed .npz with arrays of bits and numbers, and a manifest in JSON.
 
-The manifest has format, version, SHA-256 of all else, class names and what the arrays mean. Weights take a bit each,
-ternary ones two. No pickle is read, and nothing is run.
+The manifest has format, version, SHA-256 of everything else, class names and the meaning of the arrays. A binary weight
+takes one bit, a ternary weight two. No pickle is read, and no code in the file is run.
 """
 
 import hashlib
@@ -33,7 +33,7 @@ def save(network, path):
         int, the file's size in bytes.
 
     Raises:
-        WriteError: the file cannot be written; what was there before is kept.
+        WriteError: the file cannot be written; an existing file is kept.
     """
     arrays, layers = {}, []
     for i, layer in enumerate(network.layers):
@@ -56,13 +56,13 @@ def save(network, path):
 
 
 def load(path):
-    """The PackedNetwork in a file that `save` wrote.
+    """Load the PackedNetwork from a file that `save` wrote.
 
     Args:
         path: str or Path.
 
     Raises:
-        PackError: there is no such file, or it is damaged, of another version, or holds something else.
+        PackError: there is no such file, or it is damaged, of another version, or not a packed network.
     """
     try:
         manifest, arrays = _read(path)
@@ -70,7 +70,7 @@ def load(path):
         raise PackError(f"{path}: expected a packed network, received no such file") from None
     except PackError as error:
         raise PackError(f"{path}: {error}") from None
-    except Exception as error:  # whichever of zipfile, numpy and json meets the damage first
+    except Exception as error:  # zipfile, numpy or json may detect the damage
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise PackError(
             f"{path}: expected a packed network, received a damaged or foreign file ({reason})"
@@ -101,7 +101,7 @@ def _read(path):
 
 
 def _digest(manifest, arrays):
-    """SHA-256 of all arrays, and of a manifest that does not hold it yet."""
+    """The SHA-256 of all arrays and of the manifest without its digest."""
     digest = hashlib.sha256(json.dumps(manifest, sort_keys=True).encode())
     for name in sorted(arrays):
         digest.update(f"{name} {arrays[name].dtype.str} {arrays[name].shape}\n".encode())
@@ -110,7 +110,7 @@ def _digest(manifest, arrays):
 
 
 def _described(layer):
-    """(what the manifest says of a layer, its arrays)."""
+    """(the entry of a layer in the manifest, its arrays)."""
     described, arrays = {"name": layer.name, "pool": layer.pool, "dense": layer.dense}, {}
     if isinstance(layer.kernel, bits.Kernel):
         packed = layer.kernel.bits

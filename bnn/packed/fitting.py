@@ -1,4 +1,4 @@
-"""Whether the parts of a packed network fit together; those of a file may not."""
+"""A check that the parts of a packed network fit together, since those of a file may not."""
 
 from math import prod
 
@@ -8,14 +8,14 @@ POOLS = ("none", "sums", "bits")
 
 
 def expect_fit(network):
-    """Raise a `ValueError` unless every layer takes what the one before gives, and the last one gives scores."""
+    """Raise a `ValueError` unless every layer fits the output of the one before, and the last layer gives scores."""
     shape = network.input_shape
     _expect(len(shape) in (1, 3) and all(isinstance(n, int) and n > 0 for n in shape), "input_shape", shape)
     _expect(all(type(n) in (int, float) for n in (network.pixels.factor, network.pixels.summand)), "pixels")
     _expect(network.layers, "layers", "none")
     for i, layer in enumerate(network.layers):
         _expect(isinstance(layer.name, str) and layer.pool in POOLS, "layer", (layer.name, layer.pool))
-        shape = _behind(layer, shape, first=i == 0, integers=network.pixels.integers)
+        shape = _output_shape(layer, shape, first=i == 0, integers=network.pixels.integers)
         _expect(
             isinstance(layer.output, Thresholds) == (i < len(network.layers) - 1),
             layer.name,
@@ -25,13 +25,13 @@ def expect_fit(network):
     _expect(all(isinstance(name, str) for name in names) and shape == (len(names),), "class_names", names)
 
 
-def _behind(layer, shape, first, integers):
+def _output_shape(layer, shape, first, integers):
     """The shape of a layer's output."""
     bits = isinstance(layer.kernel, Kernel)
     _expect(bits or first, layer.name, "real weights")
     _expect(bits == integers or not first or not bits, layer.name, "binary weights for real pixels")
     axes, units = _axes_and_units(layer)
-    behind = _multiplied(layer, shape, axes, units, flat=first)
+    out = _multiplied(layer, shape, axes, units, flat=first)
     outputs = (
         [layer.output.at[0]]
         if isinstance(layer.output, Thresholds)
@@ -39,13 +39,13 @@ def _behind(layer, shape, first, integers):
     )
     _expect(all(values.shape == (units,) for values in outputs), layer.name, "an output of other units")
     if layer.pool == "none":
-        return behind
-    _expect(len(behind) == 3 and min(behind[:2]) >= 2, layer.name, f"a pooling of {behind}")
-    return behind[0] // 2, behind[1] // 2, units
+        return out
+    _expect(len(out) == 3 and min(out[:2]) >= 2, layer.name, f"a pooling of {out}")
+    return out[0] // 2, out[1] // 2, units
 
 
 def _axes_and_units(layer):
-    """(what a unit multiplies at a place: axes of a dense layer's input, or its channels; number of units)."""
+    """(input axes of a unit: all axes for a dense layer, else the channels; number of units)."""
     if not isinstance(layer.kernel, Kernel):
         return layer.kernel.shape[-2:-1], layer.kernel.shape[-1]
     return layer.kernel.bits.shape[1:] if layer.dense else layer.kernel.bits.shape[-1:], layer.kernel.units

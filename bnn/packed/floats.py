@@ -1,13 +1,13 @@
-"""What stays in float32: the products of a real first layer."""
+"""Products in float32, for a real first layer, and float32 values numbered in their order."""
 
 import numpy as np
 
-LARGEST = 0x7F7FFFFF  # the number of the largest finite float32
-PATCHES = 1 << 23  # numbers in the patches that are multiplied at a time
+LARGEST = 0x7F7FFFFF  # the number that belongs to the largest finite float32
+PATCHES = 1 << 23  # maximum number of values in the patches that are multiplied at a time
 
 
 def multiply(x, kernel):
-    """Product of a dense layer, or convolution with stride 1 and SAME padding.
+    """The product of a dense layer, or of a convolution with stride 1 and SAME padding.
 
     Args:
         x: (n, ...) float32 array; for a convolution (n, height, width, channels).
@@ -31,13 +31,13 @@ def pool_largest(values):
 
 
 def number_of(values):
-    """The numbers of float32 values in their order, int32: 0 for both zeros, and those of x and -x differ in sign."""
+    """Number float32 values in their order, as int32: both zeros have 0, and the numbers of x and -x differ in sign."""
     bits = np.ascontiguousarray(values, np.float32).view(np.int32)
     return np.where(bits < 0, -(bits & 0x7FFFFFFF), bits)
 
 
 def numbered(numbers):
-    """The float32 values of such numbers, the inverse of `number_of`."""
+    """The float32 values that belong to such numbers: the inverse of `number_of`."""
     sizes = np.abs(numbers).astype(np.int32).view(np.float32)
     return np.where(numbers < 0, -sizes, sizes)
 

@@ -1,4 +1,4 @@
-"""From the chain of a trained network to words of bits and integer thresholds."""
+"""Conversion of the chain of a trained network to packed bits and integer thresholds."""
 
 from dataclasses import replace
 from fractions import Fraction
@@ -13,15 +13,15 @@ from bnn.packed.floats import LARGEST, numbered
 from bnn.packed.network import Layer, PackedNetwork, Pixels, Scores
 
 LARGEST_PIXEL = 255
-LARGEST_SUM = 2**31 - 2  # that thresholds beyond it are an int32, too
+LARGEST_SUM = 2**31 - 2  # so that thresholds beyond it are int32 too
 
 
 def fold(model, class_names=None):
-    """Make a network of bits of a trained one. It computes what the float32 network of the same weights does.
+    """Convert a trained network to bits. The result equals the float32 network with the same weights.
 
     Args:
-        model: keras.Model, a chain of `bnn.layers` with any backend and precision, as of `models.build` or sequential.
-            Quantizers may be one's own, if activations are -1 and +1, or -1, 0 and +1, and rise with the value.
+        model: keras.Model, a chain of `bnn.layers` with any backend and precision, from `models.build` or sequential.
+            User-defined quantizers must give activations -1 and +1, or -1, 0 and +1, that increase with the value.
             Stochastic quantizers become signs.
         class_names: sequence of str in the order of the scores; None: "0", "1", ...
 
@@ -29,7 +29,7 @@ def fold(model, class_names=None):
         PackedNetwork
 
     Raises:
-        PackError: the model is no such chain; the message names the layer.
+        PackError: the model is not such a chain; the message names the layer.
     """
     read = chain.read(model)
     pixels, unit = _pixels(read)
@@ -45,7 +45,7 @@ def fold(model, class_names=None):
 
 
 def split(kernel):
-    """A kernel as (int8 array with values -1, 0 and +1, (units,) float32 scale >= 0); None if it has other values."""
+    """Split a kernel into (int8 array of -1, 0 and +1, (units,) float32 scale >= 0); None if it has other values."""
     scale = np.abs(kernel).max(axis=tuple(range(kernel.ndim - 1)))
     levels = np.sign(kernel)
     return (
@@ -56,7 +56,7 @@ def split(kernel):
 
 
 def _pixels(read):
-    """(Pixels in integers, the float that these are times of), or (None, None) if the images are no such integers."""
+    """(integer Pixels, the float that multiplies them), or (None, None) if images are not multiples of integers."""
     factor, summand = read.scaling
     if read.dtype != "uint8" or not factor > 0:
         return None, None
@@ -70,7 +70,7 @@ def _pixels(read):
 
 
 def _first_layer(link, unit):
-    """The layer that multiplies the image; in float32 unless pixels are integers times `unit` and weights are bits."""
+    """The first layer; it uses float32 unless pixels are integers times `unit` and weights are bits."""
     parts = None if unit is None else split(link.kernel)
     if parts is None:
         return Layer(link.name, link.kernel, _output(link, numbered, LARGEST, 1.0), link.pool)
@@ -82,13 +82,13 @@ def _later_layer(link):
     parts = split(link.kernel)
     if parts is None:
         raise chain.refusal(
-            link.name, "a binary or ternary kernel, as of every layer but the first", "real weights"
+            link.name, "a binary or ternary kernel, as in every layer except the first", "real weights"
         )
     return _layer_of_bits(link, *parts, 1)
 
 
 def _layer_of_bits(link, levels, scale, largest):
-    """A layer of weights `levels` times `scale`, (units,), whose inputs are at most `largest`."""
+    """A layer with weights `levels` times `scale`, (units,), for inputs of at most `largest`."""
     largest *= prod(levels.shape[:-1])
     if largest > LARGEST_SUM:
         raise chain.refusal(link.name, f"sums of at most {LARGEST_SUM}", f"up to {largest}")
@@ -97,7 +97,7 @@ def _layer_of_bits(link, levels, scale, largest):
 
 
 def _output(link, value, largest, scale):
-    """Thresholds on integers from -largest to largest, which stand for `value` of them; or the scores."""
+    """The thresholds for integers n from -largest to largest, which represent the sums `value(n)`; or the scores."""
     if link.quantizer is None:
         factor, summand = link.affine()
         return Scores((factor * scale).astype(np.float32), summand)
@@ -108,9 +108,9 @@ def _output(link, value, largest, scale):
 
 
 def _kernel_of_bits(levels, axes):
-    """The Kernel of levels as Keras has them; axes: of the input of a dense layer that was flattened."""
+    """The Kernel of levels in the layout of Keras; `axes` are those of the flattened input of a dense layer."""
     convolution = levels.ndim == 4
     units = levels.swapaxes(2, 3) if convolution else levels.T.reshape(-1, *(axes or levels.shape[:1]))
-    with bits.numpy_alone():  # to compile a loop would take longer
+    with bits.numpy_alone():  # compiling a loop would take longer
         packed = bits.pack(units, ternary=not levels.all())
     return (bits.convolution_kernel if convolution else bits.dense_kernel)(packed)

@@ -1,4 +1,4 @@
-"""A network of bits: data that need no Keras, and how they run."""
+"""A packed network: its data, which need no Keras, and how it computes scores."""
 
 from dataclasses import dataclass
 from math import ceil
@@ -17,11 +17,11 @@ BATCH = 100  # images at a time
 
 @dataclass(frozen=True)
 class Pixels:
-    """What the first layer multiplies: factor * pixel + summand, integers of size <= 255 or float32.
+    """The input of the first layer: factor * pixel + summand, integers from -255 to 255 or float32.
 
     Attributes:
         factor: int or float.
-        summand: of the same type.
+        summand: int or float, like `factor`.
     """
 
     factor: int | float
@@ -29,11 +29,11 @@ class Pixels:
 
     @property
     def integers(self):
-        """Whether images are uint8 and the first layer works in integers."""
+        """Whether images are uint8 and the first layer uses integers."""
         return isinstance(self.factor, int)
 
     def __call__(self, images):
-        """The numbers for pixels."""
+        """The input of the first layer for these pixels."""
         if not self.integers:
             return images.astype(np.float32) * np.float32(self.factor) + np.float32(self.summand)
         if (self.factor, self.summand) == (1, 0):
@@ -43,7 +43,7 @@ class Pixels:
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """The scores of sums: factor * sum + summand.
+    """The scores from sums: factor * sum + summand.
 
     Attributes:
         factor: (classes,) float32 array.
@@ -54,21 +54,21 @@ class Scores:
     summand: np.ndarray
 
     def __call__(self, sums):
-        """The scores, (n, classes) float32 array."""
+        """The scores for sums, (n, classes) float32 array."""
         return sums.astype(np.float32) * self.factor + self.summand
 
 
 @dataclass(frozen=True, eq=False)
 class Layer:
-    """A product and what its sums become.
+    """A product, and the output from its sums.
 
     Attributes:
-        name: of the layer that it was.
+        name: str, the name of the layer in the Keras model.
         kernel: Kernel of bits; for a real first layer a float32 array, (height, width, channels, units) or
             (features, units).
-        output: Thresholds, behind a real kernel on the numbers of float32 sums (`floats.number_of`); Scores of the last
-            layer.
-        pool: "sums": the largest sum of 2x2 windows goes on; "bits": the largest activation; "none".
+        output: Thresholds; after a real kernel they are for the numbers of float32 sums (`floats.number_of`). Scores in
+            the last layer.
+        pool: "sums": use the largest sum of each 2x2 window; "bits": the largest activation; "none": no pooling.
     """
 
     name: str
@@ -82,7 +82,7 @@ class Layer:
         return self.kernel.dense if isinstance(self.kernel, Kernel) else self.kernel.ndim == 2
 
     def __call__(self, x):
-        """Bits, or scores, of Bits or of the numbers that `Pixels` gives."""
+        """The Bits, or scores, for an input of Bits or of numbers from `Pixels`."""
         if not isinstance(self.kernel, Kernel):
             out = self._of_floats(x)
         elif isinstance(self.output, Scores):
@@ -92,7 +92,7 @@ class Layer:
         return bits.max_pool(out) if self.pool == "bits" else out
 
     def sums(self, x):
-        """The integers before the thresholds or the scores, not pooled: (n, ..., units) int32 array."""
+        """The integer sums before thresholds or scores, without pooling: (n, ..., units) int32 array."""
         return self._product(x, None, pooled=False)
 
     def _product(self, x, thresholds, pooled=True):
@@ -112,10 +112,10 @@ class Layer:
 
 @dataclass(frozen=True, eq=False)
 class PackedNetwork:
-    """A network of bits. `fold` makes it of a Keras model, `load` of a file.
+    """A network of bits. `fold` makes it from a Keras model, `load` from a file.
 
     Attributes:
-        input_shape: tuple, of an image.
+        input_shape: tuple, the shape of an image.
         pixels: Pixels.
         layers: list of Layer.
         class_names: tuple of str, in the order of the scores.
@@ -136,22 +136,22 @@ class PackedNetwork:
         """The scores of images.
 
         Args:
-            images: (n, *input_shape) array, n >= 1; uint8, unless the first layer is real: any real numbers.
-            batch_size: int, images at a time, at most.
-            progress: shows progress over the batches, as `console.progress` does.
+            images: (n, *input_shape) array, n >= 1; uint8, or any real numbers if the first layer is real.
+            batch_size: int, maximum number of images at a time.
+            progress: function that shows progress over the batches, such as `console.progress`.
 
         Returns:
             (n, classes) float32 array.
 
         Raises:
-            PackError: images of another shape or dtype.
+            PackError: the images have another shape or dtype.
         """
         parts = np.array_split(self._checked(images), ceil(len(images) / batch_size))
         shown = progress(parts, total=len(parts), unit="batch")
         return np.concatenate([list(self.outputs(part))[-1] for part in shown])
 
     def outputs(self, images):
-        """What each layer gives, one after another: Bits, and of the last layer scores; see `scores`."""
+        """Yield the output of each layer: Bits, and scores for the last layer; see `scores`."""
         x = self.pixels(self._checked(images))
         for layer in self.layers:
             x = layer(x)

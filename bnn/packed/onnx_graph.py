@@ -1,4 +1,4 @@
-"""A trained network as an ONNX graph, or as a QONNX one, whose nodes say which values are binary or ternary."""
+"""A trained network as an ONNX graph, or as a QONNX graph, whose nodes mark binary and ternary values."""
 
 from dataclasses import replace
 from itertools import count
@@ -10,27 +10,27 @@ from bnn.packed.errors import PackError
 from bnn.packed.floats import LARGEST, numbered
 from bnn.packed.folding import split
 
-OPSET, IR_VERSION = 13, 8  # old ones, that any runtime reads
+OPSET, IR_VERSION = 13, 8  # old versions, which any runtime supports
 QONNX = "qonnx.custom_op.general"
-TINIEST = 1.2e-38  # TensorFlow takes smaller numbers for 0
-STEEP = 2.0**64  # what a ternary activation of threshold 0 is multiplied by before it is rounded
+TINIEST = 1.2e-38  # TensorFlow treats smaller numbers as 0
+STEEP = 2.0**64  # the factor before rounding in a ternary activation of threshold 0
 
 
 def onnx_model(model, qonnx=False):
-    """The ONNX graph of a trained network, from uint8 images as Keras has them to float32 scores.
+    """The ONNX graph of a trained network, from uint8 images in the layout of Keras to float32 scores.
 
-    Weights are -1, 0 and +1. Factors of kernels are part of the batch norm behind them, a rotation of a real kernel.
+    Weights are -1, 0 and +1. The scale of a kernel is part of the next batch norm; a rotation is part of a real kernel.
 
     Args:
-        model: keras.Model, as `fold` takes it.
-        qonnx: quantize by nodes of QONNX [1]_, which FINN and hls4ml read: `BipolarQuant`, and for ternary values
-            `Quant` of 2 bits, signed and narrow; else by ONNX's own, with weights of 8 bits.
+        model: keras.Model, as for `fold`.
+        qonnx: quantize with the nodes of QONNX [1]_, which FINN and hls4ml read: `BipolarQuant`, and for ternary values
+            `Quant` with 2 bits, signed and narrow. Otherwise use standard nodes of ONNX and weights of 8 bits.
 
     Returns:
         onnx.ModelProto
 
     Raises:
-        PackError: the model is no such chain, or the package onnx is not installed.
+        PackError: the model is not such a chain, or the package onnx is not installed.
 
     References:
         .. [1] Pappalardo et al., "QONNX: Representing Arbitrary-Precision Quantized Neural Networks", 2022,
@@ -52,21 +52,21 @@ def onnx_model(model, qonnx=False):
 
 
 class _Graph:
-    """A graph in the making: its nodes and constants."""
+    """Builds a graph from nodes and constants."""
 
     def __init__(self, onnx, qonnx):
         self.onnx, self.qonnx = onnx, qonnx
         self.nodes, self.constants, self.numbers = [], [], count(1)
 
     def node(self, kind, *inputs, domain="", **attributes):
-        """Add a node; the name of its output."""
+        """Add a node; return the name of its output."""
         name = f"{kind}_{next(self.numbers)}"
         node = self.onnx.helper.make_node(kind, inputs, [name], name=name, domain=domain, **attributes)
         self.nodes.append(node)
         return name
 
     def constant(self, values, dtype=np.float32):
-        """Add a constant; its name."""
+        """Add a constant; return its name."""
         name = f"constant_{next(self.numbers)}"
         self.constants.append(self.onnx.numpy_helper.from_array(np.ascontiguousarray(values, dtype), name))
         return name
@@ -75,7 +75,7 @@ class _Graph:
         return self.node("Cast", x, to=self.onnx.TensorProto.FLOAT)
 
     def affine(self, x, factor, summand):
-        """Factor * x + summand."""
+        """Add nodes for factor * x + summand; return the name of the output."""
         return self.node("Add", self.node("Mul", x, self.constant(factor)), self.constant(summand))
 
     def pixels(self, read):
@@ -112,7 +112,7 @@ class _Graph:
         return (self.bipolar if levels.all() else self.ternary)(self.constant(levels))
 
     def activation(self, x, link, scale):
-        """Batch norm, factors of the kernel included, and quantizer."""
+        """Add batch norm, including the scale of the kernel, and the quantizer; return the name of the output."""
         factor, summand = (values.astype(np.float64) for values in link.affine())
         factor = factor * scale
         if link.quantizer is not None:
@@ -139,7 +139,7 @@ class _Graph:
         return self.node("BipolarQuant", x, self.constant(1), domain=QONNX)
 
     def ternary(self, x):
-        """Values of at most 0.5 become 0, others +-1."""
+        """Quantize to 0 up to a magnitude of 0.5, and to -1 or +1 beyond."""
         scale, zero, width = self.constant(1), self.constant(0), self.constant(2)
         return self.node(
             "Quant", x, scale, zero, width, domain=QONNX, signed=1, narrow=1, rounding_mode="ROUND"
@@ -148,7 +148,7 @@ class _Graph:
     def finished(self, scores, read):
         helper, types = self.onnx.helper, self.onnx.TensorProto
         classes = read.links[-1].kernel.shape[-1]
-        n = 1 if self.qonnx else "n"  # tools for QONNX expect a known size
+        n = 1 if self.qonnx else "n"  # tools for QONNX need a known batch size
         self.nodes.append(helper.make_node("Identity", [scores], ["scores"], name="scores"))
         graph = helper.make_graph(
             self.nodes,
@@ -169,14 +169,14 @@ def _dtype(types, dtype):
 
 
 def _in_order_of_channels(levels, link):
-    """Rows of a dense kernel in the order in which ONNX, channels first, flattens a convolution's output."""
+    """Reorder rows of a dense kernel for ONNX, which flattens the output of a convolution with channels first."""
     if link.axes is None:
         return levels
     return levels.reshape(*link.axes, -1).transpose(2, 0, 1, 3).reshape(levels.shape)
 
 
 def _quantizer(link):
-    """(whether ternary, the size up to which values become 0) of a link's quantizer."""
+    """(whether a link's quantizer is ternary, the magnitude up to which values become 0)."""
     plain = replace(link, norm=None)
     found = thresholds.search(lambda numbers: plain.activations(numbered(numbers)), LARGEST, 1)
     at = numbered(found.at[:, 0])

@@ -1,32 +1,32 @@
-"""Batch norm and quantizer folded into thresholds that agree with them for every number, not by dividing and hoping.
+"""Batch norm and quantizer folded into thresholds that agree with them for every number.
 
-Rounding never reverses an order: with a factor >= 0 the float32 batch norm of a larger sum is no smaller, with one < 0
-no larger, and quantizers rise. So where the activation changes is found by bisection, in which the network's own layers
-decide; nothing is solved for the sum.
-Floats are searched, too, as the integers that number them in their order (`floats.number_of`).
+Rounding never reverses an order: for a larger sum, the float32 batch norm is never smaller if its factor is >= 0, and
+never larger if it is < 0. Quantizers increase. So bisection finds the sum at which the activation changes; at each step
+the layers of the network itself are evaluated. Solving batch norm for the sum would be wrong because of rounding.
+Float sums are searched in the same way, as integers that number them in their order (`floats.number_of`).
 """
 
 import numpy as np
 
 from bnn.bits import Thresholds
 
-PROBES = 257  # further sums at which what was found is checked
+PROBES = 257  # number of further sums at which the result is checked
 
 
 def search(activations, largest, units):
-    """The thresholds of a layer.
+    """Find the thresholds of a layer.
 
     Args:
-        activations: function from (n, units) int64 array, sums from -largest to largest, to their activations, an array
-            with values -1 and +1, or -1, 0 and +1. In each unit they rise with the sum, or fall.
-        largest: int, what no sum exceeds in size.
-        units: int.
+        activations: function from an (n, units) int64 array of sums, from -largest to largest, to their activations, an
+            array of -1 and +1, or -1, 0 and +1. In each unit they increase or decrease with the sum.
+        largest: int, the largest magnitude of a sum.
+        units: int, number of units.
 
     Returns:
         Thresholds, ternary if some sum gives 0.
 
     Raises:
-        ValueError: activations neither rise nor fall, or have other values.
+        ValueError: activations neither increase nor decrease, or have other values.
     """
     ends = activations(np.array([[-largest], [largest]]) * np.ones(units, np.int64))
     rising = ends[0] <= ends[1]
@@ -47,7 +47,7 @@ def _positive(values):
 
 
 def _bisect(activations, largest, direction, condition):
-    """Per unit the smallest number whose multiple by `direction` has the condition; largest + 1 if none has."""
+    """For each unit, the smallest n such that n * direction meets the condition; largest + 1 if there is none."""
     low, high = np.full(len(direction), -largest), np.full(len(direction), largest + 1)
     while (low < high).any():
         middle = np.minimum((low + high) // 2, largest)
@@ -57,7 +57,7 @@ def _bisect(activations, largest, direction, condition):
 
 
 def _verify(found, activations, largest):
-    """Raise a `ValueError` unless the activations are those of the thresholds, on both sides of each and in between."""
+    """Raise a `ValueError` unless the thresholds give the activations, at both sides of each threshold and between."""
     beside = np.concatenate([found.at + step for step in (-1, 0, 1)])
     between = np.linspace(-largest, largest, PROBES).astype(np.int64)[:, None] * np.ones(found.channels, int)
     sums = np.clip(np.concatenate([beside, between]), -largest, largest)

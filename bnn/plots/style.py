@@ -183,7 +183,7 @@ def save(fig, path, formats=FORMATS):
 
 @contextmanager
 def _laid_out(fig):
-    """Arrange a figure once, not anew for each file: that takes as long as to draw it."""
+    """Arrange a figure once instead of once per file, because this takes as long as drawing it."""
     engine = fig.get_layout_engine()
     fig.draw_without_rendering()
     fig.set_layout_engine("none")

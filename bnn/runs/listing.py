@@ -20,7 +20,7 @@ UNTOLD = {
     "input_shape",
     "input_range",
     "classes",
-}  # or told in other columns
+}  # or shown in other columns
 
 
 def find(folder):

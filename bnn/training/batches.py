@@ -38,7 +38,7 @@ class Batches(keras.utils.PyDataset):
         return len(self.split) // self.batch_size - self.first_step
 
     def places(self, step):
-        """Where the batch's pixels are: `split.images[places]` are its images, and the first array tells which."""
+        """Indices of a batch: `split.images[places]` are its images; the first array holds the image numbers."""
         step += self.first_step
         index = self.order[step * self.batch_size : (step + 1) * self.batch_size]
         if self.augmentation == "none":

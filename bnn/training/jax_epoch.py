@@ -57,10 +57,10 @@ class Chunks(keras.utils.PyDataset):
 
 
 def install(model, split, targets, rate, deterministic=False):
-    """Have `model.fit` take `Chunks`, and train on all steps of a chunk in one compiled call.
+    """Make `model.fit` accept `Chunks`, and train on all steps of a chunk in one compiled call.
 
-    A step is Keras's own `train_step`. After one whose mean loss is not finite nothing changes any more, so that the
-    optimizer's count of steps tells which it was.
+    A step is Keras's own `train_step`. After a step whose mean loss is not finite nothing changes any more, so the
+    optimizer's count of steps shows which step it was.
 
     Args:
         model: compiled keras.Model.

@@ -24,7 +24,7 @@ class Journal(keras.callbacks.Callback):
         steps: int, number of steps per epoch.
         epoch: int, number of finished epochs.
         first_step: int, number of finished steps in the next epoch.
-        requests: StopRequests, which tells whether a signal asked to stop.
+        requests: StopRequests, which says whether a signal asked to stop.
     """
 
     def __init__(self, run, steps, epoch, first_step, requests):

@@ -106,7 +106,7 @@ class RunGeometry(GeometryLogger):
     It comes before the journal, so that no checkpoint is ahead of the file.
 
     Args:
-        journal: Journal, which knows with which kernels an interrupted epoch began.
+        journal: Journal, which has the kernels at the start of an interrupted epoch.
         images: uint8 array of validation images, of which the first `GEOMETRY_IMAGES` are used.
         tensorboard: write events to the run directory.
     """
