@@ -6,6 +6,7 @@ process id when the program starts and its exit code when it ends, negative if a
 its client ends.
 """
 
+import gc
 import json
 import os
 import runpy
@@ -82,5 +83,7 @@ if __name__ == "__main__":
     from bnn.plots import save_all  # noqa: F401
     from bnn.training import train  # noqa: F401
 
+    gc.collect()
+    gc.freeze()  # else each program copies most of this memory when it collects garbage, which takes a second
     become(*serve(socket.socket(fileno=os.dup(0))))
     run()
