@@ -14,6 +14,7 @@ from bnn.datasets.storing import DataError, sha256_of
 
 PARTS = {"train": "training", "val": "validation", "test": "test"}
 VALIDATION = 0.1  # fraction of the training images that is set aside where no validation images are given
+MOST_CLASSES = 65_536  # as many as a network can have
 UNIT = (0.0, 1.0)  # black and white of float images
 
 
@@ -183,7 +184,8 @@ def _labels(key, labels):
             raise DataError(f"{key}: expected one-hot labels, rows with one 1 and zeros, received other rows")
         return labels.argmax(axis=1)
     labels = labels.ravel()
-    whole = labels.astype(np.int64) if np.isfinite(labels).all() else None
+    with np.errstate(invalid="ignore"):  # numbers beyond int64 differ from what they are converted to
+        whole = labels.astype(np.int64) if np.isfinite(labels).all() else None
     if whole is None or (whole != labels).any():
         raise DataError(f"{key}: expected whole numbers as labels, received others")
     return whole
@@ -197,7 +199,11 @@ def _one_hot_width(labels):
 
 def _class_names(names, labels, width):
     if names is None:
-        names = range(width or (int(labels.max()) + 1 if len(labels) else 0))
+        names = range(width or int(labels.max()) + 1)
+        if len(names) > MOST_CLASSES:
+            raise DataError(
+                f"y_train: expected labels from 0 to at most {MOST_CLASSES - 1}, received {len(names) - 1}"
+            )
     elif np.ndim(names) != 1:
         raise DataError(f"class_names: expected a list of names, received the shape {np.shape(names)}")
     names = tuple(name.decode(errors="replace") if isinstance(name, bytes) else str(name) for name in names)

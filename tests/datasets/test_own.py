@@ -83,6 +83,8 @@ def test_equivalent_forms_of_the_data_give_the_same(changes):
         ({"y_test": YT - 1}, "y_test: expected labels from 0 to 2, received -1 to 1"),
         ({"y_train": Y * 0, "y_test": YT * 0}, "expected at least 2 classes, received 1"),
         ({"y_train": Y + 0.5}, "y_train: expected whole numbers as labels"),
+        ({"y_train": Y * 10**12}, "y_train: expected labels from 0 to at most 65535, received 2000000000000"),
+        ({"y_train": Y * 1e300}, "y_train: expected whole numbers as labels"),
         ({"y_train": np.eye(3)[Y] * 2}, "y_train: expected one-hot labels"),
         ({"x_test": X[:10, :5]}, r"x_test: expected images \(7, 9, 1\) as in x_train, received \(5, 9, 1\)"),
         ({"x_train": X[0]}, r"x_train: expected images .*, received the shape \(7, 9\)"),
