@@ -1,4 +1,4 @@
-"""What recurrent layers multiply at every time step: their inputs, and the states, which are stepped through here."""
+"""The inputs of kernels in recurrent layers at every time step: the inputs, and the states, which are computed here."""
 
 from contextlib import contextmanager
 
@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 
 LAYERS = (keras.layers.RNN, keras.layers.SimpleRNN, keras.layers.LSTM, keras.layers.GRU)
-GATES = {  # side by side in the columns of both kernels
+GATES = {  # in the order of the columns of both kernels
     keras.layers.SimpleRNNCell: (),
     keras.layers.LSTMCell: ("input", "forget", "candidate", "output"),
     keras.layers.GRUCell: ("update", "reset", "candidate"),
@@ -15,7 +15,7 @@ GATES = {  # side by side in the columns of both kernels
 
 
 def reason(layer):
-    """Why a recurrent layer cannot be analyzed, or None if it can."""
+    """The reason if a recurrent layer cannot be analyzed, else None."""
     cell = layer.cell
     base = next((cls for cls in GATES if isinstance(cell, cls)), None)
     if base is None or type(cell).call is not base.call:
@@ -28,7 +28,7 @@ def reason(layer):
 
 
 def cells(layers):
-    """The ids of the cells of recurrent layers, which step through them."""
+    """The ids of the cells of recurrent layers."""
     found = [layer.cell for layer in layers if isinstance(layer, keras.layers.RNN)]
     return {id(cell) for outer in found for cell in (outer, *getattr(outer, "cells", ()))}
 
@@ -39,19 +39,19 @@ def gates(layer):
 
 
 def separate_candidate(layer):
-    """Whether the candidate's recurrent kernel multiplies the reset state, and the other gates' the state."""
+    """Whether the recurrent kernel of the candidate multiplies the reset state, unlike those of the other gates."""
     return isinstance(layer.cell, keras.layers.GRUCell) and not layer.cell.reset_after
 
 
 def states(layer, given):
-    """What the recurrent kernel multiplies at each time step.
+    """The inputs of the recurrent kernel at each time step.
 
     Args:
         layer: keras.layers.RNN whose `reason` is None.
         given: capture.Given of one call.
 
     Returns:
-        (n, steps, units) float32 array; (n, steps, 3 units), a state for each gate, if `separate_candidate`.
+        (n, steps, units) float32 array; (n, steps, 3 units), one state per gate, if `separate_candidate`.
     """
     cell = layer.cell
     sequences = ops.cast(given.inputs, cell.compute_dtype)
@@ -78,20 +78,20 @@ def _multiplied(layer, inputs, state):
 
 
 def _kept(mask, after, before):
-    """The states after a step, which a mask skips for some samples."""
+    """The states after a step; samples that a mask skips keep their state."""
     mask = ops.cast(mask, "bool")[:, None]
     return [ops.where(mask, new, old) for new, old in zip(after, before, strict=True)]
 
 
 def _forget_dropout(cell):
-    """A cell keeps the masks of its dropout until it is told to draw new ones."""
+    """Reset the dropout masks of a cell, which otherwise keeps them."""
     cell.reset_dropout_mask()
     cell.reset_recurrent_dropout_mask()
 
 
 @contextmanager
 def unfused(layers):
-    """Make `Bidirectional` call its layers, which it can replace by one fused operation on a GPU, in this context."""
+    """Within this context, `Bidirectional` calls its layers, even where it would use one fused operation on a GPU."""
     fused = [layer for layer in layers if hasattr(layer, "use_cudnn")]
     before = [layer.use_cudnn for layer in fused]
     for layer in fused:

@@ -1,4 +1,4 @@
-"""What a PyTorch model's kernels are multiplied with, batch by batch, by forward hooks."""
+"""The inputs of a PyTorch model's kernels, batch by batch, read with forward hooks."""
 
 import inspect
 from contextlib import contextmanager
@@ -10,16 +10,16 @@ import numpy as np
 from bnn.analysis.checks import ReportError
 from bnn.analysis.torch_forms import array
 
-CLOSE = 0.01  # a relative difference that float16 and bfloat16 can make
+CLOSE = 0.01  # the relative difference that rounding in float16 and bfloat16 can cause
 
 
 class Seen(NamedTuple):
     """One call of a module.
 
     Attributes:
-        arguments: dict, what its `forward` was given.
-        output: what it returned.
-        module_rank: axes of one image in a convolution, with its channels.
+        arguments: dict, the arguments of its `forward`.
+        output: the result of its `forward`.
+        module_rank: number of axes of one image in a convolution, including channels.
     """
 
     arguments: dict
@@ -28,18 +28,18 @@ class Seen(NamedTuple):
 
     @property
     def inputs(self):
-        """The first argument."""
+        """The first argument of the call."""
         return next(iter(self.arguments.values()))
 
 
 def stream(model, found, images, batch_size, unanalyzed):
-    """Feed images and give out what the products multiply, as `capture.stream` does.
+    """Run a model on images and yield the inputs of its products, as `capture.stream` does.
 
     Args:
-        model: torch.nn.Module, in evaluation.
+        model: torch.nn.Module in evaluation mode.
         found: list of Product, from `torch_modules.find`.
         images: (n, ...) array, or a list or dict of these.
-        batch_size: images at a time.
+        batch_size: int, number of images at a time.
         unanalyzed: dict, to which modules are added that do not multiply their input by their kernel.
 
     Yields:
@@ -55,10 +55,10 @@ def stream(model, found, images, batch_size, unanalyzed):
 
 
 def run(model, batch):
-    """What a model makes of a batch of arrays, which go to the device and precision of its parameters.
+    """Run a model on a batch of arrays, which are converted to the device and precision of its parameters.
 
     Raises:
-        ReportError: the model does not take them.
+        ReportError: the model does not accept them.
     """
     import torch
 
@@ -81,7 +81,7 @@ def run(model, batch):
 
 
 def seen(module, args, kwargs, output):
-    """The Seen of what a forward hook is given."""
+    """Make a Seen from the arguments of a forward hook."""
     arguments = dict(inspect.signature(module.forward).bind(*args, **kwargs).arguments)
     weight = getattr(module, "weight", None)
     return Seen(arguments, output, None if weight is None else weight.dim() - 1)
@@ -89,7 +89,7 @@ def seen(module, args, kwargs, output):
 
 @contextmanager
 def _listening(found, calls, unanalyzed):
-    """Note what every product multiplies, in each call of its module, in this context."""
+    """Within this context, record the inputs of every product in each call of its module."""
     products = {}
     for product in found:
         if product.linear is not None:
@@ -114,7 +114,7 @@ def _listening(found, calls, unanalyzed):
 
 
 def _unlike(product, call, noticed):
-    """Why a module is no row whose output is not its input times its kernel, plus its bias; None if it is."""
+    """The reason if the output of a module is not its input times its kernel, plus its bias; else None."""
     module, rank = product.layer, noticed.module_rank
     if "/" in product.name or (_is_pytorchs(module) and product.variable is not None):
         return None
@@ -141,7 +141,7 @@ def _is_pytorchs(module):
 
 @contextmanager
 def evaluating(model):
-    """Set a model to evaluation in this context, without gradients and without operations that pass modules by."""
+    """Within this context, a model is in evaluation mode, without gradients and fused operations that skip modules."""
     import torch
 
     modes, fast = (

@@ -1,4 +1,4 @@
-"""How the weight of a PyTorch module is multiplied with its input: as a linear map, and in which shapes."""
+"""The product of the weight and the input of a PyTorch module, as a linear map and with its shapes."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,13 +12,13 @@ from bnn.analysis.transposed import TransposedConvolution
 
 
 def array(tensor):
-    """A tensor as a float32 NumPy array of its own memory, for modules may write into what they are given."""
+    """Copy a tensor to a float32 NumPy array; a copy, because modules may change their input."""
     return np.array(tensor.detach().float().cpu().numpy())
 
 
 @dataclass(frozen=True)
 class Form:
-    """How the weight of a module meets its input."""
+    """How the weight of a module is multiplied with its input."""
 
     linear: Dense | Convolution | TransposedConvolution
     columns: Callable
@@ -58,7 +58,7 @@ def _per_axis(value, rank):
 
 
 def _borders(padding, size, dilation):
-    """Zeros (before, after) each axis."""
+    """The numbers of padded zeros (before, after) along each axis."""
     if padding == "same":
         totals = [step * (k - 1) for k, step in zip(size, dilation, strict=True)]
         return tuple((total // 2, total - total // 2) for total in totals)
@@ -67,7 +67,7 @@ def _borders(padding, size, dilation):
 
 
 def _columns(groups, weight):
-    """(units, channels, sizes...) as (d, groups, units)."""
+    """Rearrange (units, channels, sizes...) to (d, groups, units)."""
     return np.moveaxis(weight, (0, 1), (-1, -2)).reshape(-1, groups, len(weight) // groups)
 
 
@@ -77,7 +77,7 @@ def _conv_shape(columns, shape):
 
 
 def _transposed_columns(groups, weight):
-    """(channels, units, sizes...) as (d, groups, units) of the convolution of stride 1."""
+    """Rearrange (channels, units, sizes...) to (d, groups, units) of the convolution with stride 1."""
     size = weight.shape[2:]
     split = weight.reshape(groups, -1, weight.shape[1], *size)
     turned = np.flip(np.moveaxis(split, (1, 0, 2), (-3, -2, -1)), range(len(size)))

@@ -1,4 +1,4 @@
-"""From a PyTorch model and inputs to the LayerReports of its kernels, in one streamed pass."""
+"""Measure the kernels of a PyTorch model on inputs, in one streamed pass."""
 
 import keras
 import numpy as np
@@ -9,7 +9,7 @@ from bnn.analysis.measuring import as_function, measured, nothing
 
 
 def of_model(model, inputs, quantizer, activations, kernel, *, batch_size, score_images, seed, progress):
-    """Every kernel of a model that can be analyzed; arguments as for `torch_report.analyze_torch`.
+    """Measure every kernel of a model that can be analyzed; arguments as for `torch_report.analyze_torch`.
 
     Returns:
         (reports, unanalyzed, inputs): list of LayerReport, dict from each other module with a weight to the reason,
@@ -39,7 +39,7 @@ def of_model(model, inputs, quantizer, activations, kernel, *, batch_size, score
 
 
 def _checked(model):
-    """The model, or the one that was compiled; `ReportError` if it cannot be analyzed at all."""
+    """The model, or the original of a compiled model; `ReportError` if it cannot be analyzed at all."""
     import torch
 
     model = getattr(model, "_orig_mod", model)

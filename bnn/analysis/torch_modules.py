@@ -1,4 +1,4 @@
-"""Which kernels a PyTorch model multiplies its inputs by: found in its modules, or named with the reason why not."""
+"""The kernels in the modules of a PyTorch model, and the reasons for modules that cannot be analyzed."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ ATTENTION = ("query", "key", "value")
 
 @dataclass(frozen=True)
 class Weight:
-    """A parameter of a module, or rows of it: what a kernel was made of.
+    """The source of a kernel: a parameter of a module, or some of its rows.
 
     Attributes:
         parameter: torch.nn.Parameter.
@@ -28,17 +28,17 @@ class Weight:
 
     @property
     def tensor(self):
-        """The values, a tensor that shares the memory of the parameter."""
+        """The values: a tensor that shares the memory of the parameter."""
         values = self.parameter.detach()
         return values if self.rows is None else values[self.rows]
 
 
 def find(model, quantizer=None, kernel=None):
-    """The products of a model in the order of its modules.
+    """Find the products of a model, in the order of its modules.
 
     Args:
         model: torch.nn.Module.
-        quantizer: from a (d, units) float32 array to one of the same shape, for plain weights; None: sign.
+        quantizer: function from a (d, units) float32 array to one of the same shape, for plain weights; None: sign.
         kernel: None, or a function from a module that quantizes its own weight to (quantized, latent), tensors in the
             shape of the weight, and to None for other modules.
 
@@ -53,12 +53,12 @@ def find(model, quantizer=None, kernel=None):
             refused[name or type(module).__name__] = products
         else:
             found += products
-    within = _within_attention(model)  # its output weight is a module's, which it does not call
+    within = _within_attention(model)  # the module with the output weight is not called itself
     return [product for product in found if id(product.layer) not in within], refused
 
 
 def _products(name, module, quantizer, kernel):
-    """A list of Product, or the reason why there is none."""
+    """A list of Product, or the reason if there is none."""
     from torch import nn
 
     pair = own_kernels(module, kernel)
@@ -117,7 +117,7 @@ def _products(name, module, quantizer, kernel):
 
 
 def own_kernels(module, kernel):
-    """(quantized, latent) tensors of a module that quantizes its weight itself; None of any other."""
+    """(quantized, latent) tensors of a module that quantizes its weight itself; None for other modules."""
     from torch.nn.utils import parametrize
 
     pair = kernel(module) if kernel else None
@@ -147,7 +147,7 @@ def _own(name, module, quantized, latent):
 
 
 def _known(kernels):
-    """The quantizer of a kernel that is quantized elsewhere, as far as it can be seen: none, signs, or unknown."""
+    """The quantizer of a kernel that is quantized elsewhere, inferred from its values: none, sign, or unknown."""
     quantized, latent = kernels
     if np.array_equal(quantized, latent):
         return None
@@ -157,7 +157,7 @@ def _known(kernels):
 
 
 def unknown(columns):
-    """A quantizer of which nothing is known but one result: r_rotated is not defined."""
+    """A quantizer of which only one result is known, so r_rotated is not defined."""
     return np.full_like(columns, np.nan)
 
 
@@ -193,7 +193,7 @@ def _attention(name, module, quantizer):
 
 
 def _attended(module, part):
-    """What the kernel of the query, key or value multiplies; keys that a mask removes leave it."""
+    """The inputs of the kernel of the query, key or value, without keys that a mask removes."""
 
     def arrange(seen):
         inputs = array(seen.arguments[part])
@@ -209,7 +209,7 @@ def _attended(module, part):
 
 
 def _heads(module, seen):
-    """What the output's kernel multiplies: the layer itself, with the identity in that kernel's place."""
+    """The inputs of the output kernel, computed by the layer itself with the identity as output kernel."""
     import torch
 
     projection = module.out_proj

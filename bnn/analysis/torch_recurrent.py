@@ -1,4 +1,4 @@
-"""What PyTorch's recurrent modules multiply: inputs, and states, which are their outputs one step later."""
+"""The inputs of kernels in PyTorch's recurrent modules: the inputs, and the states, which are the previous outputs."""
 
 from functools import partial
 
@@ -8,7 +8,7 @@ from bnn.analysis.capture import Call
 
 
 def reason(module):
-    """Why a recurrent module cannot be analyzed, or None if it can."""
+    """The reason if a recurrent module cannot be analyzed, else None."""
     from torch import nn
 
     if not isinstance(module, nn.LSTM | nn.GRU | nn.RNN):
@@ -27,7 +27,7 @@ def gates(module):
 
 
 def kernels(module):
-    """(name, weight, function from torch_capture.Seen to a Call) of every kernel."""
+    """Yield (name, weight, function from torch_capture.Seen to a Call) for every kernel."""
     for place, suffix in enumerate(("", "_reverse") if module.bidirectional else ("",)):
         for name, arrange in (("weight_ih", _inputs), ("weight_hh", _states)):
             key = f"{name}_l0{suffix}"
@@ -40,7 +40,7 @@ def _inputs(module, _, seen):
 
 
 def _states(module, place, seen):
-    """The state before each step: the output of the step before, at the start the initial state."""
+    """The state before each step: the output of the previous step, or the initial state."""
     outputs, kept = _padded(module, seen.output[0])
     n, steps, _ = outputs.shape
     outputs = outputs[..., place * module.hidden_size : (place + 1) * module.hidden_size]
@@ -64,7 +64,7 @@ def _initial(module, place, seen):
 
 
 def _padded(module, values):
-    """(n, steps, channels) array, and, of a packed sequence, an (n, steps) bool array of the steps that exist."""
+    """An (n, steps, channels) array, and for a packed sequence an (n, steps) bool array of the existing steps."""
     from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
     if isinstance(values, PackedSequence):

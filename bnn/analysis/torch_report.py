@@ -16,36 +16,36 @@ def analyze_torch(
     seed=0,
     progress=silent,
 ):
-    """The geometry of every kernel of a PyTorch model, by forward hooks, in one pass over the inputs.
+    """Measure the geometry of every kernel of a PyTorch model with forward hooks, in one pass over the inputs.
 
-    Analyzed are Linear, Conv1d to Conv3d and ConvTranspose1d to ConvTranspose3d; the query, key, value and output of
-    MultiheadAttention; the inputs' and states' weights of RNN, LSTM and GRU of one layer; of Embedding its angles. The
-    model runs in evaluation, without gradients, and is left as it was.
+    The analyzed kernels are those of Linear, Conv1d to Conv3d and ConvTranspose1d to ConvTranspose3d; the query, key,
+    value and output of MultiheadAttention; and the input and recurrent weights of RNN, LSTM and GRU with one layer. For
+    Embedding, only the angles are given. The model runs in evaluation mode, without gradients, and is not changed.
 
-    A module whose `forward` quantizes its own weight is analyzed if `kernel` knows it, or if the quantizer is a
+    A module whose `forward` quantizes its own weight is analyzed if `kernel` recognizes it, or if the quantizer is a
     parametrization of its weight (`torch.nn.utils.parametrize`). Its output must be its input times the quantized
-    kernel, plus its bias: inputs are quantized in a module of their own.
+    kernel, plus its bias; so inputs must be quantized in another module.
 
     Args:
         model: torch.nn.Module.
         inputs: (n, ...) array or tensor, or a list or dict of these: the positional or keyword arguments of the model,
-            images first. They go to the device and the precision of its parameters.
-        quantizer: as for `analyze`, for weights that nothing quantizes yet. None: sign.
+            images first. They are converted to the device and the precision of its parameters.
+        quantizer: as for `analyze`, for weights that are not quantized yet. None: sign.
         activations: as for `analyze`.
         kernel: function from a module to (quantized, latent), tensors in the shape of its weight, and to None for
             modules that do not quantize their weight.
-        batch_size: images at a time.
+        batch_size: int, number of images at a time.
         score_images: as for `analyze`.
         seed: as for `analyze`.
         progress: as for `analyze`.
 
     Returns:
-        Report. r_rotated is NaN where a module has a quantizer of its own that is not the sign.
+        Report. r_rotated is NaN for modules with their own quantizer, unless it is the sign.
 
     Raises:
         QuantizerError: a quantizer's name is unknown.
-        ReportError: no module can be analyzed, a weight or an input is not finite, the model does not take the inputs,
-            or it has no hooks (a scripted model) or no weights yet (a lazy module).
+        ReportError: no module can be analyzed, a weight or an input is not finite, the model refuses the inputs, or it
+            has no hooks (a scripted model) or no weights yet (a lazy module).
     """
     backend.load()
     from bnn.analysis import checks, torch_measuring

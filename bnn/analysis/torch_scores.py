@@ -1,4 +1,4 @@
-"""The effect of one kernel's quantizer on the scores of a PyTorch model: `score_agreement`, by parameters and hooks."""
+"""The effect of one kernel's quantizer on the scores of a PyTorch model: `score_agreement` for modules."""
 
 from contextlib import contextmanager
 
@@ -14,7 +14,7 @@ from bnn.analysis.torch_forms import array
 def score_agreement(model, images, layers, n, batch_size, seed, progress):
     """Correlate the scores of a model with its scores after the kernel of one module has been replaced.
 
-    Arguments and result as of `score_agreement.score_agreement`, for a torch.nn.Module in evaluation.
+    Arguments and result are as for `score_agreement.score_agreement`, for a torch.nn.Module in evaluation mode.
     """
     batches = drawn(images, n, batch_size, seed)
     with _own_moments(model, min(map(len, batches))):
@@ -33,7 +33,7 @@ def _exchanged(layer):
 
 @contextmanager
 def _replaced(layer):
-    """Put the quantized kernel into the weight in this context."""
+    """Within this context, replace the weight by the quantized kernel."""
     import torch
 
     product, weight = layer.product, layer.product.variable.tensor
@@ -49,7 +49,7 @@ def _replaced(layer):
 
 @contextmanager
 def _other_output(layer):
-    """Correct the output of a module that quantizes its own weight to that of the latent kernel, in this context."""
+    """Within this context, a module that quantizes its own weight gives the output of the latent kernel."""
     product = layer.product
     change = other_kernel(layer, False) - product.kernels.quantized
 
@@ -71,7 +71,7 @@ def _other_output(layer):
 
 @contextmanager
 def _own_moments(model, least):
-    """Make every batch norm use the moments of the batch in this context, unless a batch is of one image."""
+    """Within this context, every batch norm uses the moments of the batch, unless the batch has one image."""
     from torch.nn.modules.batchnorm import _BatchNorm
 
     norms = [m for m in model.modules() if isinstance(m, _BatchNorm)] if least > 1 else []
