@@ -9,8 +9,10 @@ import numpy as np
 from bnn import geometry
 from bnn.geometry import levels
 from bnn.plots import primitives, style
-from bnn.plots.primitives import density, points, reference
-from bnn.plots.style import BLACK, BLUE, COLORS, GRAY, GREEN, ORANGE
+from bnn.plots.primitives import density, points
+from bnn.plots.style import BLACK, BLUE, COLORS, GRAY, GREEN, ORANGE, PURPLE
+
+MARKS, LINES = (BLUE, PURPLE, GREEN), (":", "-.", "--")
 
 
 @style.styled
@@ -20,7 +22,7 @@ def ternary_angles(angles, zeros, marks=None, axes=None):
     Args:
         angles: dict from threshold / sigma to an array of sampled angles, radians.
         zeros: dict from threshold / sigma to the sampled fraction of zeros, in [0, 1].
-        marks: None, or a dict from a name to the threshold / sigma where it is drawn, with at most two entries.
+        marks: None, or a dict from a name to the threshold / sigma where it is drawn, with at most three entries.
         axes: None, or two Axes.
 
     Returns:
@@ -36,12 +38,10 @@ def ternary_angles(angles, zeros, marks=None, axes=None):
     ):
         ax.plot(grid, curve, color=ORANGE, label="closed form")
         points(ax, list(found), list(found.values()), label="sampled")
-        for (mark, value), color, line, at in zip(
-            (marks or {}).items(), (BLUE, GREEN), (":", "--"), (1, 0.85), strict=False
-        ):
-            reference(ax, value, f"{mark}\n{value:.3g}", color=color, linestyle=line, at=at)
+        for (mark, value), color, line in zip((marks or {}).items(), MARKS, LINES, strict=False):
+            ax.axvline(value, color=color, linestyle=line, zorder=1, label=f"{mark}: {value:.3g}")
         ax.set(xlabel=r"threshold / $\sigma$", ylabel=name)
-        ax.legend(loc="lower right")
+    right.legend(loc="lower right")
     right.set(ylim=(0, 1))
     return fig
 

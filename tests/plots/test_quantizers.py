@@ -21,8 +21,10 @@ def test_ternary_samples_lie_on_the_closed_forms(rng):
     for ax, tolerance in ((left, 0.7), (right, 1e-4)):
         expected = np.interp(t, *curve(ax, "closed form"))
         np.testing.assert_allclose(measured(ax)[0][1], expected, atol=tolerance)
-        assert [text.get_text() for text in ax.texts] == ["one\n0.25", "two\n0.75"]
-    assert not drawn(plots.ternary_angles(angles, zeros))[0].texts
+        for name, place in (("one: 0.25", 0.25), ("two: 0.75", 0.75)):
+            np.testing.assert_array_equal(curve(ax, name)[0], place)
+    named = {text.get_text() for text in right.get_legend().get_texts()}
+    assert named == {"closed form", "sampled", "one: 0.25", "two: 0.75"}
 
 
 def test_densities_are_normal_with_the_mean_and_spread_of_theory(rng):
