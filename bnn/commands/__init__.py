@@ -1,1 +1,1 @@
-"""One module for each program: it parses the command line, calls the library and prints what came out."""
+"""One module per program: it parses the command line, calls the library and prints the results."""

@@ -76,7 +76,7 @@ def name_classes(args):
 
 
 def _rows(names, scores, class_names):
-    """Print a line per image; the rows of the CSV file."""
+    """Print one line per image; return the rows of the CSV file."""
     from bnn.models.decisions import margins
 
     rows = [
@@ -89,7 +89,7 @@ def _rows(names, scores, class_names):
 
 
 def draw_errors(network, output, data_dir=None):
-    """Write errors.png and .pdf, confusion.png and .pdf of a run's test images into a folder."""
+    """Write errors.png, errors.pdf, confusion.png and confusion.pdf for a run's test images into a folder."""
     from bnn import models, plots, runs
     from bnn.console import progress
 

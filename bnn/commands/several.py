@@ -1,10 +1,10 @@
-"""What the programs print and write about several runs."""
+"""The output of the programs about several runs."""
 
 from pathlib import Path
 
 from bnn.console import progress
 
-USUAL = Path("runs")  # where runs are kept unless another folder is named
+USUAL = Path("runs")  # the default folder of runs
 
 
 def compare(networks, output, data_dir):

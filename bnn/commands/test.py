@@ -42,7 +42,7 @@ numpy.save(sys.argv[3], model.predict(numpy.load(sys.argv[2]), verbose=0))
 
 
 def generated_data(rng, n=512, classes=4):
-    """A DataSet of n noisy copies, of shape (8, 8, 1), of one random image per class."""
+    """A DataSet of n noisy copies of one random image per class, of shape (8, 8, 1)."""
     import numpy as np
 
     from bnn.datasets import DataSet, Split
@@ -70,7 +70,7 @@ def check_angle(rng):
 
 
 def check_network(rng, **settings):
-    """Whether a network learns, and predicts the same bits from its file in another process."""
+    """Whether a network learns, and gives exactly the same predictions after loading in another process."""
     from bnn.training import start
 
     data = generated_data(rng)
@@ -89,7 +89,7 @@ def check_network(rng, **settings):
 
 
 def predict_elsewhere(model, images, folder):
-    """The scores that a saved model gives to images in a fresh process, which exchanges files in `folder`."""
+    """The scores of a saved model for images, computed in a new process, with files in `folder`."""
     import numpy as np
 
     given, received = folder / "images.npy", folder / "scores.npy"

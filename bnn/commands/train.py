@@ -95,7 +95,7 @@ def main(argv=None, program=PROGRAM):
 
 
 def train_seeds(given, options, command):
-    """Train once per seed and compare the runs; the exit code."""
+    """Train once per seed and compare the runs; return the exit code."""
     from bnn.training import seeds
     from bnn.training.signals import Interrupted
 
@@ -111,7 +111,7 @@ def train_seeds(given, options, command):
 
 
 def prepare(given, options, command):
-    """The training that the parsed command line begins or continues."""
+    """Begin or continue the training of the parsed command line."""
     from bnn.training import start
 
     start.expect_tensorboard(options.tensorboard)
@@ -133,7 +133,7 @@ def _best(run):
 
 
 def _what_next(run):
-    """What to say about a run that has nothing left to train."""
+    """The text for a run that is complete."""
     return "\n".join(
         [
             f"{run.folder} is complete: all {run.training.epochs} epochs are trained, {_best(run)}",
@@ -145,7 +145,7 @@ def _what_next(run):
 
 
 def print_summary(given, run_dir, data_dir=None):
-    """Print how small the network of the flags is, or of a run."""
+    """Print the size of the network of the flags or of a run."""
     from bnn import runs
 
     if run_dir:

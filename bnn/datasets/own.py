@@ -15,7 +15,7 @@ from bnn.datasets.storing import DataError, sha256_of
 PARTS = {"train": "training", "val": "validation", "test": "test"}
 VALIDATION = 0.1  # fraction of the training images that is set aside where no validation images are given
 MOST_CLASSES = 65_536  # as many as a network can have
-UNIT = (0.0, 1.0)  # black and white of float images
+UNIT = (0.0, 1.0)  # black and white in float images
 
 
 def from_arrays(
@@ -44,7 +44,7 @@ def from_arrays(
         y_val: as `y_train`; None together with `x_val`.
         class_names: sequence of str in the order of the labels. None: "0", "1", ... up to the largest training label.
         seed: int, draws the validation images.
-        image_range: (low, high), the values of float images that mean black and white.
+        image_range: (low, high), the values of black and white in float images.
         name: str, the name of the data set; the path of own files.
         digest: str, the SHA-256 of the file that the arrays come from. None: the SHA-256 of the arrays.
 
@@ -77,7 +77,7 @@ def load(name, folder=None, *, seed=0, image_size=(), image_range=UNIT, progress
         folder: data folder, or None for `data_folder()`.
         seed: int, draws the validation images where none are given.
         image_size: (height, width) to which the images of a folder are scaled; (): they must have one size.
-        image_range: (low, high), the values of float images that mean black and white.
+        image_range: (low, high), the values of black and white in float images.
         progress: function that shows progress over the files of a folder, such as `console.progress`.
 
     Returns:
@@ -143,7 +143,7 @@ def pixels(key, images, image_range):
     Args:
         key: str, what the images are, for messages.
         images: array of whole numbers from 0 to 255, or of floats in `image_range`.
-        image_range: (low, high), the values of floats that mean black and white.
+        image_range: (low, high), the values of black and white in floats.
 
     Returns:
         uint8 array of the same shape.

@@ -47,8 +47,8 @@ def parts(paths, shape, resize=False, image_range=None):
         paths: list of Path of PNG, JPEG and .npy files.
         shape: (height, width, channels) of the images that a network takes, or (features,).
         resize: bool, whether to scale images of another size, and to convert color images for a network of gray ones.
-        image_range: (low, high), the values of float images that mean black and white. None: the pixels of .npy files
-            stay as they are.
+        image_range: (low, high), the values of black and white in float images. None: the pixels of .npy files
+            are not changed.
 
     Yields:
         (names, images): list of str, the path, with the index in a file of several images; and (n, *shape) array,

@@ -8,17 +8,17 @@ from bnn.runs import CLASSES
 
 
 class Batches(keras.utils.PyDataset):
-    """The batches of an epoch, in an order that depends on seed and epoch alone.
+    """The batches of an epoch, in an order that depends only on seed and epoch.
 
-    Images that do not fill a last batch are left out; each epoch leaves out others. How a batch is augmented
-    depends on seed, epoch and step alone.
+    Images that do not fill a last batch are left out; they differ between epochs. The augmentation of a batch depends
+    only on seed, epoch and step.
 
     Args:
         split: Split.
         batch_size: int.
         seed: int.
         epoch: int, 0 for the first.
-        first_step: int, steps of this first epoch to leave out.
+        first_step: int, number of steps to skip in this first epoch.
         augmentation: "none", "crops" or "flips-and-crops".
         classes: int.
     """
@@ -58,5 +58,5 @@ class Batches(keras.utils.PyDataset):
 
 
 def one_hot(labels, classes=CLASSES):
-    """Labels (n,) to targets (n, classes) float32."""
+    """Convert labels (n,) to targets (n, classes) float32."""
     return np.eye(classes, dtype=np.float32)[labels]

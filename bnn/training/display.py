@@ -1,4 +1,4 @@
-"""What a training shows: one line for each epoch, and the text beside the bar within an epoch."""
+"""The output of a training: one line per epoch, and the text beside the progress bar within an epoch."""
 
 # Columns of an epoch's line: name in log.csv, width, decimals. With the epoch, they fit 80 columns.
 COLUMNS = (
@@ -12,7 +12,7 @@ COLUMNS = (
 
 
 def heading(epochs):
-    """The names above the lines of a training of so many epochs."""
+    """The headings above the lines of a training with this number of epochs."""
     return "  ".join([" " * len(_epoch(0, epochs)), *(name.rjust(width) for name, width, _ in COLUMNS)])
 
 
@@ -21,7 +21,7 @@ def epoch_line(row, epochs):
 
     Args:
         row: dict, a row of log.csv.
-        epochs: int, of the training.
+        epochs: int, number of epochs of the training.
     """
     numbers = (f"{row[name]:{width}.{decimals}f}" for name, width, decimals in COLUMNS)
     return "  ".join([_epoch(row["epoch"], epochs), *numbers])
@@ -37,8 +37,8 @@ def beside_bar(state, logs, epochs_after, epoch_seconds):
     Args:
         state: dict, the state of the bar, tqdm's `format_dict`, which counts images.
         logs: dict with "loss" and "accuracy", means over the epoch so far; empty before the first step.
-        epochs_after: int, epochs that follow this one.
-        epoch_seconds: float, how long the epoch before took; None: not known.
+        epochs_after: int, number of epochs after this one.
+        epoch_seconds: float, the duration of the previous epoch; None if it is not known.
 
     Returns:
         str: "57 images/s  loss 0.213  accuracy 0.812  left 8 min, all 4.1 d". The times are of the epoch and of the

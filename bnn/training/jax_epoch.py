@@ -1,8 +1,8 @@
 """Training on JAX: the images stay on the device, and one compiled call runs many steps.
 
-Keras's own `fit` copies a batch to the device and waits for it, once a step. That costs milliseconds of Python, as
-much as a large GPU needs for a step of the paper's network. Here `fit` still drives epochs, callbacks and validation,
-but its batch is a chunk: the places of the pixels of some hundred steps.
+Keras's own `fit` copies a batch to the device and waits for it in every step. This costs milliseconds of Python, as much
+as a large GPU needs for a step of the paper's network. Here `fit` still runs epochs, callbacks and validation, but its
+batch is a chunk: the indices of the pixels of some hundred steps.
 """
 
 import functools
@@ -13,24 +13,23 @@ import jax.numpy as jnp
 import keras
 import numpy as np
 
-# Between two calls the device waits for some milliseconds of Python; a signal waits for the end of one.
+# Between two calls the device waits some milliseconds for Python; a signal waits until a call ends.
 STEPS_PER_CALL = 250
 
 
 def worthwhile():
-    """Whether there is an accelerator; a processor's steps are long, and XLA's convolutions slower there in a loop."""
+    """Whether there is an accelerator; on a CPU steps take long, and XLA's convolutions are slower in a loop."""
     return jax.default_backend() != "cpu"
 
 
 class Chunks(keras.utils.PyDataset):
-    """The places of an epoch's batches, some steps at a time: int32 arrays whose first axis are the steps.
+    """The indices of an epoch's batches, several steps at a time: int32 arrays whose first axis is the step.
 
-    All chunks are equally long, so that they are compiled once;
-    the last one of an epoch is filled up with places of -1.
+    All chunks have the same length, so that the code is compiled once; the last chunk of an epoch is padded with -1.
 
     Args:
         batches: Batches.
-        most: int, steps of a chunk at most.
+        most: int, maximum number of steps per chunk.
     """
 
     def __init__(self, batches, most):
@@ -66,13 +65,13 @@ def install(model, split, targets, rate, deterministic=False):
         model: compiled keras.Model.
         split: Split, the training images.
         targets: (n, classes) float32 array.
-        rate: function from a step, counted from 0 for the training's first, to its learning rate.
-        deterministic: the same bits on every run, on a GPU too.
+        rate: function from a step, counted from 0, to its learning rate.
+        deterministic: bool, whether results are equal bit for bit in every run, also on a GPU.
 
     Returns:
-        Function from Batches of the split to what `model.fit` takes in their place.
+        Function from Batches of the split to the Chunks that `model.fit` uses instead.
     """
-    # Keras makes the metrics' variables where it sees targets, and chunks have none.
+    # Keras creates the variables of metrics when it sees targets, which chunks do not have.
     model.evaluate(split.images[:1], targets[:1], verbose=0)
     images, targets = jax.device_put((split.images, targets))
     names = [variable.name for variable in model.optimizer.variables]

@@ -1,4 +1,4 @@
-"""What a training leaves in its run directory: log rows, checkpoints, and a save when a signal asks to stop."""
+"""The files that a training writes to its run directory: log, checkpoints, and the state when a signal stops it."""
 
 import math
 import time
@@ -17,7 +17,7 @@ from bnn.training.signals import Interrupted
 
 
 class Journal(keras.callbacks.Callback):
-    """Keeps a run directory: log rows, checkpoints, the progress bar, and a save when a signal asks to stop.
+    """Writes log rows and checkpoints, shows the progress bar, and saves the state when a signal asks to stop.
 
     Args:
         run: Run.

@@ -15,7 +15,7 @@ else:
     jax_epoch = None
 
 EVALUATION_BATCH = 500
-GEOMETRY_IMAGES = 500  # a unit's gain scatters by 8 % over 50 images
+GEOMETRY_IMAGES = 500  # with 50 images, the gain of a unit would vary by 8 %
 
 
 def compile_model(model, config):
