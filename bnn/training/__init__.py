@@ -1,7 +1,7 @@
 """The training of a network.
 
-`train` begins a run and `resume` continues one. The other modules are for starting from
-settings, the loop with loss and optimizer, batches, learning rate, logs and checkpoints, signals, and steps on JAX.
+`train` begins a run and `resume` continues one. The other modules are for the start from settings, the loop with
+loss and optimizer, batches, learning rate, logs and checkpoints, signals, and steps on JAX.
 """
 
 from bnn.faces import face
