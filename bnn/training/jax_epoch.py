@@ -1,8 +1,8 @@
 """Training on JAX: the images stay on the device, and one compiled call runs many steps.
 
 In every step, Keras's own `fit` copies a batch to the device and waits for it. This costs milliseconds of Python, as
-much as a large GPU needs for a step of the paper's network. Here `fit` still runs epochs, callbacks and validation, but its
-batch is a chunk: the indices of the pixels of some hundred steps.
+much as a large GPU needs for a step of the paper's network. Here `fit` still runs epochs, callbacks and validation, but
+its batch is a chunk: the indices of the pixels of some hundred steps.
 """
 
 import functools
