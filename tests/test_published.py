@@ -76,17 +76,19 @@ def test_a_published_run_contains_no_paths_of_the_machine(published):
 
 def test_tables_have_the_values_of_the_folders(published):
     readme = published / "README.md"
-    names = ("list_of_runs", "correlations", "angles", "geometry", "unbinarized")
+    names = ("list_of_runs", "correlations", "angles", "geometry", "side_by_side", "unbinarized")
     readme.write_text(
         "".join(f"before\n<!-- table: {name} small -->\n<!-- end -->\nafter\n" for name in names)
     )
-    assert call("tools/results.py", "write", "--folder", published).stdout == f"wrote {readme}: 5 tables\n"
+    assert call("tools/results.py", "write", "--folder", published).stdout == f"wrote {readme}: 6 tables\n"
     text = readme.read_text()
-    assert text.count("before\n") == text.count("after\n") == 5
+    assert text.count("before\n") == text.count("after\n") == 6
     metrics = json.loads((published / "small" / "seed0" / "metrics.json").read_text())
     first = metrics["layers"][0]
     assert f"| 0.56 | {first['r_weights']:.3f} | 0.81 | {first['r_permuted']:.3f} |" in text
     assert f"| conv_1 | 9 | {first['angle_mean_deg']:.1f} | {first['angle_std_deg']:.2f} |" in text
+    assert f"| conv_1 | {first['angle_mean_deg']:.1f} | {first['r_weights']:.3f} |" in text
+    assert "| layer | angle, small | r, small |" in text
     assert f"| {metrics['test_accuracy']:.4f} |" in text
     with (published / "small" / "seed0" / "unbinarized.csv").open(newline="") as file:
         for row in csv.DictReader(file):

@@ -146,6 +146,25 @@ def geometry(folder):
     return _columns(folder, (*angles, *products, "latent_std", "zeros"))
 
 
+def side_by_side(*folders):
+    """Show the main statistics of several groups with the same layers side by side, one row per layer."""
+    groups = [group(folder) for folder in folders]
+    keys = ("angle_mean_deg", "r_weights", "r_permuted", "r_activations", "sign_flips")
+    rows = [
+        [
+            layer,
+            *(
+                mean((p.layers[layer][key] for p in seeds), _decimals(key))
+                for key in keys
+                for seeds in groups
+            ),
+        ]
+        for layer in groups[0][0].layers
+    ]
+    heads = [f"{statistics.find(key).title}, {folder.name}" for key in keys for folder in folders]
+    return markdown(["layer", *heads], rows)
+
+
 def gain(folder):
     """What explains r, one row per layer, measured on the official data: official.json, beside metrics.json."""
     keys = (
@@ -277,7 +296,18 @@ def estimators():
 
 TABLES = {
     f.__name__: f
-    for f in (list_of_runs, correlations, angles, geometry, gain, unbinarized, summary, headline, estimators)
+    for f in (
+        list_of_runs,
+        correlations,
+        angles,
+        geometry,
+        side_by_side,
+        gain,
+        unbinarized,
+        summary,
+        headline,
+        estimators,
+    )
 }
 TABLES["statistics"] = statistics_table
 
