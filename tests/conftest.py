@@ -17,14 +17,15 @@ for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
 os.environ.pop("BNN_DATA", None)  # tests set the folder of the data themselves
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [GUARD, os.environ.get("PYTHONPATH")]))
 
-# The slowest modules start first, so that no worker waits long at the end.
+# The slowest modules start first, the slowest of all at the head, so that no worker waits long at the end.
 LONGEST = (
-    "test_kills",
     "test_experiments",
     "test_loop",
+    "test_bit_products",
     "test_jax",
-    "test_hd_figures",
+    "test_kills",
     "test_start",
+    "test_hd_figures",
     "test_shipped",
 )
 
@@ -36,7 +37,8 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items):
-    items.sort(key=lambda item: item.path.stem not in LONGEST)
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(places)))
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ from bnn.training import Interrupted, Journal, StopRequests, one_hot
 from tests.support import same_but_for_seconds, small_data, start
 
 STEPS = 10  # per epoch: 200 images in batches of 20
+OPTIONS = {"schedule": "cosine", "warmup": 1, "augment": "flips-and-crops"}
 
 
 @pytest.fixture(scope="module")
@@ -197,25 +198,16 @@ def test_signals_within_an_epoch_save_and_the_rest_follows_exactly(tmp_path, dat
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
 
 
-@pytest.mark.parametrize("kind", ["continuous", "stochastic"])
-def test_other_kinds_of_networks_continue_exactly_too(tmp_path, data, monkeypatch, kind):
-    model, undisturbed = start(tmp_path / "whole", data, kind, epochs=1)
+@pytest.mark.parametrize(("kind", "options"), [("continuous", {}), ("stochastic", OPTIONS)])
+def test_other_kinds_and_options_continue_exactly_too(tmp_path, data, monkeypatch, kind, options):
+    """A ternary network is interrupted in test_kills.py."""
+    model, undisturbed = start(tmp_path / "whole", data, kind, epochs=2, **options)
     training.fit(model, undisturbed, data)
-    model, run = start(tmp_path / "run", data, kind, epochs=1)
-    interrupt(monkeypatch, 3, signal.SIGINT, lambda: training.fit(model, run, data))
-    go_on(run, data)
-    assert_same_run(run, undisturbed)
-    assert (run.log()[0]["flip_ratio"] == 0) == (kind == "continuous")
-
-
-def test_with_every_option_training_continues_exactly_too(tmp_path, data, monkeypatch):
-    options = {"epochs": 2, "schedule": "cosine", "warmup": 1, "augment": "flips-and-crops"}
-    model, undisturbed = start(tmp_path / "whole", data, "ternary", **options)
-    training.fit(model, undisturbed, data)
-    model, run = start(tmp_path / "run", data, "ternary", **options)
+    model, run = start(tmp_path / "run", data, kind, epochs=2, **options)
     interrupt(monkeypatch, 13, signal.SIGINT, lambda: training.fit(model, run, data))
     go_on(run, data)
     assert_same_run(run, undisturbed)
+    assert (run.log()[0]["flip_ratio"] == 0) == (kind == "continuous")
 
 
 @pytest.mark.parametrize("moment", ["last step", "end"])
