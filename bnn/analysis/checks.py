@@ -40,7 +40,9 @@ def _check_array(array, shape, n, batch_size):
     received = tuple(getattr(array, "shape", ()))
     wanted = received[1:] if shape is None else shape
     fits = len(received) == len(wanted) + 1 and all(map(_may_be, wanted, received[1:]))
-    if not fits or received[0] != n or 0 in received:
+    if fits and received[0] != n:
+        raise ReportError(f"images: expected {n} of each input, as of the first, received {received[0]}")
+    if not fits or 0 in received:
         expected = ", ".join(["n", *("any" if size is None else str(size) for size in wanted)])
         raise ReportError(f"images: expected shape ({expected}) with n >= 1, received {received}")
     for start in range(0, n, batch_size):

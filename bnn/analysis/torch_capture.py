@@ -141,17 +141,25 @@ def _is_pytorchs(module):
 
 @contextmanager
 def evaluating(model):
-    """Within this context, a model is in evaluation mode, without gradients and fused operations that skip modules."""
+    """Within this context, a model is in evaluation mode, without gradients and fused operations that skip modules.
+
+    Raises:
+        ReportError: it has no evaluation mode, like a program that `torch.export` made.
+    """
     import torch
 
     modes, fast = (
         {module: module.training for module in model.modules()},
         torch.backends.mha.get_fastpath_enabled(),
     )
-    torch.backends.mha.set_fastpath_enabled(False)
-    model.eval()
     try:
-        with torch.no_grad():
+        model.eval()
+    except NotImplementedError as error:
+        kind = type(model).__name__
+        raise ReportError(f"model: expected one that can be set to evaluation, received a {kind}") from error
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with torch.no_grad(), torch.compiler.set_stance("force_eager"):
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)

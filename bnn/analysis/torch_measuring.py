@@ -51,12 +51,19 @@ def _checked(model):
     for name, values in [*model.named_parameters(), *model.named_buffers()]:
         if torch.nn.parameter.is_lazy(values):
             raise ReportError(f"{name}: expected a weight, received a lazy one: call the model once")
+        if values.is_meta:
+            raise ReportError(
+                f"{name}: expected values, received a tensor on the meta device, which has none"
+            )
         check_finite(name, torch_forms.array(values), "weights")
     return model
 
 
 def _as_array(values):
-    if not hasattr(values, "detach"):
-        return np.asarray(values)
-    values = values.detach().cpu()
-    return values.float().numpy() if values.is_floating_point() else values.numpy()
+    if hasattr(values, "detach"):
+        values = values.detach().cpu()
+        values = values.float().numpy() if values.is_floating_point() else values.numpy()
+    array = np.asarray(values)
+    if not array.ndim:
+        raise ReportError(f"images: expected arrays or tensors, received a {type(values).__name__}")
+    return array

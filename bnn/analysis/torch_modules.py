@@ -32,6 +32,13 @@ class Weight:
         values = self.parameter.detach()
         return values if self.rows is None else values[self.rows]
 
+    @property
+    def computed(self):
+        """Whether it is computed from other parameters, as by weight norm, so that it cannot be replaced."""
+        from torch import nn
+
+        return not isinstance(self.parameter, nn.Parameter)
+
 
 def find(model, quantizer=None, kernel=None):
     """Find the products of a model, in the order of its modules.
@@ -48,9 +55,10 @@ def find(model, quantizer=None, kernel=None):
     """
     found, refused = [], {}
     for name, module in model.named_modules():
-        products = _products(name or type(module).__name__, module, quantizer or SIGN, kernel)
+        name = name.replace("._orig_mod", "") or type(module).__name__
+        products = _products(name, module, quantizer or SIGN, kernel)
         if isinstance(products, str):
-            refused[name or type(module).__name__] = products
+            refused[name] = products
         else:
             found += products
     within = _within_attention(model)  # the module with the output weight is not called itself
@@ -60,10 +68,13 @@ def find(model, quantizer=None, kernel=None):
 def _products(name, module, quantizer, kernel):
     """A list of Product, or the reason if there is none."""
     from torch import nn
+    from torch.nn.utils import parametrize
 
     pair = own_kernels(module, kernel)
     if pair is not None:
         return _own(name, module, *pair)
+    if not isinstance(module, _plain()) and parametrize.is_parametrized(module):
+        return f"a parametrization within a {type(module).__name__} is not analyzed"
     if isinstance(module, nn.MultiheadAttention):
         return _attention(name, module, quantizer)
     if isinstance(module, nn.RNNBase):
@@ -111,9 +122,19 @@ def _products(name, module, quantizer, kernel):
                 variable=Weight(module.weight),
             )
         ]
+    if _is_quantized(module):
+        return "PyTorch has quantized it: its real weights are gone"
+    if isinstance(module, parametrize.ParametrizationList):
+        return []
     if any(parameter.dim() >= 2 for parameter in module.parameters(recurse=False)):
         return f"a {type(module).__name__} is none of the modules that are analyzed"
     return []
+
+
+def _is_quantized(module):
+    """Whether it keeps integers, which a method converts to numbers."""
+    cls = type(module)
+    return cls.__module__.startswith("torch.ao.") and (hasattr(cls, "weight") or hasattr(cls, "get_weight"))
 
 
 def own_kernels(module, kernel):
@@ -197,7 +218,7 @@ def _attended(module, part):
 
     def arrange(seen):
         inputs = array(seen.arguments[part])
-        inputs = inputs if module.batch_first else inputs.swapaxes(0, 1)
+        inputs = _images_first(module, inputs)
         mask = seen.arguments.get("key_padding_mask")
         if mask is None or part == "query":
             return Call(inputs)
@@ -223,5 +244,8 @@ def _heads(module, seen):
         projection.weight.data = weight
         if bias is not None:
             projection.bias.data = bias
-    heads = array(heads)
-    return heads if module.batch_first else heads.swapaxes(0, 1)
+    return _images_first(module, array(heads))
+
+
+def _images_first(module, values):
+    return values if module.batch_first or values.ndim == 2 else values.swapaxes(0, 1)

@@ -20,7 +20,8 @@ def analyze_torch(
 
     The analyzed kernels are those of Linear, Conv1d to Conv3d and ConvTranspose1d to ConvTranspose3d; the query, key,
     value and output of MultiheadAttention; and the input and recurrent weights of RNN, LSTM and GRU with one layer. For
-    Embedding, only the angles are given. The model runs in evaluation mode, without gradients, and is not changed.
+    Embedding, only the angles are given. The model runs in evaluation mode, without gradients and without
+    `torch.compile`, and is not changed.
 
     A module whose `forward` quantizes its own weight is analyzed if `kernel` recognizes it, or if the quantizer is a
     parametrization of its weight (`torch.nn.utils.parametrize`). Its output must be its input times the quantized
@@ -40,12 +41,13 @@ def analyze_torch(
         progress: as for `analyze`.
 
     Returns:
-        Report. r_rotated is NaN for modules with their own quantizer, unless it is the sign.
+        Report. r_rotated is NaN for modules with their own quantizer, unless it is the sign. r_scores is None for a
+        weight that is computed from others, as by weight norm.
 
     Raises:
         QuantizerError: a quantizer's name is unknown.
         ReportError: no module can be analyzed, a weight or an input is not finite, the model refuses the inputs, or it
-            has no hooks (a scripted model) or no weights yet (a lazy module).
+            has no hooks (a scripted model), no weights yet (a lazy module) or no values (the meta device).
     """
     backend.load()
     from bnn.analysis import checks, torch_measuring

@@ -1,8 +1,9 @@
 """The effect of one kernel's quantizer on the scores of a PyTorch model: `score_agreement` for modules."""
 
+from collections.abc import Mapping
 from contextlib import contextmanager
+from dataclasses import is_dataclass
 
-import keras
 import numpy as np
 
 from bnn.analysis import torch_capture
@@ -22,13 +23,28 @@ def score_agreement(model, images, layers, n, batch_size, seed, progress):
 
 
 def _scores(model, images, batches):
-    outputs = [torch_capture.run(model, taken(images, chosen)) for chosen in batches]
-    parts = [[part for part in keras.tree.flatten(output) if hasattr(part, "detach")] for output in outputs]
-    return [np.concatenate([thinned(array(part)) for part in output]) for output in zip(*parts, strict=True)]
+    outputs = [_tensors(torch_capture.run(model, taken(images, chosen))) for chosen in batches]
+    return [np.concatenate([thinned(array(part)) for part in parts]) for parts in zip(*outputs, strict=True)]
+
+
+def _tensors(output):
+    """The tensors in an output, which may be a mapping or a data class."""
+    if hasattr(output, "detach"):
+        return [output]
+    if isinstance(output, Mapping):
+        output = list(output.values())
+    elif is_dataclass(output):
+        output = list(vars(output).values())
+    elif not isinstance(output, list | tuple):
+        return []
+    return [tensor for part in output for tensor in _tensors(part)]
 
 
 def _exchanged(layer):
-    return _other_output(layer) if layer.product.variable is None else _replaced(layer)
+    variable = layer.product.variable
+    if variable is None:
+        return _other_output(layer)
+    return None if variable.computed else _replaced(layer)
 
 
 @contextmanager
