@@ -48,6 +48,8 @@ def parse(argv=None, program=PROGRAM):
         parser.error("expected an IMAGE or --errors, received neither")
     if args.csv and not args.images:
         parser.error("argument --csv: expected together with an IMAGE, received alone")
+    if args.output and not args.errors:
+        parser.error("argument --output: expected together with --errors, received alone")
     return args
 
 

@@ -91,8 +91,15 @@ def test_errors_draws_the_worst_errors_and_the_confusion_matrix(
     assert sum(int(text.get_text() or 0) for text in texts) == 500
 
 
-@pytest.mark.parametrize("flags", [[], ["--csv", "x.csv", "--errors"]])
-def test_calls_without_an_image_say_what_is_expected(run, flags, capsys):
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ([], "expected an IMAGE or --errors, received neither"),
+        (["--csv", "x.csv", "--errors"], "--csv: expected together with an IMAGE"),
+        (["x.png", "--output", "x"], "--output: expected together with --errors"),
+    ],
+)
+def test_flags_that_miss_another_are_refused(flags, words, capsys):
     with pytest.raises(SystemExit):
-        predict.main([str(run), *flags])
-    assert "IMAGE" in capsys.readouterr().err
+        predict.main(["run", *flags])
+    assert words in capsys.readouterr().err
