@@ -27,7 +27,8 @@ PAGES = {
     "faq",
 }
 TEXTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-LINKED = [*TEXTS, ROOT / "data" / "README.md", ROOT / "results" / "README.md"]
+RESULTS = [*sorted((ROOT / "results").glob("*.md")), ROOT / "results" / "experiments" / "README.md"]
+LINKED = [*TEXTS, ROOT / "data" / "README.md", *RESULTS]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^][]*\]\(([^()\s]+)\)")
 PROGRAMS = {"train": "train.py", "analyze": "analyze.py", "test": "test.py", "download": "data/download.py"}

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Update the tables in results/README.md, in the README of the parent folder and in docs/.
+"""Update the tables in the pages of results/, in the README of the parent folder and in docs/.
 
 The tables come from the folders that tools/publish.py wrote, and from the library's table of statistics.
 
@@ -332,7 +332,8 @@ def main():
     parser.add_argument("--folder", type=Path, default=Path("results"), metavar="DIR", help=folder_help)
     args = parser.parse_args()
     above = args.folder.parent
-    for path in (args.folder / "README.md", above / "README.md", *sorted((above / "docs").glob("*.md"))):
+    pages = (*args.folder.glob("*.md"), above / "README.md", *(above / "docs").glob("*.md"))
+    for path in sorted(pages):
         old = path.read_text() if path.is_file() else ""
         new = filled(old, args.folder)
         if args.action == "write" and TABLE.search(old):

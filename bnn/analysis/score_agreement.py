@@ -25,7 +25,7 @@ def score_agreement(model, images, layers, n=100, batch_size=50, seed=0, progres
     replaces the quantized one. The new kernel is scaled to minimize the squared difference of the layer's dot products.
     Batch norm uses the moments of each batch before and after the replacement, or its usual moments if it is frozen.
     Over the layers of six networks that were trained in full precision, this correlation ranked the loss of accuracy.
-    The statistics of a layer's own dot products did not: see results/README.md.
+    The statistics of a layer's own dot products did not: see results/experiments/README.md.
 
     Args:
         model: keras.Model. It is restored afterwards.
