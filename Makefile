@@ -83,6 +83,7 @@ bench: setup
 	$(PY) benchmarks/training_speed.py $(if $(LARQ),--larq $(LARQ))
 	$(PY) benchmarks/inference_speed.py
 	$(PY) benchmarks/analysis_speed.py
+	$(PY) benchmarks/layer_kinds.py
 	$(PY) benchmarks/sampling_speed.py
 	$(PY) benchmarks/startup.py
 
