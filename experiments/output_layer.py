@@ -180,7 +180,7 @@ def draw(rows):
     pushes.set(ylabel="pushed farther from 0", ylim=(0, 1))
     curve(turned, [row["train_loss_turned"] for row in rows], "o-", plots.BLUE)
     plots.reference(turned, rows[0]["train_loss"], "as trained", axis="y", at=1, align="right")
-    turned.set(ylabel="training loss, signs of the group inverted")
+    turned.set(ylabel="training loss, group inverted")
     for ax in (signs, pushes, turned):
         ax.set(xlabel="latent weights, small to large")
         ax.xaxis.get_major_locator().set_params(integer=True)
