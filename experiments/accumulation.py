@@ -9,14 +9,13 @@ norm of each layer. In the last layer, these outputs are the scores.
 from bnn.console import run_program
 from experiments import runner
 
-REFIT_IMAGES = 2000
 BATCH = 100
 
 
 def measure(experiment):
     """Train, replace kernels and compare; return (rows, figure)."""
     from bnn.analysis import ablation
-    from bnn.models import evaluation, refit_batch_norm
+    from bnn.models import evaluation
 
     model, data = experiment.binary_network(), experiment.data
     names, _ = ablation.quantized_layers(model)
@@ -24,7 +23,7 @@ def measure(experiment):
     for replaced, kernels in copies(names).items():
         print(f"replacing the kernels of: {replaced}")
         copy = ablation.unbinarized(model, kernels)
-        refit_batch_norm(copy, data.train.images[:REFIT_IMAGES])
+        experiment.refit(copy)
         original = original or copy
         accuracy = evaluation.accuracy(copy, data.test, progress=runner.testing)
         compared = compare(original, copy, data.test.images[: experiment.analyzed])

@@ -9,19 +9,17 @@ accuracy with binarized kernels is measured after batch norm has been refitted.
 from bnn.console import run_program
 from experiments import runner
 
-REFIT_IMAGES = 2000
-
 
 def measure(experiment):
     """Train both networks and measure; return (rows, figure)."""
     from bnn.analysis import ablation
-    from bnn.models import accuracy, refit_batch_norm
+    from bnn.models import accuracy
 
     data, rows = experiment.data, []
     for network, changes in {"binary": {}, "continuous": {"continuous": True}}.items():
         model = experiment.trained(network, **changes).load_model("last")
         copy = ablation.binarized(model)
-        refit_batch_norm(copy, data.train.images[:REFIT_IMAGES])
+        experiment.refit(copy)
         accuracies = {
             "test_accuracy": accuracy(model, data.test, progress=runner.testing),
             "binarized_accuracy": accuracy(copy, data.test, progress=runner.testing),

@@ -26,7 +26,6 @@ SEEDS = 3
 LOGGED_IMAGES = 500
 MOMENT_IMAGES = 5000  # training images for the covariance of each layer's inputs
 PLACES = 4  # positions per image
-REFIT_IMAGES = 2000
 SMALLEST = 1e-3  # eigenvalues below this fraction of the largest are left out of slopes
 BINS = 12
 NETWORKS = {"binary": {}, "continuous": {"continuous": True}}
@@ -166,14 +165,12 @@ def gain(covariance, latent):
 def binarization_costs(experiment, model):
     """Measure the accuracy that the continuous network loses by binarizing each layer, with refitted batch norm."""
     from bnn.analysis import ablation
-    from bnn.models import accuracy, refit_batch_norm
-
-    data = experiment.data
+    from bnn.models import accuracy
 
     def refitted_accuracy(*layers):
         copy = ablation.binarized(model, layers)
-        refit_batch_norm(copy, data.train.images[:REFIT_IMAGES])
-        return accuracy(copy, data.test, progress=runner.testing)
+        experiment.refit(copy)
+        return accuracy(copy, experiment.data.test, progress=runner.testing)
 
     whole = refitted_accuracy()
     names = [layer.name for layer in model.layers if hasattr(layer, "kernel_quantizer")]

@@ -15,8 +15,8 @@ from bnn.console import run_program
 from experiments import networks, runner
 
 SEEDS = 2
-REFIT_IMAGES = 2000
 UNIFORM = (2, 3, 4, 8)
+QUICK = (2, 4)
 
 
 def measure(experiment):
@@ -31,18 +31,23 @@ def measure(experiment):
 
 def quantized(experiment, model):
     """Return one dict per number of levels: bits and accuracy with equal levels and with levels by gain."""
-    from bnn.models import accuracy, refit_batch_norm
+    import keras
+
+    from bnn.models import accuracy
 
     layers, data = list(experiment.layers(model, quantizer="sign", score_images=0)), experiment.data
     weights = np.array([layer.kernels.latent.size for layer in layers])
 
+    copy = keras.models.clone_model(model)
+    copy.set_weights(model.get_weights())
+
     def judged(chosen):
-        copy = with_levels(model, layers, chosen)
-        refit_batch_norm(copy, data.train.images[:REFIT_IMAGES])
+        set_levels(copy, layers, chosen)
+        experiment.refit(copy)
         return accuracy(copy, data.test, progress=runner.testing)
 
     rows, whole = [], accuracy(model, data.test, progress=runner.testing)
-    for k in UNIFORM:
+    for k in QUICK if experiment.quick else UNIFORM:
         r, chosen = by_gain(layers, weights, weights.sum() * math.log2(k))
         rows.append(
             {
@@ -80,21 +85,16 @@ def by_gain(layers, weights, budget):
     return low, best
 
 
-def with_levels(model, layers, chosen):
-    """Return a copy of the model in which the kernel of each layer has the given number of levels."""
-    import keras
-
+def set_levels(model, layers, chosen):
+    """Quantize the latent kernel of each layer to the given number of levels, and give it to the model."""
     from bnn.geometry import lloyd_max, step_quantizer
 
-    copy = keras.models.clone_model(model)
-    copy.set_weights(model.get_weights())
     for layer, count in zip(layers, chosen, strict=True):
         thresholds, values, _ = lloyd_max(count)
         latent = layer.kernels.latent
         scale = latent.std(axis=0)
-        kernel = copy.get_layer(layer.name).kernel
+        kernel = model.get_layer(layer.name).kernel
         kernel.assign(np.reshape(step_quantizer(thresholds, values)(latent / scale) * scale, kernel.shape))
-    return copy
 
 
 def draw(rows):

@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # The paper's network with fewer channels: a hundred epochs of CIFAR-10 take about an hour on two cores.
 NARROW = {"conv": (32, 32, 64, 64, 128, 128), "fc": (256,)}
 SMOKE = {"data_set": "mnist-5k", "conv": (4, 4), "max_pool": (1, 1), "fc": (8,), "epochs": 2, "debug": True}
+REFIT_IMAGES = 2000
 testing = functools.partial(progress, description="testing")  # progress over the test images
 
 
@@ -82,6 +83,12 @@ class Experiment:
             self.finished.expect_fit(self.data)
             return self.finished.load_model()
         return self.trained("binary").load_model("last")
+
+    def refit(self, model):
+        """Refit batch norm on the first training images, in place."""
+        from bnn.models import refit_batch_norm
+
+        refit_batch_norm(model, self.data.train.images[: 200 if self.quick else REFIT_IMAGES])
 
     def layers(self, model, **options):
         """Return the Report of a network on the first test images; options are those of `analyze`."""

@@ -15,7 +15,6 @@ from bnn.console import run_program
 from experiments import networks, runner
 
 SEEDS = 2
-REFIT_IMAGES = 2000
 KEPT = (
     "layer",
     "d",
@@ -64,13 +63,13 @@ def measure(experiment):
 
 def binarized(experiment, model):
     """Measure the statistics of each layer and the cost of binarizing it, a list of dicts."""
-    from bnn.models import evaluation, refit_batch_norm
+    from bnn.models import evaluation
 
     data, rows = experiment.data, []
 
     def scores(layer=None):
         copy = with_binary_kernel(model, layer)
-        refit_batch_norm(copy, data.train.images[:REFIT_IMAGES])
+        experiment.refit(copy)
         return evaluation.scores(copy, data.test.images, progress=runner.testing)
 
     accuracy, cross_entropy = judge(scores(), data.test.labels)

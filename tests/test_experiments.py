@@ -3,6 +3,7 @@
 import csv
 import importlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import keras
 import numpy as np
 import pytest
 
-from bnn import datasets, runs
+from bnn import datasets, plots, runs
 from bnn.analysis import ablation
 from bnn.models import correct, refit_batch_norm
 from bnn.runs import RunError
@@ -52,9 +53,15 @@ def accumulated(folder):
     return quick(accumulation, folder), folder / "accumulation" / "binary"
 
 
-def quick(module, folder, *arguments):
-    """Run the smoke test of an experiment; return its table, with numbers as floats."""
+def quick(module, folder, *arguments, finished=()):
+    """Run the smoke test of an experiment; return its table, with numbers as floats.
+
+    `finished` holds a run and the name that the experiment gives to a training with the same settings, which then has
+    nothing left to do.
+    """
     name = module.__name__.rpartition(".")[2]
+    if finished:
+        shutil.copytree(finished[0], folder / name / finished[1])
     line = ["--quick", "--runs", str(folder / name), "--results", str(folder), *map(str, arguments)]
     assert module.main(line) == 0
     assert (folder / f"{name}.png").read_bytes().startswith(b"\x89PNG")
@@ -121,7 +128,7 @@ def test_slopes_of_energy_and_gain_equal_closed_forms():
 def test_levels(folder):
     rows = quick(levels, folder)
     assert [(row["network"], row["levels"]) for row in rows] == [
-        (network, k) for network in ("plain", "residual", "dense") for k in levels.UNIFORM
+        (network, k) for network in ("plain", "residual", "dense") for k in levels.QUICK
     ]
     for row in rows:
         assert row["gain_bits"] <= row["uniform_bits"] + 1e-6
@@ -279,9 +286,9 @@ def test_runs_that_cannot_replace_a_training_are_refused(folder, twins):
 
 
 @pytest.fixture(scope="module")
-def first_layers(folder):
+def first_layers(folder, accumulated):
     """(table, folder) of the experiment on the first layer."""
-    return quick(first_layer, folder), folder
+    return quick(first_layer, folder, finished=(accumulated[1], "quantized-seed0")), folder
 
 
 def test_first_layer(first_layers):
@@ -295,9 +302,9 @@ def test_first_layer(first_layers):
 
 
 @pytest.fixture(scope="module")
-def twins(folder):
+def twins(folder, accumulated):
     """(table, dict of networks) of the experiment on full precision."""
-    rows = quick(full_precision, folder)
+    rows = quick(full_precision, folder, finished=(accumulated[1], "binary"))
     kinds = ("binary", "continuous")
     return rows, {k: runs.open_run(folder / "full_precision" / k).load_model("last") for k in kinds}
 
@@ -329,15 +336,23 @@ def test_a_binarized_copy_has_the_kernels_signs(twins):
         assert np.array_equal(copy(images), refitted(images)) == (kind == "binary")
 
 
-def test_improved(folder):
-    rows = quick(improved, folder)
-    assert [row["added"] for row in rows] == list(improved.DIGITS)
+def test_improved(folder, accumulated):
+    rows = quick(improved, folder, finished=(accumulated[1], "paper"))
+    assert [row["added"] for row in rows] == ["paper", "crops"]
     assert (rows[0]["gain"], rows[0]["gain_error"]) == (0, 0)
     for row in rows:
         assert row["gain"] == pytest.approx(100 * (row["test_accuracy"] - rows[0]["test_accuracy"]))
     last = runs.open_run(folder / "improved" / "crops")
     assert (last.training.schedule, last.training.warmup, last.training.augment) == ("cosine", 1, "crops")
     assert last.model.first_layer == "real"
+
+
+def test_each_change_is_added_to_those_before():
+    compared = improved.together(improved.CHANGES)
+    assert list(compared) == list(improved.CHANGES)
+    assert compared["paper"] == {}
+    assert compared["higher rate"] == {"schedule": "cosine", "warmup": 1, "lr_start": 5e-3}
+    assert compared["flips, crops"] == compared["real first layer"] | {"augment": "flips-and-crops"}
 
 
 def test_gains_have_the_standard_error_of_a_paired_difference():
@@ -351,6 +366,17 @@ def test_gains_have_the_standard_error_of_a_paired_difference():
 # common code
 
 
+def train_only(folder):
+    """An experiment that trains one network and writes one row; its exit code."""
+    line = ["--quick", "--runs", str(folder / "runs"), "--results", str(folder)]
+    experiment = runner.begin("one", "Is it trained?", 2, line)
+
+    def measure(experiment):
+        return [{"epochs": len(experiment.trained("binary").log())}], plots.figure(1)[0]
+
+    return runner.perform(experiment, measure)
+
+
 def test_an_interrupted_experiment_continues(tmp_path, monkeypatch, capsys):
     epochs = []
     original = Journal.on_epoch_end
@@ -362,13 +388,12 @@ def test_an_interrupted_experiment_continues(tmp_path, monkeypatch, capsys):
         return original(journal, epoch, logs)
 
     monkeypatch.setattr(Journal, "on_epoch_end", counted)
-    arguments = ["--quick", "--runs", str(tmp_path / "runs"), "--results", str(tmp_path)]
-    assert accumulation.main(arguments) == 128 + signal.SIGINT
+    assert train_only(tmp_path) == 128 + signal.SIGINT
     assert "interrupted; repeat the command to continue" in capsys.readouterr().out
-    assert not (tmp_path / "accumulation.csv").exists()
-    assert accumulation.main(arguments) == 0
+    assert not (tmp_path / "one.csv").exists()
+    assert train_only(tmp_path) == 0
     assert epochs == [0, 1]
-    assert (tmp_path / "accumulation.csv").exists()
+    assert (tmp_path / "one.csv").read_text().split() == ["epochs", "2"]
 
 
 def test_a_training_killed_before_its_last_checkpoint_continues(tmp_path, monkeypatch):
@@ -383,10 +408,9 @@ def test_a_training_killed_before_its_last_checkpoint_continues(tmp_path, monkey
         return original(run, model, name)
 
     monkeypatch.setattr(runs.Run, "save_model", killed)
-    arguments = ["--quick", "--runs", str(tmp_path / "runs"), "--results", str(tmp_path)]
-    assert accumulation.main(arguments) == 128 + signal.SIGINT
+    assert train_only(tmp_path) == 128 + signal.SIGINT
     assert runs.open_run(tmp_path / "runs" / "binary").log()[-1]["epoch"] == 2
-    assert accumulation.main(arguments) == 0
+    assert train_only(tmp_path) == 0
     assert steps[-3:] == [10, 20, 20]
 
 
