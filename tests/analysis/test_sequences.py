@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from keras import layers
 
+from bnn import plots
 from bnn.analysis import ReportError, report
 
 RNG = np.random.default_rng(0)
@@ -140,7 +141,7 @@ def test_each_gate_has_its_own_angle_and_gain():
 
 def test_r_scores_replace_a_recurrent_kernel():
     model = recurrent(layers.SimpleRNN, False, activation=None)
-    scores = model(SEQUENCES).numpy()
+    scores = np.asarray(model(SEQUENCES))
     found = report.analyze(model, SEQUENCES)
     weights = [w.numpy().astype(np.float64) for w in model.layers[-1].weights]
     for place, layer in enumerate(found):
@@ -285,9 +286,16 @@ def test_an_embedding_has_only_angles():
     assert np.isnan([layer.r_weights, layer.gain, layer.r_within]).all() and layer.patches.shape == (0, 4)
     assert "angle only: embedding" in found.text()
     slope = (sign(table) * (table - table.mean())).mean() / sign(table).var()
-    scores = model(TOKENS).numpy()
+    scores = np.asarray(model(TOKENS))
     model.get_layer("embedding").embeddings.assign(sign(table) * slope)
-    assert layer.r_scores == pytest.approx(correlation(scores, model(TOKENS).numpy()), abs=1e-4)
+    assert layer.r_scores == pytest.approx(correlation(scores, np.asarray(model(TOKENS))), abs=1e-4)
+
+
+def test_figures_of_a_model_with_only_an_embedding(tmp_path):
+    model = keras.Sequential([keras.Input((6,), dtype="int32"), layers.Embedding(9, 4)])
+    drawn = plots.save_all(report.analyze(model, TOKENS), tmp_path)
+    assert drawn == ["angles", "latent_weights"]
+    assert {path.stem for path in tmp_path.iterdir()} == set(drawn)
 
 
 # ---- refusals ----

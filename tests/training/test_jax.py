@@ -43,8 +43,9 @@ def test_many_steps_per_call(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_tests_of_training_pass_on_jax(tmp_path):
-    pytest_on_jax("training/test_loop.py", tmp_path)
+@pytest.mark.parametrize("name", ["training/test_loop", "analysis/test_sequences", "analysis/test_einsum"])
+def test_other_tests_pass_on_jax(name, tmp_path):
+    pytest_on_jax(f"{name}.py", tmp_path)
 
 
 def test_the_pinned_version_of_jax_is_the_same_for_tests_and_gpus():
