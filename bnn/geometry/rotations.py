@@ -118,6 +118,7 @@ def walsh_hadamard(vectors):
     size, n = vectors.shape
     # H is the Kronecker product of two smaller Hadamard matrices: two matrix products replace k passes.
     rows = 1 << (size.bit_length() // 2)
-    first, second = hadamard(rows), hadamard(size // rows)
+    first, second = hadamard(rows, float), hadamard(size // rows, float)
     grid = np.tensordot(first, vectors.reshape(rows, size // rows, n), axes=1)
-    return (second @ grid).reshape(size, n) / np.sqrt(size)
+    # `second @ grid` takes ten times as long for 8192 x 1024: a product per row, with strides of powers of two.
+    return np.tensordot(second, grid, axes=(1, 1)).swapaxes(0, 1).reshape(size, n) / np.sqrt(size)
