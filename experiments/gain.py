@@ -229,7 +229,7 @@ def draw(rows, history, spectra):
         right.plot(range(len(names)), means, marker, label=label)
     right.set(yscale="log", ylabel="gain g, binary")
     right.set_xticks(range(len(names)), names, rotation=60)
-    right.legend(fontsize="small")
+    right.legend(fontsize="small", loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)
     return figure
 
 
