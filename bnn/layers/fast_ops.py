@@ -22,6 +22,11 @@ else:
     tf = None
 
 
+def on_cpu():
+    """Whether TensorFlow computes, without a GPU."""
+    return tf is not None and not tf.config.list_physical_devices("GPU")
+
+
 def portable_batch_norm(x, offset, epsilon):
     """Normalize over all axes except the last with the moments of the batch, and add an offset.
 
@@ -161,13 +166,7 @@ def tap_conv2d(x, kernel):
 
 def conv2d(x, kernel):
     """`portable_conv2d`; on CPUs with the faster gradient, which helps only in bfloat16 and up to 8x8 positions."""
-    taps = (
-        tf is not None
-        and not tf.config.list_physical_devices("GPU")
-        and x.dtype == "bfloat16"
-        and None not in x.shape[1:3]
-        and x.shape[1] * x.shape[2] <= 64
-    )
+    taps = on_cpu() and x.dtype == "bfloat16" and None not in x.shape[1:3] and x.shape[1] * x.shape[2] <= 64
     return (tap_conv2d if taps else portable_conv2d)(x, kernel)
 
 
@@ -204,13 +203,7 @@ def sign_conv2d(x, kernel):
     Bits are faster than float32 on CPUs, but not than bfloat16. With few channels, the rest of a step takes longer than
     the products.
     """
-    on_bits = (
-        tf is not None
-        and not tf.config.list_physical_devices("GPU")
-        and x.dtype == "float32"
-        and x.shape[-1] >= 128
-        and find_spec("numba") is not None
-    )
+    on_bits = on_cpu() and x.dtype == "float32" and x.shape[-1] >= 128 and find_spec("numba") is not None
     return (bits_conv2d if on_bits else conv2d)(x, kernel)
 
 

@@ -169,7 +169,8 @@ class QuantConv2D(_QuantLayer):
         self.kernel_size = positive("kernel_size", kernel_size)
         self.sign_inputs = bool(sign_inputs)
         self.multiplies_signs = self.sign_inputs and isinstance(self.kernel_quantizer, quantizers.Sign)
-        self.supports_jit = not self.multiplies_signs  # bits are computed outside of TensorFlow
+        # Bits are computed outside of TensorFlow, so XLA cannot compile them.
+        self.supports_jit = not (self.multiplies_signs and fast_ops.on_cpu())
 
     def build(self, input_shape):
         """Create the latent kernel."""

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bnn import runs, training
+from bnn import models, runs, training
 from bnn.layers import fast_ops
 from bnn.training import Batches, Interrupted, RateSchedule, jax_epoch, one_hot
 from tests.support import small_data, small_settings, start
@@ -79,6 +79,13 @@ def test_lean_max_pool_equals_the_portable_one_also_for_equal_values(shape, dtyp
     for lean, portable in zip(*results, strict=True):
         assert lean.dtype == portable.dtype
         np.testing.assert_array_equal(lean, portable)
+
+
+def test_a_network_that_multiplies_signs_is_compiled():
+    model = models.build(input_shape=(8, 8, 1), conv=(4, 4), max_pool=(0, 0), fc=())
+    assert model.get_layer("conv_2").multiplies_signs
+    training.compile_model(model, small_settings()[1])
+    assert model.jit_compile
 
 
 @pytest.mark.parametrize(("kind", "options"), [("ternary", OPTIONS), ("stochastic", {})])
