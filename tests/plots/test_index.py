@@ -1,5 +1,6 @@
 """The index of figures lists all functions, and all functions follow the same convention."""
 
+import importlib
 import inspect
 import re
 import subprocess
@@ -8,31 +9,22 @@ import sys
 import pytest
 
 from bnn import plots
-from bnn.plots import (
-    classification,
-    comparison,
-    first_layer,
-    gain,
-    history,
-    kernels,
-    products,
-    quantizers,
-    runs,
-    theory,
-)
 
-MODULES = (
-    classification,
-    comparison,
-    first_layer,
-    gain,
-    history,
-    kernels,
-    products,
-    quantizers,
-    runs,
-    theory,
-)
+MODULES = [
+    importlib.import_module(f"bnn.plots.{name}")
+    for name in (
+        "classification",
+        "comparison",
+        "first_layer",
+        "gain",
+        "history",
+        "kernels",
+        "products",
+        "quantizers",
+        "runs",
+        "theory",
+    )
+]
 INDEX = {
     name: number
     for number, name in re.findall(
