@@ -1,23 +1,17 @@
-"""What a run is made of: frozen dataclasses, their validation, presets and JSON form."""
+"""What a run is made of: the config of the network, both configs from the settings given, and their JSON form."""
 
 import dataclasses
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from bnn.datasets.catalog import is_own
 from bnn.estimators import ESTIMATORS, as_setting, meanings
-from bnn.fields import ConfigError, check_fields, expect, one_of
+from bnn.fields import ConfigError, check_fields, expect, one_of, setting
 from bnn.presets import DATA_SET_CHOICES, PRESETS
 from bnn.suggestions import did_you_mean
+from bnn.train_config import MAX_SIZE, TrainConfig
 
-LOSS_MODES = ("hinge-loss", "softmax")
-PRECISIONS = ("auto", "float32", "bfloat16")
-SCHEDULES = ("exponential", "cosine")
-AUGMENTATIONS = ("none", "crops", "flips-and-crops")
 FIRST_LAYERS = ("quantized", "real", "rotated")
 QUANTIZERS = ("kernel_quantizer", "activation_quantizer")  # settings
-MAX_SIZE = 65_536  # of a layer or a side of an image; a larger value is probably a typing error
-MAX_COUNT = 10**9  # of images in a batch, and of epochs
 MAX_LAYERS = 1000  # convolutions; likewise hidden dense layers
 MAX_WEIGHTS = 2**30  # of all kernels: 4 GiB, and Adam needs three times as much
 # Settings that runs of earlier versions lack; they get the default.
@@ -33,11 +27,6 @@ LATER = {
     "estimator",
     *QUANTIZERS,
 }
-
-
-def setting(default, help_text, **flag):
-    """A dataclass field with its help text and further keywords for argparse."""
-    return field(default=default, metadata={"help": help_text, **flag})
 
 
 @dataclass(frozen=True)
@@ -158,86 +147,6 @@ class ModelConfig:
         if not {self.kernel_quantizer, self.activation_quantizer} <= {None, *ESTIMATORS}:
             return "quantized"
         return "continuous" if self.continuous else {2: "binary", 3: "ternary"}[self.levels]
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """The training. The defaults are the paper's for CIFAR-10.
-
-    Raises:
-        ConfigError: a value is out of range.
-    """
-
-    data_set: str = setting(
-        "cifar-10",
-        "data set; mnist-5k needs no download; or own data: an .npz file with x_train, y_train, x_test and y_test, "
-        "or a folder with one sub-folder of PNG or JPEG files per class",
-        choices=DATA_SET_CHOICES,
-    )
-    image_size: tuple[int, ...] = setting((), "height and width for images of a folder; no value: not scaled")
-    image_range: tuple[float, float] = setting(
-        (0.0, 1.0), "values of black and white in float images of an .npz file"
-    )
-    batch_size: int = setting(50, "images per training batch")
-    epochs: int = setting(500, "passes over the training images")
-    lr_start: float = setting(1e-3, "highest learning rate of Adam, in the first epoch after the warm-up")
-    lr_end: float = setting(3e-7, "learning rate that the schedule reaches after the last epoch")
-    schedule: str = setting(
-        "exponential",
-        "how the learning rate falls: by the same factor after every epoch, or in every step along half a cosine wave",
-        choices=SCHEDULES,
-    )
-    warmup: int = setting(0, "epochs in which the learning rate rises from 0 to lr_start, step by step")
-    augment: str = setting(
-        "none",
-        "crops: shift training images by up to 4 pixels; flips: mirror half of them, for photographs, not digits",
-        choices=AUGMENTATIONS,
-    )
-    loss_mode: str = setting("hinge-loss", "hinge-loss: squared, with targets -1 and +1", choices=LOSS_MODES)
-    ckpt_n: int = setting(1, "write a checkpoint every N epochs, and at each new best")
-    log_geometry: int = setting(
-        0, "every N epochs, log angle, r, zeros and flips of each layer to geometry.csv; 0: never"
-    )
-    seed: int = setting(
-        0,
-        "seed of the initial weights and the order of the images; several seeds: one run per seed, pooled at the end",
-    )
-    precision: str = setting(
-        "auto", "arithmetic of the layers; auto: bfloat16 if the hardware has it", choices=PRECISIONS
-    )
-    deterministic: bool = setting(False, "make the results of every run equal bit for bit; slower")
-    debug: bool = setting(False, "smoke test: 500 training images, 2 epochs unless --epochs is given")
-
-    def __post_init__(self):
-        check_fields(self)
-        for name in ("batch_size", "epochs", "ckpt_n"):
-            expect(0 < getattr(self, name) <= MAX_COUNT, name, f"1 to {MAX_COUNT}", getattr(self, name))
-        expect(
-            0 <= self.warmup < self.epochs,
-            "warmup",
-            f"0 to {self.epochs - 1}, less than the epochs",
-            self.warmup,
-        )
-        expect(0 <= self.log_geometry <= MAX_COUNT, "log_geometry", f"0 to {MAX_COUNT}", self.log_geometry)
-        self._check_own_data()
-        expect(0 <= self.seed < 2**32, "seed", "a whole number in [0, 2^32)", self.seed)
-        for name in ("lr_start", "lr_end"):
-            expect(0 < getattr(self, name) < math.inf, name, "a positive number", getattr(self, name))
-
-    def _check_own_data(self):
-        size, (low, high) = self.image_size, self.image_range
-        valid = len(size) in (0, 2) and all(0 < n <= MAX_SIZE for n in size)
-        expect(valid, "image_size", f"height and width from 1 to {MAX_SIZE}", list(size))
-        expect(low < high, "image_range", "low < high", list(self.image_range))
-        for name in ("image_size", "image_range"):
-            value, default = getattr(self, name), getattr(TrainConfig, name)
-            expect(is_own(self.data_set) or value == default, name, "none with a named data set", list(value))
-
-    @property
-    def data_options(self):
-        """The options of `datasets.load` for own data, a dict; empty for a named data set."""
-        names = ("seed", "image_size", "image_range") if is_own(self.data_set) else ()
-        return {name: getattr(self, name) for name in names}
 
 
 def settings_for(given, preset=None):

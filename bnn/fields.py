@@ -1,4 +1,4 @@
-"""Fields of settings: whether values are of the annotated types and among the choices, and the error if not."""
+"""Fields of settings: their help, whether values are of the annotated types and among the choices, the error if not."""
 
 import dataclasses
 import sys
@@ -10,6 +10,11 @@ from bnn.errors import UserError
 
 class ConfigError(UserError, ValueError):
     """A setting that no network or training can have; the message says what was expected and received."""
+
+
+def setting(default, help_text, **flag):
+    """A dataclass field with its help text and further keywords for argparse."""
+    return dataclasses.field(default=default, metadata={"help": help_text, **flag})
 
 
 def expect(condition, field_name, expected, received):

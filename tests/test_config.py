@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bnn import config, presets
+from bnn import config, presets, train_config
 from bnn.config import ConfigError, ModelConfig, TrainConfig, from_json, settings_for, to_json
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -232,7 +232,7 @@ train_configs = st.builds(
     batch_size=st.integers(1, 10**9),
     epochs=st.integers(1, 10**9),
     lr_start=st.floats(0, exclude_min=True, allow_infinity=False),
-    loss_mode=st.sampled_from(config.LOSS_MODES),
+    loss_mode=st.sampled_from(train_config.LOSS_MODES),
     seed=st.integers(0, 2**32 - 1),
     deterministic=st.booleans(),
 )

@@ -14,7 +14,17 @@ import pytest
 from tests.support import ROOT
 
 GROUND = {"errors", "tables", "console", "faces", "arguments", "suggestions", "quiet", "progress_bars"}
-SETTINGS = {"config", "presets", "fields", "estimators", "flags", "optimizers", "backend", "paper"}
+SETTINGS = {
+    "config",
+    "train_config",
+    "presets",
+    "fields",
+    "estimators",
+    "flags",
+    "optimizers",
+    "backend",
+    "paper",
+}
 MODELS = GROUND | SETTINGS | {"models", "layers", "files", "datasets"}
 RUNS = MODELS | {"runs"}
 # The packages and modules that each package or module may import besides itself.

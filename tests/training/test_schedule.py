@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bnn import config
+from bnn import train_config
 from bnn.config import TrainConfig
 from bnn.training import learning_rate
 
@@ -27,7 +27,7 @@ def test_cosine_falls_along_half_a_period():
 
 
 @given(
-    st.sampled_from(config.SCHEDULES),
+    st.sampled_from(train_config.SCHEDULES),
     st.integers(0, 5),
     st.integers(1, 20),
     st.integers(1, 50),
