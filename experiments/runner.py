@@ -1,9 +1,11 @@
 """The shared parts of the experiments: flags, a small network, trainings that can be resumed, tables and figures."""
 
+import dataclasses
 import functools
 import signal
-from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from bnn import backend, datasets, runs, training
 from bnn.arguments import Parser
@@ -23,7 +25,7 @@ REFIT_IMAGES = 2000
 testing = functools.partial(progress, description="testing")  # progress over the test images
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Experiment:
     """An experiment with the options of its command line.
 
@@ -36,6 +38,7 @@ class Experiment:
         analyzed: int, the number of test images for the statistics.
         data_dir: Path of the data sets, or None for the default folder.
         finished: Run to use instead of training the binary network, or None.
+        validation: int, the number of validation images of CIFAR-10, or None for those of its split.
     """
 
     name: str
@@ -46,11 +49,14 @@ class Experiment:
     analyzed: int
     data_dir: Path | None = None
     finished: runs.Run | None = None
+    validation: int | None = None
 
     @functools.cached_property
     def data(self):
         """The DataSet of the trainings."""
-        return datasets.load(self.settings["data_set"], self.data_dir)
+        data = datasets.load(self.settings["data_set"], self.data_dir)
+        enough = self.validation is None or data.name != CIFAR_10.name
+        return data if enough else with_validation(data, self.validation)
 
     def trained(self, name, callbacks=(), **changes):
         """Start or resume a training and return its run. A finished run is not changed.
@@ -72,10 +78,10 @@ class Experiment:
         given, folder = self.settings | changes, self.runs / name
         keras.utils.clear_session()
         if not (folder / "config.json").is_file():
-            return training.train(folder, data_dir=self.data_dir, callbacks=callbacks, **given)
+            return training.train(folder, callbacks=callbacks, **given | {"data_set": self.data})
         expect_settings(runs.open_run(folder), given)
         # Also resume a finished run: if it was killed after the last log row, its checkpoint may be older.
-        return training.resume(folder, data_dir=self.data_dir, callbacks=callbacks)
+        return training.resume(folder, data_set=self.data, callbacks=callbacks)
 
     def binary_network(self):
         """Return the binary network of the experiment: that of the given run, or else train it."""
@@ -113,7 +119,7 @@ class Experiment:
         return path
 
 
-def begin(name, description, epochs, argv=None, one_network=False):
+def begin(name, description, epochs, argv=None, one_network=False, validation=None):
     """Read a command line and return its Experiment.
 
     Args:
@@ -122,6 +128,7 @@ def begin(name, description, epochs, argv=None, one_network=False):
         epochs: int, the default number of epochs of each training.
         argv: list of arguments, or None for those of the process.
         one_network: bool, whether the experiment trains only one binary network. A finished run can then replace it.
+        validation: int, the number of validation images of CIFAR-10, or None for those of its split.
 
     Raises:
         RunError: the run does not exist, or its network is not binary.
@@ -172,7 +179,16 @@ def begin(name, description, epochs, argv=None, one_network=False):
         analyzed=50 if options.quick else 500,
         data_dir=options.data_dir,
         finished=finished,
+        validation=validation,
     )
+
+
+def with_validation(data, count):
+    """Return a DataSet that has `count` validation images, because the last training images join them."""
+    cut = len(data.train) + len(data.validation) - count
+    pairs = zip(vars(data.train[cut:]).values(), vars(data.validation).values(), strict=True)
+    validation = datasets.Split(*map(np.concatenate, pairs))
+    return dataclasses.replace(data, train=data.train[:cut], validation=validation)
 
 
 def data_set_here(data_dir):

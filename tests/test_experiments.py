@@ -14,7 +14,9 @@ import pytest
 
 from bnn import datasets, plots, runs
 from bnn.analysis import ablation
+from bnn.config import ModelConfig
 from bnn.models import correct, refit_batch_norm
+from bnn.models.networks import quantizer_makers
 from bnn.runs import RunError
 from bnn.training import Journal
 from experiments import (
@@ -30,6 +32,7 @@ from experiments import (
     output_layer,
     permutation,
     runner,
+    ternary,
 )
 from tests.support import ROOT
 
@@ -361,6 +364,47 @@ def test_gains_have_the_standard_error_of_a_paired_difference():
     assert (row["test_accuracy"], row["gain"]) == (5 / 8, 12.5)
     difference = np.array([0, 1, 1, 0, 0, -1, 0, 0])
     assert row["gain_error"] == pytest.approx(100 * difference.std() / np.sqrt(8))
+
+
+def test_ternary(folder):
+    rows = quick(ternary, folder)
+    zeros = {(row["network"], row["layer"]): row["zeros"] for row in rows}
+    assert all(zeros[network, "conv_1"] == 0 for network in ("paper", "absmean: zeros"))
+    for layer, weights in {"conv_2": 144, "dense_1": 1568, "dense_2": 80}.items():
+        assert zeros["absmean: zeros", layer] == pytest.approx(round(0.3101 * weights) / weights, rel=1e-5)
+        assert zeros["paper", layer] < 0.2
+    run = runs.open_run(folder / "ternary" / "absmean-zeros-seed0")
+    assert (run.model.kernel_quantizer, run.model.bn_decay) == ("experiments>AbsmeanZeros", 0.99)
+    test = datasets.load("mnist-5k").test
+    assert rows[-1]["test_accuracy"] == pytest.approx(correct(run.load_model("last"), test).mean())
+
+
+def test_neighboring_ternary_networks_differ_in_one_thing():
+    compared = ternary.networks()
+    for rule in ternary.RULES:
+        made = []
+        for step in ternary.STEPS:
+            config = ModelConfig(**compared[f"{rule}: {step}"])
+            made.append([make() for make in quantizer_makers(config)])
+        (paper, _), (fixed, _), (own, _) = made
+        assert {activation.threshold for _, activation in made} == {own.threshold}
+        assert (paper.threshold, fixed.threshold) == (0.02, own.threshold)
+        gaussian = np.random.default_rng(0).normal(size=(3, 3, 50, 60)).astype(np.float32)
+        shares = [np.mean(np.asarray(quantizer(gaussian)) == 0) for quantizer in (fixed, own)]
+        assert shares[0] == pytest.approx(shares[1], abs=0.01)
+        # A share does not depend on the shape of the weights, a rule does.
+        uneven = gaussian**3 * np.arange(1, 61, dtype=np.float32)
+        assert np.mean(np.asarray(fixed(uneven)) == 0) == pytest.approx(shares[0], abs=0.01)
+        assert np.mean(np.asarray(own(uneven)) == 0) > shares[1] + 0.1
+
+
+def test_more_validation_images_are_taken_from_the_end_of_the_training_images():
+    data = datasets.load("mnist-5k")
+    more = runner.with_validation(data, len(data.validation) + 30)
+    for key in ("images", "labels"):
+        before, after = ([getattr(split, key) for split in (d.train, d.validation)] for d in (data, more))
+        np.testing.assert_array_equal(np.concatenate(before), np.concatenate(after))
+    assert (len(more.train), more.digest) == (len(data.train) - 30, data.digest)
 
 
 # common code
