@@ -24,6 +24,7 @@ LATER = {
     "schedule",
     "warmup",
     "augment",
+    "label_smoothing",
     "estimator",
     *QUANTIZERS,
 }

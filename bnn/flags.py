@@ -32,6 +32,7 @@ GROUPS = {
         "warmup",
         "augment",
         "loss_mode",
+        "label_smoothing",
         "seed",
         "precision",
         "deterministic",

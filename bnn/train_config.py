@@ -49,6 +49,9 @@ class TrainConfig:
         choices=AUGMENTATIONS,
     )
     loss_mode: str = setting("hinge-loss", "hinge-loss: squared, with targets -1 and +1", choices=LOSS_MODES)
+    label_smoothing: float = setting(
+        0.0, "softmax: part X of each training target is spread evenly over all classes; in [0, 1)"
+    )
     ckpt_n: int = setting(1, "write a checkpoint every N epochs, and at each new best")
     log_geometry: int = setting(
         0, "every N epochs, log angle, r, zeros and flips of each layer to geometry.csv; 0: never"
@@ -75,6 +78,7 @@ class TrainConfig:
         )
         expect(0 <= self.log_geometry <= MAX_COUNT, "log_geometry", f"0 to {MAX_COUNT}", self.log_geometry)
         self._check_own_data()
+        self._check_smoothing()
         expect(0 <= self.seed < 2**32, "seed", "a whole number in [0, 2^32)", self.seed)
         for name in ("lr_start", "lr_end"):
             expect(0 < getattr(self, name) < math.inf, name, "a positive number", getattr(self, name))
@@ -87,6 +91,13 @@ class TrainConfig:
         for name in ("image_size", "image_range"):
             value, default = getattr(self, name), getattr(TrainConfig, name)
             expect(is_own(self.data_set) or value == default, name, "none with a named data set", list(value))
+
+    def _check_smoothing(self):
+        smoothing = self.label_smoothing
+        expect(0 <= smoothing < 1, "label_smoothing", "a value in [0, 1)", smoothing)
+        # In hinge losses a target of smaller size demands a larger score: the opposite of smoothing.
+        softmax = "0 unless loss_mode is softmax"
+        expect(smoothing == 0 or self.loss_mode == "softmax", "label_smoothing", softmax, smoothing)
 
     @property
     def data_options(self):

@@ -21,13 +21,24 @@ class Batches(keras.utils.PyDataset):
         first_step: int, number of steps to skip in this first epoch.
         augmentation: "none", "crops" or "flips-and-crops".
         classes: int.
+        smoothing: float in [0, 1), the part of each target that is spread evenly over all classes.
     """
 
-    def __init__(self, split, batch_size, seed, epoch=0, first_step=0, augmentation="none", classes=CLASSES):
+    def __init__(
+        self,
+        split,
+        batch_size,
+        seed,
+        epoch=0,
+        first_step=0,
+        augmentation="none",
+        classes=CLASSES,
+        smoothing=0.0,
+    ):
         super().__init__()
         self.split, self.batch_size, self.seed = split, batch_size, seed
         self.first_step, self.augmentation = first_step, augmentation
-        self.targets = one_hot(split.labels, classes)
+        self.targets = one_hot(split.labels, classes, smoothing)
         self._shuffle(epoch)
 
     def _shuffle(self, epoch):
@@ -57,6 +68,12 @@ class Batches(keras.utils.PyDataset):
         self._shuffle(self.epoch + 1)
 
 
-def one_hot(labels, classes=CLASSES):
-    """Convert labels (n,) to targets (n, classes) float32."""
-    return np.eye(classes, dtype=np.float32)[labels]
+def one_hot(labels, classes=CLASSES, smoothing=0.0):
+    """Convert labels (n,) to targets (n, classes) float32, on request with label smoothing [1]_.
+
+    References:
+        .. [1] Szegedy, Vanhoucke, Ioffe, Shlens & Wojna, "Rethinking the Inception Architecture", 2016,
+           arXiv:1512.00567, section 7.
+    """
+    smoothed = (1 - smoothing) * np.eye(classes) + smoothing / classes
+    return smoothed.astype(np.float32)[labels]

@@ -56,23 +56,27 @@ def fit(model, run, data_set, tensorboard=False, callbacks=()):
     epoch, first_step = divmod(int(model.optimizer.iterations), steps)
     validation = (data_set.validation.images, one_hot(data_set.validation.labels, run.model.classes))
     schedule = RateSchedule(config, steps)
-    feed = _feed(model, data_set.train, schedule, run)
+
+    def batches(epoch, first_step):
+        return Batches(
+            data_set.train,
+            config.batch_size,
+            config.seed,
+            epoch,
+            first_step,
+            config.augment,
+            run.model.classes,
+            config.label_smoothing,
+        )
+
+    feed = _feed(model, batches(epoch, first_step), schedule, config.deterministic)
     with StopRequests() as requests:
         journal = Journal(run, steps, epoch, first_step, requests)
         hooks = [schedule, *_observers(journal, data_set, tensorboard), *callbacks, journal]
         while epoch < config.epochs:
             last = epoch + 1 if first_step else config.epochs
-            batches = Batches(
-                data_set.train,
-                config.batch_size,
-                config.seed,
-                epoch,
-                first_step,
-                config.augment,
-                run.model.classes,
-            )
             model.fit(
-                feed(batches),
+                feed(batches(epoch, first_step)),
                 validation_data=validation,
                 validation_batch_size=EVALUATION_BATCH,
                 epochs=last,
@@ -84,12 +88,11 @@ def fit(model, run, data_set, tensorboard=False, callbacks=()):
             epoch, first_step = last, 0
 
 
-def _feed(model, split, schedule, run):
+def _feed(model, batches, schedule, deterministic):
     """Function from `Batches` to what `model.fit` takes: them, or chunks of many steps on JAX."""
     if jax_epoch is None or not jax_epoch.worthwhile():
         return lambda batches: batches
-    targets = one_hot(split.labels, run.model.classes)
-    return jax_epoch.install(model, split, targets, schedule.rate, run.training.deterministic)
+    return jax_epoch.install(model, batches.split, batches.targets, schedule.rate, deterministic)
 
 
 def _observers(journal, data_set, tensorboard):

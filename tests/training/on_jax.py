@@ -19,7 +19,13 @@ from tests.training.test_loop import STEPS, assert_same_weights, at_step, go_on,
 
 CALL = 4  # steps per call: an epoch of 10 steps has calls of 4, 4 and 2
 DATA = small_data()
-OPTIONS = {"loss_mode": "softmax", "schedule": "cosine", "warmup": 1, "augment": "flips-and-crops"}
+OPTIONS = {
+    "loss_mode": "softmax",
+    "label_smoothing": 0.2,
+    "schedule": "cosine",
+    "warmup": 1,
+    "augment": "flips-and-crops",
+}
 
 
 @pytest.fixture(autouse=True)
@@ -96,7 +102,7 @@ def test_training_equals_plain_fit(tmp_path, kind, options):
     results = []
     for installed in (False, True):
         model, _ = start(tmp_path / str(installed), DATA, kind, **options)
-        batches = Batches(DATA.train, 20, 0, augmentation=config.augment)
+        batches = Batches(DATA.train, 20, 0, augmentation=config.augment, smoothing=config.label_smoothing)
         if installed:
             batches = jax_epoch.install(model, DATA.train, batches.targets, schedule.rate)(batches)
         history = model.fit(batches, epochs=3, callbacks=[schedule], shuffle=False, verbose=0).history

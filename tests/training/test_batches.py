@@ -2,6 +2,7 @@
 
 import itertools
 
+import keras
 import numpy as np
 import pytest
 
@@ -38,6 +39,17 @@ def test_an_epoch_shows_every_image_once(data):
     assert images.dtype == np.uint8
     np.testing.assert_array_equal(images, data.train.images[index])
     np.testing.assert_array_equal(targets, one_hot(data.train.labels[index]))
+
+
+def test_smoothed_targets_give_the_loss_of_keras(data):
+    labels = np.arange(10)
+    scores = np.random.default_rng(0).standard_normal((10, 10)).astype(np.float32)
+    entropy = keras.losses.CategoricalCrossentropy
+    expected = entropy(from_logits=True, label_smoothing=0.3)(one_hot(labels), scores)
+    found = entropy(from_logits=True)(one_hot(labels, smoothing=0.3), scores)
+    assert float(found) == pytest.approx(float(expected), rel=1e-6)
+    smoothed = Batches(data.train, 20, seed=0, smoothing=0.3)[0][1]
+    assert sorted(np.unique(smoothed)) == pytest.approx([0.03, 0.73])
 
 
 def test_an_incomplete_last_batch_is_left_out(data):

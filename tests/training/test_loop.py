@@ -16,6 +16,7 @@ from tests.support import same_but_for_seconds, small_data, start
 
 STEPS = 10  # per epoch: 200 images in batches of 20
 OPTIONS = {"schedule": "cosine", "warmup": 1, "augment": "flips-and-crops"}
+SMOOTHED = {"loss_mode": "softmax", "label_smoothing": 0.5}
 
 
 @pytest.fixture(scope="module")
@@ -198,16 +199,24 @@ def test_signals_within_an_epoch_save_and_the_rest_follows_exactly(tmp_path, dat
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
 
 
-@pytest.mark.parametrize(("kind", "options"), [("continuous", {}), ("stochastic", OPTIONS)])
+@pytest.mark.parametrize(("kind", "options"), [("continuous", {}), ("stochastic", OPTIONS | SMOOTHED)])
 def test_other_kinds_and_options_continue_exactly_too(tmp_path, data, monkeypatch, kind, options):
     """A ternary network is interrupted in test_kills.py."""
     model, undisturbed = start(tmp_path / "whole", data, kind, epochs=2, **options)
+    fed = []
+    batches = lambda *args: fed.append(training.Batches(*args)) or fed[-1]  # noqa: E731
+    monkeypatch.setattr("bnn.training.loop.Batches", batches)
     training.fit(model, undisturbed, data)
     model, run = start(tmp_path / "run", data, kind, epochs=2, **options)
     interrupt(monkeypatch, 13, signal.SIGINT, lambda: training.fit(model, run, data))
     go_on(run, data)
     assert_same_run(run, undisturbed)
     assert (run.log()[0]["flip_ratio"] == 0) == (kind == "continuous")
+    if options:  # the labels of the training images alone are smoothed
+        assert {batches.targets.max() for batches in fed} == {np.float32(0.55)}
+        scores = run.load_model("last").predict(data.validation.images, verbose=0)
+        loss = keras.losses.CategoricalCrossentropy(from_logits=True)(one_hot(data.validation.labels), scores)
+        assert run.log()[-1]["val_loss"] == pytest.approx(float(loss), rel=1e-5)
 
 
 @pytest.mark.parametrize("moment", ["last step", "end"])
