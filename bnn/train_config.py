@@ -10,7 +10,7 @@ from bnn.presets import DATA_SET_CHOICES
 LOSS_MODES = ("hinge-loss", "softmax")
 PRECISIONS = ("auto", "float32", "bfloat16")
 SCHEDULES = ("exponential", "cosine")
-AUGMENTATIONS = ("none", "crops", "flips-and-crops")
+AUGMENTATIONS = ("none", "crops", "flips-and-crops", "alternating-flips-and-crops")
 MAX_SIZE = 65_536  # of a layer or a side of an image; a larger value is probably a typing error
 MAX_COUNT = 10**9  # of images in a batch, and of epochs
 
@@ -45,7 +45,8 @@ class TrainConfig:
     warmup: int = setting(0, "epochs in which the learning rate rises from 0 to lr_start, step by step")
     augment: str = setting(
         "none",
-        "crops: shift training images by up to 4 pixels; flips: mirror half of them, for photographs, not digits",
+        "none, or crops: shift training images by up to 4 pixels; flips-and-crops: also mirror half of them, for "
+        "photographs, not digits; alternating-flips-and-crops: mirror each of them in every second epoch",
         choices=AUGMENTATIONS,
     )
     loss_mode: str = setting("hinge-loss", "hinge-loss: squared, with targets -1 and +1", choices=LOSS_MODES)

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from bnn.datasets.augmentation import windows
+from bnn.datasets.augmentation import alternating_flips, windows
 from bnn.runs import CLASSES
 
 
@@ -19,7 +19,7 @@ class Batches(keras.utils.PyDataset):
         seed: int.
         epoch: int, 0 for the first.
         first_step: int, number of steps to skip in this first epoch.
-        augmentation: "none", "crops" or "flips-and-crops".
+        augmentation: str, one of `bnn.train_config.AUGMENTATIONS`.
         classes: int.
         smoothing: float in [0, 1), the part of each target that is spread evenly over all classes.
     """
@@ -44,6 +44,7 @@ class Batches(keras.utils.PyDataset):
     def _shuffle(self, epoch):
         self.epoch = epoch
         self.order = np.random.default_rng([self.seed, epoch]).permutation(len(self.split))
+        self.alternating = alternating_flips(len(self.split), self.seed, epoch)
 
     def __len__(self):
         return len(self.split) // self.batch_size - self.first_step
@@ -57,7 +58,13 @@ class Batches(keras.utils.PyDataset):
         # The order's random numbers come from the same seed and epoch without a key.
         rng = np.random.default_rng(np.random.SeedSequence([self.seed, self.epoch], spawn_key=[step]))
         size = self.split.images.shape[1:3]
-        return index[:, None, None], *windows(len(index), *size, rng, "flips" in self.augmentation)
+        return index[:, None, None], *windows(len(index), *size, rng, self._flips(index))
+
+    def _flips(self, index):
+        """What `windows` mirrors of the images with these numbers."""
+        if self.augmentation == "alternating-flips-and-crops":
+            return self.alternating[index]
+        return self.augmentation == "flips-and-crops"
 
     def __getitem__(self, step):
         places = self.places(step)

@@ -24,7 +24,7 @@ OPTIONS = {
     "label_smoothing": 0.2,
     "schedule": "cosine",
     "warmup": 1,
-    "augment": "flips-and-crops",
+    "augment": "alternating-flips-and-crops",
 }
 
 

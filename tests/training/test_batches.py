@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from bnn.datasets import Split
+from bnn.datasets.augmentation import alternating_flips
 from bnn.training import Batches, one_hot
 from tests.support import small_data
 
@@ -77,6 +78,31 @@ def test_augmented_batches_depend_only_on_seed_epoch_and_step(data):
     for other in (batches(epoch=3), batches(seed=6), batches(augmentation="crops")):
         assert not np.array_equal(images, other[7][0])
     assert not np.array_equal(images[0], batches(augmentation="none")[7][0][0])
+
+
+def test_alternating_flips_mirror_each_image_in_every_second_epoch(data):
+    """The shifts are those of "crops", so that mirrored images are the ones whose columns are reversed."""
+
+    def mirrored(epoch, seed=5):
+        flips = np.zeros(200, bool)
+        crops, alternating = (
+            Batches(data.train, 20, seed, epoch, augmentation=augmentation)
+            for augmentation in ("crops", "alternating-flips-and-crops")
+        )
+        for step in range(STEPS):
+            (index, rows, columns), (same, same_rows, found) = crops.places(step), alternating.places(step)
+            np.testing.assert_array_equal(same, index)
+            np.testing.assert_array_equal(same_rows, rows)
+            flips[index.ravel()] = reversed_ = (found == columns[..., ::-1]).all(axis=(1, 2))
+            np.testing.assert_array_equal(found[~reversed_], columns[~reversed_])
+        return flips
+
+    first = mirrored(0)
+    assert 60 < first.sum() < 140
+    for epoch in (1, 2, 3):
+        np.testing.assert_array_equal(mirrored(epoch), first ^ (epoch % 2 == 1))
+    assert not np.array_equal(mirrored(0, seed=6), first)
+    np.testing.assert_array_equal(alternating_flips(50, 5, 0), first[:50])
 
 
 def test_every_step_of_every_epoch_and_seed_has_its_own_shifts():

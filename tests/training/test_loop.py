@@ -15,7 +15,7 @@ from bnn.training import Interrupted, Journal, StopRequests, one_hot
 from tests.support import same_but_for_seconds, small_data, start
 
 STEPS = 10  # per epoch: 200 images in batches of 20
-OPTIONS = {"schedule": "cosine", "warmup": 1, "augment": "flips-and-crops"}
+OPTIONS = {"schedule": "cosine", "warmup": 1, "augment": "alternating-flips-and-crops"}
 SMOOTHED = {"loss_mode": "softmax", "label_smoothing": 0.5}
 
 
