@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 from bnn.estimators import ESTIMATORS, as_setting, meanings
 from bnn.fields import ConfigError, check_fields, expect, one_of, setting
-from bnn.presets import DATA_SET_CHOICES, PRESETS
+from bnn.presets import DATA_SET_CHOICES, NETWORKS, PRESETS
 from bnn.suggestions import did_you_mean
 from bnn.train_config import MAX_SIZE, TrainConfig
 
 FIRST_LAYERS = ("quantized", "real", "rotated")
+LAST_LAYERS = ("quantized", "real")
 QUANTIZERS = ("kernel_quantizer", "activation_quantizer")  # settings
 MAX_LAYERS = 1000  # convolutions; likewise hidden dense layers
 MAX_WEIGHTS = 2**30  # of all kernels: 4 GiB, and Adam needs three times as much
@@ -20,6 +21,7 @@ LATER = {
     "image_range",
     "log_geometry",
     "first_layer",
+    "last_layer",
     "clip",
     "schedule",
     "warmup",
@@ -66,6 +68,9 @@ class ModelConfig:
         "quantized",
         "real: its kernel is not quantized; rotated: it is quantized after a fixed random rotation of its inputs",
         choices=FIRST_LAYERS,
+    )
+    last_layer: str = setting(
+        "quantized", "real: the kernel of the output layer is not quantized", choices=LAST_LAYERS
     )
     clip: float = setting(1.0, "clip latent weights to [-X, X] after every step")
     bn_decay: float = setting(0.999, "decay of batch norm's moving averages; in [0, 1)")
@@ -123,7 +128,7 @@ class ModelConfig:
         none = f"none with the estimator {self.estimator}, which sets its own"
         takes = ESTIMATORS[self.estimator].takes_threshold
         expect(takes or self.threshold == 0, "threshold", none, self.threshold)
-        for name in ("levels", "first_layer", "estimator", *QUANTIZERS):
+        for name in ("levels", "first_layer", "last_layer", "estimator", *QUANTIZERS):
             value, default = getattr(self, name), getattr(ModelConfig, name)
             wanted = f"{default}, the default, in a continuous net, which has no quantizer"
             expect(value == default or not self.continuous, name, wanted, value)
@@ -154,7 +159,7 @@ def settings_for(given, preset=None):
     """The two configs for the settings given by hand: their data set's preset, overridden by them.
 
     Args:
-        given: dict from field name to value, from any mixture of both configs; lists count as tuples.
+        given: dict from field name to value, from any mixture of both configs; see `complete`.
         preset: dict, the settings that are not given. None: the data set's entry of `PRESETS`.
 
     Returns:
@@ -167,7 +172,7 @@ def settings_for(given, preset=None):
     names = {f.name for kind in (ModelConfig, TrainConfig) for f in dataclasses.fields(kind)}
     for name, value in given.items():
         if name not in names:
-            hint = did_you_mean(name, names)
+            hint = did_you_mean(name, names | {"network"})
             raise ConfigError(f"{name}: expected no setting of this name, received {value!r}{hint}")
     data_set = given.get("data_set", TrainConfig.data_set)
     expect(data_set in DATA_SET_CHOICES, "data_set", one_of(DATA_SET_CHOICES), data_set)
@@ -181,9 +186,21 @@ def settings_for(given, preset=None):
 
 
 def complete(given):
-    """Convert settings for the configs: lists become tuples, and an empty `conv` has no poolings unless given."""
+    """Convert settings for the configs.
+
+    Lists become tuples. An empty `conv` has no poolings unless they are given. The name `network` becomes the settings
+    of its entry of `NETWORKS`, as far as they are not given.
+
+    Raises:
+        ConfigError: there is no such network.
+    """
     given = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
-    return given if given.get("conv", True) else {"max_pool": ()} | given
+    given = given if given.get("conv", True) else {"max_pool": ()} | given
+    if "network" not in given:
+        return given
+    name = given.pop("network")
+    expect(name in [*NETWORKS], "network", one_of(NETWORKS), name)
+    return NETWORKS[name] | given
 
 
 def to_json(config):

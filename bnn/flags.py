@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bnn.arguments import folder_name
 from bnn.config import ModelConfig, TrainConfig
-from bnn.presets import DATA_SETS, PRESETS
+from bnn.presets import DATA_SETS, NETWORKS, PRESETS
 
 # Fields that have a help text have a flag.
 FLAGGED = {f.name: f for kind in (ModelConfig, TrainConfig) for f in dataclasses.fields(kind) if f.metadata}
@@ -23,7 +23,7 @@ GROUPS = {
     START: ("data_set", "epochs", "debug"),
     IMAGES: ("image_size", "image_range"),
     NETWORK: ("conv", "max_pool", "fc", "filter_size", "bn_decay"),
-    QUANTIZERS: ("levels", "threshold", "estimator", "first_layer", "continuous", "clip"),
+    QUANTIZERS: ("levels", "threshold", "estimator", "first_layer", "last_layer", "continuous", "clip"),
     TRAINING: (
         "batch_size",
         "lr_start",
@@ -52,6 +52,13 @@ def add_flags(parser):
     for group, names in GROUPS.items():
         for name in names:
             groups[group].add_argument(f"--{name}", default=argparse.SUPPRESS, **_flag(FLAGGED[name]))
+    groups[NETWORK].add_argument(
+        "--network",
+        default=argparse.SUPPRESS,
+        choices=NETWORKS,
+        metavar="|".join(NETWORKS),
+        help="a network from the literature; other flags change its settings (default: that of the data set)",
+    )
     return groups
 
 
@@ -59,9 +66,10 @@ def take_settings(namespace):
     """Move the settings out of a namespace that a parser with `add_flags` filled.
 
     Returns:
-        dict from field name to value, for flags that were given; `seed` is a list if several were given.
+        dict from field name to value, for flags that were given; `seed` is a list if several were given, and `network`
+        is the name of a network.
     """
-    given = {name: vars(namespace).pop(name) for name in FLAGGED if name in namespace}
+    given = {name: vars(namespace).pop(name) for name in (*FLAGGED, "network") if name in namespace}
     if len(given.get("seed", ())) == 1:
         given["seed"] = given["seed"][0]
     return given

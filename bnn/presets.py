@@ -1,4 +1,4 @@
-"""The presets: what each data set changes in the paper's settings, and what own data do, by the shape of images."""
+"""The presets: what each data set changes in the paper's settings, what own data do, and networks with names."""
 
 from bnn.datasets.catalog import is_own
 
@@ -22,6 +22,16 @@ PRESETS = {
     },
 }  # fmt: skip
 DATA_SETS = tuple(PRESETS)
+# Settings of networks from the literature. They override the preset of the data set; settings given by hand override
+# them. A run records the settings and not the name.
+NETWORKS = {
+    # Six convolutions and one dense layer, the first and the last real: the network of IR-Net (arXiv:1909.10788), ReCU,
+    # SiMaN and AdaBin for CIFAR-10, from LQ-Nets (arXiv:1807.10029).
+    "vgg-small": {
+        "conv": (128, 128, 256, 256, 512, 512), "max_pool": (0, 1, 0, 1, 0, 1), "fc": (), "filter_size": 3,
+        "first_layer": "real", "last_layer": "real",
+    },
+}  # fmt: skip
 
 
 class DataSetNames(tuple):

@@ -66,6 +66,22 @@ def test_debug_trains_few_epochs_unless_they_are_given():
     assert settings_for({"debug": True, "epochs": 5})[1].epochs == 5
 
 
+def test_a_named_network_overrides_the_preset_and_settings_by_hand_override_it():
+    vgg, _ = settings_for({"network": "vgg-small"})
+    paper = ModelConfig()
+    assert (vgg.conv, vgg.max_pool, vgg.fc) == (paper.conv, paper.max_pool, ())
+    assert (vgg.first_layer, vgg.last_layer) == ("real", "real")
+    digits, training = settings_for(
+        {"network": "vgg-small", "data_set": "mnist-5k", "last_layer": "quantized"}
+    )
+    assert (digits.conv, digits.fc, digits.input_shape) == (vgg.conv, (), (28, 28, 1))
+    assert (digits.first_layer, digits.last_layer) == ("real", "quantized")
+    assert training.epochs == presets.PRESETS["mnist-5k"]["epochs"]
+    assert settings_for({"network": "vgg-small", "conv": []})[0].max_pool == ()
+    with pytest.raises(ConfigError, match="network: expected one of vgg-small, received 'vgg'"):
+        settings_for({"network": "vgg"})
+
+
 def test_the_kind_of_a_network():
     assert ModelConfig(continuous=True).kind == "continuous"
     assert ModelConfig(levels=3, threshold=0.02).kind == "ternary"
@@ -137,6 +153,8 @@ BAD_MODELS = [
     ({"continuous": 1}, "continuous", "1"),
     ({"first_layer": "float"}, "first_layer", "'float'"),
     ({"first_layer": "real", "continuous": True}, "first_layer", "'real'"),
+    ({"last_layer": "rotated"}, "last_layer", "'rotated'"),
+    ({"last_layer": "real", "continuous": True}, "last_layer", "'real'"),
     ({"clip": 0.0}, "clip", "0.0"),
     ({"clip": math.inf}, "clip", "inf"),
     ({"bn_decay": 1.0}, "bn_decay", "1.0"),

@@ -144,6 +144,8 @@ def test_train_up_to_its_first_step(cases, tmp_path, monkeypatch, capsys):
         "--batch_size": ["1", "4000", "4001"],
         "--lr_start": ["1e300", "1e-300"],
         "--first_layer": ["real", "rotated"],
+        "--last_layer": ["real"],
+        "--network": ["vgg-small"],
         "--precision": ["bfloat16", "float32"],
         "--loss_mode": ["softmax"],
         "--debug": [""],

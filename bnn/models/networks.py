@@ -21,7 +21,8 @@ def build(*, kernel_quantizer=None, activation_quantizer=None, precision="float3
         activation_quantizer: quantizer of the activations, in the same form.
         precision: "float32" or "bfloat16", the arithmetic of the layers. Variables and outputs are float32.
         **settings: fields of `ModelConfig`, such as input_shape=(28, 28, 1), conv=(32, 64), max_pool=(1, 1),
-            fc=(128,), levels=3, threshold=0.02. Lists are allowed instead of tuples.
+            fc=(128,), levels=3, threshold=0.02. Lists are allowed instead of tuples. network="vgg-small" gives the
+            settings of a network from the literature.
 
     Returns:
         keras.Model, see `build_model`. It can be saved like any other model. Before you load it, register your own
@@ -163,9 +164,13 @@ class _Network:
 
     def options(self, name):
         """Return the arguments that all quantized layers share."""
-        quantizer = None if self.first(name) == "real" else self.kernel_quantizer()
+        quantizer = None if "real" in (self.first(name), self.last(name)) else self.kernel_quantizer()
         return {"kernel_quantizer": quantizer, "clip": self.config.clip, "name": name, "dtype": self.dtype}
 
     def first(self, name):
         """Return the setting `first_layer` if this is the first layer, else None."""
         return self.config.first_layer if name == ("conv_1" if self.config.conv else "dense_1") else None
+
+    def last(self, name):
+        """Return the setting `last_layer` if this is the output layer, else None."""
+        return self.config.last_layer if name == f"dense_{len(self.config.fc) + 1}" else None

@@ -15,9 +15,11 @@ def expect_fit(network):
     _expect(network.layers, "layers", "none")
     for i, layer in enumerate(network.layers):
         _expect(isinstance(layer.name, str) and layer.pool in POOLS, "layer", (layer.name, layer.pool))
+        last = i == len(network.layers) - 1
+        _expect(i == 0 or last or isinstance(layer.kernel, Kernel), layer.name, "real weights")
         shape = _output_shape(layer, shape, first=i == 0, integers=network.pixels.integers)
         _expect(
-            isinstance(layer.output, Thresholds) == (i < len(network.layers) - 1),
+            isinstance(layer.output, Thresholds) == (not last),
             layer.name,
             "another output",
         )
@@ -28,10 +30,9 @@ def expect_fit(network):
 def _output_shape(layer, shape, first, integers):
     """The shape of a layer's output."""
     bits = isinstance(layer.kernel, Kernel)
-    _expect(bits or first, layer.name, "real weights")
     _expect(bits == integers or not first or not bits, layer.name, "binary weights for real pixels")
     axes, units = _axes_and_units(layer)
-    out = _multiplied(layer, shape, axes, units, flat=first)
+    out = _multiplied(layer, shape, axes, units, flat=first or not bits)
     outputs = (
         [layer.output.at[0]]
         if isinstance(layer.output, Thresholds)

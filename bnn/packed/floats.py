@@ -1,4 +1,4 @@
-"""Products in float32, for a real first layer, and float32 values numbered in their order."""
+"""Products in float32, for a real first or last layer, and float32 values numbered in their order."""
 
 import numpy as np
 

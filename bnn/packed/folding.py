@@ -73,18 +73,23 @@ def _first_layer(link, unit):
     """The first layer; it uses float32 unless pixels are integers times `unit` and weights are bits."""
     parts = None if unit is None else split(link.kernel)
     if parts is None:
-        return Layer(link.name, link.kernel, _output(link, numbered, LARGEST, 1.0), link.pool)
+        return _real_layer(link)
     levels, scale = parts
     return _layer_of_bits(replace(link, axes=None), levels, scale.astype(np.float64) * unit, LARGEST_PIXEL)
 
 
 def _later_layer(link):
     parts = split(link.kernel)
-    if parts is None:
-        raise chain.refusal(
-            link.name, "a binary or ternary kernel, as in every layer except the first", "real weights"
-        )
-    return _layer_of_bits(link, *parts, 1)
+    if parts is not None:
+        return _layer_of_bits(link, *parts, 1)
+    if link.quantizer is not None:
+        expected = "a binary or ternary kernel, as in every layer except the first and last"
+        raise chain.refusal(link.name, expected, "real weights")
+    return _real_layer(link)
+
+
+def _real_layer(link):
+    return Layer(link.name, link.kernel, _output(link, numbered, LARGEST, 1.0), link.pool)
 
 
 def _layer_of_bits(link, levels, scale, largest):

@@ -64,7 +64,7 @@ class Layer:
 
     Attributes:
         name: str, the name of the layer in the Keras model.
-        kernel: Kernel of bits; for a real first layer a float32 array, (height, width, channels, units) or
+        kernel: Kernel of bits; for a real first or last layer a float32 array, (height, width, channels, units) or
             (features, units).
         output: Thresholds; after a real kernel they are for the numbers of float32 sums (`floats.number_of`). Scores in
             the last layer.
@@ -104,7 +104,8 @@ class Layer:
         return (bits.convolve_integers if integers else bits.convolve)(x, self.kernel, thresholds, pool)
 
     def _of_floats(self, x):
-        sums = multiply(x, self.kernel)
+        values = bits.unpack(x).astype(np.float32) if isinstance(x, Bits) else x
+        sums = multiply(values, self.kernel)
         sums = pool_largest(sums) if self.pool == "sums" else sums
         scores = isinstance(self.output, Scores)
         return self.output(sums) if scores else bits.binarize(number_of(sums), self.output)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bnn import backend, datasets, runs
-from bnn.config import QUANTIZERS, ConfigError
+from bnn.config import QUANTIZERS, ConfigError, complete
 from bnn.datasets import DataSet
 from bnn.estimators import as_setting
 from bnn.files import lock
@@ -43,7 +43,8 @@ def train(
         tensorboard: write TensorBoard events to the run directory.
         callbacks: more keras.callbacks.Callbacks.
         command: list of str, what config.json keeps as the command; None: this call.
-        **settings: fields of `ModelConfig` and `TrainConfig`; the data set's presets are the defaults.
+        **settings: fields of `ModelConfig` and `TrainConfig`; the data set's presets are the defaults. `network`, a
+            name in `bnn.presets.NETWORKS`, gives the settings of a network from the literature.
             `data_set` is a name, by default the paper's "cifar-10", or a `DataSet` with such a name, or the path of
             an .npz file or of a folder of images, of which the preset depends on the shape of the images.
 
@@ -226,8 +227,7 @@ def _split(settings):
 def _expect_agreement(run, given):
     """Raise a `ConfigError` unless a run was begun with the given settings."""
     stored = vars(run.model) | vars(run.training)
-    for name, value in given.items():
-        value = tuple(value) if isinstance(value, list) else value
+    for name, value in complete(given).items():
         if value != stored.get(name) and (name, value) != ("precision", "auto"):
             raise ConfigError(
                 f"--{name}: expected {stored.get(name)!r}, with which {run.folder} was begun, "

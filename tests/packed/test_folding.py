@@ -18,7 +18,7 @@ from bnn.layers import (
     Ternary,
     ste_sign,
 )
-from bnn.packed import chain
+from bnn.packed import chain, folding
 from tests.bits.bit_arithmetic import convolution, pooled
 from tests.packed.packed_networks import disturb, network
 
@@ -36,6 +36,7 @@ KINDS = st.sampled_from(
 LAYOUTS = st.fixed_dictionaries(
     {
         "first_layer": st.sampled_from(["quantized", "quantized", "real", "rotated"]),
+        "last_layer": st.sampled_from(["quantized", "quantized", "real"]),
         "input_range": st.sampled_from([(-1.0, 1.0), (0.0, 1.0), (0.0, 255.0), (-0.3, 1.0), (-1.7, 0.1)]),
         "input_shape": st.tuples(st.integers(4, 9), st.integers(4, 9), st.integers(1, 3)),
         "filter_size": st.integers(1, 4),
@@ -46,12 +47,16 @@ LAYOUTS = st.fixed_dictionaries(
 
 
 def exact_activations(model, network, images):
-    """Yield each layer's normalized sums, computed with integers from the packed activations of the layer before."""
+    """Yield each layer's normalized sums, computed from the packed activations of the layer before.
+
+    They are sums of integers, but for a real last kernel.
+    """
     links = chain.read(model).links
     outputs = list(network.outputs(images))
     for before, link in zip(outputs, links[1:], strict=False):
-        x, levels = bits.unpack(before).astype(np.int64), np.sign(link.kernel).astype(np.int64)
-        scale = np.abs(link.kernel).max(axis=tuple(range(levels.ndim - 1)))
+        x = bits.unpack(before).astype(np.int64)
+        parts = folding.split(link.kernel)
+        levels, scale = (link.kernel, 1) if parts is None else (parts[0].astype(np.int64), parts[1])
         sums = convolution(x, levels) if levels.ndim == 4 else x.reshape(len(x), -1) @ levels
         sums = pooled(sums) if link.pool == "sums" else sums
         normalized = model.get_layer(f"{link.name}_norm")(
@@ -64,6 +69,7 @@ def exact_activations(model, network, images):
 @settings(max_examples=4)
 @example(0, {}, {})
 @example(0, {"levels": 3, "threshold": 0.3}, {"first_layer": "rotated", "input_range": (0.0, 1.0)})
+@example(0, {}, {"first_layer": "real", "last_layer": "real", "fc": ()})
 @example(0, {}, {"conv": (), "fc": ()})
 def test_layers_after_the_first_are_exact(seed, kind, layout):
     model, images = network(np.random.default_rng(seed), **kind | layout)
@@ -219,6 +225,8 @@ REFUSED = {
         QuantActivation(Sign()),
         keras.layers.Flatten(),
         QuantDense(2, name="second"),
+        QuantActivation(Sign()),
+        QuantDense(2, Sign()),
     ),
     "second: expected binary or ternary activations": lambda: _sequential(
         QuantConv2D(2, 3, Sign()), QuantConv2D(2, 3, Sign(), name="second")

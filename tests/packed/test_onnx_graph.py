@@ -13,6 +13,7 @@ SETTINGS = [
     {"levels": 3, "threshold": 0.3},
     {"levels": 3, "threshold": 0.0, "filter_size": 4},
     {"first_layer": "rotated"},
+    {"first_layer": "real", "last_layer": "real", "fc": ()},
     {"estimator": "magnitude_aware_sign"},
     {"conv": (), "fc": (20,), "input_range": (0.0, 1.0)},
 ]
@@ -57,7 +58,7 @@ def test_qonnx(settings):
         options = {attribute.name: attribute for attribute in node.attribute}
         assert node.op_type == "BipolarQuant" or (options["signed"].i, options["narrow"].i) == (1, 1)
     kernels = sum(hasattr(layer, "kernel_quantizer") for layer in model.layers)
-    real = settings.get("first_layer") == "rotated"
+    real = sum(settings.get(name, "quantized") != "quantized" for name in ("first_layer", "last_layer"))
     # One per quantized kernel and per activation; the scores have none.
     assert len(quantizers) == 2 * kernels - 1 - real
 

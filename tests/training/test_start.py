@@ -10,6 +10,7 @@ import pytest
 
 import bnn
 from bnn import datasets, runs, training
+from bnn.analysis import ablation
 from bnn.config import ConfigError
 from bnn.training import Interrupted
 from bnn.training.start import begin, load_data
@@ -94,6 +95,24 @@ def test_quantizers_may_be_functions_and_are_recorded_by_name(tmp_path, data):
         training.resume(run.folder, **settings | {"kernel_quantizer": "ste"})
     name = runs.default_name(run.model, run.training)
     assert "-quantized-kernel-shifted_sign-activation-approx_sign-" in name
+
+
+def test_a_named_network_is_trained_resumed_analyzed_and_packed(tmp_path, data):
+    given = SMALL | {"conv": [4, 5], "max_pool": [1, 0], "network": "vgg-small", "data_set": data}
+    del given["fc"]
+    run = training.train(tmp_path / "run", **given)
+    assert (run.model.fc, run.model.first_layer, run.model.last_layer) == ((), "real", "real")
+    assert training.resume(run.folder, **given) == run
+    with pytest.raises(ConfigError, match="--last_layer: expected 'real'"):
+        training.resume(run.folder, data_set=data, last_layer="quantized")
+    model, images = run.load_model(), data.test.images
+    first, hidden, last = bnn.analysis.analyze(model, images)
+    for layer in (first, last):
+        assert (layer.angle_mean_deg, layer.r_weights, layer.r_scores) == pytest.approx((0, 1, 1))
+    assert 0 < hidden.r_scores < 1 < hidden.angle_mean_deg
+    assert ablation.quantized_layers(model)[0] == ["conv_2"]
+    agreement = bnn.packed.compare(bnn.packed.fold(model), model, images)
+    assert (agreement.same, sum(agreement.others.values())) == (len(images), 0)
 
 
 def test_the_call_is_recorded(whole):
