@@ -17,12 +17,14 @@ for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
 os.environ.pop("BNN_DATA", None)  # tests set the folder of the data themselves
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [GUARD, os.environ.get("PYTHONPATH")]))
 
+# These tests need JAX as the backend: make test-jax
+collect_ignore = [] if os.environ.get("KERAS_BACKEND") == "jax" else ["jax"]
+
 # The slowest modules start first, the slowest of all at the head, so that no worker waits long at the end.
 LONGEST = (
     "test_experiments",
     "test_loop",
     "test_bit_products",
-    "test_jax",
     "test_kills",
     "test_start",
     "test_hd_figures",

@@ -29,6 +29,12 @@ def test_every_package_is_pinned_exactly_and_has_hashes():
         assert hashes, requirement
 
 
+def test_tests_and_gpus_have_the_same_version_of_jax():
+    texts = [(ROOT / f"requirements-{name}.txt").read_text() for name in ("jax", "dev")]
+    versions = [re.search(r"^jax(?:\[cuda12\])?==(\S+)", text, re.MULTILINE)[1] for text in texts]
+    assert versions[0] == versions[1]
+
+
 def test_the_lock_has_the_versions_of_the_requirements_files():
     locked = {requirement.name: requirement for requirement, _ in pins("requirements.lock")}
     for name in ("requirements.txt", "requirements-dev.txt"):

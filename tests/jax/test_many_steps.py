@@ -1,7 +1,4 @@
-"""Training on JAX, many steps per call, compared with Keras's own `fit`.
-
-test_jax.py runs these tests with KERAS_BACKEND=jax.
-"""
+"""Training on JAX, many steps per call, compared with Keras's own `fit`."""
 
 import math
 import signal
