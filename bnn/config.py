@@ -10,7 +10,7 @@ from bnn.presets import DATA_SET_CHOICES, NETWORKS, PRESETS
 from bnn.suggestions import did_you_mean
 from bnn.train_config import MAX_SIZE, TrainConfig
 
-FIRST_LAYERS = ("quantized", "real", "rotated")
+FIRST_LAYERS = ("quantized", "real", "rotated", "whitening")
 LAST_LAYERS = ("quantized", "real")
 QUANTIZERS = ("kernel_quantizer", "activation_quantizer")  # settings
 MAX_LAYERS = 1000  # convolutions; likewise hidden dense layers
@@ -66,7 +66,8 @@ class ModelConfig:
     continuous: bool = setting(False, "train the same network without quantizers; hard tanh instead of sign")
     first_layer: str = setting(
         "quantized",
-        "real: its kernel is not quantized; rotated: it is quantized after a fixed random rotation of its inputs",
+        "real: its kernel is not quantized; rotated: it is quantized after a fixed random rotation of its inputs; "
+        "whitening: it is real, after a fixed whitening of its inputs",
         choices=FIRST_LAYERS,
     )
     last_layer: str = setting(

@@ -9,17 +9,17 @@ from bnn.console import run_program
 from experiments import runner
 
 SEEDS = 3
+KINDS = ("quantized", "real", "rotated")
 STATISTICS = ("d", "angle_mean_deg", "angle_theory_deg", "r_weights", "r_permuted", "sign_flips")
 
 
 def measure(experiment):
     """Train every kind with every seed and measure; return (rows, figure)."""
-    from bnn.config import FIRST_LAYERS
     from bnn.models import evaluation
 
     rows, first_seed = [], experiment.settings["seed"]
     for seed in range(first_seed, first_seed + (1 if experiment.quick else SEEDS)):
-        for kind in FIRST_LAYERS:
+        for kind in KINDS:
             run = experiment.trained(f"{kind}-seed{seed}", first_layer=kind, seed=seed)
             model = run.load_model("last")
             layer = experiment.layers(model)[0].statistics()

@@ -143,7 +143,7 @@ def test_train_up_to_its_first_step(cases, tmp_path, monkeypatch, capsys):
         "--continuous": [""],
         "--batch_size": ["1", "4000", "4001"],
         "--lr_start": ["1e300", "1e-300"],
-        "--first_layer": ["real", "rotated"],
+        "--first_layer": ["real", "rotated", "whitening"],
         "--last_layer": ["real"],
         "--network": ["vgg-small"],
         "--precision": ["bfloat16", "float32"],

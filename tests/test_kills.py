@@ -24,7 +24,7 @@ TERNARY = (
     "--threshold",
     0.1,
     "--first_layer",
-    "rotated",
+    "whitening",
     "--clip",
     0.5,
     "--schedule",

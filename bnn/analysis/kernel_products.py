@@ -9,7 +9,7 @@ from bnn.analysis.linear_maps import Convolution, Dense
 from bnn.analysis.product import Kernels, Product, float32, of_arrays
 from bnn.analysis.transposed import TransposedConvolution
 from bnn.geometry.named_quantizers import SIGN, ternary_quantizer
-from bnn.layers import QuantConv2D, QuantDense, Rotation
+from bnn.layers import PatchTransform, QuantConv2D, QuantDense
 from bnn.models.traversal import CONVOLUTIONS, DEPTHWISE, SEPARABLE, walk
 
 TRANSPOSED = (keras.layers.Conv1DTranspose, keras.layers.Conv2DTranspose, keras.layers.Conv3DTranspose)
@@ -23,7 +23,7 @@ KERAS = (
     *TRANSPOSED,
 )
 OTHERS = {
-    Rotation: "its matrix is fixed, and nothing quantizes it",
+    PatchTransform: "its matrix is fixed, and nothing quantizes it",
     (
         keras.layers.LSTMCell,
         keras.layers.GRUCell,

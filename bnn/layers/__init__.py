@@ -1,13 +1,15 @@
 """The building blocks of networks.
 
 The package contains quantizers with the estimators of their gradients, quantized layers, batch norm, a fixed rotation,
-and the operations that decide the speed. Use `with_gradient` and `straight_through` to make your own quantizers.
+a fixed whitening, and the operations that decide the speed. Use `with_gradient` and `straight_through` to make your own
+quantizers.
 Importing the package registers its classes with Keras, so that saved networks load.
 """
 
 import bnn.optimizers  # noqa: F401, registers the optimizers of saved networks
 from bnn.layers.gradients import pointwise_gradient, straight_through, with_gradient
 from bnn.layers.norm import BatchNorm
+from bnn.layers.patches import PatchTransform
 from bnn.layers.quantized import MaxPool2x2, QuantActivation, QuantConv2D, QuantDense, WeightClip
 from bnn.layers.quantizer_functions import sign, ste_sign, ste_ternary, ternary
 from bnn.layers.quantizers import (
@@ -23,6 +25,7 @@ from bnn.layers.quantizers import (
     Ternary,
 )
 from bnn.layers.rotation import Rotation
+from bnn.layers.whitening import Whitening
 
 __all__ = [
     "AbsmeanTernary",
@@ -32,6 +35,7 @@ __all__ = [
     "MagnitudeAwareSign",
     "MaxPool2x2",
     "OptimalTernary",
+    "PatchTransform",
     "QuantActivation",
     "QuantConv2D",
     "QuantDense",
@@ -42,6 +46,7 @@ __all__ = [
     "SwishSign",
     "Ternary",
     "WeightClip",
+    "Whitening",
     "pointwise_gradient",
     "sign",
     "ste_sign",

@@ -19,4 +19,5 @@ __getattr__, __dir__, __all__ = face(
     size=["Summary", "SummaryError", "summary"],
     surgery=["altered_copy"],
     traversal=["walk"],
+    whitening=["whiten"],
 )

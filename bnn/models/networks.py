@@ -8,7 +8,16 @@ import keras
 
 from bnn.config import ConfigError, ModelConfig, complete
 from bnn.estimators import ESTIMATORS
-from bnn.layers import BatchNorm, MaxPool2x2, QuantActivation, QuantConv2D, QuantDense, Rotation, quantizers
+from bnn.layers import (
+    BatchNorm,
+    MaxPool2x2,
+    QuantActivation,
+    QuantConv2D,
+    QuantDense,
+    Rotation,
+    Whitening,
+    quantizers,
+)
 
 
 def build(*, kernel_quantizer=None, activation_quantizer=None, precision="float32", **settings):
@@ -47,7 +56,8 @@ def build_model(config, precision="float32"):
     `fc`, it has a dense layer, batch norm and a quantizer. The layers are named conv_1, conv_2, ... and dense_1, ....
     The layers after each of them have its name and a suffix (conv_2_pool, conv_2_norm, conv_2_activation). The last
     dense layer and its batch norm compute the scores. A rotated first layer comes after a `Rotation`, conv_1_rotation
-    or dense_1_rotation.
+    or dense_1_rotation. Likewise, the layer after `Whitening` comes after conv_1_whitening or dense_1_whitening, which
+    `whiten` measures.
 
     Args:
         config: ModelConfig.
@@ -106,6 +116,9 @@ def _maker_of_estimator(config, setting, estimator):
     return (lambda: make(config.threshold)) if takes_threshold else make
 
 
+TRANSFORMS = {"rotated": Rotation, "whitening": Whitening}  # before a first layer of that kind
+
+
 @dataclass(frozen=True)
 class _Network:
     """A builder of a network, from its settings and from functions that make quantizers."""
@@ -143,17 +156,22 @@ class _Network:
 
     def convolution(self, x, filters, name, signs):
         size, options = self.config.filter_size, self.options(name)
-        if self.first(name) == "rotated":
-            # This is the Glorot limit without the rotation. For a 1x1 convolution, Glorot would count fewer outputs.
+        if self.first(name) in TRANSFORMS:
+            # This is the Glorot limit without the transform. For a 1x1 convolution, Glorot would count fewer outputs.
             limit = math.sqrt(6 / (size**2 * (x.shape[-1] + filters)))
             options["kernel_initializer"] = keras.initializers.RandomUniform(-limit, limit)
-            x, size = Rotation(size, name=f"{name}_rotation", dtype="float32")(x), 1
+            x, size = self.transformed(x, size, name), 1
         return QuantConv2D(filters, size, sign_inputs=signs, **options)(x)
 
     def dense(self, x, units, name):
-        if self.first(name) == "rotated":
-            x = Rotation(name=f"{name}_rotation", dtype="float32")(x)
+        if self.first(name) in TRANSFORMS:
+            x = self.transformed(x, 1, name)
         return QuantDense(units, **self.options(name))(x)
+
+    def transformed(self, x, size, name):
+        """Return the tensor after the fixed transform of a first layer."""
+        transform = TRANSFORMS[self.config.first_layer]
+        return transform(size, name=f"{name}_{transform.__name__.lower()}", dtype="float32")(x)
 
     def norm_and_quantize(self, x, name):
         """Return the quantized tensor, and whether it holds only -1 and +1."""
@@ -164,7 +182,8 @@ class _Network:
 
     def options(self, name):
         """Return the arguments that all quantized layers share."""
-        quantizer = None if "real" in (self.first(name), self.last(name)) else self.kernel_quantizer()
+        real = self.first(name) in ("real", "whitening") or self.last(name) == "real"
+        quantizer = None if real else self.kernel_quantizer()
         return {"kernel_quantizer": quantizer, "clip": self.config.clip, "name": name, "dtype": self.dtype}
 
     def first(self, name):

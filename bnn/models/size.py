@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import keras
 
 from bnn.errors import UserError
-from bnn.layers import QuantActivation, QuantConv2D, QuantDense, Rotation
+from bnn.layers import PatchTransform, QuantActivation, QuantConv2D, QuantDense
 from bnn.models.traversal import CONVOLUTIONS, DEPTHWISE, SEPARABLE
 from bnn.tables import aligned
 
@@ -151,8 +151,8 @@ def _size(name, layer, nodes):
 
 def _kernels(layer):
     """Return the weights that multiply the input of a layer at every position of its output."""
-    if isinstance(layer, Rotation):
-        return [layer.rotation]
+    if isinstance(layer, PatchTransform):
+        return [layer.matrix]
     if isinstance(layer, QuantConv2D | QuantDense | keras.layers.Dense):
         return [layer.kernel]
     if not isinstance(layer, CONVOLUTIONS + DEPTHWISE + SEPARABLE):

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from bnn.layers import BatchNorm, QuantActivation, QuantConv2D, QuantDense, Rotation, quantizers
+from bnn.layers import BatchNorm, PatchTransform, QuantActivation, QuantConv2D, QuantDense, quantizers
 from bnn.packed.errors import PackError
 
 PRODUCTS, NORMS = QuantConv2D | QuantDense, BatchNorm | keras.layers.BatchNormalization
@@ -138,11 +138,11 @@ class _Reader:
 
     def __init__(self):
         self.links = []
-        self.rotation = None  # before the first product
+        self.transform = None  # before the first product
         self.axes = None  # the shape that the last layer flattened
         self.steps = {
             PRODUCTS: self._multiply,
-            Rotation: self._rotate,
+            PatchTransform: self._transform,
             keras.layers.Flatten: self._flatten,
             keras.layers.MaxPooling2D: self._pool,
             NORMS: self._normalize,
@@ -174,13 +174,14 @@ class _Reader:
             raise refusal(layer.name, "binary or ternary activations", "an input that is not quantized")
         if isinstance(layer, QuantDense) and len(before.shape) != 2:
             raise refusal(layer.name, "a flat input", tuple(before.shape[1:]))
-        self.links.append(Link(layer.name, _kernel(layer, self.rotation), self.axes))
-        self.rotation = self.axes = None
+        self.links.append(Link(layer.name, _kernel(layer, self.transform), self.axes))
+        self.transform = self.axes = None
 
-    def _rotate(self, layer, before):
-        if self.links or self.rotation:
-            raise refusal(layer.name, "a rotation only before the first layer", "one after it")
-        self.rotation = layer
+    def _transform(self, layer, before):
+        if self.links or self.transform:
+            kind = type(layer).__name__.lower()
+            raise refusal(layer.name, f"a {kind} only before the first layer", "one after it")
+        self.transform = layer
 
     def _flatten(self, layer, before):
         if self.links and self.links[-1].quantizer is None:
@@ -219,18 +220,18 @@ class _Reader:
         return self.links[-1]
 
 
-def _kernel(layer, rotation):
-    """The kernel that a layer multiplies by, including a rotation before it, in float32 for any dtype of the layer."""
+def _kernel(layer, transform):
+    """The kernel that a layer multiplies by, including a transform before it, in float32 for any dtype of the layer."""
     quantizer, latent = layer.kernel_quantizer, ops.convert_to_tensor(layer.kernel)
     kernel = ops.convert_to_numpy(latent if quantizer is None else quantizer(latent))
-    if rotation is None:
+    if transform is None:
         return kernel
-    # The kernel of the rotated patch equals the product of rotation and kernel for the original patch.
-    turned = ops.convert_to_numpy(rotation.rotation).astype(np.float64) @ kernel.reshape(-1, kernel.shape[-1])
+    # The kernel of the transformed patch equals the product of matrix and kernel for the original patch.
+    product = ops.convert_to_numpy(transform.matrix).astype(np.float64) @ kernel.reshape(-1, kernel.shape[-1])
     if kernel.ndim == 2:
-        return turned.astype(np.float32)
-    size = rotation.kernel_size
-    return turned.reshape(size, size, -1, kernel.shape[-1]).astype(np.float32)
+        return product.astype(np.float32)
+    size = transform.kernel_size
+    return product.reshape(size, size, -1, kernel.shape[-1]).astype(np.float32)
 
 
 def _in_float32(layer, before):

@@ -160,7 +160,7 @@ def begin(run_dir, settings, *, command, overwrite=False, init_from=None, data_d
     backend.load()
     precision = backend.resolve_precision(train_config.precision)
     train_config = dataclasses.replace(train_config, precision=precision)
-    model = _new_model(model_config, train_config)
+    model = _new_model(model_config, train_config, data_set)
     if init_from:
         runs.open_run(init_from).copy_weights(model)
     initial = model if init_from else None
@@ -179,16 +179,17 @@ def go_on(run_dir, settings, *, data_dir=None):
     if run.checkpoint("last").is_file():
         backend.seed_everything(run.training.seed, run.training.deterministic)
         return Training(run, data_set, run.load_model("last", compiled=True))
-    return Training(run, data_set, _new_model(run.model, run.training))
+    return Training(run, data_set, _new_model(run.model, run.training, data_set))
 
 
-def _new_model(model_config, train_config):
-    """A network as its seed makes it, compiled."""
-    from bnn.models import build_model
+def _new_model(model_config, train_config, data_set):
+    """A network as its seed and, for a whitening, the training images make it, compiled."""
+    from bnn.models import build_model, whiten
     from bnn.training.loop import compile_model
 
     backend.seed_everything(train_config.seed, train_config.deterministic)
     model = build_model(model_config, train_config.precision)
+    whiten(model, data_set.train.images)
     compile_model(model, train_config)
     return model
 

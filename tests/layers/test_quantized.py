@@ -15,6 +15,7 @@ from bnn.layers import (
     Sign,
     Ternary,
     WeightClip,
+    Whitening,
     fast_ops,
 )
 from tests.layers.layer_runs import normal, run
@@ -227,6 +228,7 @@ def test_a_user_defined_quantizer_may_have_a_custom_gradient(make):
         QuantConv2D(4, 3, Sign(), sign_inputs=True),
         QuantConv2D(4, 5, Ternary(0.1), kernel_initializer="he_normal", clip=2.5),
         Rotation(3),
+        Whitening(2),
         QuantActivation(),
         QuantActivation(Ternary(0.2)),
         BatchNorm(0.5, 1e-5),

@@ -13,6 +13,7 @@ KINDS = {
     "ternary": {"levels": 3, "threshold": 0.02},
     "real first layer": {"first_layer": "real"},
     "rotated first layer": {"first_layer": "rotated"},
+    "whitening": {"first_layer": "whitening"},
     "real last layer": {"last_layer": "real"},
     "continuous": {"continuous": True},
     "stochastic sign": {"estimator": "stochastic_sign"},

@@ -4,6 +4,7 @@ import numpy as np
 from keras import ops
 
 from bnn import models
+from bnn.layers import Whitening
 
 SETTINGS = {
     "input_shape": (9, 7, 2),
@@ -36,6 +37,8 @@ def disturb(model, rng, threshold=0.0, ties=True):
             kernel[rng.random(kernel.shape) < 0.1] = threshold
             kernel[rng.random(kernel.shape) < 0.1] = -threshold
             layer.kernel.assign(kernel)
+        if isinstance(layer, Whitening):
+            layer.matrix.assign(rng.normal(size=layer.matrix.shape))
         if hasattr(layer, "moving_mean"):
             units = layer.moving_mean.shape[0]
             mean = rng.normal(0, 3, units)

@@ -35,7 +35,7 @@ KINDS = st.sampled_from(
 )
 LAYOUTS = st.fixed_dictionaries(
     {
-        "first_layer": st.sampled_from(["quantized", "quantized", "real", "rotated"]),
+        "first_layer": st.sampled_from(["quantized", "quantized", "real", "rotated", "whitening"]),
         "last_layer": st.sampled_from(["quantized", "quantized", "real"]),
         "input_range": st.sampled_from([(-1.0, 1.0), (0.0, 1.0), (0.0, 255.0), (-0.3, 1.0), (-1.7, 0.1)]),
         "input_shape": st.tuples(st.integers(4, 9), st.integers(4, 9), st.integers(1, 3)),
@@ -69,7 +69,7 @@ def exact_activations(model, network, images):
 @settings(max_examples=4)
 @example(0, {}, {})
 @example(0, {"levels": 3, "threshold": 0.3}, {"first_layer": "rotated", "input_range": (0.0, 1.0)})
-@example(0, {}, {"first_layer": "real", "last_layer": "real", "fc": ()})
+@example(0, {}, {"first_layer": "whitening", "last_layer": "real", "fc": ()})
 @example(0, {}, {"conv": (), "fc": ()})
 def test_layers_after_the_first_are_exact(seed, kind, layout):
     model, images = network(np.random.default_rng(seed), **kind | layout)

@@ -13,7 +13,7 @@ SETTINGS = [
     {"levels": 3, "threshold": 0.3},
     {"levels": 3, "threshold": 0.0, "filter_size": 4},
     {"first_layer": "rotated"},
-    {"first_layer": "real", "last_layer": "real", "fc": ()},
+    {"first_layer": "whitening", "last_layer": "real", "fc": ()},
     {"estimator": "magnitude_aware_sign"},
     {"conv": (), "fc": (20,), "input_range": (0.0, 1.0)},
 ]

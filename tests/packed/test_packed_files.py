@@ -31,7 +31,7 @@ def saved(tmp_path_factory):
         {"levels": 3, "threshold": 0.3},
         {"first_layer": "real"},
         {"first_layer": "rotated"},
-        {"first_layer": "real", "last_layer": "real", "fc": ()},
+        {"first_layer": "whitening", "last_layer": "real", "fc": ()},
         {"conv": (), "fc": ()},
         {"conv": (), "fc": (70,)},
         {"input_range": (-0.3, 1.0)},

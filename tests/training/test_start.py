@@ -98,14 +98,19 @@ def test_quantizers_may_be_functions_and_are_recorded_by_name(tmp_path, data):
 
 
 def test_a_named_network_is_trained_resumed_analyzed_and_packed(tmp_path, data):
-    given = SMALL | {"conv": [4, 5], "max_pool": [1, 0], "network": "vgg-small", "data_set": data}
+    given = SMALL | {"conv": [4, 5], "max_pool": [1, 0], "network": "vgg-small", "first_layer": "whitening"}
     del given["fc"]
+    given["data_set"] = data
     run = training.train(tmp_path / "run", **given)
-    assert (run.model.fc, run.model.first_layer, run.model.last_layer) == ((), "real", "real")
+    assert (run.model.fc, run.model.first_layer, run.model.last_layer) == ((), "whitening", "real")
     assert training.resume(run.folder, **given) == run
     with pytest.raises(ConfigError, match="--last_layer: expected 'real'"):
         training.resume(run.folder, data_set=data, last_layer="quantized")
-    model, images = run.load_model(), data.test.images
+    model, images, untrained = run.load_model(), data.test.images, bnn.models.build_model(run.model)
+    bnn.models.whiten(untrained, data.train.images)
+    matrices = [np.asarray(net.get_layer("conv_1_whitening").matrix) for net in (model, untrained)]
+    np.testing.assert_array_equal(*matrices)
+    assert not np.allclose(matrices[0], np.eye(9))
     first, hidden, last = bnn.analysis.analyze(model, images)
     for layer in (first, last):
         assert (layer.angle_mean_deg, layer.r_weights, layer.r_scores) == pytest.approx((0, 1, 1))
