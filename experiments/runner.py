@@ -184,7 +184,11 @@ def begin(name, description, epochs, argv=None, one_network=False, validation=No
 
 
 def with_validation(data, count):
-    """Return a DataSet that has `count` validation images, because the last training images join them."""
+    """Return a DataSet that has `count` validation images, because the last training images join them.
+
+    A run directory does not record this split. Continue such a training with the command of the experiment, not with
+    `train.py --resume`, which uses the split of the data set.
+    """
     cut = len(data.train) + len(data.validation) - count
     pairs = zip(vars(data.train[cut:]).values(), vars(data.validation).values(), strict=True)
     validation = datasets.Split(*map(np.concatenate, pairs))
