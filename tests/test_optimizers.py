@@ -1,10 +1,10 @@
-"""Our Adam computes the same numbers as Keras's, and saved trainings continue with it."""
+"""Adam computes the same numbers as Keras's, Bop those of its paper, and saved trainings continue with both."""
 
 import keras
 import numpy as np
 
-from bnn.layers import WeightClip
-from bnn.optimizers import Adam
+from bnn.layers import QuantDense, Sign, Ternary, WeightClip
+from bnn.optimizers import Adam, Bop, binarize
 
 
 def normal(*shape, seed=0):
@@ -47,3 +47,51 @@ def test_saved_models_find_adam_by_its_registered_name():
     assert keras.saving.get_registered_name(Adam) == "bnn>Adam"
     saved = keras.saving.serialize_keras_object(Adam(0.01)) | {"module": "bnn.layers.fast_ops"}
     assert type(keras.saving.deserialize_keras_object(saved)) is Adam
+
+
+def bop_steps(steps):
+    """Gradients of a binary, a ternary and a real kernel, and the kernels before the first step and after each."""
+    keras.utils.set_random_seed(0)
+    quantizers = (Sign(), Ternary(0.1), None)
+    layers = [QuantDense(6, q, name=f"layer_{i}") for i, q in enumerate(quantizers)]
+    model = keras.Sequential([keras.Input((6,)), *layers])
+    optimizer = Bop(0.02, gamma=0.3, threshold=0.02, epsilon=1e-8, clipvalue=1.0)
+    optimizer.build(model.trainable_variables)
+    binarize(model.trainable_variables)
+    kernels, gradients = [model.get_weights()], normal(steps, 3, 6, 6)
+    for step, values in enumerate(gradients):
+        optimizer.learning_rate = 0.02 / (1 + step / 8)
+        optimizer.apply([*values])
+        kernels.append(model.get_weights())
+    return gradients, kernels
+
+
+def test_bop_is_the_update_of_its_paper_and_other_kernels_take_adam():
+    gradients, kernels = bop_steps(12)
+    w, m = kernels[0][0], np.zeros((6, 6))
+    assert set(np.unique(w)) == {-1, 1} and len(np.unique(kernels[0][1])) > 3
+    for step, values in enumerate(gradients):
+        gamma = 0.3 / (1 + step / 8)  # falls with the learning rate
+        m = (1 - gamma) * m + gamma * np.clip(values[0], -1, 1)
+        flips = (np.abs(m) > 0.02) & (np.sign(m) == w)
+        w = np.where(flips, -w, w)
+        np.testing.assert_array_equal(kernels[step + 1][0], w)
+        assert 0 < flips.sum() < 36
+    adam = Adam(0.02, epsilon=1e-8, clipvalue=1.0)
+    others = [keras.Variable(kernel, constraint=WeightClip(1.0)) for kernel in kernels[0][1:]]
+    adam.build(others)
+    for step, values in enumerate(gradients):
+        adam.learning_rate = 0.02 / (1 + step / 8)
+        adam.apply([*values[1:]])
+    for found, expected in zip(kernels[-1][1:], others, strict=True):
+        np.testing.assert_array_equal(found, np.asarray(expected))
+
+
+def test_a_weight_flips_only_above_the_threshold():
+    """With gamma 1 the mean is the last gradient. The threshold itself is not above the threshold."""
+    kernel = keras.Variable(np.float32([1, 1, 1, -1, -1, -1, 0.3, -0.3]))
+    kernel.binary = True
+    optimizer = Bop(0.1, gamma=1.0, threshold=0.5)
+    optimizer.build([kernel])
+    optimizer.apply([np.float32([0.5, 0.6, -0.6, -0.5, -0.6, 0.6, 0.6, 0])])
+    np.testing.assert_array_equal(np.asarray(kernel), [1, -1, 1, -1, 1, -1, -1, -1])

@@ -147,7 +147,7 @@ def card(run, data, metrics, folder):
 | data | {data.label} |
 | images | {splits} |
 | training | {len(log)} of {training.epochs} epochs in {hours:.1f} hours, seed {training.seed} |
-| optimizer | Adam, {training.lr_start:g} to {training.lr_end:g}, {training.schedule} |
+| optimizer | {training.optimizer.capitalize()}, {training.lr_start:g} to {training.lr_end:g}, {training.schedule} |
 | batch, arithmetic | {training.batch_size}, {training.precision} |
 | saved epoch | {KEPT[metrics["checkpoint"]]} |
 | test accuracy | {metrics["test_accuracy"]:.4f} |

@@ -82,6 +82,7 @@ class _QuantLayer(_Quantizing):
             constraint=self.kernel_clip,
             autocast=False,
         )
+        self.kernel.binary = getattr(self.kernel_quantizer, "levels", None) == 2  # for `optimizers.Bop`
 
     def quantized_kernel(self, training=False):
         """The kernel w_b that the layer multiplies by, in the layer's compute dtype."""

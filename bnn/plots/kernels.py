@@ -41,10 +41,12 @@ def angles(report, axes=None):
 
 
 def _angles_of(layer, base, color, whole, zoomed):
-    """Draw the row of a layer, which starts at the height `base`. A layer that is not quantized gets a note."""
+    """Draw the row of a layer, which starts at the height `base`. A layer whose kernels do not change gets a note."""
     values = np.degrees(layer.angles[np.isfinite(layer.angles)])
     if not values.any():
-        zoomed.annotate("not quantized: 0°", (0, base), (6, 0), zoomed.get_yaxis_transform(), "offset points")
+        zoomed.annotate(
+            "unchanged by quantization: 0°", (0, base), (6, 0), zoomed.get_yaxis_transform(), "offset points"
+        )
         return
     theory = layer.angle_theory_deg
     grid, density = _density(values)

@@ -3,7 +3,7 @@
 import keras
 
 from bnn.analysis import GeometryLogger
-from bnn.optimizers import Adam
+from bnn.optimizers import Adam, Bop, binarize
 from bnn.training.batches import Batches, one_hot
 from bnn.training.journal import Journal
 from bnn.training.schedule import RateSchedule
@@ -19,7 +19,7 @@ GEOMETRY_IMAGES = 500  # with 50 images, the gain of a unit would vary by 8 %
 
 
 def compile_model(model, config):
-    """Give a network the paper's loss and optimizer: Adam with gradients clipped by value to +-1.
+    """Give a network its loss and its optimizer, by default the paper's: Adam with gradients clipped by value to +-1.
 
     Args:
         model: keras.Model.
@@ -30,7 +30,12 @@ def compile_model(model, config):
         "hinge-loss": keras.losses.SquaredHinge(),
         "softmax": keras.losses.CategoricalCrossentropy(from_logits=True),
     }
-    optimizer = Adam(config.lr_start, epsilon=1e-8, clipvalue=1.0)
+    options = {"epsilon": 1e-8, "clipvalue": 1.0}
+    if config.optimizer == "bop":
+        binarize(model.trainable_variables)
+        optimizer = Bop(config.lr_start, config.bop_gamma, config.bop_threshold, **options)
+    else:
+        optimizer = Adam(config.lr_start, **options)
     # TensorFlow traces the first step twice if that step creates variables, so all are created here.
     optimizer.build(model.trainable_variables)
     accuracy = keras.metrics.CategoricalAccuracy("accuracy")

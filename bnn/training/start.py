@@ -160,9 +160,7 @@ def begin(run_dir, settings, *, command, overwrite=False, init_from=None, data_d
     backend.load()
     precision = backend.resolve_precision(train_config.precision)
     train_config = dataclasses.replace(train_config, precision=precision)
-    model = _new_model(model_config, train_config, data_set)
-    if init_from:
-        runs.open_run(init_from).copy_weights(model)
+    model = _new_model(model_config, train_config, data_set, init_from)
     initial = model if init_from else None
     run = runs.create(folder, model_config, train_config, data_set, command, overwrite, initial)
     return Training(run, data_set, model)
@@ -182,14 +180,16 @@ def go_on(run_dir, settings, *, data_dir=None):
     return Training(run, data_set, _new_model(run.model, run.training, data_set))
 
 
-def _new_model(model_config, train_config, data_set):
-    """A network as its seed and, for a whitening, the training images make it, compiled."""
+def _new_model(model_config, train_config, data_set, init_from=None):
+    """A compiled network as its seed and, for a whitening, the training images make it, or with a run's weights."""
     from bnn.models import build_model, whiten
     from bnn.training.loop import compile_model
 
     backend.seed_everything(train_config.seed, train_config.deterministic)
     model = build_model(model_config, train_config.precision)
     whiten(model, data_set.train.images)
+    if init_from:
+        runs.open_run(init_from).copy_weights(model)
     compile_model(model, train_config)
     return model
 

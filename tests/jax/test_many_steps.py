@@ -12,7 +12,7 @@ from bnn import models, runs, training
 from bnn.layers import fast_ops
 from bnn.training import Batches, Interrupted, RateSchedule, jax_epoch, one_hot
 from tests.support import small_data, small_settings, start
-from tests.training.test_loop import STEPS, assert_same_weights, at_step, go_on, spy
+from tests.training.test_loop import BOP, STEPS, assert_same_weights, at_step, go_on, spy
 
 CALL = 4  # steps per call: an epoch of 10 steps has calls of 4, 4 and 2
 DATA = small_data()
@@ -91,7 +91,7 @@ def test_a_network_that_multiplies_signs_is_compiled():
     assert model.jit_compile
 
 
-@pytest.mark.parametrize(("kind", "options"), [("ternary", OPTIONS), ("stochastic", {})])
+@pytest.mark.parametrize(("kind", "options"), [("ternary", OPTIONS), ("stochastic", BOP)])
 def test_training_equals_plain_fit(tmp_path, kind, options):
     """Compare weights, averages of batch norm, optimizer, and the means of every epoch."""
     _, config = small_settings(kind, **options)

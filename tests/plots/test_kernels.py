@@ -46,7 +46,7 @@ def test_an_unquantized_layer_is_named_and_does_not_widen_the_zoom(network):
     real = altered(layers[0], angles=np.zeros(4))
     _, zoomed = drawn(plots.angles([real, *(layers[1:] or layers)]))
     assert zoomed.get_xlim() == pytest.approx(expected)
-    assert "not quantized: 0°" in [text.get_text() for text in zoomed.texts]
+    assert "unchanged by quantization: 0°" in [text.get_text() for text in zoomed.texts]
 
 
 def test_spread_has_a_cross_at_its_theory_and_names_its_points(network):

@@ -1,5 +1,6 @@
 """Training in this process: order, schedule, log, checkpoints, and continuing after interruptions and kills."""
 
+import itertools
 import math
 import shutil
 import signal
@@ -11,12 +12,14 @@ import pytest
 from bnn import runs, training
 from bnn.config import TrainConfig
 from bnn.files import atomic, lock
+from bnn.optimizers import is_binary
 from bnn.training import Interrupted, Journal, StopRequests, one_hot
 from tests.support import same_but_for_seconds, small_data, start
 
 STEPS = 10  # per epoch: 200 images in batches of 20
 OPTIONS = {"schedule": "cosine", "warmup": 1, "augment": "alternating-flips-and-crops"}
 SMOOTHED = {"loss_mode": "softmax", "label_smoothing": 0.5}
+BOP = {"optimizer": "bop", "bop_gamma": 0.1, "bop_threshold": 1e-3}
 
 
 @pytest.fixture(scope="module")
@@ -199,14 +202,17 @@ def test_signals_within_an_epoch_save_and_the_rest_follows_exactly(tmp_path, dat
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
 
 
-@pytest.mark.parametrize(("kind", "options"), [("continuous", {}), ("stochastic", OPTIONS | SMOOTHED)])
+@pytest.mark.parametrize(("kind", "options"), [("continuous", {}), ("stochastic", OPTIONS | SMOOTHED | BOP)])
 def test_other_kinds_and_options_continue_exactly_too(tmp_path, data, monkeypatch, kind, options):
     """A ternary network is interrupted in test_kills.py."""
     model, undisturbed = start(tmp_path / "whole", data, kind, epochs=2, **options)
     fed = []
     batches = lambda *args: fed.append(training.Batches(*args)) or fed[-1]  # noqa: E731
     monkeypatch.setattr("bnn.training.loop.Batches", batches)
-    training.fit(model, undisturbed, data)
+    kernels = [binary_kernels(model)]
+    with monkeypatch.context() as patch:
+        spy(patch, "on_epoch_end", lambda j: kernels.append(binary_kernels(j.model)))
+        training.fit(model, undisturbed, data)
     model, run = start(tmp_path / "run", data, kind, epochs=2, **options)
     interrupt(monkeypatch, 13, signal.SIGINT, lambda: training.fit(model, run, data))
     go_on(run, data)
@@ -217,6 +223,15 @@ def test_other_kinds_and_options_continue_exactly_too(tmp_path, data, monkeypatc
         scores = run.load_model("last").predict(data.validation.images, verbose=0)
         loss = keras.losses.CategoricalCrossentropy(from_logits=True)(one_hot(data.validation.labels), scores)
         assert run.log()[-1]["val_loss"] == pytest.approx(float(loss), rel=1e-5)
+        # Bop leaves no latent weights.
+        assert set(np.unique(kernels)) == {-1, 1}
+        assert [row["flip_ratio"] for row in run.log()] == [
+            np.mean(before != after) for before, after in itertools.pairwise(kernels)
+        ]
+
+
+def binary_kernels(model):
+    return np.concatenate([np.ravel(w) for w in model.trainable_variables if is_binary(w)] or [[]])
 
 
 @pytest.mark.parametrize("moment", ["last step", "end"])
