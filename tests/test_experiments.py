@@ -14,7 +14,7 @@ import pytest
 
 from bnn import datasets, plots, runs
 from bnn.analysis import ablation
-from bnn.config import ModelConfig
+from bnn.config import ModelConfig, settings_for
 from bnn.models import correct, refit_batch_norm
 from bnn.models.networks import quantizer_makers
 from bnn.runs import RunError
@@ -31,6 +31,7 @@ from experiments import (
     low_r,
     output_layer,
     permutation,
+    recipe,
     runner,
     ternary,
 )
@@ -339,13 +340,20 @@ def test_a_binarized_copy_has_the_kernels_signs(twins):
         assert np.array_equal(copy(images), refitted(images)) == (kind == "binary")
 
 
-def test_improved(folder, accumulated):
+@pytest.fixture(scope="module")
+def improvements(folder, accumulated):
+    """(table, run directory with all changes) of the experiment on the later recipe."""
     rows = quick(improved, folder, finished=(accumulated[1], "paper"))
+    return rows, folder / "improved" / "crops"
+
+
+def test_improved(improvements):
+    rows, folder = improvements
     assert [row["added"] for row in rows] == ["paper", "crops"]
     assert (rows[0]["gain"], rows[0]["gain_error"]) == (0, 0)
     for row in rows:
         assert row["gain"] == pytest.approx(100 * (row["test_accuracy"] - rows[0]["test_accuracy"]))
-    last = runs.open_run(folder / "improved" / "crops")
+    last = runs.open_run(folder)
     assert (last.training.schedule, last.training.warmup, last.training.augment) == ("cosine", 1, "crops")
     assert last.model.first_layer == "real"
 
@@ -364,6 +372,48 @@ def test_gains_have_the_standard_error_of_a_paired_difference():
     assert (row["test_accuracy"], row["gain"]) == (5 / 8, 12.5)
     difference = np.array([0, 1, 1, 0, 0, -1, 0, 0])
     assert row["gain_error"] == pytest.approx(100 * difference.std() / np.sqrt(8))
+
+
+def test_recipe(folder, improvements):
+    rows = quick(recipe, folder, finished=(improvements[1], "base-seed0"))
+    assert [row["change"] for row in rows] == ["base", "bop, gamma 1e-3"]
+    bop = runs.open_run(folder / "recipe" / "bop-gamma-1e-3-seed0")
+    assert (bop.training.optimizer, bop.training.bop_gamma, bop.model.first_layer) == ("bop", 1e-3, "real")
+    data, model = datasets.load("mnist-5k"), bop.load_model("last")
+    assert rows[1]["validation_accuracy"] == pytest.approx(correct(model, data.validation).mean())
+    refit_batch_norm(model, data.train.images[:200])
+    assert rows[1]["test_refitted"] == pytest.approx(correct(model, data.test).mean())
+
+
+def test_effects_are_differences_within_seeds():
+    def rows(change, *accuracies):
+        keys = ("validation_accuracy", "validation_refitted", "test_accuracy", "test_refitted")
+        return [
+            {"change": change, "seed": seed}
+            | dict(zip(keys, (value, value + 0.01, value - 0.1, value), strict=True))
+            for seed, value in enumerate(accuracies)
+        ]
+
+    smoothed = "softmax, smoothing 0.1"
+    found = recipe.effects(rows("base", 0.5, 0.6) + rows("softmax", 0.52, 0.66) + rows(smoothed, 0.53, 0.67))
+    assert [row["compared_with"] for row in found] == ["base", "softmax", "base"]
+    assert {row["n"] for row in found} == {2}
+    softmax, smoothing, refitted = found
+    assert (softmax["test"], softmax["test_std"]) == pytest.approx((4, np.std([2, 6], ddof=1)))
+    assert (smoothing["validation"], smoothing["validation_std"]) == pytest.approx((1, 0))
+    assert (refitted["change"], refitted["test"]) == (recipe.REFITTED, pytest.approx(10))
+
+
+def test_every_change_is_a_setting_and_digits_have_their_own_base():
+    base = recipe.BASE | recipe.PHOTOGRAPHS
+    made = [settings_for(base | change) for change in recipe.CHANGES.values()]
+    assert all(made.count(one) == 1 for one in made)
+    assert set(recipe.CHANGES) - set(recipe.compared(photographs=False)) == {
+        "learning rate 2e-3",
+        "learning rate 1e-2",
+        "alternating flips",
+        "bn_decay 0.999",
+    }
 
 
 def test_ternary(folder):
