@@ -183,12 +183,12 @@ def _write_bits(sums, pool, exceed, flip, out, image, band, group):
 
 
 @njit
-def _write(sums, pool, exceed, flip, out, image, band, group):
+def _write(sums, pool, exceed, flip, integers, planes, image, band, group):
     """Write the sums of a band as integers, or with thresholds as bits."""
-    if exceed is None:
-        _write_integers(sums, pool, out, image, band, group)
+    if len(exceed) == 0:
+        _write_integers(sums, pool, integers, image, band, group)
     else:
-        _write_bits(sums, pool, exceed, flip, out, image, band, group)
+        _write_bits(sums, pool, exceed, flip, planes, image, band, group)
 
 
 @njit
@@ -200,7 +200,7 @@ def _buffers(x, n, window, band_rows, like):
 
 
 @njit
-def _work_on_bits(x, words, window, signs, nonzero, rows, base, pool, exceed, flip, out, tasks):
+def _work_on_bits(x, words, window, signs, nonzero, rows, base, pool, exceed, flip, integers, planes, tasks):
     """Run the tasks range(*tasks) of `convolve_bits`. A band is copied once for all of its units."""
     band_rows = 2 if pool else 1
     bands, groups = x.shape[2] // band_rows, base.shape[1]
@@ -213,11 +213,11 @@ def _work_on_bits(x, words, window, signs, nonzero, rows, base, pool, exceed, fl
             copied = task // groups
             _copy_rows(x, image, top - (window[0] - 1) // 2, (window[1] - 1) // 2 * words, patch)
         _sum_bits(patch, words, window, signs, nonzero, group, rows, top, base, sums)
-        _write(sums, pool, exceed, flip, out, image, band, group)
+        _write(sums, pool, exceed, flip, integers, planes, image, band, group)
 
 
 @njit
-def _work_on_integers(x, channels, window, weights, pool, exceed, flip, out, tasks):
+def _work_on_integers(x, channels, window, weights, pool, exceed, flip, integers, planes, tasks):
     """Run the tasks range(*tasks) of `convolve_integers`."""
     band_rows = 2 if pool else 1
     bands, groups = x.shape[2] // band_rows, weights.shape[0]
@@ -230,11 +230,13 @@ def _work_on_integers(x, channels, window, weights, pool, exceed, flip, out, tas
             first = band * band_rows - (window[0] - 1) // 2
             _copy_rows(x, image, first, (window[1] - 1) // 2 * channels, patch)
         _sum_integers(patch, channels, window, weights, group, sums)
-        _write(sums, pool, exceed, flip, out, image, band, group)
+        _write(sums, pool, exceed, flip, integers, planes, image, band, group)
 
 
 @compiled
-def convolve_bits(x, words, window, signs, nonzero, rows, base, pool, exceed, flip, out, workers):
+def convolve_bits(
+    x, words, window, signs, nonzero, rows, base, pool, exceed, flip, integers, planes, workers
+):
     """Convolve bits with stride 1 and SAME padding.
 
     Args:
@@ -246,25 +248,27 @@ def convolve_bits(x, words, window, signs, nonzero, rows, base, pool, exceed, fl
         rows: `Borders.rows`.
         base: `Borders.base`.
         pool: bool, whether to take the maximum of every 2x2 sums.
-        exceed: `Thresholds.exceed`, or None.
-        flip: `Thresholds.flip`, or None.
-        out: C-contiguous array to write to: (images, height, width, units) int32; with thresholds, (planes, images,
-            height, width, words) uint64.
+        exceed: `Thresholds.exceed`, or an array of length 0 for no thresholds.
+        flip: `Thresholds.flip`, or an empty array.
+        integers: without thresholds, the C-contiguous (images, height, width, units) int32 array to write to.
+        planes: with thresholds, the C-contiguous (planes, images, height, width, words) uint64 array to write to.
         workers: int, number of threads.
     """
     tasks = x.shape[1] * (x.shape[2] // (2 if pool else 1)) * base.shape[1]
     for worker in prange(workers):
         share = (worker * tasks // workers, (worker + 1) * tasks // workers)
-        _work_on_bits(x, words, window, signs, nonzero, rows, base, pool, exceed, flip, out, share)
+        _work_on_bits(
+            x, words, window, signs, nonzero, rows, base, pool, exceed, flip, integers, planes, share
+        )
 
 
 @compiled
-def convolve_integers(x, channels, window, weights, pool, exceed, flip, out, workers):
-    """Convolve integers in -255 ... 255, (1, images, height, width channels), with `Kernel.weights`.
+def convolve_integers(x, channels, window, weights, pool, exceed, flip, integers, planes, workers):
+    """Convolve int16 numbers in -255 ... 255, (1, images, height, width channels), with `Kernel.weights`.
 
     The other arguments are the same as in `convolve_bits`.
     """
     tasks = x.shape[1] * (x.shape[2] // (2 if pool else 1)) * weights.shape[0]
     for worker in prange(workers):
         share = (worker * tasks // workers, (worker + 1) * tasks // workers)
-        _work_on_integers(x, channels, window, weights, pool, exceed, flip, out, share)
+        _work_on_integers(x, channels, window, weights, pool, exceed, flip, integers, planes, share)

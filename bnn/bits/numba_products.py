@@ -43,21 +43,20 @@ def convolve(planes, kernel, thresholds, pool):
     count, n, height, width, words = planes.shape
     borders = kernel.borders(height, width)
     rows = planes.reshape(count, n, height, width * words)
-    out, exceed, flip = _output(n, height, width, kernel, thresholds, pool)
-    arrays = kernel.signs, kernel.nonzero, borders.rows, borders.base
-    convolution_loops.convolve_bits(
-        rows, words, kernel.size, *arrays, pool, exceed, flip, out, get_num_threads()
-    )
+    out, arrays = _output(n, height, width, kernel, thresholds, pool)
+    bits = kernel.signs, kernel.nonzero, borders.rows, borders.base
+    convolution_loops.convolve_bits(rows, words, kernel.size, *bits, pool, *arrays, get_num_threads())
     return out
 
 
 def convolve_integers(images, kernel, thresholds, pool):
     """See `numpy_products.convolve_integers`."""
     n, height, width, channels = images.shape
-    rows = np.ascontiguousarray(images).reshape(1, n, height, width * channels)
-    out, exceed, flip = _output(n, height, width, kernel, thresholds, pool)
+    # One dtype, because the code for each is compiled for several seconds.
+    rows = np.ascontiguousarray(images, np.int16).reshape(1, n, height, width * channels)
+    out, arrays = _output(n, height, width, kernel, thresholds, pool)
     convolution_loops.convolve_integers(
-        rows, channels, kernel.size, kernel.weights, pool, exceed, flip, out, get_num_threads()
+        rows, channels, kernel.size, kernel.weights, pool, *arrays, get_num_threads()
     )
     return out
 
@@ -71,10 +70,16 @@ def stir():
 
 
 def _output(n, height, width, kernel, thresholds, pool):
-    """Return the array to write to and the arrays of the thresholds."""
+    """Return the array to write to, and thresholds and outputs of the loops: with thresholds or without, the same types.
+
+    The loops would be compiled again for other types.
+    """
     if pool:
         height, width = height // 2, width // 2
     if thresholds is None:
-        return np.empty((n, height, width, kernel.units), np.int32), None, None
+        out = np.empty((n, height, width, kernel.units), np.int32)
+        none = np.empty((0, 0), np.int32), np.empty(0, np.uint64)
+        return out, (*none, out, np.empty((0,) * 5, np.uint64))
     exceed, flip = thresholds.exceed, thresholds.flip
-    return np.empty((len(exceed), n, height, width, len(flip)), np.uint64), exceed, flip
+    out = np.empty((len(exceed), n, height, width, len(flip)), np.uint64)
+    return out, (exceed, flip, np.empty((0,) * 4, np.int32), out)
