@@ -27,7 +27,6 @@ LONGEST = (
     "test_bit_products",
     "test_kills",
     "test_start",
-    "test_hd_figures",
     "test_shipped",
 )
 

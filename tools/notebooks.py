@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Execute the notebooks in new kernels, and fail on any error or warning; or convert them to static pages.
 
-    python tools/notebooks.py check --run runs/demo   # keeps nothing
+    python tools/notebooks.py check --run runs/demo   # keeps nothing; a notebook without a run prints what it stores
     python tools/notebooks.py write --run runs/demo   # keeps the outputs
     python tools/notebooks.py html --output report    # pages that open offline
 
@@ -9,6 +9,7 @@ All actions apply to the notebooks of this repository, or to the given notebooks
 """
 
 import html
+import itertools
 import re
 import sys
 from pathlib import Path
@@ -66,7 +67,10 @@ def main():
                 page = write_page(notebook, args.output / f"{path.stem}.html")
                 print(f"wrote {page} ({page.stat().st_size / 1e6:.1f} MB)")
                 continue
+            stored = printed(notebook)
             execute(notebook, args.run, **({"FIGURES": args.figures} if args.figures else {}))
+            if args.action == "check" and not takes_run(notebook):
+                expect_printed(notebook, stored)
         except (NotebookFailure, OSError) as failure:
             reason = f"{failure.strerror}: {failure.filename}" if isinstance(failure, OSError) else failure
             print(" ".join(f"{path.name}: {reason}".split()), file=sys.stderr)
@@ -96,6 +100,32 @@ def read(path):
     return notebook
 
 
+def printed(notebook):
+    """List what each code cell has printed."""
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    return ["".join(output.get("text", "") for output in cell.outputs) for cell in cells]
+
+
+def expect_printed(notebook, stored):
+    """Raise a `NotebookFailure` if a cell of an executed notebook has printed other text than the stored one."""
+    for number, pair in enumerate(zip(stored, printed(notebook), strict=True), 1):
+        for before, now in itertools.zip_longest(*map(str.splitlines, pair)):
+            if before != now:
+                raise NotebookFailure(f"cell {number}: expected the stored line {before!r}, received {now!r}")
+
+
+def takes_run(notebook):
+    """Whether the notebook shows a run: its `parameters` cell has RUN."""
+    at = parameters_at(notebook)
+    return at is not None and "RUN" in notebook.cells[at].source
+
+
+def parameters_at(notebook):
+    """Return the index of the `parameters` cell, or None."""
+    tagged = [i for i, c in enumerate(notebook.cells) if "parameters" in c.metadata.get("tags", [])]
+    return tagged[0] if tagged else None
+
+
 def execute(notebook, run=None, timeout=1800, **parameters):
     """Execute a notebook in place, in a clean kernel that starts in the folder of the repository.
 
@@ -108,8 +138,8 @@ def execute(notebook, run=None, timeout=1800, **parameters):
     Raises:
         NotebookFailure: a cell raised an error, warned or wrote to standard error.
     """
-    parameters_at = [i for i, c in enumerate(notebook.cells) if "parameters" in c.metadata.get("tags", [])]
-    if run is not None and parameters_at and "RUN" in notebook.cells[parameters_at[0]].source:
+    at = parameters_at(notebook)
+    if run is not None and takes_run(notebook):
         parameters["RUN"] = str(run)
     for cell in notebook.cells:
         if cell.cell_type == "code":
@@ -119,7 +149,7 @@ def execute(notebook, run=None, timeout=1800, **parameters):
     if parameters:
         source = "\n".join(f"{name} = {value!r}" for name, value in parameters.items())
         added.append(nbformat.v4.new_code_cell(source))
-        notebook.cells.insert(parameters_at[0] + 2, added[1])
+        notebook.cells.insert(at + 2, added[1])
     try:
         NotebookClient(notebook, timeout=timeout, resources={"metadata": {"path": str(ROOT)}}).execute()
     except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
