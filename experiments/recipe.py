@@ -53,13 +53,12 @@ def measure(experiment):
     """Train every network with every seed; return (rows, figure)."""
     photographs, first = experiment.data.name == "cifar-10", experiment.settings["seed"]
     base = BASE | (PHOTOGRAPHS if photographs else DIGITS)
-    rows, logs = [], {}
+    rows = []
     for seed in range(first, first + (1 if experiment.quick else SEEDS)):
         for name, settings in compared(photographs, experiment.quick).items():
             folder = f"{name.replace(', ', '-').replace(' ', '-')}-seed{seed}"
             run = experiment.trained(folder, **base | settings, seed=seed)
             rows.append({"change": name, "seed": seed} | accuracies(experiment, run))
-            logs.setdefault(name, []).append([row["val_accuracy"] for row in run.log()])
     summary = effects(rows)
     for row in summary:
         values = ", ".join(
@@ -67,7 +66,7 @@ def measure(experiment):
         )
         print(f"{row['change']:>24}: {values} points over {row['compared_with']}")
     experiment.write_table(summary, "summary")
-    return rows, draw(summary, logs)
+    return rows, draw(summary)
 
 
 def compared(photographs, quick=False):
@@ -118,24 +117,21 @@ def column(rows, name, key):
     return np.array([row[key] for row in rows if row["change"] == name])
 
 
-def draw(summary, logs):
-    """Draw the validation accuracy over the epochs, means over the seeds, and the effects."""
+def draw(summary):
+    """Draw the effects, means and standard deviations over the seeds."""
     from bnn import plots
 
-    figure, (left, right) = plots.figure(2, width=13, height=5)
-    for (name, log), color in zip(logs.items(), plots.sequence(len(logs)), strict=True):
-        left.plot(range(1, len(log[0]) + 1), np.mean(log, axis=0), color=color, label=name)
-    left.set(xlabel="epoch", ylabel="validation accuracy")
-    plots.legend_below(figure, left, columns=4)
+    figure, ax = plots.figure(1, width=7, height=0.3 * len(summary) + 1.6)
     for part, color, shift in (("validation", plots.BLUE, -0.12), ("test", plots.ORANGE, 0.12)):
         places = np.arange(len(summary)) + shift
         means, spreads = ([row[key] for row in summary] for key in (part, f"{part}_std"))
-        right.errorbar(means, places, xerr=spreads, fmt="o", color=color, label=part)
-    right.axvline(0, color=plots.GRAY, linestyle=":", zorder=0)
-    right.set(xlabel="effect on the accuracy (points)")
-    right.set_yticks(range(len(summary)), [row["change"] for row in summary])
-    right.legend()
-    right.invert_yaxis()
+        ax.errorbar(means, places, xerr=spreads, fmt="o", color=color, label=part)
+    ax.axvline(0, color=plots.GRAY, linestyle=":", zorder=0)
+    ax.set(xlabel="effect on the accuracy (points)")
+    names = [f"{row['change']} (over {row['compared_with']})" for row in summary]
+    ax.set_yticks(range(len(summary)), names)
+    ax.invert_yaxis()
+    plots.legend_below(figure, ax, columns=2)
     return figure
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from bnn import datasets, plots, runs
-from bnn.analysis import ablation
+from bnn.analysis import ablation, analyze
 from bnn.config import ModelConfig, settings_for
 from bnn.models import correct, refit_batch_norm
 from bnn.models.networks import quantizer_makers
@@ -379,6 +379,11 @@ def test_recipe(folder, improvements):
     assert (bop.training.optimizer, bop.training.bop_gamma, bop.model.first_layer) == ("bop", 1e-3, "real")
     data, model = datasets.load("mnist-5k"), bop.load_model("last")
     assert rows[1]["validation_accuracy"] == pytest.approx(correct(model, data.validation).mean())
+    for layer in analyze(
+        model, data.test.images[:50]
+    ):  # without latent weights, quantization changes nothing
+        assert (layer.angle_mean_deg, layer.r_weights) == (0, pytest.approx(1))
+        assert (layer.latent_std == pytest.approx(1, abs=0.1)) == (layer.name != "conv_1")
     refit_batch_norm(model, data.train.images[:200])
     assert rows[1]["test_refitted"] == pytest.approx(correct(model, data.test).mean())
 
