@@ -70,9 +70,9 @@ def stir():
 
 
 def _output(n, height, width, kernel, thresholds, pool):
-    """Return the array to write to, and thresholds and outputs of the loops: with thresholds or without, the same types.
+    """Return the array to write to, and the loops' thresholds and outputs.
 
-    The loops would be compiled again for other types.
+    Their types are the same with and without thresholds, because the loops are compiled again for other types.
     """
     if pool:
         height, width = height // 2, width // 2
