@@ -32,9 +32,14 @@ LONGEST = (
 
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")
-backend.load()
 # Background jobs of a shell ignore SIGINT, and so would all programs that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_configure(config):
+    """Load Keras in every process that runs tests: the one that only distributes them needs none."""
+    if hasattr(config, "workerinput") or not config.getoption("numprocesses", None):
+        backend.load()
 
 
 def pytest_collection_modifyitems(items):
