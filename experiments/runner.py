@@ -39,6 +39,7 @@ class Experiment:
         data_dir: Path of the data sets, or None for the default folder.
         finished: Run to use instead of training the binary network, or None.
         validation: int, the number of validation images of CIFAR-10, or None for those of its split.
+        training_images: int, the number of training images to use, the first ones, or None for all.
     """
 
     name: str
@@ -50,13 +51,15 @@ class Experiment:
     data_dir: Path | None = None
     finished: runs.Run | None = None
     validation: int | None = None
+    training_images: int | None = None
 
     @functools.cached_property
     def data(self):
         """The DataSet of the trainings."""
         data = datasets.load(self.settings["data_set"], self.data_dir)
-        enough = self.validation is None or data.name != CIFAR_10.name
-        return data if enough else with_validation(data, self.validation)
+        if self.validation is not None and data.name == CIFAR_10.name:
+            data = with_validation(data, self.validation)
+        return dataclasses.replace(data, train=data.train[: self.training_images])
 
     def trained(self, name, callbacks=(), **changes):
         """Start or resume a training and return its run. A finished run is not changed.
@@ -119,7 +122,7 @@ class Experiment:
         return path
 
 
-def begin(name, description, epochs, argv=None, one_network=False, validation=None):
+def begin(name, description, epochs, argv=None, one_network=False, **images):
     """Read a command line and return its Experiment.
 
     Args:
@@ -128,7 +131,7 @@ def begin(name, description, epochs, argv=None, one_network=False, validation=No
         epochs: int, the default number of epochs of each training.
         argv: list of arguments, or None for those of the process.
         one_network: bool, whether the experiment trains only one binary network. A finished run can then replace it.
-        validation: int, the number of validation images of CIFAR-10, or None for those of its split.
+        **images: `validation` and `training_images` of the Experiment.
 
     Raises:
         RunError: the run does not exist, or its network is not binary.
@@ -179,7 +182,7 @@ def begin(name, description, epochs, argv=None, one_network=False, validation=No
         analyzed=50 if options.quick else 500,
         data_dir=options.data_dir,
         finished=finished,
-        validation=validation,
+        **images,
     )
 
 

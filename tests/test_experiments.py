@@ -22,6 +22,7 @@ from bnn.training import Journal
 from experiments import (
     accumulation,
     first_layer,
+    fitting,
     full_precision,
     gain,
     gain_log,
@@ -430,6 +431,23 @@ def test_ternary(folder):
     assert (run.model.kernel_quantizer, run.model.bn_decay) == ("experiments>AbsmeanZeros", 0.99)
     test = datasets.load("mnist-5k").test
     assert rows[-1]["test_accuracy"] == pytest.approx(correct(run.load_model("last"), test).mean())
+
+
+def test_fitting(folder):
+    rows = quick(fitting, folder)
+    assert {(row["settings"], row["moment"]) for row in rows} >= {("paper", "end"), ("later recipe", "end")}
+    run = runs.open_run(folder / "fitting" / "later-recipe-seed0")
+    report = analyze(run.load_model("last"), datasets.load("mnist-5k").validation.images[:100])
+    ends = [row for row in rows if (row["settings"], row["moment"]) == ("later recipe", "end")]
+    assert [row["layer"] for row in ends] == [layer.name for layer in report]
+    for row, layer in zip(ends, report, strict=True):
+        assert row["r_weights"] == pytest.approx(layer.r_weights, abs=1e-4)
+    assert fitting.output_layer(run)[-1][1] == pytest.approx(ends[-1]["r_weights"], abs=1e-5)
+
+
+def test_a_moment_is_the_first_epoch_that_reaches_it():
+    log = [{"epoch": i + 1, "accuracy": a} for i, a in enumerate((0.5, 0.86, 0.8, 0.9))]
+    assert [fitting.reached(log, share) for share in (0.85, 0.9, 0.99)] == [2, 4, None]
 
 
 def test_neighboring_ternary_networks_differ_in_one_thing():
