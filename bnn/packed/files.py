@@ -48,7 +48,7 @@ def save(network, path):
         "class_names": list(network.class_names),
         "layers": layers,
     }
-    manifest["sha256"] = _digest(manifest, arrays)
+    manifest["sha256"] = digest(manifest, arrays)
     content = io.BytesIO()
     np.savez(content, **{MANIFEST: np.frombuffer(json.dumps(manifest).encode(), np.uint8)}, **arrays)
     atomic.write(path, content.getvalue())
@@ -95,18 +95,26 @@ def _read(path):
                 f"version {manifest['version']!r}"
             )
         arrays = {name: file[name] for name in file.files if name != MANIFEST}
-    if manifest.pop("sha256") != _digest(manifest, arrays):
+    if manifest.pop("sha256") != digest(manifest, arrays):
         raise PackError("expected a packed network, received a damaged one (its SHA-256 differs)")
     return manifest, arrays
 
 
-def _digest(manifest, arrays):
-    """The SHA-256 of all arrays and of the manifest without its digest."""
-    digest = hashlib.sha256(json.dumps(manifest, sort_keys=True).encode())
+def digest(manifest, arrays):
+    """Compute the SHA-256, in hexadecimal, of all arrays and of the manifest without its digest.
+
+    Args:
+        manifest: dict that JSON can hold.
+        arrays: dict from name to array.
+
+    Returns:
+        str
+    """
+    found = hashlib.sha256(json.dumps(manifest, sort_keys=True).encode())
     for name in sorted(arrays):
-        digest.update(f"{name} {arrays[name].dtype.str} {arrays[name].shape}\n".encode())
-        digest.update(np.ascontiguousarray(arrays[name]))
-    return digest.hexdigest()
+        found.update(f"{name} {arrays[name].dtype.str} {arrays[name].shape}\n".encode())
+        found.update(np.ascontiguousarray(arrays[name]))
+    return found.hexdigest()
 
 
 def _described(layer):

@@ -126,7 +126,7 @@ def resealed(source, target, change):
     manifest = json.loads(arrays.pop("manifest").tobytes())
     change(manifest)
     del manifest["sha256"]
-    manifest["sha256"] = files._digest(manifest, arrays)
+    manifest["sha256"] = files.digest(manifest, arrays)
     np.savez(target, manifest=np.frombuffer(json.dumps(manifest).encode(), np.uint8), **arrays)
 
 
