@@ -47,7 +47,7 @@ demo: setup
 	$(PY) train.py --data_set mnist-5k --run_dir runs/demo --log_geometry 1
 	$(PY) analyze.py runs/demo
 
-# One process per core, at most 8. All tests of a module run in one process, so they share its fixtures.
+# One process more than cores (tests/conftest.py), at most 8. All tests of a module run in one process and share its fixtures.
 test: setup
 	$(PY) -m pytest -n auto --maxprocesses 8 --dist loadscope --no-loadscope-reorder
 

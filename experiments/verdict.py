@@ -15,6 +15,7 @@ from bnn.console import run_program
 from experiments import networks, runner
 
 SEEDS = 2
+RESAMPLES = 1000
 KEPT = (
     "layer",
     "d",
@@ -50,14 +51,7 @@ def measure(experiment):
         for name in networks.NETWORKS:
             model = networks.trained(experiment, name, seed)
             rows += [{"network": name, "seed": seed, **row} for row in binarized(experiment, model)]
-    for cost in COSTS:
-        print(f"\nrank correlation with {cost} (number of layers)")
-        for name, ranks in rank_correlations(rows, cost).items():
-            print(
-                f"{name:>16}",
-                *(f"{network} {rho:5.2f} ({n})" for network, (rho, n) in ranks.items()),
-                sep="  ",
-            )
+    tell(rows)
     return rows, draw(rows)
 
 
@@ -121,17 +115,55 @@ def rank_correlations(rows, cost):
     networks = list(dict.fromkeys(row["network"] for row in rows))
     ranks = {}
     for name, predict in PREDICTED.items():
-        pairs = {network: [] for network in networks}
-        for network, seed in dict.fromkeys((row["network"], row["seed"]) for row in rows):
-            group = [row for row in rows if (row["network"], row["seed"]) == (network, seed)]
-            columns = [[predict(row) for row in group], [row[cost] for row in group]]
-            pairs[network].append(np.stack([rankdata(column) / len(group) for column in columns]))
-        pairs = {network: np.concatenate(parts, axis=1) for network, parts in pairs.items()}
-        pairs["all"] = np.concatenate(list(pairs.values()), axis=1)
-        ranks[name] = {
-            network: (float(spearmanr(*pair).statistic), pair.shape[1]) for network, pair in pairs.items()
-        }
+        ranks[name] = {}
+        for network in (*networks, "all"):
+            mine = [row for row in rows if network in ("all", row["network"])]
+            groups = [np.array([[predict(row), row[cost]] for row in group]).T for group in grouped(mine)]
+            pairs = ranked(groups)
+            ranks[name][network] = (float(spearmanr(*pairs).statistic), pairs.shape[1])
     return ranks
+
+
+def tell(rows):
+    """Print the rank correlation of every statistic with every cost."""
+    for cost in COSTS:
+        print(f"\nrank correlation with {cost} (number of layers; 95 % interval)")
+        for name, ranks in rank_correlations(rows, cost).items():
+            low, high = interval(rows, cost, PREDICTED[name])
+            found = (f"{network} {rho:5.2f} ({n})" for network, (rho, n) in ranks.items())
+            print(f"{name:>22}", *found, f"[{low:.2f}, {high:.2f}]", sep="  ")
+
+
+def interval(rows, cost, predict):
+    """Compute the 95 % interval of the rank correlation over all layers.
+
+    The layers are resampled within each network and seed (percentile bootstrap).
+
+    Args:
+        rows: list of dicts, of `binarized`.
+        cost: str, one of `COSTS`.
+        predict: function from a row to its prediction.
+
+    Returns:
+        (low, high), floats.
+    """
+    rng, found = np.random.default_rng(0), []
+    groups = [np.array([[predict(row), row[cost]] for row in group]).T for group in grouped(rows)]
+    for _ in range(RESAMPLES):
+        drawn = [columns[:, rng.integers(columns.shape[1], size=columns.shape[1])] for columns in groups]
+        found.append(spearmanr(*ranked(drawn)).statistic)
+    return tuple(float(bound) for bound in np.nanquantile(found, (0.025, 0.975)))
+
+
+def grouped(rows):
+    """List the rows of each network and seed."""
+    keys = dict.fromkeys((row["network"], row["seed"]) for row in rows)
+    return [[row for row in rows if (row["network"], row["seed"]) == key] for key in keys]
+
+
+def ranked(groups):
+    """Rank predictions and costs, (2, layers) arrays, within each group; return one (2, all layers) array."""
+    return np.concatenate([rankdata(columns, axis=1) / columns.shape[1] for columns in groups], axis=1)
 
 
 def draw(rows):

@@ -17,6 +17,10 @@ for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
 os.environ.pop("BNN_DATA", None)  # tests set the folder of the data themselves
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [GUARD, os.environ.get("PYTHONPATH")]))
 
+# The networks are tiny: more threads would cost more than they compute.
+for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
+    os.environ.setdefault(name, "1")
+
 # These tests need JAX as the backend: make test-jax
 collect_ignore = [] if os.environ.get("KERAS_BACKEND") == "jax" else ["jax"]
 
@@ -34,6 +38,11 @@ settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")
 # Background jobs of a shell ignore SIGINT, and so would all programs that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_xdist_auto_num_workers():
+    """One process more than cores, because tests often wait for a program or a server."""
+    return os.cpu_count() + 1
 
 
 def pytest_configure(config):

@@ -49,3 +49,16 @@ def test_ranks_are_computed_within_a_network_and_a_seed():
     assert ranks["a"] == (pytest.approx(1), 5)
     assert ranks["b"] == (pytest.approx(-1), 2)
     assert ranks["all"][1] == 7 and 0 < ranks["all"][0] < 1
+
+
+def test_the_interval_of_a_rank_correlation():
+    """A monotonic relation has it in every resample; without a relation the interval contains 0."""
+    rng = np.random.default_rng(1)
+    r = rng.uniform(0.5, 1, 30)
+    perfect = rows("a", 0, r[:15], 1 - r[:15]) + rows("b", 0, r[15:], 5 - r[15:])
+    random = rows("a", 0, r[:15], rng.normal(size=15)) + rows("b", 0, r[15:], rng.normal(size=15))
+    predict = verdict.PREDICTED["1 - r"]
+    assert verdict.interval(perfect, "accuracy lost", predict) == pytest.approx((1, 1))
+    low, high = verdict.interval(random, "accuracy lost", predict)
+    found, _ = verdict.rank_correlations(random, "accuracy lost")["1 - r"]["all"]
+    assert -0.6 < low < found < high < 0.6 and low < 0 < high
