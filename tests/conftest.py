@@ -26,7 +26,6 @@ collect_ignore = [] if os.environ.get("KERAS_BACKEND") == "jax" else ["jax"]
 
 # The slowest modules start first, the slowest of all at the head, so that no worker waits long at the end.
 LONGEST = (
-    "test_experiments",
     "test_loop",
     "test_bit_products",
     "test_kills",

@@ -21,7 +21,7 @@ def analyzed(trained, tmp_path_factory):
 
 def analyze(run, output):
     before = contents(run)
-    process = call("analyze.py", run, "--images", 60, "--output", output, fresh=True)
+    process = call("analyze.py", run, "--images", 60, "--output", output)
     assert process.returncode == 0, process.stderr
     assert contents(run) == before
     return output, process

@@ -28,6 +28,8 @@ STYLE = {
     "axes.labelcolor": BLACK,
     "axes.titlesize": 12,
     "axes.titlelocation": "left",
+    "figure.autolayout": False,
+    "figure.constrained_layout.use": False,
     "figure.dpi": 130,
     "figure.labelsize": 12,
     "xtick.color": GRAY,
@@ -186,7 +188,7 @@ def _laid_out(fig):
     """Arrange a figure once instead of once per file, because this takes as long as drawing it."""
     engine = fig.get_layout_engine()
     fig.draw_without_rendering()
-    fig.set_layout_engine("none")
+    fig.set_layout_engine(None)  # with "none", Matplotlib would draw twice for each file
     try:
         yield
     finally:

@@ -46,23 +46,17 @@ def test_logs_the_start_and_every_k_epochs(tmp_path, data):
     assert rows[1]["angle_mean_deg"] == pytest.approx(glorot_uniform, abs=5)
 
 
-def test_no_file_without_the_setting(tmp_path, data):
-    model, run = start(tmp_path / "run", data, epochs=1)
-    training.fit(model, run, data)
-    assert rows_of(run) == []
-    assert not (run.folder / "geometry.csv").exists()
-
-
-def test_logging_does_not_change_the_training(tmp_path, data):
+def test_logging_does_not_change_the_training_and_without_it_there_is_no_file(tmp_path, data):
     weights = []
     for k in (0, 1):
         model, run = start(tmp_path / f"run{k}", data, epochs=2, log_geometry=k)
         training.fit(model, run, data)
         weights.append(model.get_weights())
+        assert (run.folder / "geometry.csv").exists() == bool(rows_of(run)) == bool(k)
     assert all(np.allclose(a, b, atol=1e-5) for a, b in zip(*weights, strict=True))
 
 
-def test_flip_ratios_of_layers_add_up_to_those_of_the_runs_log(tmp_path, data):
+def test_flip_ratios_add_up_to_those_of_the_runs_log_and_zeros_are_those_of_the_kernels(tmp_path, data):
     model, run = start(tmp_path / "run", data, "ternary", epochs=2, log_geometry=1)
     sizes = {layer.name: np.prod(layer.kernel.shape) for layer in model.layers if hasattr(layer, "kernel")}
     training.fit(model, run, data)
@@ -73,12 +67,7 @@ def test_flip_ratios_of_layers_add_up_to_those_of_the_runs_log(tmp_path, data):
         changed = sum(row["flip_ratio"] * sizes[row["layer"]] for row in mine)
         assert changed / sum(sizes.values()) == pytest.approx(logged["flip_ratio"])
         assert changed > 0
-
-
-def test_zeros_are_those_of_the_kernels(tmp_path, data):
-    model, run = start(tmp_path / "run", data, "ternary", epochs=1, log_geometry=1)
-    training.fit(model, run, data)
-    for row in rows_of(run)[-3:]:
+    for row in rows[-3:]:
         kernel = np.asarray(model.get_layer(row["layer"]).kernel)
         assert row["zeros"] == np.mean(np.abs(kernel) <= 0.1) > 0
 
