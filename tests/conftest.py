@@ -24,13 +24,20 @@ for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
 # These tests need JAX as the backend: make test-jax
 collect_ignore = [] if os.environ.get("KERAS_BACKEND") == "jax" else ["jax"]
 
-# The slowest modules start first, the slowest of all at the head, so that no worker waits long at the end.
+# The modules that take longest start first, so that no worker is left alone with one at the end.
 LONGEST = (
     "test_loop",
-    "test_bit_products",
     "test_kills",
+    "test_docs",
+    "test_bit_products",
+    "test_geometry_log",
     "test_start",
-    "test_shipped",
+    "test_programs",
+    "test_bit_words",
+    "test_readme",
+    "test_atomic",
+    "test_fuzz_commands",
+    "test_networks",
 )
 
 settings.register_profile("repeatable", derandomize=True, deadline=None)
