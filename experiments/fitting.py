@@ -3,9 +3,9 @@
 With the paper's settings, r of the output layer is far below that of the hidden layers. Such a network has two
 properties: it fits its training images, and it was trained with the paper's learning rate and first layer. The
 experiment separates them. It trains the narrow network on a few images, which it can fit, with the paper's settings and
-with the later recipe of `improved`, without augmentation, which would prevent the fit. It logs the geometry of every
-epoch, and reads it at three moments: when the network classifies 85 % and 99 % of its training images correctly, and at
-the end.
+with the later recipe of `improved`, without augmentation, which would prevent the fit. It logs the geometry every few
+epochs, and reads it at three moments: when the network classifies 85 % and 99 % of its training images correctly, and
+at the end.
 
 If r of the output layer falls from 85 to 99 % with both settings, the reason is fitting. If r is low only with the
 paper's settings, and already at 85 %, the reason is the settings. Otherwise a few images cannot show the reason.
@@ -17,8 +17,9 @@ from bnn.console import run_program
 from experiments import runner
 
 SEEDS = 3
-IMAGES = 5000
-EPOCHS = 60
+IMAGES = 1000
+EPOCHS = 200
+EVERY = 5  # epochs between two rows of the geometry log
 LATER = {"schedule": "cosine", "warmup": 1, "lr_start": 5e-3, "first_layer": "real"}
 SETTINGS = {"paper": {}, "later recipe": LATER}
 MOMENTS = {"85 %": 0.85, "99 %": 0.99}
@@ -31,7 +32,9 @@ def measure(experiment):
     for seed in range(first, first + (1 if experiment.quick else SEEDS)):
         for name, changes in SETTINGS.items():
             folder = f"{name.replace(' ', '-')}-seed{seed}"
-            run = experiment.trained(folder, **changes, seed=seed, log_geometry=1)
+            run = experiment.trained(
+                folder, **changes, seed=seed, log_geometry=1 if experiment.quick else EVERY, ckpt_n=10
+            )
             labels = {"settings": name, "seed": seed}
             curves.append(labels | {"points": output_layer(run)})
             rows += [labels | row for row in at_moments(run)]
@@ -43,10 +46,13 @@ def at_moments(run):
     """Return one dict per moment and layer, from the logs of a run; a moment that it does not reach is left out."""
     from bnn.analysis import geometry_log
 
-    log, geometry = run.log(), geometry_log.read(run.folder)
+    geometry = geometry_log.read(run.folder)
+    measured = {row["epoch"] for row in geometry}
+    log = [row for row in run.log() if row["epoch"] in measured]
+    accuracy = {row["epoch"]: row["accuracy"] for row in log}
     epochs = {name: reached(log, share) for name, share in MOMENTS.items()} | {"end": log[-1]["epoch"]}
     return [
-        {"moment": name, "epoch": epoch, "accuracy": log[epoch - 1]["accuracy"], "layer": row["layer"]}
+        {"moment": name, "epoch": epoch, "accuracy": accuracy.get(epoch), "layer": row["layer"]}
         | {key: row[key] for key in STATISTICS}
         for name, epoch in epochs.items()
         for row in geometry
@@ -55,7 +61,7 @@ def at_moments(run):
 
 
 def reached(log, share):
-    """Return the first epoch whose training accuracy is at least `share`, or None."""
+    """Return the first measured epoch whose training accuracy is at least `share`, or None."""
     return next((row["epoch"] for row in log if row["accuracy"] >= share), None)
 
 
