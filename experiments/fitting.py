@@ -17,8 +17,8 @@ from bnn.console import run_program
 from experiments import runner
 
 SEEDS = 3
-IMAGES = 1000
-EPOCHS = 200
+IMAGES = 500
+EPOCHS = 400
 EVERY = 5  # epochs between two rows of the geometry log
 LATER = {"schedule": "cosine", "warmup": 1, "lr_start": 5e-3, "first_layer": "real"}
 SETTINGS = {"paper": {}, "later recipe": LATER}
