@@ -18,8 +18,8 @@ from experiments import runner
 
 SEEDS = 3
 IMAGES = 500
-EPOCHS = 400
-EVERY = 5  # epochs between two rows of the geometry log
+EPOCHS = 300
+EVERY = 10  # epochs between two rows of the geometry log
 LATER = {"schedule": "cosine", "warmup": 1, "lr_start": 5e-3, "first_layer": "real"}
 SETTINGS = {"paper": {}, "later recipe": LATER}
 MOMENTS = {"85 %": 0.85, "99 %": 0.99}
