@@ -6,7 +6,7 @@
 # make test-jax    run the tests of training and optimizers, and of the analysis of sequences and sums, on JAX
 # make test-torch  run the tests that need PyTorch, in a separate environment (.venv-torch)
 # make lint        check style
-# make notebooks   execute both notebooks in new kernels, on runs/demo; fails at any error or warning
+# make notebooks   test the notebooks and execute both in new kernels, on runs/demo; fails at any error or warning
 # make report      write both notebooks, as last executed, as HTML pages that open offline (report/)
 # make lock        pin the packages of requirements-dev.txt and what they need, with hashes (requirements.lock); keeps valid pins
 # make audit       look for known vulnerabilities in the pinned packages; needs a network
@@ -50,7 +50,7 @@ demo: setup
 
 # One process more than cores (tests/conftest.py), at most 8. All tests of a module run in one process and share its fixtures.
 test: setup
-	$(PY) -m pytest -n auto --maxprocesses 8 --dist loadscope --no-loadscope-reorder --ignore tests/experiments
+	$(PY) -m pytest -n auto --maxprocesses 8 --dist loadscope --no-loadscope-reorder --ignore tests/experiments --ignore tests/notebooks
 
 test-experiments: setup
 	$(PY) -m pytest tests/experiments
@@ -85,6 +85,7 @@ runs/demo/metrics.json:
 	$(MAKE) demo
 
 notebooks: setup runs/demo/metrics.json
+	$(PY) -m pytest tests/notebooks
 	$(PY) tools/notebooks.py check --run runs/demo
 
 report: setup

@@ -7,7 +7,6 @@ import functools
 import math
 import shutil
 
-import nbformat
 import numpy as np
 import pytest
 
@@ -18,7 +17,6 @@ from bnn.training import Interrupted, Journal, StopRequests
 from tests.corruption import corrupted, within
 from tests.support import small_data, start
 from tests.toy_data_sets import VARIANT_MEMBERS, tar_toy
-from tools import notebooks
 
 STEPS = 10
 KINDS = ("binary", "ternary", "continuous")
@@ -252,23 +250,3 @@ def test_downloaded_files(downloaded, name, cases):
         datasets.DataError,
         said,
     )
-
-
-# notebooks
-
-
-@campaign(100, 3000)
-def test_notebooks(tmp_path, cases):
-    cells = [
-        nbformat.v4.new_markdown_cell("# A title\nand $x^2$", id="first"),
-        nbformat.v4.new_code_cell(
-            "1 + 1", outputs=[nbformat.v4.new_output("stream", text="2")], execution_count=1, id="second"
-        ),
-    ]
-    path = tmp_path / "book.ipynb"
-    nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
-
-    def page():
-        return notebooks.write_page(notebooks.read(path), tmp_path / "page.html").stat().st_size
-
-    fuzz(path, cases, page, lambda size: size > 10_000, notebooks.NotebookFailure, "expected a notebook")
