@@ -67,10 +67,10 @@ def main():
                 page = write_page(notebook, args.output / f"{path.stem}.html")
                 print(f"wrote {page} ({page.stat().st_size / 1e6:.1f} MB)")
                 continue
-            stored = printed(notebook)
+            stored = outputs(notebook)
             execute(notebook, args.run, **({"FIGURES": args.figures} if args.figures else {}))
             if args.action == "check" and not takes_run(notebook):
-                expect_printed(notebook, stored)
+                expect_outputs(notebook, stored)
         except (NotebookFailure, OSError) as failure:
             reason = f"{failure.strerror}: {failure.filename}" if isinstance(failure, OSError) else failure
             print(" ".join(f"{path.name}: {reason}".split()), file=sys.stderr)
@@ -100,16 +100,24 @@ def read(path):
     return notebook
 
 
-def printed(notebook):
-    """List what each code cell has printed."""
-    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    return ["".join(output.get("text", "") for output in cell.outputs) for cell in cells]
+def outputs(notebook):
+    """List what each code cell shows: (number of images, printed text)."""
+    cells = [cell.outputs for cell in notebook.cells if cell.cell_type == "code"]
+    return [
+        (
+            sum("image/png" in output.get("data", {}) for output in cell),
+            "".join(o.get("text", "") for o in cell),
+        )
+        for cell in cells
+    ]
 
 
-def expect_printed(notebook, stored):
-    """Raise a `NotebookFailure` if a cell of an executed notebook has printed other text than the stored one."""
-    for number, pair in enumerate(zip(stored, printed(notebook), strict=True), 1):
-        for before, now in itertools.zip_longest(*map(str.splitlines, pair)):
+def expect_outputs(notebook, stored):
+    """Raise a `NotebookFailure` if a cell of an executed notebook shows other text or other images than before."""
+    for number, ((images, text), (drawn, said)) in enumerate(zip(stored, outputs(notebook), strict=True), 1):
+        if drawn != images:
+            raise NotebookFailure(f"cell {number}: expected {images} images as stored, received {drawn}")
+        for before, now in itertools.zip_longest(text.splitlines(), said.splitlines()):
             if before != now:
                 raise NotebookFailure(f"cell {number}: expected the stored line {before!r}, received {now!r}")
 

@@ -132,11 +132,13 @@ def test_slopes_of_energy_and_gain_equal_closed_forms():
 
 def test_levels(folder):
     rows = quick(levels, folder)
-    assert [(row["network"], row["levels"]) for row in rows] == [("plain", k) for k in levels.QUICK]
+    assert [(row["network"], row["levels"]) for row in rows] == [
+        (network, k) for network in ("plain", "residual", "dense") for k in levels.QUICK
+    ]
     for row in rows:
         assert row["gain_bits"] <= row["uniform_bits"] + 1e-6
         chosen = [int(k) for k in str(row["chosen"]).split()]
-        assert len(chosen) == 8 and min(chosen) >= 2
+        assert len(chosen) == {"plain": 8, "residual": 16, "dense": 5}[row["network"]] and min(chosen) >= 2
         assert 0 < row["common_r"] < 1
 
 
@@ -380,9 +382,8 @@ def test_recipe(folder, improvements):
     assert (bop.training.optimizer, bop.training.bop_gamma, bop.model.first_layer) == ("bop", 1e-3, "real")
     data, model = datasets.load("mnist-5k"), bop.load_model("last")
     assert rows[1]["validation_accuracy"] == pytest.approx(correct(model, data.validation).mean())
-    for layer in analyze(
-        model, data.test.images[:50]
-    ):  # without latent weights, quantization changes nothing
+    # Without latent weights, quantization changes nothing.
+    for layer in analyze(model, data.test.images[:50]):
         assert (layer.angle_mean_deg, layer.r_weights) == (0, pytest.approx(1))
         assert (layer.latent_std == pytest.approx(1, abs=0.1)) == (layer.name != "conv_1")
     refit_batch_norm(model, data.train.images[:200])

@@ -54,6 +54,15 @@ def test_every_figure_has_an_alternative_text(committed):
     assert all(len(image.metadata["image/png"]["alt"]) > 60 for image in images(committed))
 
 
+def test_the_notebook_of_the_theory_is_small_and_has_all_figures():
+    book = nbformat.read(PATHS[1], as_version=4)
+    assert len(images(book)) == 13
+    assert texts(book) != ""
+    assert PATHS[1].stat().st_size < 2_000_000
+    assert book.metadata.kernelspec.name == "python3"
+    assert [cell.metadata.get("tags") for cell in code(book)].count(["parameters"]) == 1
+
+
 def test_no_statistic_is_typed_by_hand():
     cells = code(nbformat.read(PATHS[0], as_version=4))
     numbers = [
