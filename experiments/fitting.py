@@ -15,12 +15,13 @@ import numpy as np
 
 from bnn.console import run_program
 from experiments import runner
+from experiments.recipe import BASE, PHOTOGRAPHS
 
 SEEDS = 3
 IMAGES = 500
 EPOCHS = 300
 EVERY = 10  # epochs between two rows of the geometry log
-LATER = {"schedule": "cosine", "warmup": 1, "lr_start": 5e-3, "first_layer": "real"}
+LATER = BASE | {"lr_start": PHOTOGRAPHS["lr_start"]}
 SETTINGS = {"paper": {}, "later recipe": LATER}
 MOMENTS = {"85 %": 0.85, "99 %": 0.99}
 STATISTICS = ("angle_mean_deg", "gain", "r_within", "r_weights")
@@ -87,10 +88,8 @@ def tell(rows):
             keys = (name, moment, last)
             found = [r["r_weights"] for r in rows if (r["settings"], r["moment"], r["layer"]) == keys]
             if found:
-                spread = np.std(found, ddof=1) if len(found) > 1 else np.nan
-                print(
-                    f"{name:>12}, {moment:>4}: r of {last} {np.mean(found):.3f} +- {spread:.3f} (n = {len(found)})"
-                )
+                mean, spread = np.mean(found), runner.spread(found)
+                print(f"{name:>12}, {moment:>4}: r of {last} {mean:.3f} +- {spread:.3f} (n = {len(found)})")
 
 
 def draw(rows, curves):

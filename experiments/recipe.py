@@ -106,8 +106,7 @@ def effects(rows):
         row = {"change": name, "compared_with": reference, "n": len(found[name]["test"])}
         for part, values in found[name].items():
             points = 100 * (values - found[reference][part])
-            spread = points.std(ddof=1) if len(points) > 1 else np.nan
-            row |= {part: float(points.mean()), f"{part}_std": float(spread)}
+            row |= {part: float(points.mean()), f"{part}_std": float(runner.spread(points))}
         summary.append(row)
     return summary
 

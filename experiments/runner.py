@@ -198,6 +198,11 @@ def with_validation(data, count):
     return dataclasses.replace(data, train=data.train[:cut], validation=validation)
 
 
+def spread(values):
+    """Return the standard deviation (n - 1) of values over the seeds, NaN with one seed."""
+    return np.std(values, ddof=1) if len(values) > 1 else np.nan
+
+
 def data_set_here(data_dir):
     """Return the name of CIFAR-10 if it is downloaded, else that of the digits, which need no download."""
     downloaded = (datasets.data_folder(data_dir) / CIFAR_10.folder).is_dir()

@@ -23,17 +23,10 @@ import numpy as np
 
 from bnn.console import run_program
 from experiments import runner
+from experiments.recipe import BASE, DIGITS, PHOTOGRAPHS, VALIDATION
 
 SEEDS = 3
-VALIDATION = 5000  # CIFAR-10 has 500, too few to compare networks
-RECIPE = {
-    "schedule": "cosine",
-    "warmup": 1,
-    "lr_start": 5e-3,
-    "augment": "flips-and-crops",
-    "first_layer": "real",
-    "bn_decay": 0.99,
-}
+RECIPE = BASE | PHOTOGRAPHS
 PAPER = {"levels": 3, "threshold": 0.02}
 RULES = ("absmean", "optimal_ternary")
 STEPS = ("activations", "zeros", "rule")
@@ -45,9 +38,7 @@ def measure(experiment):
     from bnn.models import accuracy
 
     data, rows, first = experiment.data, [], experiment.settings["seed"]
-    recipe = RECIPE | (
-        {} if data.name == "cifar-10" else {"augment": "crops"}
-    )  # a mirrored digit is not a digit
+    recipe = RECIPE | ({} if data.name == "cifar-10" else DIGITS)
     compared = networks()
     if experiment.quick:
         compared = {name: compared[name] for name in ("paper", "absmean: zeros")}
@@ -102,8 +93,7 @@ def accuracies(rows):
 
 def over_seeds(values, decimals):
     """Format a mean over the seeds and its standard deviation (n - 1)."""
-    spread = values.std(ddof=1) if len(values) > 1 else np.nan
-    return f"{values.mean():.{decimals}f} +- {spread:.{decimals}f}"
+    return f"{values.mean():.{decimals}f} +- {runner.spread(values):.{decimals}f}"
 
 
 def draw(rows):

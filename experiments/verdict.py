@@ -118,8 +118,7 @@ def rank_correlations(rows, cost):
         ranks[name] = {}
         for network in (*networks, "all"):
             mine = [row for row in rows if network in ("all", row["network"])]
-            groups = [np.array([[predict(row), row[cost]] for row in group]).T for group in grouped(mine)]
-            pairs = ranked(groups)
+            pairs = ranked(grouped(mine, cost, predict))
             ranks[name][network] = (float(spearmanr(*pairs).statistic), pairs.shape[1])
     return ranks
 
@@ -148,17 +147,19 @@ def interval(rows, cost, predict):
         (low, high), floats.
     """
     rng, found = np.random.default_rng(0), []
-    groups = [np.array([[predict(row), row[cost]] for row in group]).T for group in grouped(rows)]
+    groups = grouped(rows, cost, predict)
     for _ in range(RESAMPLES):
         drawn = [columns[:, rng.integers(columns.shape[1], size=columns.shape[1])] for columns in groups]
         found.append(spearmanr(*ranked(drawn)).statistic)
     return tuple(float(bound) for bound in np.nanquantile(found, (0.025, 0.975)))
 
 
-def grouped(rows):
-    """List the rows of each network and seed."""
-    keys = dict.fromkeys((row["network"], row["seed"]) for row in rows)
-    return [[row for row in rows if (row["network"], row["seed"]) == key] for key in keys]
+def grouped(rows, cost, predict):
+    """Return predictions and costs, one (2, layers) array for each network and seed."""
+    groups = {}
+    for row in rows:
+        groups.setdefault((row["network"], row["seed"]), []).append((predict(row), row[cost]))
+    return [np.array(pairs).T for pairs in groups.values()]
 
 
 def ranked(groups):

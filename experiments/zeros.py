@@ -9,9 +9,8 @@ from bnn.layers.gradients import straight_through
 from bnn.layers.quantizer_functions import ABSMEAN_RATIO, BEST_RATIO, ternary
 from bnn.layers.quantizers import Quantizer
 
-SAMPLE = (
-    2**14
-)  # weights of a kernel that decide its threshold; sorting all of them would double the time of a step
+# Weights of a kernel that decide its threshold; sorting all of them would double the time of a step.
+SAMPLE = 2**14
 
 
 class FixedZeros(Quantizer):

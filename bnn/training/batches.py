@@ -44,7 +44,9 @@ class Batches(keras.utils.PyDataset):
     def _shuffle(self, epoch):
         self.epoch = epoch
         self.order = np.random.default_rng([self.seed, epoch]).permutation(len(self.split))
-        self.alternating = alternating_flips(len(self.split), self.seed, epoch)
+        self.alternating = None
+        if self.augmentation == "alternating-flips-and-crops":
+            self.alternating = alternating_flips(len(self.split), self.seed, epoch)
 
     def __len__(self):
         return len(self.split) // self.batch_size - self.first_step
@@ -62,7 +64,7 @@ class Batches(keras.utils.PyDataset):
 
     def _flips(self, index):
         """What `windows` mirrors of the images with these numbers."""
-        if self.augmentation == "alternating-flips-and-crops":
+        if self.alternating is not None:
             return self.alternating[index]
         return self.augmentation == "flips-and-crops"
 
