@@ -1,17 +1,18 @@
 """How much do later methods from the literature improve the same network in the same number of epochs?
 
 The experiment starts with the paper's settings and adds one change after another: a cosine schedule with warm-up, a
-higher learning rate, a real first layer, and flips and crops. Gains are in points of test accuracy relative to the
-paper's settings, on the same images. Their standard errors account for the images, not for the seeds.
+higher learning rate, a real first layer, and flips and crops. A gain is in points of test accuracy over the paper's
+settings with the same seed. What a change adds, it adds to all changes before it.
 """
 
 import itertools
 import operator
 
-import numpy as np
-
 from bnn.console import run_program
 from experiments import runner
+from experiments.recipe import column
+
+SEEDS = 3
 
 CHANGES = {
     "paper": {},
@@ -27,22 +28,27 @@ DIGITS = {name: CHANGES[name] for name in ("paper", "cosine", "real first layer"
 
 
 def measure(experiment):
-    """Train with more and more changes; return (rows, figure)."""
-    from bnn.models import correct
+    """Train with more and more changes and every seed; return (rows, figure)."""
+    from bnn.models import accuracy
 
-    data, right, logs = experiment.data, {}, {}
+    data, rows, logs, first = experiment.data, [], {}, experiment.settings["seed"]
     compared = together(CHANGES if data.name == "cifar-10" else DIGITS)
     if experiment.quick:
         compared = dict([*compared.items()][:: len(compared) - 1])  # no change, and all of them
-    for name, settings in compared.items():
-        run = experiment.trained(name.replace(", ", "-").replace(" ", "-"), **settings)
-        right[name] = correct(run.load_model("last"), data.test, progress=runner.testing)
-        logs[name] = run.log()
-    rows = [row(name, named, right["paper"]) for name, named in right.items()]
-    for line in rows:
-        gain = f"gain {line['gain']:6.2f} +- {line['gain_error']:.2f}"
-        print(f"{line['added']:17} test accuracy {line['test_accuracy']:.4f}, {gain}")
-    return rows, draw(rows, logs)
+    for seed in range(first, first + (1 if experiment.quick else SEEDS)):
+        for name, settings in compared.items():
+            run = experiment.trained(
+                f"{name.replace(', ', '-').replace(' ', '-')}-seed{seed}", **settings, seed=seed
+            )
+            found = accuracy(run.load_model("last"), data.test, progress=runner.testing)
+            rows.append({"change": name, "seed": seed, "test_accuracy": found})
+            logs.setdefault(name, run.log())
+    summary = gains(rows)
+    for row in summary:
+        values = ", ".join(f"{key} {row[key]:6.2f} +- {row[f'{key}_std']:.2f}" for key in ("gain", "step"))
+        print(f"{row['change']:17} test accuracy {row['test_accuracy']:.4f}, {values}")
+    experiment.write_table(summary, "summary")
+    return rows, draw(summary, logs)
 
 
 def together(changes):
@@ -50,19 +56,27 @@ def together(changes):
     return dict(zip(changes, itertools.accumulate(changes.values(), operator.or_), strict=True))
 
 
-def row(name, right, paper):
-    """Make a row of the table from two bool arrays: the images classified correctly with a change, and without any."""
-    points = 100.0 * right - 100.0 * paper
-    return {
-        "added": name,
-        "test_accuracy": float(right.mean()),
-        "gain": float(points.mean()),
-        "gain_error": float(points.std() / np.sqrt(len(points))),
+def gains(rows):
+    """Return the rows of the summary: gains over the paper's settings, and over the change before, in points.
+
+    Both are means over the seeds, with their standard deviations (n - 1), which are NaN with one seed.
+    """
+    found = {
+        name: column(rows, name, "test_accuracy") for name in dict.fromkeys(row["change"] for row in rows)
     }
+    summary, before = [], found["paper"]
+    for name, values in found.items():
+        points = {"gain": 100 * (values - found["paper"]), "step": 100 * (values - before)}
+        row = {"change": name, "n": len(values), "test_accuracy": float(values.mean())}
+        for key, differences in points.items():
+            row |= {key: float(differences.mean()), f"{key}_std": float(runner.spread(differences))}
+        summary.append(row)
+        before = values
+    return summary
 
 
-def draw(rows, logs):
-    """Draw the validation accuracy over the epochs, and the final gains."""
+def draw(summary, logs):
+    """Draw the validation accuracy of the first seed over the epochs, and the final gains."""
     from bnn import plots
 
     figure, (left, right) = plots.figure(2)
@@ -72,11 +86,11 @@ def draw(rows, logs):
         )
     left.set(xlabel="epoch", ylabel="validation accuracy")
     plots.legend_below(figure, left, columns=len(logs))
-    names = [f"+ {row['added']}" if i else row["added"] for i, row in enumerate(rows)]
-    gains, errors = ([row[key] for row in rows] for key in ("gain", "gain_error"))
-    right.errorbar(gains, range(len(rows)), xerr=errors, fmt="o", color=plots.BLUE)
+    names = [f"+ {row['change']}" if i else row["change"] for i, row in enumerate(summary)]
+    means, spreads = ([row[key] for row in summary] for key in ("gain", "gain_std"))
+    right.errorbar(means, range(len(summary)), xerr=spreads, fmt="o", color=plots.BLUE)
     right.axvline(0, color=plots.GRAY, linestyle=":", zorder=0)
-    right.set(xlabel="gain in test accuracy (points)", yticks=range(len(rows)), yticklabels=names)
+    right.set(xlabel="gain in test accuracy (points)", yticks=range(len(summary)), yticklabels=names)
     right.invert_yaxis()
     return figure
 

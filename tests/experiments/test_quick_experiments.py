@@ -344,17 +344,16 @@ def test_a_binarized_copy_has_the_kernels_signs(twins):
 @pytest.fixture(scope="module")
 def improvements(folder, accumulated):
     """(table, run directory with all changes) of the experiment on the later recipe."""
-    rows = quick(improved, folder, finished=(accumulated[1], "paper"))
-    return rows, folder / "improved" / "crops"
+    rows = quick(improved, folder, finished=(accumulated[1], "paper-seed0"))
+    return rows, folder / "improved" / "crops-seed0"
 
 
 def test_improved(improvements):
     rows, folder = improvements
-    assert [row["added"] for row in rows] == ["paper", "crops"]
-    assert (rows[0]["gain"], rows[0]["gain_error"]) == (0, 0)
-    for row in rows:
-        assert row["gain"] == pytest.approx(100 * (row["test_accuracy"] - rows[0]["test_accuracy"]))
+    assert [(row["change"], row["seed"]) for row in rows] == [("paper", 0), ("crops", 0)]
     last = runs.open_run(folder)
+    data = datasets.load("mnist-5k")
+    assert rows[1]["test_accuracy"] == pytest.approx(correct(last.load_model("last"), data.test).mean())
     assert (last.training.schedule, last.training.warmup, last.training.augment) == ("cosine", 1, "crops")
     assert last.model.first_layer == "real"
 
@@ -367,12 +366,19 @@ def test_each_change_is_added_to_those_before():
     assert compared["flips, crops"] == compared["real first layer"] | {"augment": "flips-and-crops"}
 
 
-def test_gains_have_the_standard_error_of_a_paired_difference():
-    right, paper = np.array([1, 1, 1, 0, 1, 0, 0, 1], bool), np.array([1, 0, 0, 0, 1, 1, 0, 1], bool)
-    row = improved.row("x", right, paper)
-    assert (row["test_accuracy"], row["gain"]) == (5 / 8, 12.5)
-    difference = np.array([0, 1, 1, 0, 0, -1, 0, 0])
-    assert row["gain_error"] == pytest.approx(100 * difference.std() / np.sqrt(8))
+def test_gains_and_steps_are_differences_within_seeds():
+    found = {"paper": (0.5, 0.6), "cosine": (0.6, 0.8), "higher rate": (0.7, 0.8)}
+    rows = [
+        {"change": name, "seed": seed, "test_accuracy": accuracies[seed]}
+        for seed in (0, 1)
+        for name, accuracies in found.items()
+    ]
+    paper, cosine, rate = improved.gains(rows)
+    assert (paper["gain"], paper["gain_std"], paper["step"]) == (0, 0, 0)
+    assert (cosine["gain"], cosine["gain_std"]) == pytest.approx((15, np.sqrt(50)))
+    assert (cosine["step"], cosine["step_std"]) == pytest.approx((15, np.sqrt(50)))
+    assert (rate["n"], rate["test_accuracy"], rate["gain"]) == pytest.approx((2, 0.75, 20))
+    assert (rate["step"], rate["step_std"]) == pytest.approx((5, np.sqrt(50)))
 
 
 def test_recipe(folder, improvements):
