@@ -13,7 +13,20 @@ from bnn.files import records
 from bnn.models import accuracy, refit_batch_norm
 from tests.support import ROOT, assert_refused, call
 
-SMALL = ("--data_set", "mnist-5k", "--conv", "8", "--max_pool", "1", "--fc", "16", "--debug", "--seed")
+SMALL = (
+    "--data_set",
+    "mnist-5k",
+    "--conv",
+    "8",
+    "--max_pool",
+    "1",
+    "--fc",
+    "16",
+    "--debug",
+    "--log_geometry",
+    "1",
+    "--seed",
+)
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +111,22 @@ def test_tables_have_the_values_of_the_folders(published):
     assert_refused(
         call("tools/results.py", "check", "--folder", published), str(readme), "tools/results.py write"
     )
+
+
+def test_hidden_layers_are_shown_along_the_run(published):
+    (published / "README.md").write_text("<!-- table: along_the_run small -->\n<!-- end -->\n")
+    assert call("tools/results.py", "write", "--folder", published).returncode == 0
+    run = runs.open_run(published / "small" / "seed0")
+    with (run.folder / "geometry.csv").open(newline="") as file:
+        _, hidden, _ = [row for row in csv.DictReader(file) if row["epoch"] == "2"]
+    last = run.log()[-1]
+    cells = [f"{last[key]:.3f}" for key in ("accuracy", "val_accuracy")]
+    cells += [
+        f"{float(hidden[key]):.{n}f}" for key, n in (("angle_mean_deg", 1), ("gain", 2), ("r_within", 3))
+    ]
+    row = f"| 2 | {' | '.join(cells)} |"
+    assert row in (published / "README.md").read_text()
+    assert "| 0 | - | - |" in (published / "README.md").read_text()
 
 
 def test_seeds_are_shown_by_mean_and_deviation(published, tmp_path):

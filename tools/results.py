@@ -17,11 +17,11 @@ import math
 import re
 import sys
 from pathlib import Path
-from statistics import linear_regression
+from statistics import fmean, linear_regression
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from bnn import paper, runs
-from bnn.analysis import comparison, statistics
+from bnn.analysis import comparison, geometry_log, statistics
 from bnn.arguments import Parser
 from bnn.console import run_program
 from bnn.estimators import ESTIMATORS
@@ -166,20 +166,44 @@ def side_by_side(*folders):
 
 
 def gain(folder):
-    """What explains r, one row per layer, measured on the official data: official.json, beside metrics.json."""
-    keys = (
-        "angle_mean_deg",
-        "gain",
-        "r_within",
-        "r_two_numbers",
-        "residual_gain",
-        "kappa",
-        "r_rotated",
-    )
-    (path,) = folder.glob("*/official.json")
-    _, layers = _metrics(path)
-    rows = [[name, *(mean([row[key]], _decimals(key)) for key in keys)] for name, row in layers.items()]
+    """What explains r, one row per layer, over the runs that were published since it is measured."""
+    keys = ("angle_mean_deg", "gain", "r_within", "r_two_numbers", "residual_gain", "kappa", "r_rotated")
+    seeds = [p for p in group(folder) if "gain" in next(iter(p.layers.values()))]
+    rows = [
+        [layer, *(mean((p.layers[layer][key] for p in seeds), _decimals(key)) for key in keys)]
+        for layer in seeds[0].layers
+    ]
     return markdown(["layer", *(statistics.find(key).title for key in keys)], rows)
+
+
+def along_the_run(folder):
+    """Show how the hidden layers change with the epochs: means over layers and, with a deviation, over seeds."""
+    keys = ("angle_mean_deg", "gain", "r_within", "flip_ratio")
+    seeds = [(_accuracies(p.log), _hidden(p.folder)) for p in group(folder)]
+    rows = []
+    for epoch in seeds[0][1]:
+        found = [accuracies.get(epoch, (None, None)) for accuracies, _ in seeds]
+        cells = [mean(values) if None not in values else "-" for values in zip(*found, strict=True)]
+        for key in keys:
+            layers = [[row[key] for row in hidden[epoch]] for _, hidden in seeds]
+            known = all(None not in values for values in layers)
+            decimals = 4 if key == "flip_ratio" else _decimals(key)
+            cells.append(mean(map(fmean, layers), decimals) if known else "-")
+        rows.append([str(epoch), *cells])
+    titles = (statistics.find(key).title for key in keys[:-1])
+    return markdown(["epochs", "training accuracy", "validation accuracy", *titles, "flip ratio"], rows)
+
+
+def _accuracies(log):
+    return {row["epoch"]: (row["accuracy"], row["val_accuracy"]) for row in log}
+
+
+def _hidden(folder):
+    """Return a dict from epoch to the rows of geometry.csv without those of the first and the last layer."""
+    epochs = {}
+    for row in geometry_log.read(folder):
+        epochs.setdefault(row["epoch"], []).append(row)
+    return {epoch: rows[1:-1] for epoch, rows in epochs.items()}
 
 
 def _columns(folder, keys):
@@ -303,6 +327,7 @@ TABLES = {
         geometry,
         side_by_side,
         gain,
+        along_the_run,
         unbinarized,
         summary,
         headline,
