@@ -150,12 +150,16 @@ def legend_below(fig, ax, *, columns):
     Args:
         fig: Figure that contains only these axes, or None to draw the legend inside `ax`.
         ax: Axes with the handles and labels to show.
-        columns: int.
+        columns: int, the largest number; there are fewer if long labels would not fit into the figure.
     """
     if fig is None:
         ax.legend()
-    else:
-        fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=columns)
+        return
+    for number in range(columns, 0, -1):
+        legend = fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=number)
+        if number == 1 or legend.get_window_extent().width <= fig.bbox.width:
+            return
+        legend.remove()
 
 
 def shared_labels(fig, axes, x, y):

@@ -88,3 +88,15 @@ def test_legends_of_given_axes_are_placed_within_them(ax):
     assert ax.get_legend() is not None
     assert not ax.figure.legends
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("x", "y")
+
+
+@pytest.mark.parametrize(("letters", "columns"), [(3, 3), (30, 1)])
+def test_a_legend_with_long_labels_has_fewer_columns_and_fits(letters, columns):
+    figure, ax = plots.figure(1)
+    for letter in "abc":
+        ax.plot([1], label=letter * letters)
+    primitives.legend_below(figure, ax, columns=3)
+    drawn(figure)
+    (legend,) = figure.legends
+    assert len({round(text.get_window_extent().x0) for text in legend.get_texts()}) == columns
+    assert legend.get_window_extent().width <= figure.bbox.width
