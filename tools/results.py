@@ -235,7 +235,7 @@ def unbinarized(folder):
     """Show the accuracy in % without quantizers and with refitted batch norm, one row per network."""
     seeds = group(folder)
     rows = [
-        [what, layer, mean(100 * p.unbinarized[what, layer] for p in seeds)]
+        [what, layer, mean((100 * p.unbinarized[what, layer] for p in seeds), 2)]
         for what, layer in seeds[0].unbinarized
     ]
     return markdown(["continuous", "layer", "accuracy, %"], rows)
@@ -264,7 +264,12 @@ def _claims(folder):
     seeds = group(folder)
 
     def each(key, layers, decimals=2):
-        return ", ".join(mean((p.layers[layer][key] for p in seeds), decimals) for layer in layers)
+        pooled = [comparison.pool(p.layers[layer][key] for p in seeds) for layer in layers]
+        means = ", ".join(f"{values.mean:.{decimals}f}" for values in pooled)
+        largest = max(values.std for values in pooled)
+        if math.isnan(largest):
+            return means
+        return f"{means} (± {math.ceil(largest * 10**decimals) / 10**decimals:.{decimals}f} at most)"
 
     beside = {
         "latent kernels, conv_1 ... conv_6 (Fig 3)": ("r_weights", paper.R_WEIGHTS),
