@@ -36,13 +36,9 @@ __getattr__, __dir__, __all__ = face(
         "quantizer_cos_std",
         "step_quantizer",
     ],
+    moments=["CoordinateMoments", "UnitMoments"],
     named_quantizers=["QuantizerError", "ScalarQuantizer"],
     rotations=["Rotation", "random_rotation", "randomly_rotated", "walsh_hadamard"],
     sampling=["sample_angles", "sample_pair_angles"],
-    streaming=[
-        "CoordinateMoments",
-        "CorrelationStatistics",
-        "SecondMoments",
-        "UnitMoments",
-    ],
+    streaming=["CorrelationStatistics", "SecondMoments"],
 )

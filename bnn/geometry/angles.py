@@ -58,9 +58,11 @@ def angle(u, v, axis=-1):
         Float64 array without `axis`, radians in [0, pi]; NaN where a vector is zero or not finite.
     """
     u, v = np.broadcast_arrays(*(np.moveaxis(np.asarray(x, np.float64), axis, -1) for x in (u, v)))
+    # Unlike vecdot, einsum is also fast if `axis` is not the last one in memory.
     with np.errstate(all="ignore"):
-        lengths = np.sqrt([np.vecdot(u, u), np.vecdot(v, v)])
-        cos = np.vecdot(u, v) / (lengths[0] * lengths[1])
+        uu, vv, uv = (np.einsum("...d,...d->...", x, y) for x, y in ((u, u), (v, v), (u, v)))
+        lengths = np.sqrt([uu, vv])
+        cos = uv / (lengths[0] * lengths[1])
         theta = np.arccos(cos, out=np.empty(cos.shape))
         simple = (np.abs(cos) < 0.9) & ((lengths > 1e-100) & (lengths < 1e100)).all(axis=0)
         theta[~simple] = _angle_of_any(u[~simple], v[~simple])

@@ -91,22 +91,22 @@ def gains(quantized, latent, moments, input_variance):
     Args:
         quantized: (d, units) array_like, w_b.
         latent: (d, units) array_like, w_c.
-        moments: streaming.UnitMoments of the pairs (a.w_b, a.w_c).
+        moments: UnitMoments of the pairs (a.w_b, a.w_c).
         input_variance: (units,) array_like or float, the mean variance tr S / d of the unit's inputs.
 
     Returns:
         Gains. All numbers of a unit are NaN if one of its kernels is zero.
     """
     quantized, latent = np.asarray(quantized, np.float64), np.asarray(latent, np.float64)
-    norm2 = np.sum(latent**2, axis=0)
+    norm2 = _dot(latent, latent)
     bb, bc, cc = moments.covariance
     mean_b, mean_c = moments.mean
     constant = (bb <= CONSTANT * (bb + mean_b**2)) | (cc <= CONSTANT * (cc + mean_c**2))
     with np.errstate(invalid="ignore", divide="ignore"):
-        alpha = np.sum(quantized * latent, axis=0) / norm2
+        alpha = _dot(quantized, latent) / norm2
         residual = quantized - alpha * latent
-        residual2 = np.sum(residual**2, axis=0)
-        blind = residual2 <= CONSTANT * np.sum(quantized**2, axis=0)  # the residual is only rounding
+        residual2 = _dot(residual, residual)
+        blind = residual2 <= CONSTANT * _dot(quantized, quantized)  # the residual is only rounding
         scale = np.asarray(input_variance, np.float64)
         gain = cc / (norm2 * scale)
         residual_gain = np.maximum(bb - 2 * alpha * bc + alpha**2 * cc, 0) / (residual2 * scale)
@@ -121,6 +121,10 @@ def gains(quantized, latent, moments, input_variance):
         )
     undefined = constant | np.isnan(alpha) | ~np.any(quantized, axis=0)
     return Gains(*(np.where(undefined, np.nan, values) for values in found[:-1]), constant)
+
+
+def _dot(x, y):
+    return np.einsum("du,du->u", x, y)
 
 
 def r_of_levels(gain, levels):

@@ -16,7 +16,7 @@ from bnn.geometry import (
     step_quantizer,
     two_number_r,
 )
-from bnn.geometry.streaming import UnitMoments
+from bnn.geometry.moments import UnitMoments
 
 QUANTIZERS = {
     "sign": sign,

@@ -12,6 +12,7 @@ from bnn.geometry import (
     CorrelationStatistics,
     Histogram2D,
     SecondMoments,
+    UnitMoments,
     even_edges,
     streaming,
 )
@@ -228,3 +229,42 @@ def test_coordinate_moments_equal_numpys_for_any_batches(n, size):
         moments.update(rows[start : start + size])
     np.testing.assert_allclose(moments.mean, rows.mean(axis=0))
     np.testing.assert_allclose(moments.std, rows.std(axis=0), atol=1e-9)
+
+
+@given(st.integers(1, 6), st.integers(1, 8), st.booleans())
+def test_unit_moments_of_merged_groups_equal_those_of_their_pairs(groups, count, constant):
+    pairs = np.random.default_rng(groups).normal(1e3, [[0.01], [4]], (groups, count, 2, 3))
+    if constant:
+        pairs[..., 1] = 0.1
+    mean = pairs.mean(axis=1)
+    if constant:
+        mean[..., 1] = 0.1
+    x, y = np.moveaxis(pairs - mean[:, None], 2, 0)
+    scatter = np.stack([(x * x).sum(axis=1), (x * y).sum(axis=1), (y * y).sum(axis=1)], axis=1)
+    rows = pairs.reshape(-1, 2, 3)
+    expected = UnitMoments(3).update(rows[:, 0], rows[:, 1])
+    merged = UnitMoments(3)
+    for part in np.array_split(np.arange(groups), 2):
+        if len(part):
+            merged.merge(count, mean[part], scatter[part])
+    assert merged.count == groups * count
+    np.testing.assert_allclose(merged.mean, expected.mean, rtol=1e-12)
+    np.testing.assert_allclose(merged.covariance, expected.covariance, atol=1e-12, rtol=1e-8)
+    np.testing.assert_array_equal(np.isnan(merged.r), np.isnan(expected.r))
+
+
+@given(st.integers(2, 50), st.integers(1, 5))
+def test_pooled_unit_moments_are_those_of_all_pairs(n, units):
+    x = np.random.default_rng(n).normal(100, 1, (n, units)) + 5 * np.arange(units)
+    y = x + np.random.default_rng(units).normal(0, 1, x.shape)
+    pooled = UnitMoments(units).update(x, y).pooled()
+    expected = CorrelationStatistics().update(x, y)
+    assert pooled.count == expected.count == x.size
+    np.testing.assert_allclose(pooled.mean[:, 0], expected.mean)
+    np.testing.assert_allclose(pooled.r, expected.r)
+
+
+def test_pooled_unit_moments_of_a_constant_or_of_nothing_are_nan():
+    constant = UnitMoments(3).update(np.full((7, 3), 0.1), np.full((7, 3), 0.3))
+    for moments in (constant, UnitMoments(3)):
+        assert np.isnan(moments.pooled().r).all()
