@@ -49,7 +49,7 @@ class Call(NamedTuple):
     kept: np.ndarray | None = None
 
 
-def stream(model, found, images, batch_size=50):
+def stream(model, found, images, batch_size=50, on_device=False):
     """Run the model on the images and yield the inputs of the products.
 
     Args:
@@ -57,6 +57,8 @@ def stream(model, found, images, batch_size=50):
         found: list of Product, from `kernel_products.find`.
         images: (n, ...) array, or a list or dict of arrays: the inputs of the model.
         batch_size: images per batch; memory depends only on this.
+        on_device: bool, whether to leave the inputs on the device that computed them: `Call.inputs` is then a tensor
+            unless there is a mask, and `Call.before` is None.
 
     Yields:
         For each batch (first image's index, list with, for each product, its calls): a list of Call, float32. It is
@@ -68,7 +70,7 @@ def stream(model, found, images, batch_size=50):
         stop = start + batch_size
         batch = keras.tree.map_structure(lambda array, first=start, last=stop: array[first:last], images)
         calls = _calls(model, found, batch)
-        yield start, [_arrays(product, calls[id(product.layer)]) for product in found]
+        yield start, [_arrays(product, calls[id(product.layer)], on_device) for product in found]
 
 
 def _calls(model, found, batch):
@@ -122,30 +124,36 @@ def wrapped_calls(layers, wrap):
             del vars(layer)["call"]
 
 
-def _arrays(product, calls):
+def _arrays(product, calls, on_device):
     if product.linear is None:
         return []
     taken = []
     for given, before in calls:
         try:
-            seen = _seen(given)
+            seen = _seen(given, on_device)
         except (TypeError, NotImplementedError, AttributeError):  # by the backend: it has no value
             return None
-        taken.append(_call(product, seen, None if before is None else float32(before)))
+        taken.append(_call(product, seen, None if before is None or on_device else float32(before)))
     return taken
 
 
-def _seen(given):
-    """What was given, as NumPy arrays."""
+def _seen(given, on_device):
+    """What was given, as NumPy arrays; with `on_device`, inputs without a mask stay a tensor."""
     mask = None if given.mask is None else ops.convert_to_numpy(given.mask).astype(bool)
     state = given.state
     if state is not None:
         state = [ops.convert_to_numpy(part) for part in keras.tree.flatten(state)]
+    if on_device and mask is None:
+        ops.convert_to_numpy(
+            given.inputs[:0]
+        )  # fails like the whole if there is no value, but copies nothing
+        return Given(given.inputs, mask, state)
     return Given(ops.convert_to_numpy(given.inputs), mask, state)
 
 
 def _call(product, given, before):
-    inputs = float32(product.arrange(given))
+    inputs = product.arrange(given)
+    inputs = float32(inputs) if isinstance(given.inputs, np.ndarray) else ops.cast(inputs, "float32")
     if before is None or not product.own_input:
         before = None
     else:

@@ -2,6 +2,7 @@
 
 import csv
 import math
+from functools import cached_property
 from pathlib import Path
 
 import keras
@@ -13,7 +14,6 @@ from bnn.analysis import capture, kernel_products
 from bnn.analysis.statistics import defined_mean
 from bnn.analysis.unit_products import UnitProducts
 from bnn.files import write_csv
-from bnn.geometry import CorrelationStatistics
 from bnn.models import traversal
 from bnn.runs import RunError
 
@@ -37,7 +37,9 @@ def measure(model, images):
     if not model.built:
         model(keras.tree.map_structure(lambda array: array[:BATCH], images))  # creates the weights
     layers = [KernelLog(product) for product in kernel_products.find(model)]
-    for _, values in capture.stream(model, [layer.product for layer in layers], images, BATCH):
+    for _, values in capture.stream(
+        model, [layer.product for layer in layers], images, BATCH, on_device=True
+    ):
         for layer, calls in zip(layers, values, strict=True):
             layer.update(calls or ())
     return [layer.row() for layer in layers]
@@ -48,14 +50,17 @@ class KernelLog:
 
     def __init__(self, product):
         """Start without data; `product` is a Product."""
-        self.product, self.pooled, self.per_unit = product, CorrelationStatistics(), UnitProducts(product)
+        self.product, self.per_unit = product, UnitProducts(product)
 
     def update(self, calls):
         """Add one batch: a list of capture.Call, one for each call of the layer."""
         for call, (inputs, *_) in enumerate(calls):
-            products = [self.product.multiply(inputs, kernel) for kernel in self.product.kernels]
-            self.pooled.update(*products)
-            self.per_unit.update(call, inputs, *products)
+            self.per_unit.update_on_device(call, inputs, self.both)
+
+    @cached_property
+    def both(self):
+        """The quantized and the latent kernel side by side, copied to the device once per log."""
+        return ops.convert_to_tensor(np.concatenate(self.product.kernels, axis=-1))
 
     def row(self):
         """Return a dict of "layer" and the logged `STATISTICS`."""
@@ -64,7 +69,7 @@ class KernelLog:
         return {
             "layer": self.product.name,
             "angle_mean_deg": math.degrees(defined_mean(geometry.angle(*kernels, axis=0))),
-            "r_weights": self.pooled.r,
+            "r_weights": float(self.per_unit.moments.pooled().r[0]),
             "r_within": defined_mean(gains.r),
             "gain": defined_mean(gains.gain),
             "zeros": float(np.mean(kernels.quantized == 0)),

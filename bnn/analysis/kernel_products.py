@@ -206,7 +206,7 @@ def _separable_products(name, quantizer, linear, latent, place):
     first = of_arrays(f"{name}/depthwise", linear, latent, quantizer, **place)
 
     def between(given):
-        y = linear.multiply(float32(first.arrange(given)), latent)
+        y = first.multiply(float32(first.arrange(given)), latent)
         return y.reshape(*y.shape[:-2], -1)
 
     return [

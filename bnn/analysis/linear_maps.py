@@ -24,9 +24,9 @@ class Dense:
     def multiply(self, inputs, kernel):
         """See `Convolution.multiply`; inputs are (n, ..., groups d)."""
         if self.groups == 1:
-            return ops.convert_to_numpy(ops.matmul(inputs, kernel.reshape(len(kernel), -1)))[..., None, :]
-        split = inputs.reshape(*inputs.shape[:-1], self.groups, -1)
-        return ops.convert_to_numpy(ops.einsum("...gd,dgu->...gu", split, kernel))
+            return ops.expand_dims(ops.matmul(inputs, kernel[:, 0]), -2)
+        split = ops.reshape(inputs, (*inputs.shape[:-1], self.groups, -1))
+        return ops.einsum("...gd,dgu->...gu", split, kernel)
 
     def positions(self, shape):
         """See `Convolution.positions`: every axis between the first and the last."""
@@ -64,11 +64,11 @@ class Convolution:
         """Multiply the inputs with a kernel at every position.
 
         Args:
-            inputs: (n, ..., channels) float32 array.
-            kernel: (d, groups, units) float32 array, d = product of kernel_size x channels / groups.
+            inputs: (n, ..., channels) float32 array or tensor.
+            kernel: (d, groups, units) float32 array or tensor, d = product of kernel_size x channels / groups.
 
         Returns:
-            (n, ..., groups, units) float32 NumPy array.
+            (n, ..., groups, units) float32 tensor.
         """
         padding, x = self.padding, ops.convert_to_tensor(inputs)
         if padding not in ("valid", "same"):
@@ -77,15 +77,15 @@ class Convolution:
         options["data_format"] = "channels_last"
         channels = inputs.shape[-1] // self.groups
         if channels == 1 < self.groups and len(set(self.strides)) == 1:  # TensorFlow needs equal strides
-            y = ops.depthwise_conv(x, kernel.reshape(*self.kernel_size, self.groups, -1), **options)
-            return ops.convert_to_numpy(y).reshape(*y.shape[:-1], self.groups, -1)
+            y = ops.depthwise_conv(x, ops.reshape(kernel, (*self.kernel_size, self.groups, -1)), **options)
+            return ops.reshape(y, (*y.shape[:-1], self.groups, -1))
         # One convolution per group: TensorFlow compiles a grouped convolution again at every call.
         parts = []
         for g in range(self.groups):
-            part = kernel[:, g].reshape(*self.kernel_size, channels, -1)
+            part = ops.reshape(kernel[:, g], (*self.kernel_size, channels, -1))
             y = ops.conv(x[..., g * channels : (g + 1) * channels], part, **options)
-            parts.append(ops.convert_to_numpy(y)[..., None, :])
-        return parts[0] if self.groups == 1 else np.concatenate(parts, axis=-2)
+            parts.append(ops.expand_dims(y, -2))
+        return parts[0] if self.groups == 1 else ops.concatenate(parts, axis=-2)
 
     def positions(self, shape):
         """Return the shape of the output without its first and last axis, for inputs of the given shape."""

@@ -64,8 +64,16 @@ class Product:
         return kernel.reshape(shape) if self.restore is None else self.restore(kernel, shape)
 
     def multiply(self, inputs, kernel):
-        """The linear map in float32, whatever the layer's compute dtype; see `Convolution.multiply`."""
-        return self.linear.multiply(inputs, kernel)
+        """The linear map in float32, whatever the layer's compute dtype; see `Convolution.multiply`.
+
+        Args:
+            inputs: (n, ..., channels) float32 array.
+            kernel: (d, groups, units) float32 array.
+
+        Returns:
+            (n, ..., groups, units) float32 NumPy array.
+        """
+        return ops.convert_to_numpy(self.linear.multiply(inputs, kernel))
 
 
 def of_arrays(name, linear, latent, quantizer, **kwargs):
@@ -82,5 +90,7 @@ def of_arrays(name, linear, latent, quantizer, **kwargs):
 
 
 def float32(tensor):
-    """Convert a tensor or variable of any dtype to a float32 NumPy array."""
+    """Convert an array, tensor or variable of any dtype to a float32 NumPy array."""
+    if isinstance(tensor, np.ndarray):
+        return tensor.astype(np.float32, copy=False)
     return ops.convert_to_numpy(ops.cast(tensor, "float32"))

@@ -46,7 +46,7 @@ class TransposedConvolution:
 
     def multiply(self, inputs, kernel):
         """See `Convolution.multiply`; the taps of the kernel are in the order of the convolution of stride 1."""
-        return self._convolution.multiply(self._spread(inputs), kernel)
+        return self._convolution.multiply(self._spread(np.asarray(inputs)), kernel)
 
     def positions(self, shape):
         """See `Convolution.positions`."""

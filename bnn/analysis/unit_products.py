@@ -1,8 +1,12 @@
 """Moments of the dot products and inputs of each unit, accumulated over batches; they give gain and r within units."""
 
+import math
+
 import numpy as np
+from keras import ops
 
 from bnn import geometry
+from bnn.analysis import batch_moments
 from bnn.geometry import CoordinateMoments, UnitMoments
 
 
@@ -27,12 +31,33 @@ class UnitProducts:
             quantized: (n, ..., groups, units) array, the dot products with the quantized kernel.
             latent: the same with the latent kernel.
         """
-        if not len(inputs):  # a mask may leave nothing
+        if len(inputs):  # a mask may leave nothing
+            self._moments_of(call, inputs).update(inputs.reshape(len(inputs), -1))
+            self.moments.update(per_unit(quantized), per_unit(latent))
+
+    def update_on_device(self, call, inputs, both):
+        """Add one batch as `update` does, but compute products and most sums where the inputs are, in float32.
+
+        Args:
+            call: int, index of the call.
+            inputs: (n, ..., channels) float32 array or tensor.
+            both: (d, groups, 2 units) float32 tensor, the quantized and the latent kernel.
+        """
+        if not len(inputs):
             return
+        inputs = ops.convert_to_tensor(inputs)
+        mean, scatter = _in_float64(batch_moments.of_inputs(inputs))
+        self._moments_of(call, inputs).merge(len(inputs), mean.reshape(-1), scatter.reshape(-1))
+        products = self._product.linear.multiply(inputs, both)
+        positions = math.prod(products.shape[1:-2])
+        self.moments.merge(positions, *_in_float64(batch_moments.of_products(products)))
+
+    def _moments_of(self, call, inputs):
+        """The CoordinateMoments of the inputs of a call."""
         if call not in self._calls:
-            self._calls[call] = inputs.shape[1:], CoordinateMoments(inputs[0].size)
-        self._calls[call][1].update(inputs.reshape(len(inputs), -1))
-        self.moments.update(per_unit(quantized), per_unit(latent))
+            shape = tuple(inputs.shape[1:])
+            self._calls[call] = shape, CoordinateMoments(math.prod(shape))
+        return self._calls[call][1]
 
     def gains(self):
         """geometry.Gains of the units, in the order of `LayerReport.kernels`."""
@@ -58,6 +83,12 @@ class UnitProducts:
         """Yield, for each tap of the kernel, the (positions, channels) means and variances of its inputs."""
         maps = (values.reshape(1, *shape) for values in (moments.mean, moments.std**2))
         return zip(*map(self._product.linear.taps, maps), strict=True)
+
+
+def _in_float64(moments):
+    """The mean and the scatter, float64 arrays, from the result of a function of `batch_moments`."""
+    first, shift, scatter = (ops.convert_to_numpy(part).astype(np.float64) for part in moments)
+    return first + shift, scatter
 
 
 def per_unit(products):

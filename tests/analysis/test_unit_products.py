@@ -120,10 +120,48 @@ def test_a_rotated_kernel_has_the_r_of_its_angle():
     assert layer.r_rotated == pytest.approx(np.sqrt(2 / np.pi), abs=0.02)
 
 
-def test_the_log_has_the_values_of_the_report():
-    model = MODELS["called twice"]()
-    images = inputs_of(model)
-    (expected,) = report.analyze(model, images, score_images=0)
-    (found,) = geometry_log.measure(model, images)
-    for key in ("gain", "r_within", "r_weights", "angle_mean_deg"):
-        assert found[key] == pytest.approx(getattr(expected, key), rel=1e-5)
+def masked():
+    """Recurrent, dense and separable layers; a mask removes steps of the first two, all of some images."""
+    inputs = keras.Input((6, 4))
+    x = layers.GRU(5, return_sequences=True, reset_after=False)(layers.Masking()(inputs))
+    convolved = layers.SeparableConv1D(3, 2, depth_multiplier=2)(inputs)
+    return keras.Model(inputs, [layers.Dense(3)(x), convolved])
+
+
+LOGGED = MODELS | {
+    "masked": masked,
+    "transposed": one(lambda: layers.Conv2DTranspose(5, 3, strides=2)),
+    "einsum": one(lambda: layers.EinsumDense("btgc,gcu->btgu", (None, 9, 5))),
+    "channels first": one(lambda: layers.Conv2D(5, 3, data_format="channels_first")),
+}
+
+
+def logged_beside_reported(model, images):
+    """Yield pairs (logged, reported) of the values that both have."""
+    reported = report.analyze(model, images, score_images=0)
+    for found, layer in zip(geometry_log.measure(model, images), reported, strict=True):
+        assert found["layer"] == layer.name
+        for key in ("gain", "r_within", "r_weights", "angle_mean_deg"):
+            yield found[key], getattr(layer, key)
+
+
+@pytest.mark.parametrize("build", LOGGED.values(), ids=LOGGED)
+def test_the_log_has_the_values_of_the_report(build):
+    keras.utils.set_random_seed(2)
+    model = build()
+    images = np.concatenate([inputs_of(model)] * 2)  # more than a batch of the log
+    images[::3, 2:] = 0
+    images[1] = 0
+    for found, expected in logged_beside_reported(model, images):
+        assert found == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["same", "dense", "dense over time"])
+def test_what_the_report_does_not_define_is_nan_in_the_log(name):
+    model = MODELS[name]()
+    images = np.full((60, *model.input_shape[1:]), 0.1, np.float32)
+    for found, expected in logged_beside_reported(model, images):
+        assert found == pytest.approx(expected, rel=1e-5, nan_ok=True)
+    model.layers[0].kernel.assign(0 * model.layers[0].kernel)
+    for found, expected in logged_beside_reported(model, inputs_of(model)):
+        assert found == pytest.approx(expected, rel=1e-5, nan_ok=True)
