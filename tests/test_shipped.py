@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from bnn import datasets, geometry, runs
-from bnn.models import accuracy
+from bnn.models import accuracy, in_float32
 from tests.support import ROOT, call
 
 SHARED = ROOT.parent / "shared" / "data"
@@ -28,6 +28,7 @@ def shipped(request):
 
 def test_the_kernels_agree_with_the_card(shipped):
     _, metrics, model = shipped
+    model = in_float32(model)  # bfloat16 would round the kernel of a real layer
     for row in metrics["layers"]:
         layer = model.get_layer(row["layer"])
         latent, quantized = (np.asarray(k).reshape(row["d"], row["units"]) for k in kernels(layer))
@@ -40,7 +41,7 @@ def test_the_kernels_agree_with_the_card(shipped):
         }
         assert found == pytest.approx({key: row[key] for key in found})
     assert [row["layer"] for row in metrics["layers"]] == [
-        x.name for x in model.layers if hasattr(x, "kernel")
+        x.name for x in model.layers if hasattr(x, "quantized_kernel")
     ]
 
 
@@ -67,7 +68,10 @@ def test_every_number_of_the_card(shipped, tmp_path):
     for row, expected in zip(found["layers"], metrics["layers"], strict=True):
         # The published value is over the first 100 test images; today's is over 100 random ones.
         assert row.pop("r_scores") == pytest.approx(expected["r_scores"], abs=0.05)
-        assert row == pytest.approx({key: expected[key] for key in row}, rel=1e-3, abs=1e-3)
+        assert row.pop("layer") == expected["layer"]
+        known = {key: value for key, value in row.items() if value is not None}  # None: not defined
+        assert known.keys() == {key for key in row if expected[key] is not None}
+        assert known == pytest.approx({key: expected[key] for key in known}, rel=1e-3, abs=1e-3)
 
 
 def downloaded(run):

@@ -79,6 +79,15 @@ def _write_onnx(model, path, qonnx):
     return len(content)
 
 
+def _cause(found):
+    """Say that all differences come from the first layer, the only one whose sums float32 rounds."""
+    first = next(iter(found.others.values()), 0)
+    if not first or found.unexplained:
+        return ""
+    others = ", the others because of these" if sum(found.others.values()) > first else ""
+    return f": {first:,} in the first layer, whose rounded sums fall on the other side of a threshold{others}"
+
+
 def _check(network, model, run, args):
     """Print how well the packed network agrees with the float32 network and with the saved network."""
     from bnn import datasets, models, packed
@@ -94,7 +103,7 @@ def _check(network, model, run, args):
     print(
         f"checked on {found.images:,} test images: {found.same:,} in the same class as with the float32 network, "
         f"scores within {found.largest:.1e}, {sum(found.others.values()):,} of "
-        f"{sum(found.activations.values()):,} activations differ"
+        f"{sum(found.activations.values()):,} activations differ{_cause(found)}"
     )
     if run.training.precision != "float32":
         saved = models.scores(run.load_model(), images, progress=progress).argmax(axis=1)

@@ -23,6 +23,8 @@ class Agreement:
         largest: float, the largest difference of a score.
         others: dict from a layer's name to the number of its activations that differ. In the first layer the cause
             is float32 sums that Keras rounds to the other side of a threshold, in later layers earlier differences.
+        unexplained: int, how many activations of later layers differ in images in which no activation of the first
+            layer does. Both networks compute these layers exactly, so it is 0.
         activations: dict from a layer's name to the number of its activations.
     """
 
@@ -30,6 +32,7 @@ class Agreement:
     same: int
     largest: float
     others: dict
+    unexplained: int
     activations: dict
 
 
@@ -53,15 +56,20 @@ def compare(network, model, images, batch_size=BATCH, progress=silent):
     """
     names = [layer.name for layer in network.layers[:-1]]
     tap = keras.Function(model.inputs, [link.output for link in chain.read(model).links])
-    same, largest = 0, 0.0
+    same, largest, unexplained = 0, 0.0, 0
     others, activations = dict.fromkeys(names, 0), dict.fromkeys(names, 0)
     parts = np.array_split(images, -(-len(images) // batch_size))
     for part in progress(parts, total=len(parts), unit="batch"):
         *expected, scores = (ops.convert_to_numpy(ops.cast(t, "float32")) for t in tap([part]))
         *found, own = network.outputs(part)
+        explained = np.zeros(len(part), bool)
         for name, theirs, ours in zip(names, expected, found, strict=True):
-            others[name] += int((bits.unpack(ours) != theirs).sum())
+            different = (bits.unpack(ours) != theirs).reshape(len(part), -1).sum(axis=1)
+            others[name] += int(different.sum())
             activations[name] += theirs.size
+            if name == names[0]:
+                explained = different > 0
+            unexplained += int(different[~explained].sum())
         same += int((own.argmax(axis=1) == scores.argmax(axis=1)).sum())
         largest = max(largest, float(np.abs(own - scores).max()))
-    return Agreement(len(images), same, largest, others, activations)
+    return Agreement(len(images), same, largest, others, unexplained, activations)

@@ -97,6 +97,7 @@ def test_the_packed_network_agrees_with_the_whole_network_in_keras(seed, kind, l
     else:
         first = net.layers[0].name
         assert 0 < found.others[first] <= 0.02 * found.activations[first]
+        assert found.unexplained == 0
 
 
 def test_a_network_without_ties_agrees_in_every_activation():
