@@ -32,7 +32,7 @@ def measure(experiment):
     rows, curves, first = [], [], experiment.settings["seed"]
     for seed in range(first, first + (1 if experiment.quick else SEEDS)):
         for name, changes in SETTINGS.items():
-            folder = f"{name.replace(' ', '-')}-seed{seed}"
+            folder = runner.run_name(name, seed)
             run = experiment.trained(
                 folder, **changes, seed=seed, log_geometry=1 if experiment.quick else EVERY, ckpt_n=10
             )

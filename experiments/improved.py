@@ -37,9 +37,7 @@ def measure(experiment):
         compared = dict([*compared.items()][:: len(compared) - 1])  # no change, and all of them
     for seed in range(first, first + (1 if experiment.quick else SEEDS)):
         for name, settings in compared.items():
-            run = experiment.trained(
-                f"{name.replace(', ', '-').replace(' ', '-')}-seed{seed}", **settings, seed=seed
-            )
+            run = experiment.trained(runner.run_name(name, seed), **settings, seed=seed)
             found = accuracy(run.load_model("last"), data.test, progress=runner.testing)
             rows.append({"change": name, "seed": seed, "test_accuracy": found})
             logs.setdefault(name, run.log())
@@ -69,7 +67,7 @@ def gains(rows):
         points = {"gain": 100 * (values - found["paper"]), "step": 100 * (values - before)}
         row = {"change": name, "n": len(values), "test_accuracy": float(values.mean())}
         for key, differences in points.items():
-            row |= {key: float(differences.mean()), f"{key}_std": float(runner.spread(differences))}
+            row |= runner.mean_and_spread(key, differences)
         summary.append(row)
         before = values
     return summary

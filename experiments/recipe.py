@@ -56,8 +56,7 @@ def measure(experiment):
     rows = []
     for seed in range(first, first + (1 if experiment.quick else SEEDS)):
         for name, settings in compared(photographs, experiment.quick).items():
-            folder = f"{name.replace(', ', '-').replace(' ', '-')}-seed{seed}"
-            run = experiment.trained(folder, **base | settings, seed=seed)
+            run = experiment.trained(runner.run_name(name, seed), **base | settings, seed=seed)
             rows.append({"change": name, "seed": seed} | accuracies(experiment, run))
     summary = effects(rows)
     for row in summary:
@@ -106,7 +105,7 @@ def effects(rows):
         row = {"change": name, "compared_with": reference, "n": len(found[name]["test"])}
         for part, values in found[name].items():
             points = 100 * (values - found[reference][part])
-            row |= {part: float(points.mean()), f"{part}_std": float(runner.spread(points))}
+            row |= runner.mean_and_spread(part, points)
         summary.append(row)
     return summary
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import re
 import signal
 from pathlib import Path
 
@@ -196,6 +197,16 @@ def with_validation(data, count):
     pairs = zip(vars(data.train[cut:]).values(), vars(data.validation).values(), strict=True)
     validation = datasets.Split(*map(np.concatenate, pairs))
     return dataclasses.replace(data, train=data.train[:cut], validation=validation)
+
+
+def run_name(name, seed):
+    """Return the name of the run directory of a network with a seed, without spaces."""
+    return f"{re.sub('[,:]? ', '-', name)}-seed{seed}"
+
+
+def mean_and_spread(key, values):
+    """Return the cells of a summary: the mean over the seeds as `key`, the standard deviation as `key_std`."""
+    return {key: float(np.mean(values)), f"{key}_std": float(spread(values))}
 
 
 def spread(values):

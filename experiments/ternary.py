@@ -44,8 +44,9 @@ def measure(experiment):
         compared = {name: compared[name] for name in ("paper", "absmean: zeros")}
     for seed in range(first, first + (1 if experiment.quick else SEEDS)):
         for name, changes in compared.items():
-            folder = f"{name.replace(': ', '-')}-seed{seed}"
-            model = experiment.trained(folder, **recipe | changes, seed=seed).load_model("last")
+            model = experiment.trained(runner.run_name(name, seed), **recipe | changes, seed=seed).load_model(
+                "last"
+            )
             row = {"network": name, "seed": seed}
             for part in ("validation", "test"):
                 split = getattr(data, part)

@@ -183,7 +183,7 @@ def along_the_run(folder):
     rows = []
     for epoch in seeds[0][1]:
         found = [accuracies.get(epoch, (None, None)) for accuracies, _ in seeds]
-        cells = [mean(values) if None not in values else "-" for values in zip(*found, strict=True)]
+        cells = [mean(values) for values in zip(*found, strict=True)]
         for key in keys:
             layers = [[row[key] for row in hidden[epoch]] for _, hidden in seeds]
             known = all(None not in values for values in layers)

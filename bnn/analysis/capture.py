@@ -144,9 +144,8 @@ def _seen(given, on_device):
     if state is not None:
         state = [ops.convert_to_numpy(part) for part in keras.tree.flatten(state)]
     if on_device and mask is None:
-        ops.convert_to_numpy(
-            given.inputs[:0]
-        )  # fails like the whole if there is no value, but copies nothing
+        # An empty part copies nothing, and fails as the whole does if the tensor has no value.
+        ops.convert_to_numpy(given.inputs[:0])
         return Given(given.inputs, mask, state)
     return Given(ops.convert_to_numpy(given.inputs), mask, state)
 
