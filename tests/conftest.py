@@ -1,5 +1,6 @@
 """Set-up of all tests: no network, Keras without messages, repeatable hypothesis, working Ctrl-C, a tiny run."""
 
+import gc
 import os
 import signal
 from pathlib import Path
@@ -60,6 +61,12 @@ def pytest_configure(config):
 def pytest_collection_modifyitems(items):
     places = {name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: places.get(item.path.stem, len(places)))
+
+
+def pytest_collection_finish():
+    """Collect garbage only among what the tests make: modules are most of the objects, and live until the end."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

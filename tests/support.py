@@ -15,7 +15,7 @@ from bnn.datasets import DataSet, Split
 from tests import warm
 
 ROOT = Path(__file__).resolve().parent.parent
-# 400 steps per epoch, about half a second: enough time for a signal to arrive within an epoch.
+# 200 steps per epoch, about half a second: enough time for a signal to arrive within an epoch.
 TINY = (
     "--data_set",
     "mnist-5k",
@@ -28,7 +28,7 @@ TINY = (
     "--fc",
     "16",
     "--batch_size",
-    "10",
+    "20",
     "--epochs",
     "3",
     "--deterministic",
@@ -69,8 +69,8 @@ STATISTICS = (
 
 
 def command(program, *args):
-    """The command line of a program of this repository, or of a module after "-m"."""
-    if program == "-m":
+    """The command line of a program of this repository, of a module after "-m", or of code after "-c"."""
+    if program in ("-m", "-c"):
         return [sys.executable, program, *map(str, args)]
     return [sys.executable, str(ROOT / program), *map(str, args)]
 
@@ -160,12 +160,12 @@ def small_data(n=200):
     return DataSet("mnist-5k", "0" * 64, True, split(n), split(n // 4), split(n // 4))
 
 
-def small_settings(kind="binary", **training):
+def small_settings(kind="binary", conv=(4,), **training):
     """(ModelConfig, TrainConfig) of a small network, trained within two seconds."""
     model = ModelConfig(
         input_shape=(8, 8, 1),
-        conv=(4,),
-        max_pool=(1,),
+        conv=conv,
+        max_pool=(1,) * len(conv),
         fc=(8,),
         bn_decay=0.9,
         **(KINDS | OTHER_ESTIMATORS)[kind],
@@ -174,11 +174,11 @@ def small_settings(kind="binary", **training):
     return model, TrainConfig(**defaults | {"precision": "float32"} | training)
 
 
-def start(folder, data, kind="binary", **training):
-    """Create a small run: (compiled network, Run)."""
+def start(folder, data, kind="binary", **options):
+    """Create a small run: (compiled network, Run); for the options see `small_settings`."""
     from bnn.training.start import begin
 
-    model, config = small_settings(kind, **training)
+    model, config = small_settings(kind, **options)
     begun = begin(folder, vars(model) | vars(config) | {"data_set": data}, command=["train.py"])
     return begun.model, begun.run
 

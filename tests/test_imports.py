@@ -4,6 +4,7 @@ A module imports only what the table allows, there are no circular imports, and 
 """
 
 import ast
+import functools
 import importlib
 import subprocess
 import sys
@@ -55,6 +56,10 @@ MOST_LINES = 300
 FORBIDDEN = set()
 
 
+PACKAGES = {path.parent.name for path in (ROOT / "bnn").glob("*/__init__.py")}
+
+
+@functools.cache
 def _modules():
     """A dict from each module's dotted name, without "bnn.", to its syntax tree; "" is the package itself."""
     paths = sorted((ROOT / "bnn").rglob("*.py"))
@@ -63,22 +68,16 @@ def _modules():
     return {name: ast.parse(path.read_text()) for name, path in zip(names, paths, strict=True)}
 
 
-MODULES = _modules()
-PACKAGES = {name.partition(".")[0] for name in MODULES if "." in name}
-
-
+@functools.cache
 def _homes(package):
     """A dict from each public name of a package to the module that defines it."""
     homes = {}
-    for node in ast.walk(MODULES[package]):
+    for node in ast.walk(_modules()[package]):
         if isinstance(node, ast.ImportFrom):
             homes |= {alias.asname or alias.name: node.module.removeprefix("bnn.") for alias in node.names}
         if isinstance(node, ast.Call) and getattr(node.func, "id", None) == "face":
             homes |= {n: f"{package}.{k.arg}" for k in node.keywords for n in ast.literal_eval(k.value)}
     return homes
-
-
-PUBLIC = {package: _homes(package) for package in PACKAGES}
 
 
 def _imported(tree):
@@ -92,10 +91,17 @@ def _imported(tree):
             base = node.module.removeprefix("bnn").removeprefix(".")
             for alias in node.names:
                 inner = f"{base}.{alias.name}".removeprefix(".")
-                yield inner if inner in MODULES else PUBLIC.get(base, {}).get(alias.name, base)
+                yield (
+                    inner
+                    if inner in _modules()
+                    else (_homes(base) if base in PACKAGES else {}).get(alias.name, base)
+                )
 
 
-IMPORTS = {name: set(_imported(tree)) - {name, ""} for name, tree in MODULES.items()}
+@functools.cache
+def _imports():
+    """A dict from each module's name to the names of the modules that it imports."""
+    return {name: set(_imported(tree)) - {name, ""} for name, tree in _modules().items()}
 
 
 def _root(name):
@@ -108,13 +114,13 @@ def _allowed(name, target):
 
 
 def test_every_package_and_module_is_in_the_table():
-    assert {_root(name) for name in MODULES} <= set(MAY_IMPORT)
+    assert {_root(name) for name in _modules()} <= set(MAY_IMPORT)
 
 
 def test_imports_are_allowed_by_the_table():
     found = {
         (name, target)
-        for name, targets in IMPORTS.items()
+        for name, targets in _imports().items()
         for target in targets
         if not _allowed(name, target)
     }
@@ -123,9 +129,9 @@ def test_imports_are_allowed_by_the_table():
 
 def test_there_are_no_circular_imports():
     for graph in (
-        {name: targets - {_root(name)} for name, targets in IMPORTS.items()},
+        {name: targets - {_root(name)} for name, targets in _imports().items()},
         {
-            top: {_root(t) for n, ts in IMPORTS.items() if _root(n) == top for t in ts} - {top}
+            top: {_root(t) for n, ts in _imports().items() if _root(n) == top for t in ts} - {top}
             for top in MAY_IMPORT
         },
     ):
@@ -133,15 +139,15 @@ def test_there_are_no_circular_imports():
 
 
 def test_no_module_imports_its_own_package():
-    packages = [name for name, targets in IMPORTS.items() if "." in name and _root(name) in targets]
+    packages = [name for name, targets in _imports().items() if "." in name and _root(name) in targets]
     names = [
         name
-        for name, tree in MODULES.items()
+        for name, tree in _modules().items()
         for node in ast.walk(tree)
         if "." in name
         and isinstance(node, ast.ImportFrom)
         and node.module == f"bnn.{_root(name)}"
-        and any(f"{_root(name)}.{alias.name}" not in MODULES for alias in node.names)
+        and any(f"{_root(name)}.{alias.name}" not in _modules() for alias in node.names)
     ]
     assert not packages + names
 
@@ -150,11 +156,11 @@ def test_no_module_imports_its_own_package():
 def test_every_public_name_can_be_read_repeatedly(package):
     """A module with the name of a function would replace the function when it is imported."""
     imported = importlib.import_module(f"bnn.{package}")
-    modules = {name.partition(".")[2] for name in MODULES if _root(name) == package}
-    assert not modules & set(PUBLIC[package])
+    modules = {name.partition(".")[2] for name in _modules() if _root(name) == package}
+    assert not modules & set(_homes(package))
     for name in getattr(imported, "__all__", ()):
         assert getattr(imported, name) is getattr(imported, name)
-        home = PUBLIC[package].get(name, package)  # the package itself defines the other names
+        home = _homes(package).get(name, package)  # the package itself defines the other names
         assert getattr(imported, name) is getattr(importlib.import_module(f"bnn.{home}"), name)
     with pytest.raises(AttributeError):
         imported.nothing_of_this_name  # noqa: B018
@@ -170,9 +176,9 @@ def test_packages_are_attributes_that_load_on_first_use():
 def test_packages_on_arrays_load_no_keras(package):
     loaded = {
         (node.module or "") if isinstance(node, ast.ImportFrom) else alias.name
-        for name in MODULES
+        for name in _modules()
         if _root(name) == package
-        for node in ast.walk(MODULES[name])
+        for node in ast.walk(_modules()[name])
         if isinstance(node, ast.Import | ast.ImportFrom)
         for alias in node.names
     }
@@ -182,7 +188,7 @@ def test_packages_on_arrays_load_no_keras(package):
 def test_no_module_is_long():
     lengths = {
         name: len((ROOT / "bnn" / name.replace(".", "/")).with_suffix(".py").read_text().splitlines())
-        for name in MODULES
+        for name in _modules()
         if name and name not in PACKAGES
     }
     assert {name for name, lines in lengths.items() if lines > MOST_LINES} == set()

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 SERVER = Path(__file__).with_name("warm_server.py")
@@ -16,11 +17,18 @@ SERVER = Path(__file__).with_name("warm_server.py")
 
 @functools.cache
 def server():
-    """Start the server of this process, which ends with it; return its socket."""
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with theirs:
-        subprocess.Popen([sys.executable, str(SERVER)], stdin=theirs, stdout=subprocess.DEVNULL)
-    return ours
+    """Connect to the server of this test session and return the socket. If no server runs, start one."""
+    name = f"bnn-tests-{os.environ.get('PYTEST_XDIST_TESTRUNUID', os.getpid())}"
+    started = None
+    while True:
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with contextlib.suppress(ConnectionRefusedError):
+            connection.connect(f"\0{name}")
+            return connection
+        connection.close()
+        if started is None or started.poll() is not None:
+            started = subprocess.Popen([sys.executable, str(SERVER), name], stdout=subprocess.DEVNULL)
+        time.sleep(0.05)
 
 
 class Process:

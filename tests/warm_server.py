@@ -1,15 +1,16 @@
 """Starts programs by forking, so that Keras is already loaded; warm.py is the client.
 
-Requests arrive on standard input, a Unix socket. Each is a JSON object with arguments, folder and environment, and four
-file descriptors: the program's standard input, output and error, and a socket for the answers. The answers are the
+The argument is the name of a Unix socket. Each request is a JSON object with arguments, folder and environment, and
+four file descriptors: the program's standard input, output and error, and a socket for the answers. The answers are the
 process id when the program starts and its exit code when it ends, negative if a signal ended it. The server ends when
-its client ends.
+its last client ends.
 """
 
 import gc
 import json
 import os
 import runpy
+import select
 import signal
 import socket
 import sys
@@ -18,17 +19,37 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def serve(requests):
-    """Accept requests until the client ends; return one request, in the process that is to run it."""
+def listener(name):
+    """Listen at a name without a file; end the process if another server already does."""
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    try:
+        listening.bind(f"\0{name}")
+    except OSError:
+        os._exit(0)
+    listening.listen()
+    return listening
+
+
+def serve(listening):
+    """Accept requests until the last client ends; return one request, in the process that is to run it."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # no process waits for the supervisors
-    while True:
-        message, descriptors, *_ = socket.recv_fds(requests, 1 << 20, 4)
-        if not message:
-            os._exit(0)
-        if os.fork() == 0:
-            return supervised(json.loads(message), descriptors)
-        for descriptor in descriptors:
-            os.close(descriptor)
+    clients = [listening.accept()[0]]
+    while clients:
+        ready, *_ = select.select([listening, *clients], [], [])
+        for client in set(ready) - {listening}:
+            message, descriptors, *_ = socket.recv_fds(client, 1 << 20, 4)
+            if not message:
+                clients.remove(client)
+                client.close()
+            elif os.fork() == 0:
+                for open_socket in (listening, *clients):
+                    open_socket.close()
+                return supervised(json.loads(message), descriptors)
+            for descriptor in descriptors:
+                os.close(descriptor)
+        if listening in ready:
+            clients.append(listening.accept()[0])
+    os._exit(0)
 
 
 def supervised(request, descriptors):
@@ -60,12 +81,14 @@ def become(request, descriptors):
     os.environ.clear()
     os.environ.update(request["environment"])
     sys.argv = request["arguments"]
-    sys.path[0] = "" if sys.argv[0] == "-m" else str(Path(sys.argv[0]).parent)
+    sys.path[0] = "" if sys.argv[0] in ("-m", "-c") else str(Path(sys.argv[0]).parent)
 
 
 def run():
-    """Run the arguments like Python: the path of a script, or "-m" and a module."""
-    if sys.argv[0] == "-m":
+    """Run the arguments like Python: the path of a script, "-m" and a module, or "-c" and code."""
+    if sys.argv[0] == "-c":
+        exec(sys.argv.pop(1), {"__name__": "__main__"})
+    elif sys.argv[0] == "-m":
         module = sys.argv.pop(1)
         runpy.run_module(module, run_name="__main__", alter_sys=True)
     else:
@@ -73,6 +96,7 @@ def run():
 
 
 if __name__ == "__main__":
+    requests = listener(sys.argv[1])
     sys.path[0] = str(ROOT)
     from bnn import backend
 
@@ -85,5 +109,5 @@ if __name__ == "__main__":
 
     gc.collect()
     gc.freeze()  # else each program copies most of this memory when it collects garbage, which takes a second
-    become(*serve(socket.socket(fileno=os.dup(0))))
+    become(*serve(requests))
     run()

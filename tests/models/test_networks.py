@@ -2,9 +2,6 @@
 
 import dataclasses
 import math
-import subprocess
-import sys
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -27,9 +24,8 @@ from bnn.layers import (
 from bnn.layers.quantizer_functions import ABSMEAN_RATIO, BEST_RATIO
 from bnn.models import build, build_model
 from bnn.training import compile_model, one_hot
-from tests.support import small_data, small_settings
+from tests.support import call, small_data, small_settings
 
-ROOT = Path(__file__).resolve().parents[2]
 SMALL = ModelConfig(input_shape=(8, 8, 3), classes=4, conv=(6, 5), max_pool=(0, 1), fc=(7,), filter_size=3)
 TERNARY = dataclasses.replace(SMALL, levels=3, threshold=0.1)
 CONTINUOUS = dataclasses.replace(SMALL, continuous=True)
@@ -403,7 +399,7 @@ for kind in sys.argv[2:]:
 """
 
 
-def test_files_load_in_a_fresh_process_with_the_same_predictions(tmp_path):
+def test_files_load_in_another_process_with_the_same_predictions(tmp_path):
     x = images(SMALL, 20)
     np.save(tmp_path / "images.npy", x)
     models = {config.kind: build_model(config) for config in (SMALL, TERNARY, CONTINUOUS)}
@@ -412,8 +408,8 @@ def test_files_load_in_a_fresh_process_with_the_same_predictions(tmp_path):
     for kind, model in models.items():
         scramble(model)
         model.save(tmp_path / f"{kind}.keras")
-    command = [sys.executable, "-c", LOADER, tmp_path, *models]
-    subprocess.run(command, cwd=ROOT, check=True, timeout=120)
+    process = call("-c", LOADER, tmp_path, *models)
+    assert process.returncode == 0, process.stderr
     for kind, model in models.items():
         np.testing.assert_array_equal(np.load(tmp_path / f"{kind}.npy"), model(x), err_msg=kind)
 

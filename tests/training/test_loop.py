@@ -1,5 +1,6 @@
 """Training in this process: order, schedule, log, checkpoints, and continuing after interruptions and kills."""
 
+import functools
 import itertools
 import math
 import shutil
@@ -14,12 +15,16 @@ from bnn.config import TrainConfig
 from bnn.files import atomic, lock
 from bnn.optimizers import is_binary
 from bnn.training import Interrupted, Journal, StopRequests, one_hot
-from tests.support import same_but_for_seconds, small_data, start
+from tests import support
+from tests.support import same_but_for_seconds, small_data
 
 STEPS = 10  # per epoch: 200 images in batches of 20
 OPTIONS = {"schedule": "cosine", "warmup": 1, "augment": "alternating-flips-and-crops"}
 SMOOTHED = {"loss_mode": "softmax", "label_smoothing": 0.5}
 BOP = {"optimizer": "bop", "bop_gamma": 0.1, "bop_threshold": 1e-3}
+
+# A dense network, which TensorFlow traces faster; test_kills.py has networks with convolutions.
+start = functools.partial(support.start, conv=())
 
 
 @pytest.fixture(scope="module")

@@ -48,7 +48,7 @@ def test_train_gives_the_same_run_as_the_program(trained, tmp_path, capsys):
         conv=(8, 8),
         max_pool=(1, 1),
         fc=(16,),
-        batch_size=10,
+        batch_size=20,
         epochs=3,
         deterministic=True,
     )
