@@ -89,6 +89,9 @@ def test_default_names_are_readable_and_differ():
     assert runs.default_name(other, TrainConfig(epochs=1)) == "cifar-10-approx_sign-fc8-1epochs-seed0"
     bare = ModelConfig(conv=(), max_pool=(), fc=(), continuous=True)
     assert runs.default_name(bare, TrainConfig(epochs=1)) == "cifar-10-continuous-1epochs-seed0"
+    ends = ModelConfig(conv=(), max_pool=(), fc=(), first_layer="whitening", last_layer="real")
+    expected = "cifar-10-binary-whitening-first-real-last-bop-1epochs-seed0"
+    assert runs.default_name(ends, TrainConfig(epochs=1, optimizer="bop")) == expected
 
 
 def test_nan_becomes_null(tmp_path):
