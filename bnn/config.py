@@ -56,7 +56,7 @@ class ModelConfig:
     fc: tuple[int, ...] = setting(
         (1024, 1024), "units of each hidden dense layer; no value: no hidden dense layers"
     )
-    levels: int = setting(2, "2: binary weights and activations; 3: ternary", choices=(2, 3))
+    levels: int = setting(2, "2: binary weights and activations; 3: ternary, see --threshold", choices=(2, 3))
     threshold: float = setting(0.0, "ternary: values from -X to X become 0; X in [0, 1)")
     estimator: str = setting(
         "ste",
@@ -150,6 +150,13 @@ class ModelConfig:
             total += features * units
             features = units
         return total
+
+    @property
+    def is_binary_in_effect(self):
+        """Whether the network is ternary with a threshold of 0, which hardly any weight meets."""
+        own = self.kernel_quantizer or self.activation_quantizer
+        takes = ESTIMATORS[self.estimator].takes_threshold
+        return self.levels == 3 and takes and self.threshold == 0 and not own
 
     @property
     def kind(self):

@@ -55,4 +55,8 @@ def _type_name(annotation):
     own = "a name, None, or a function or class with @keras.saving.register_keras_serializable() above it"
     names = {int: "a whole number", float: "a finite number", bool: "true or false", str: "a string"}
     names[str | None] = own  # the quantizers
-    return names.get(annotation, f"a list: {annotation}")
+    if isinstance(annotation, types.GenericAlias):
+        kind, *others = typing.get_args(annotation)
+        many = {int: "whole numbers", float: "finite numbers"}[kind]
+        return f"a list of {many}" if others[-1] is Ellipsis else f"{1 + len(others)} {many}"
+    return names[annotation]

@@ -95,6 +95,8 @@ def main(argv=None, program=PROGRAM):
     args.network = args.network[0]
     is_model = args.network.suffix == ".keras" or args.network.is_file()
     if is_model and args.images is None:
+        if not args.network.is_file():
+            raise ConfigError(f"{args.network}: expected a run or a .keras file, received no such file")
         raise ConfigError(f"{args.network}: expected --images FILE with what the model takes, received none")
     from bnn.analysis import analyze
 

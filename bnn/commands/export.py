@@ -1,7 +1,7 @@
 """Write the network of a run as bits, one or two per weight, or as an ONNX graph.
 
-As a check, the packed network and the float32 network with the same weights classify test images of the run's data
-set.
+As a check of the packed format, the packed network and the float32 network with the same weights classify test images
+of the run's data set.
 """
 
 from pathlib import Path
@@ -39,7 +39,7 @@ def parse(argv=None, program=PROGRAM):
         type=int,
         default=200,
         metavar="N",
-        help="maximum number of test images for the check; 0: no check (default: %(default)s)",
+        help="packed: maximum number of test images for the check; 0: no check (default: %(default)s)",
     )
     add_data_dir(parser)
     args = parser.parse_args(argv)

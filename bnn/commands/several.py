@@ -22,7 +22,7 @@ def compare(networks, output, data_dir):
     print(f"{compared}\n")
     if output is None:
         print(
-            "wrote metrics.json and summary.txt into runs that had none; --output DIR writes the comparison"
+            "metrics.json and summary.txt are in the folder of each run; --output DIR writes the comparison"
         )
         return
     paths = compared.save(output)

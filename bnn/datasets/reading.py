@@ -17,7 +17,7 @@ from bnn.datasets.place import data_folder
 from bnn.datasets.storing import DataError, verify
 
 MNIST_5K_SHA256 = "846f6cad587fea3877f6e0fe0a1968dfc68867ce170d3bc9fc2dccdbed17961d"
-EMBEDDED_HINT = "or use --data_set mnist-5k, which needs no download"
+EMBEDDED_HINT = "or name their folder with --data_dir; the data set mnist-5k needs no download"
 
 
 def load(name, folder=None, **options):

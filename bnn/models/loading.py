@@ -32,7 +32,8 @@ def load_model(path, compiled=False):
 
     path = Path(path)
     if not path.is_file():
-        raise ModelFileError(f"{path}: expected a .keras file, received no such file")
+        found = "a folder; bnn.runs.open_run opens a run" if path.is_dir() else "no such file"
+        raise ModelFileError(f"{path}: expected a .keras file, received {found}")
     if path.suffix != ".keras":
         raise ModelFileError(f"{path}: expected a .keras file that Keras 3 saved, received another file")
     try:

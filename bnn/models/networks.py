@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import keras
 
@@ -18,6 +18,7 @@ from bnn.layers import (
     Whitening,
     quantizers,
 )
+from bnn.suggestions import did_you_mean
 
 
 def build(*, kernel_quantizer=None, activation_quantizer=None, precision="float32", **settings):
@@ -44,6 +45,10 @@ def build(*, kernel_quantizer=None, activation_quantizer=None, precision="float3
     given = {"kernel_quantizer": kernel_quantizer, "activation_quantizer": activation_quantizer}
     own = {name: quantizer for name, quantizer in given.items() if callable(quantizer)}
     named = {name: f"Custom>{getattr(q, '__name__', type(q).__name__)}" for name, q in own.items()}
+    names = {field.name for field in fields(ModelConfig)} | {"network"}
+    for name in settings:
+        if name not in names:
+            raise TypeError(f"{name}: expected no setting of this name{did_you_mean(name, names)}")
     config = ModelConfig(**complete(settings), **given | named)
     makers = [_maker(config, name, own.get(name)) for name in given]
     return _Network(config, precision, *makers).model()

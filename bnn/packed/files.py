@@ -9,6 +9,7 @@ import io
 import json
 import zipfile
 from math import prod
+from pathlib import Path
 
 import numpy as np
 
@@ -27,7 +28,7 @@ def save(network, path):
 
     Args:
         network: PackedNetwork.
-        path: Path.
+        path: str or Path.
 
     Returns:
         int, the file's size in bytes.
@@ -51,7 +52,7 @@ def save(network, path):
     manifest["sha256"] = digest(manifest, arrays)
     content = io.BytesIO()
     np.savez(content, **{MANIFEST: np.frombuffer(json.dumps(manifest).encode(), np.uint8)}, **arrays)
-    atomic.write(path, content.getvalue())
+    atomic.write(Path(path), content.getvalue())
     return content.tell()
 
 

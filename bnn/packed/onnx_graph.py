@@ -40,7 +40,7 @@ def onnx_model(model, qonnx=False):
         import onnx
     except ImportError:
         raise PackError(
-            "expected the package onnx, received an environment without it; pip install 'bnn-geometry[onnx]'"
+            "expected the package onnx, received an environment without it; pip install onnx"
         ) from None
     read = chain.read(model)
     graph = _Graph(onnx, qonnx)

@@ -124,6 +124,10 @@ class Training:
             f"{run.folder}: {run.model.kind} network, {self.model.count_params():,} parameters,"
             f" on {data_set.label}, {len(data_set.train):,} training images, {run.training.precision}"
         )
+        if run.model.is_binary_in_effect:
+            print(
+                "threshold 0: only a weight of exactly 0 becomes 0, so this ternary network is binary in effect"
+            )
         print(display.heading(run.training.epochs), flush=True)
         loop.fit(self.model, run, data_set, tensorboard, callbacks)
         summary.write(run)
@@ -168,6 +172,7 @@ def begin(run_dir, settings, *, command, overwrite=False, init_from=None, data_d
 
 def go_on(run_dir, settings, *, data_dir=None):
     """An interrupted run with its network as it was; arguments, result and errors as for `resume` and `begin`."""
+    _expect_checkpoint(runs.open_run(run_dir))  # before a lock file is created there
     run = runs.reopen(run_dir)
     given, data_set = _split(settings)
     _expect_agreement(run, given)
@@ -225,6 +230,18 @@ def _split(settings):
     return settings, data_set if isinstance(data_set, DataSet) else None
 
 
+def _expect_checkpoint(run):
+    """Raise `RunError` for a published run, which would be trained again from its start and lose its network.
+
+    The first epoch always writes last.keras, and does so before the second row of the log.
+    """
+    if len(run.log()) > 1 and not run.checkpoint("last").is_file():
+        raise runs.RunError(
+            f"{run.folder}: expected last.keras, from which a training continues, received a run without it; "
+            f"to begin a new training with its best weights, use --init_from {run.folder}"
+        )
+
+
 def _expect_agreement(run, given):
     """Raise a `ConfigError` unless a run was begun with the given settings."""
     stored = vars(run.model) | vars(run.training)
@@ -232,7 +249,8 @@ def _expect_agreement(run, given):
         if value != stored.get(name) and (name, value) != ("precision", "auto"):
             raise ConfigError(
                 f"--{name}: expected {stored.get(name)!r}, with which {run.folder} was begun, "
-                f"received {value!r}"
+                f"received {value!r}; to train with other settings from its weights, begin a new run with "
+                f"--init_from {run.folder}"
             )
 
 

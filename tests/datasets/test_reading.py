@@ -98,9 +98,8 @@ def test_a_variant_is_labeled_as_one(mnist_5k):
 def test_the_error_for_missing_data_names_the_command_and_the_embedded_set(entry, tmp_path):
     with pytest.raises(DataError) as error:
         datasets.load(entry.name, tmp_path)
-    assert f"run python data/download.py --data_set {entry.name}, or use --data_set mnist-5k" in str(
-        error.value
-    )
+    command = f"run python data/download.py --data_set {entry.name}, or name their folder with --data_dir"
+    assert f"{command}; the data set mnist-5k needs no download" in str(error.value)
 
 
 @every_entry

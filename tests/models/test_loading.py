@@ -60,6 +60,7 @@ def test_a_model_file_is_analyzed_from_the_command_line(folder):
     ("arguments", "words"),
     [
         (("model.keras",), ("expected --images FILE", "received none")),
+        (("missing.keras",), ("missing.keras: expected a run or a .keras file, received no such file",)),
         (
             ("missing.keras", "--images", "images.npy"),
             ("missing.keras: expected a .keras file, received no such",),

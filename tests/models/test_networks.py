@@ -380,6 +380,13 @@ def test_a_continuous_network_refuses_a_user_defined_quantizer():
 def test_unknown_settings_are_refused():
     with pytest.raises(TypeError, match="epochs"):
         build(**SIZES, epochs=3)
+    with pytest.raises(TypeError, match=r"input_shap: .*did you mean input_shape\?"):
+        build(input_shap=(28, 28, 1))
+
+
+def test_sizes_of_the_wrong_number_are_refused():
+    with pytest.raises(ConfigError, match=r"input_shape: expected 3 whole numbers, received \(28, 28\)"):
+        build(input_shape=(28, 28))
 
 
 # ---- files ----

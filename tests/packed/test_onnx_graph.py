@@ -65,5 +65,5 @@ def test_qonnx(settings):
 
 def test_if_the_package_is_missing_a_line_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "onnx", None)
-    with pytest.raises(packed.PackError, match=r"pip install 'bnn-geometry\[onnx\]'"):
+    with pytest.raises(packed.PackError, match=r"pip install onnx"):
         packed.onnx_model(network(np.random.default_rng(0))[0])

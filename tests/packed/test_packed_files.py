@@ -40,8 +40,8 @@ def saved(tmp_path_factory):
 def test_a_saved_network_can_be_loaded(settings, tmp_path):
     model, images = network(np.random.default_rng(0), **settings)
     net = packed.fold(model)
-    packed.save(net, tmp_path / "p.npz")
-    again = packed.load(tmp_path / "p.npz")
+    packed.save(net, str(tmp_path / "p.npz"))
+    again = packed.load(str(tmp_path / "p.npz"))
     np.testing.assert_array_equal(again.scores(images), net.scores(images))
     assert (again.input_shape, again.pixels, again.class_names) == (
         net.input_shape,

@@ -1,6 +1,7 @@
 """`bnn.training.train` and `resume` do from Python what train.py does."""
 
 import json
+import shutil
 import signal
 import threading
 
@@ -142,6 +143,23 @@ def test_a_run_without_a_checkpoint_is_resumed_from_the_start(tmp_path, data, wh
     """A kill in the first epoch leaves such a run."""
     begin(tmp_path / "run", SMALL | {"data_set": data}, command=[])
     assert_same_run(training.resume(tmp_path / "run", data_set=data), whole)
+
+
+def test_a_published_run_is_not_trained_again(tmp_path, whole, data):
+    """It has a log and its best network, but no checkpoint to continue from."""
+    copy = shutil.copytree(whole.folder, tmp_path / "published")
+    (copy / "last.keras").unlink()
+    before = {path.name: path.read_bytes() for path in copy.iterdir()}
+    with pytest.raises(runs.RunError, match=r"expected last\.keras.*without it; .*--init_from"):
+        training.resume(copy, data_set=data)
+    assert {path.name: path.read_bytes() for path in copy.iterdir()} == before
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.1])
+def test_a_ternary_network_without_a_threshold_is_pointed_out(tmp_path, data, capsys, threshold):
+    settings = SMALL | {"levels": 3, "threshold": threshold, "epochs": 1}
+    training.train(tmp_path / "run", data_set=data, **settings)
+    assert ("binary in effect" in capsys.readouterr().out) == (threshold == 0)
 
 
 def test_training_works_in_a_thread(tmp_path, data, whole):
