@@ -17,6 +17,9 @@ class Split:
     def __len__(self):
         return len(self.labels)
 
+    def __repr__(self):
+        return f"Split({len(self):,} images of {' x '.join(map(str, self.images.shape[1:]))})"
+
     def __getitem__(self, index):
         return Split(self.images[index], self.labels[index])
 
@@ -43,6 +46,11 @@ class DataSet:
     test: Split
     class_names: tuple[str, ...] = tuple("0123456789")
     digests: frozenset[str] = frozenset()
+
+    def __repr__(self):
+        counts = ", ".join(f"{name} {len(getattr(self, name)):,}" for name in ("train", "validation", "test"))
+        size = " x ".join(map(str, self.train.images.shape[1:]))
+        return f"DataSet({self.label}: {counts} images of {size}, {len(self.class_names)} classes)"
 
     @property
     def label(self):

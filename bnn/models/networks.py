@@ -104,7 +104,7 @@ def _maker(config, setting, own=None):
         if own is None:
             raise ConfigError(
                 f"{setting}: expected a function that is registered with Keras as {name}, received none; "
-                "first import the module that defines it"
+                "first import the module that defines it, in Python: a program cannot do that"
             )
     if own is not None:
         return own if isinstance(own, type) else lambda: own

@@ -133,6 +133,11 @@ class PackedNetwork:
     def __post_init__(self):
         expect_fit(self)
 
+    def __repr__(self):
+        names = ", ".join(layer.name for layer in self.layers)
+        size = " x ".join(map(str, self.input_shape))
+        return f"PackedNetwork(images of {size}, {len(self.class_names)} classes, layers {names})"
+
     def scores(self, images, batch_size=BATCH, progress=silent):
         """The scores of images.
 

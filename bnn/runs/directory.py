@@ -24,6 +24,7 @@ from bnn.files import atomic, lock
 from bnn.files.records import write_csv, write_json
 from bnn.runs import folders, provenance, stored_data
 from bnn.runs.log import LOG_COLUMNS, log_rows
+from bnn.runs.naming import default_name
 
 CLASSES = 10  # of every data set of the catalog
 CONFIG_KEYS = {"model", "training", "data", "settings_sha256", "command", "versions", "git_commit"}
@@ -112,7 +113,8 @@ class Run:
         received, expected = ([w.shape for w in ws] for ws in (weights, model.get_weights()))
         if received != expected:
             raise RunError(
-                f"{self.folder}: expected weights of the network to be trained, received another network's"
+                f"{self.folder}: expected weights of the network to be trained, received those of "
+                f"{default_name(self.model, self.training)}"
             )
         model.set_weights(weights)
 

@@ -44,6 +44,11 @@ def mnist_5k():
     return datasets.load("mnist-5k")
 
 
+def test_a_data_set_and_its_parts_are_shown_in_one_line(mnist_5k):
+    shown = "DataSet(mnist-5k: train 4,000, validation 500, test 500 images of 28 x 28 x 1, 10 classes)"
+    assert repr(mnist_5k) == shown and repr(mnist_5k.test) == "Split(500 images of 28 x 28 x 1)"
+
+
 def test_mnist_5k_is_split_evenly_over_the_digits(mnist_5k):
     for split, count in ((mnist_5k.train, 400), (mnist_5k.validation, 50), (mnist_5k.test, 50)):
         assert split.images.shape == (10 * count, 28, 28, 1)

@@ -43,6 +43,7 @@ def test_a_saved_network_can_be_loaded(settings, tmp_path):
     packed.save(net, str(tmp_path / "p.npz"))
     again = packed.load(str(tmp_path / "p.npz"))
     np.testing.assert_array_equal(again.scores(images), net.scores(images))
+    assert len(repr(again)) < 200 and f"{len(net.class_names)} classes" in repr(again)
     assert (again.input_shape, again.pixels, again.class_names) == (
         net.input_shape,
         net.pixels,
