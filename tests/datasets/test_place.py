@@ -49,7 +49,7 @@ def test_data_are_read_from_the_chosen_folder(monkeypatch, tmp_path, named):
     assert f"expected its files in {tmp_path / MNIST.folder}, received none" in str(error.value)
 
 
-HINT = r"run (python data/download\.py|(python -m )?bnn download) --data_set MNIST, or use"
+HINT = r"run (python data/download\.py|(python -m )?bnn download) --data_set MNIST, or name"
 
 
 def test_the_suggested_download_command_exists(monkeypatch, installed):
