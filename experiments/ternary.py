@@ -93,8 +93,9 @@ def accuracies(rows):
 
 
 def over_seeds(values, decimals):
-    """Format a mean over the seeds and its standard deviation (n - 1)."""
-    return f"{values.mean():.{decimals}f} +- {runner.spread(values):.{decimals}f}"
+    """Format a mean over the seeds and, of several seeds, its standard deviation (n - 1)."""
+    spread = f" +- {runner.spread(values):.{decimals}f}" if len(values) > 1 else ""
+    return f"{values.mean():.{decimals}f}{spread}"
 
 
 def draw(rows):
