@@ -180,11 +180,7 @@ def settings_for(given, preset=None):
         ConfigError: there is no such setting, a value is out of range, or the optimizer does not fit the network.
     """
     given = complete(given)
-    names = {f.name for kind in (ModelConfig, TrainConfig) for f in dataclasses.fields(kind)}
-    for name, value in given.items():
-        if name not in names:
-            hint = did_you_mean(name, names | {"network"})
-            raise ConfigError(f"{name}: expected no setting of this name, received {value!r}{hint}")
+    expect_names(given, ModelConfig, TrainConfig)
     data_set = given.get("data_set", TrainConfig.data_set)
     expect(data_set in DATA_SET_CHOICES, "data_set", one_of(DATA_SET_CHOICES), data_set)
     preset = PRESETS.get(data_set, {}) if preset is None else preset
@@ -197,6 +193,15 @@ def settings_for(given, preset=None):
     if training.optimizer == "bop":
         _expect_signs(model)
     return model, training
+
+
+def expect_names(given, *kinds, error=ConfigError):
+    """Raise an error of a class if a setting belongs to none of the configs of these classes."""
+    names = {f.name for kind in kinds for f in dataclasses.fields(kind)}
+    for name, value in given.items():
+        if name not in names:
+            hint = did_you_mean(name, names | {"network"})
+            raise error(f"{name}: expected no setting of this name, received {value!r}{hint}")
 
 
 def _expect_signs(model):

@@ -89,13 +89,10 @@ def _imported(tree):
                     yield alias.name.removeprefix("bnn").removeprefix(".")
         elif isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "bnn":
             base = node.module.removeprefix("bnn").removeprefix(".")
+            homes = _homes(base) if base in PACKAGES else {}
             for alias in node.names:
                 inner = f"{base}.{alias.name}".removeprefix(".")
-                yield (
-                    inner
-                    if inner in _modules()
-                    else (_homes(base) if base in PACKAGES else {}).get(alias.name, base)
-                )
+                yield inner if inner in _modules() else homes.get(alias.name, base)
 
 
 @functools.cache

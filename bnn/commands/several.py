@@ -21,9 +21,7 @@ def compare(networks, output, data_dir):
     compared = compare(networks, data_dir=data_dir, save=True, progress=progress)
     print(f"{compared}\n")
     if output is None:
-        print(
-            "metrics.json and summary.txt are in the folder of each run; --output DIR writes the comparison"
-        )
+        print("each run's statistics are in its metrics.json; --output DIR writes the comparison")
         return
     paths = compared.save(output)
     paths += plots.save(plots.side_by_side(compared), output / "comparison", ("png", "pdf"))

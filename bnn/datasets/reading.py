@@ -17,7 +17,6 @@ from bnn.datasets.place import data_folder
 from bnn.datasets.storing import DataError, verify
 
 MNIST_5K_SHA256 = "846f6cad587fea3877f6e0fe0a1968dfc68867ce170d3bc9fc2dccdbed17961d"
-EMBEDDED_HINT = "or name their folder with --data_dir; the data set mnist-5k needs no download"
 
 
 def load(name, folder=None, **options):
@@ -65,7 +64,8 @@ def _stored(entry, folder):
             f"{place}; run {command}, which converts them without a network"
         )
     raise DataError(
-        f"{entry.name}: expected its files in {folder}, received none; run {command}, {EMBEDDED_HINT}"
+        f"{entry.name}: expected its files in {folder}, received none; run {command}, or name their folder "
+        "with --data_dir; the data set mnist-5k needs no download"
     )
 
 

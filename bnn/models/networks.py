@@ -2,11 +2,11 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import keras
 
-from bnn.config import ConfigError, ModelConfig, complete
+from bnn.config import ConfigError, ModelConfig, complete, expect_names
 from bnn.estimators import ESTIMATORS
 from bnn.layers import (
     BatchNorm,
@@ -18,7 +18,6 @@ from bnn.layers import (
     Whitening,
     quantizers,
 )
-from bnn.suggestions import did_you_mean
 
 
 def build(*, kernel_quantizer=None, activation_quantizer=None, precision="float32", **settings):
@@ -45,11 +44,9 @@ def build(*, kernel_quantizer=None, activation_quantizer=None, precision="float3
     given = {"kernel_quantizer": kernel_quantizer, "activation_quantizer": activation_quantizer}
     own = {name: quantizer for name, quantizer in given.items() if callable(quantizer)}
     named = {name: f"Custom>{getattr(q, '__name__', type(q).__name__)}" for name, q in own.items()}
-    names = {field.name for field in fields(ModelConfig)} | {"network"}
-    for name in settings:
-        if name not in names:
-            raise TypeError(f"{name}: expected no setting of this name{did_you_mean(name, names)}")
-    config = ModelConfig(**complete(settings), **given | named)
+    settings = complete(settings)
+    expect_names(settings, ModelConfig, error=TypeError)
+    config = ModelConfig(**settings, **given | named)
     makers = [_maker(config, name, own.get(name)) for name in given]
     return _Network(config, precision, *makers).model()
 
