@@ -83,13 +83,15 @@ def main(argv=None, program=PROGRAM):
         if training.complete:
             print(_what_next(training.run))
             return 0
-        run = training.run_to_end(options.tensorboard)
+        training.run_to_end(options.tensorboard)
     except Interrupted as stop:
-        print(
-            f"interrupted; saved {stop.run.checkpoint('last')}; "
-            f"continue with: {typed('train')} --resume {stop.run.folder}"
-        )
-        return 128 + stop.signal
+        if not training.complete:
+            print(
+                f"interrupted; saved {stop.run.checkpoint('last')}; "
+                f"continue with: {typed('train')} --resume {stop.run.folder}"
+            )
+            return 128 + stop.signal
+    run = training.run
     print(f"wrote {run.folder}: {_best(run)}; next: {typed('analyze')} {run.folder}")
     return 0
 

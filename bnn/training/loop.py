@@ -7,7 +7,7 @@ from bnn.optimizers import Adam, Bop, binarize
 from bnn.training.batches import Batches, one_hot
 from bnn.training.journal import Journal
 from bnn.training.schedule import RateSchedule
-from bnn.training.signals import StopRequests
+from bnn.training.signals import Interrupted, StopRequests
 
 if keras.backend.backend() == "jax":
     from bnn.training import jax_epoch
@@ -53,7 +53,7 @@ def fit(model, run, data_set, tensorboard=False, callbacks=()):
         callbacks: more keras.callbacks.Callbacks. On JAX, with an accelerator, a "batch" may be many steps.
 
     Raises:
-        Interrupted: SIGINT or SIGTERM came; everything up to the last step is saved.
+        Interrupted: SIGINT or SIGTERM came, perhaps in the last step of all; every finished step is saved.
         RunError: loss, validation loss or weights are no longer finite.
     """
     config = run.training
@@ -91,6 +91,8 @@ def fit(model, run, data_set, tensorboard=False, callbacks=()):
                 verbose=0,
             )
             epoch, first_step = last, 0
+    if requests.signal is not None:  # in the last step, too: what would follow the training must not begin
+        raise Interrupted(run, requests.signal)
 
 
 def _feed(model, batches, schedule, deterministic):

@@ -11,6 +11,7 @@ from bnn.estimators import as_setting
 from bnn.files import lock
 from bnn.runs import summary
 from bnn.training import display, own_data
+from bnn.training.signals import Interrupted
 
 CUT = {"train": 500, "validation": 100}  # images that --debug leaves
 
@@ -57,7 +58,7 @@ def train(
         RunError: a run is there already, or weights or loss became infinite or NaN.
         LockError: another process writes into the run directory.
         WriteError: the disk is full, or the run directory cannot be written.
-        Interrupted: SIGINT or SIGTERM came; everything up to the last step is saved.
+        Interrupted: SIGINT or SIGTERM came, perhaps in the last step of all; every finished step is saved.
     """
     expect_tensorboard(tensorboard)
     settings = own_data.of_call(data, settings)
@@ -129,7 +130,12 @@ class Training:
                 "threshold 0: only a weight of exactly 0 becomes 0, so this ternary network is binary in effect"
             )
         print(display.heading(run.training.epochs), flush=True)
-        loop.fit(self.model, run, data_set, tensorboard, callbacks)
+        try:
+            loop.fit(self.model, run, data_set, tensorboard, callbacks)
+        except Interrupted:
+            if self.complete:
+                summary.write(run)
+            raise
         summary.write(run)
         return run
 

@@ -251,11 +251,13 @@ def test_a_signal_at_the_end_of_an_epoch_saves_the_whole_epoch(tmp_path, data, w
     assert int(run.load_model("last", compiled=True).optimizer.iterations) == STEPS
 
 
-def test_a_signal_in_the_last_step_is_not_an_interruption(tmp_path, data, monkeypatch):
+def test_a_signal_in_the_last_step_of_all_leaves_a_complete_run(tmp_path, data, monkeypatch):
     model, run = start(tmp_path / "run", data, epochs=1)
-    spy(monkeypatch, "on_train_batch_end", at_step(STEPS, lambda: signal.raise_signal(signal.SIGINT)))
-    training.fit(model, run, data)
+    interrupt(monkeypatch, STEPS, signal.SIGINT, lambda: training.fit(model, run, data))
     assert len(run.log()) == 1
+    before = {path.name: path.read_bytes() for path in run.folder.iterdir()}
+    go_on(run, data)
+    assert {path.name: path.read_bytes() for path in run.folder.iterdir()} == before
 
 
 @pytest.mark.parametrize(("name", "time"), [("last.keras", 1), ("log.csv", 2), ("last.keras", 2)])

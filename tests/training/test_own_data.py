@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import shutil
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from bnn.config import ConfigError
 from bnn.datasets import DataError
 from bnn.runs import listing
 from bnn.training import seeds, start
+from tests.training.test_loop import spy
 
 rng = np.random.default_rng(0)
 PIXELS, LABELS = rng.integers(0, 256, (40, 7, 9), dtype=np.uint8), np.arange(40) % 3
@@ -73,6 +75,22 @@ def test_the_same_call_trains_what_is_missing(many, tmp_path, capsys):
         ConfigError, match=r"--fc: expected \(8,\), with which .*seed0 was begun, received \(9,\)"
     ):
         seeds.train([0, 1], folder, data_set=data_set, **SETTINGS | {"fc": [9]})
+
+
+@pytest.mark.parametrize(("several", "code"), [(True, 128 + signal.SIGTERM), (False, 0)])
+def test_a_signal_in_the_last_epoch_stops_what_would_follow(
+    many, tmp_path, monkeypatch, capsys, several, code
+):
+    """One training is then complete. Of several, no further one begins."""
+    spy(monkeypatch, "on_epoch_end", lambda _: signal.raise_signal(signal.SIGTERM))
+    where = ["--data_set", str(many[0].parent.parent / "own.npz"), "--run_dir", str(tmp_path / "runs")]
+    assert train.main([*where, *FLAGS, *(["--seed", "0", "1"] if several else [])]) == code
+    printed = capsys.readouterr().out
+    (log,) = tmp_path.rglob("log.csv")
+    assert runs.open_run(log.parent).best_epoch()["epoch"] == 1
+    assert (log.parent / "summary.txt").is_file()
+    assert f"wrote {tmp_path / 'runs'}: " in printed or several
+    assert ("interrupted" in printed and "continue with the same command" in printed) == several
 
 
 def test_several_seeds_are_no_continuation(many, capsys):
