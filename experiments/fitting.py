@@ -88,8 +88,8 @@ def tell(rows):
             keys = (name, moment, last)
             found = [r["r_weights"] for r in rows if (r["settings"], r["moment"], r["layer"]) == keys]
             if found:
-                mean, spread = np.mean(found), runner.spread(found)
-                print(f"{name:>12}, {moment:>4}: r of {last} {mean:.3f} +- {spread:.3f} (n = {len(found)})")
+                r = runner.with_spread(np.mean(found), runner.spread(found), 3)
+                print(f"{name:>12}, {moment:>4}: r of {last} {r} (n = {len(found)})")
 
 
 def draw(rows, curves):

@@ -185,10 +185,9 @@ def tell(rows):
             for network in NETWORKS
         )
         ratio = binary / twin
-        spread = ratio.std(ddof=min(1, len(ratio) - 1))
         print(
             f"{layer:>8}: gain {binary.mean():6.2f} binary, {twin.mean():6.2f} continuous, "
-            f"ratio {ratio.mean():.2f} +- {spread:.2f}"
+            f"ratio {runner.with_spread(ratio.mean(), runner.spread(ratio), 2)}"
         )
     costs = [(row["gain"], row["accuracy_lost"]) for row in rows if row["accuracy_lost"] is not None]
     rho = spearmanr(*zip(*costs, strict=True)).statistic

@@ -43,7 +43,9 @@ def measure(experiment):
             logs.setdefault(name, run.log())
     summary = gains(rows)
     for row in summary:
-        values = ", ".join(f"{key} {row[key]:6.2f} +- {row[f'{key}_std']:.2f}" for key in ("gain", "step"))
+        values = ", ".join(
+            f"{key} {runner.with_spread(row[key], row[f'{key}_std'], 2):>14}" for key in ("gain", "step")
+        )
         print(f"{row['change']:17} test accuracy {row['test_accuracy']:.4f}, {values}")
     experiment.write_table(summary, "summary")
     return rows, draw(summary, logs)

@@ -61,7 +61,7 @@ def measure(experiment):
     summary = effects(rows)
     for row in summary:
         values = ", ".join(
-            f"{key} {row[key]:.2f} +- {row[f'{key}_std']:.2f}" for key in ("validation", "test")
+            f"{key} {runner.with_spread(row[key], row[f'{key}_std'], 2)}" for key in ("validation", "test")
         )
         print(f"{row['change']:>24}: {values} points over {row['compared_with']}")
     experiment.write_table(summary, "summary")

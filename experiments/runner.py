@@ -214,6 +214,11 @@ def spread(values):
     return np.std(values, ddof=1) if len(values) > 1 else np.nan
 
 
+def with_spread(mean, deviation, decimals):
+    """Format a mean over the seeds and its standard deviation, which is left out if it is NaN."""
+    return f"{mean:.{decimals}f}" + ("" if np.isnan(deviation) else f" +- {deviation:.{decimals}f}")
+
+
 def data_set_here(data_dir):
     """Return the name of CIFAR-10 if it is downloaded, else that of the digits, which need no download."""
     downloaded = (datasets.data_folder(data_dir) / CIFAR_10.folder).is_dir()

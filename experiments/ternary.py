@@ -93,9 +93,8 @@ def accuracies(rows):
 
 
 def over_seeds(values, decimals):
-    """Format a mean over the seeds and, of several seeds, its standard deviation (n - 1)."""
-    spread = f" +- {runner.spread(values):.{decimals}f}" if len(values) > 1 else ""
-    return f"{values.mean():.{decimals}f}{spread}"
+    """Format the mean of values over the seeds and, of several, their standard deviation (n - 1)."""
+    return runner.with_spread(values.mean(), runner.spread(values), decimals)
 
 
 def draw(rows):

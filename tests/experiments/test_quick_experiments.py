@@ -381,6 +381,12 @@ def test_gains_and_steps_are_differences_within_seeds():
     assert (rate["step"], rate["step_std"]) == pytest.approx((5, np.sqrt(50)))
 
 
+def test_one_seed_has_no_spread():
+    one, three = [0.5], [1.0, 2.0, 3.0]
+    texts = [runner.with_spread(np.mean(found), runner.spread(found), 2) for found in (one, three)]
+    assert texts == ["0.50", "2.00 +- 1.00"]
+
+
 def test_recipe(folder, improvements):
     rows = quick(recipe, folder, finished=(improvements[1], "base-seed0"))
     assert [row["change"] for row in rows] == ["base", "bop, gamma 1e-3"]
