@@ -105,7 +105,8 @@ def train_seeds(given, options, command):
     try:
         trained = seeds.train(given.pop("seed"), options.run_dir, command=command, **where, **given)
     except Interrupted as stop:
-        print(f"interrupted; saved {stop.run.checkpoint('last')}; continue with the same command")
+        same = f"the same command{', without --overwrite' if options.overwrite else ''}"
+        print(f"interrupted; saved {stop.run.checkpoint('last')}; continue with {same}")
         return 128 + stop.signal
     folder = trained[0].folder.parent
     several.compare([run.folder for run in trained], folder, options.data_dir)

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from bnn import runs
+from bnn.runs import RunError
 from bnn.training import own_data, start
 
 
@@ -25,9 +26,14 @@ def train(
 
     Raises:
         ConfigError: a run that exists has other settings, or an error of `training.train`.
+        RunError: the folder is a run itself, or an error of `training.train`.
     """
     start.expect_tensorboard(tensorboard)
     folder = Path(run_dir or Path("runs") / _name(settings, data_dir))
+    if (folder / "config.json").is_file():
+        raise RunError(
+            f"{folder}: expected a folder for one run per seed, received a run; use another --run_dir"
+        )
     return [
         _train(
             seed, folder / f"seed{seed}", settings | {"seed": seed}, overwrite, data_dir, tensorboard, command
@@ -38,6 +44,9 @@ def train(
 
 def _train(seed, folder, settings, overwrite, data_dir, tensorboard, command):
     if (folder / "config.json").is_file() and not overwrite:
+        # All settings, because one that is not given has its default here, and may have another value in the run.
+        model, config, _ = own_data.configs(settings, data_dir=data_dir)
+        settings = vars(model) | vars(config)
         training = start.go_on(folder, settings, data_dir=data_dir)
     else:
         training = start.begin(folder, settings, command=command, overwrite=overwrite, data_dir=data_dir)

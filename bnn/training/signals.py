@@ -3,6 +3,8 @@
 import signal
 import threading
 
+from bnn.console import Terminated
+
 NUMBERS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -47,5 +49,5 @@ class StopRequests:
 
     def _ask_to_stop(self, number, _):
         if self.signal is not None:
-            raise KeyboardInterrupt
+            raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
         self.signal = number

@@ -255,8 +255,8 @@ def _expect_agreement(run, given):
         if value != stored.get(name) and (name, value) != ("precision", "auto"):
             raise ConfigError(
                 f"--{name}: expected {stored.get(name)!r}, with which {run.folder} was begun, "
-                f"received {value!r}; to train with other settings from its weights, begin a new run with "
-                f"--init_from {run.folder}"
+                f"received {value!r}; other settings need another --run_dir, and --init_from {run.folder} begins "
+                "with its weights"
             )
 
 

@@ -75,22 +75,36 @@ def test_the_same_call_trains_what_is_missing(many, tmp_path, capsys):
         ConfigError, match=r"--fc: expected \(8,\), with which .*seed0 was begun, received \(9,\)"
     ):
         seeds.train([0, 1], folder, data_set=data_set, **SETTINGS | {"fc": [9]})
+    defaults = {name: value for name, value in SETTINGS.items() if name != "fc"}
+    with pytest.raises(ConfigError, match=r"--fc: expected \(8,\), with which .*seed0 was begun, received"):
+        seeds.train([0, 1], folder, data_set=data_set, **defaults)
+    with pytest.raises(runs.RunError, match=r"seed0: expected a folder for one run per seed, received a run"):
+        seeds.train([0, 1], folder / "seed0", data_set=data_set, **SETTINGS)
 
 
-@pytest.mark.parametrize(("several", "code"), [(True, 128 + signal.SIGTERM), (False, 0)])
+@pytest.mark.parametrize(
+    ("flags", "code", "said"),
+    [
+        ([], 0, "\nwrote "),
+        (["--seed", "0", "1"], 128 + signal.SIGTERM, "; continue with the same command\n"),
+        (
+            ["--seed", "0", "1", "--overwrite"],
+            128 + signal.SIGTERM,
+            "; continue with the same command, without --overwrite\n",
+        ),
+    ],
+)
 def test_a_signal_in_the_last_epoch_stops_what_would_follow(
-    many, tmp_path, monkeypatch, capsys, several, code
+    many, tmp_path, monkeypatch, capsys, flags, code, said
 ):
     """One training is then complete. Of several, no further one begins."""
     spy(monkeypatch, "on_epoch_end", lambda _: signal.raise_signal(signal.SIGTERM))
     where = ["--data_set", str(many[0].parent.parent / "own.npz"), "--run_dir", str(tmp_path / "runs")]
-    assert train.main([*where, *FLAGS, *(["--seed", "0", "1"] if several else [])]) == code
-    printed = capsys.readouterr().out
+    assert train.main([*where, *FLAGS, *flags]) == code
+    assert said in capsys.readouterr().out
     (log,) = tmp_path.rglob("log.csv")
     assert runs.open_run(log.parent).best_epoch()["epoch"] == 1
     assert (log.parent / "summary.txt").is_file()
-    assert f"wrote {tmp_path / 'runs'}: " in printed or several
-    assert ("interrupted" in printed and "continue with the same command" in printed) == several
 
 
 def test_several_seeds_are_no_continuation(many, capsys):

@@ -6,6 +6,7 @@ import threading
 import pytest
 
 from bnn import runs
+from bnn.console import Terminated
 from bnn.training import Interrupted, StopRequests
 from bnn.training.signals import NUMBERS
 from tests.support import small_settings
@@ -22,10 +23,12 @@ def test_a_signal_is_recorded_and_handlers_are_restored(number):
 
 
 def test_a_second_ctrl_c_stops_at_once():
-    with pytest.raises(KeyboardInterrupt), StopRequests() as requests:
-        signal.raise_signal(signal.SIGINT)
-        assert requests.signal == signal.SIGINT
-        signal.raise_signal(signal.SIGINT)
+    for number, stop in ((signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Terminated)):
+        with pytest.raises(KeyboardInterrupt) as raised, StopRequests() as requests:
+            signal.raise_signal(signal.SIGINT)
+            assert requests.signal == signal.SIGINT
+            signal.raise_signal(number)
+        assert raised.type is stop
 
 
 def test_a_handler_that_python_did_not_install_is_replaced_by_the_default(monkeypatch):
