@@ -61,7 +61,7 @@ def main(argv=None, program=PROGRAM):
         size = _write_onnx(model, output, args.format == "qonnx")
         print(f"wrote {output}: {size:,} bytes")
         return 0
-    network = packed.fold(model, run.class_names)
+    network = packed.fold(model, run.class_names, run.training.image_range)
     with bits.numpy_alone():  # for some hundred images, compiling would take longer
         _check(network, model, run, args)
     size = packed.save(network, output)

@@ -128,7 +128,7 @@ def _of_packed(path):
         with bits.numpy_alone() if len(images) <= FEW else nullcontext():
             return network.scores(images)
 
-    return network.input_shape, network.class_names, None, scores
+    return network.input_shape, network.class_names, network.image_range, scores
 
 
 def _of_run(path):

@@ -134,16 +134,18 @@ def _images(key, images, image_range):
         )
     if not len(images):
         raise DataError(f"{key}: expected at least one {PARTS[key[2:]]} image, received an empty split")
-    return pixels(key, images if images.ndim == 4 else images[..., None], image_range)
+    hint = "; name the range with --image_range LOW HIGH"
+    return pixels(key, images if images.ndim == 4 else images[..., None], image_range, hint)
 
 
-def pixels(key, images, image_range):
+def pixels(key, images, image_range, hint=""):
     """Convert images to the pixels that a network is trained on.
 
     Args:
         key: str, what the images are, for messages.
         images: array of whole numbers from 0 to 255, or of floats in `image_range`.
         image_range: (low, high), the values of black and white in floats.
+        hint: str, the end of the message about floats outside of it.
 
     Returns:
         uint8 array of the same shape.
@@ -156,17 +158,16 @@ def pixels(key, images, image_range):
     images = images.astype(np.float32) if images.dtype.kind == "b" else images
     if images.dtype.kind not in "iuf":
         raise DataError(f"{key}: expected whole numbers or floats, received the dtype {images.dtype}")
-    low, high = image_range if images.dtype.kind == "f" else (0, 255)
-    _expect_between(key, images, low, high)
+    low, high, hint = (*image_range, hint) if images.dtype.kind == "f" else (0, 255, "")
+    _expect_between(key, images, low, high, hint)
     return np.rint((images.astype(np.float64) - low) * (255 / (high - low))).astype(np.uint8)
 
 
-def _expect_between(key, images, low, high):
+def _expect_between(key, images, low, high, hint):
     least, most = images.min(), images.max()  # NaN if one value is
     if not np.isfinite(most - least):
         raise DataError(f"{key}: expected finite pixels, received {'NaN' if np.isnan(least) else 'infinity'}")
     if least < low or most > high:
-        hint = "; name the range with --image_range LOW HIGH" if images.dtype.kind == "f" else ""
         raise DataError(
             f"{key}: expected pixels from {low:g} to {high:g}, received {least:g} to {most:g}{hint}"
         )

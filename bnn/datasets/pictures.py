@@ -40,18 +40,17 @@ def _is_image(path):
     return path.suffix.lower() in SUFFIXES and not any(part.startswith(".") for part in path.parts)
 
 
-def parts(paths, shape, resize=False, image_range=None):
+def parts(paths, shape, resize=False, image_range=own.UNIT):
     """Read images part by part, so that memory does not grow with their number.
 
     Args:
         paths: list of Path of PNG, JPEG and .npy files.
         shape: (height, width, channels) of the images that a network takes, or (features,).
         resize: bool, whether to scale images of another size, and to convert color images for a network of gray ones.
-        image_range: (low, high), the values of black and white in float images. None: the pixels of .npy files
-            are not changed.
+        image_range: (low, high), the values of black and white in float images, which become pixels from 0 to 255.
 
     Yields:
-        (names, images): list of str, the path, with the index in a file of several images; and (n, *shape) array,
+        (names, images): list of str, the path, with the index in a file of several images; and (n, *shape) uint8 array,
         1 <= n <= `PART`.
 
     Raises:
@@ -60,7 +59,7 @@ def parts(paths, shape, resize=False, image_range=None):
     names, images = [], []
     for path in paths:
         for name, image in _images(path, shape, resize, image_range):
-            if len(names) == PART or (images and image.dtype != images[0].dtype):
+            if len(names) == PART:
                 yield names, np.stack(images)
                 names, images = [], []
             names.append(name)
@@ -81,7 +80,7 @@ def _images(path, shape, resize, image_range):
     if not array.size or array.ndim != 1 + len(shape):
         raise DataError(f"{path}: expected images of {_spelled(shape)}, received {_spelled(array.shape)}")
     for i, image in enumerate(array):
-        image = image if image_range is None else own.pixels(path, image, image_range)
+        image = own.pixels(path, image, image_range)
         yield f"{path}[{i}]" if len(array) > 1 else str(path), _fitted(path, image, shape, resize)
 
 
@@ -114,7 +113,7 @@ def _fitted(path, image, shape, resize):
     if len(shape) == 3 and image.ndim == 3:
         image = _with_channels(image, shape[-1], resize)
         if resize and image.shape[-1] == shape[-1]:
-            image = _scaled(path, image, shape)
+            image = _scaled(image, shape)
     if image.shape != shape:
         hint = "" if resize or len(shape) != 3 else "; --resize scales and converts it"
         raise DataError(
@@ -130,18 +129,16 @@ def _with_channels(image, channels, convert):
     if (image.shape[-1], channels) == (3, 1):
         if (image == image[..., :1]).all():
             return image[..., :1]
-        if convert and image.dtype == np.uint8:
+        if convert:
             return np.asarray(Image.fromarray(image).convert("L"))[..., None]
     return image
 
 
-def _scaled(path, image, shape):
+def _scaled(image, shape):
     """Scale an image as `--image_size` scales those of a folder."""
     height, width, _ = shape
     if image.shape == shape:
         return image
-    if image.dtype != np.uint8:
-        raise DataError(f"{path}: expected uint8 pixels to scale, received {image.dtype}")
     planes = [
         Image.fromarray(np.ascontiguousarray(plane)).resize((width, height), Image.Resampling.BILINEAR)
         for plane in np.moveaxis(image, -1, 0)

@@ -24,7 +24,8 @@ class Agreement:
         others: dict from a layer's name to the number of its activations that differ. In the first layer the cause
             is float32 sums that Keras rounds to the other side of a threshold, in later layers earlier differences.
         unexplained: int, how many activations of later layers differ in images in which no activation of the first
-            layer does. Both networks compute these layers exactly, so it is 0.
+            layer does. Both networks compute these layers exactly, so it is 0, unless kernels have a scale. Then
+            Keras rounds the sums of these layers, too.
         activations: dict from a layer's name to the number of its activations.
     """
 

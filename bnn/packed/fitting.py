@@ -1,6 +1,6 @@
 """A check that the parts of a packed network fit together, since those of a file may not."""
 
-from math import prod
+from math import isfinite, prod
 
 from bnn.bits import Kernel, Thresholds
 
@@ -12,6 +12,9 @@ def expect_fit(network):
     shape = network.input_shape
     _expect(len(shape) in (1, 3) and all(isinstance(n, int) and n > 0 for n in shape), "input_shape", shape)
     _expect(all(type(n) in (int, float) for n in (network.pixels.factor, network.pixels.summand)), "pixels")
+    ends = network.image_range
+    _expect(len(ends) == 2 and all(type(x) in (int, float) for x in ends), "image_range", ends)
+    _expect(isfinite(ends[1] - ends[0]) and ends[0] < ends[1], "image_range", ends)
     _expect(network.layers, "layers", "none")
     for i, layer in enumerate(network.layers):
         _expect(isinstance(layer.name, str) and layer.pool in POOLS, "layer", (layer.name, layer.pool))

@@ -16,14 +16,17 @@ LARGEST_PIXEL = 255
 LARGEST_SUM = 2**31 - 2  # so that thresholds beyond it are int32 too
 
 
-def fold(model, class_names=None):
-    """Convert a trained network to bits. The result equals the float32 network with the same weights.
+def fold(model, class_names=None, image_range=PackedNetwork.image_range):
+    """Convert a trained network to bits. It computes what the float32 network with the same weights does.
+
+    It does not round the sums of bits. Keras rounds those of the first layer, and all sums of a kernel with a scale.
 
     Args:
         model: keras.Model, a chain of `bnn.layers` with any backend and precision, from `models.build` or sequential.
             User-defined quantizers must give activations -1 and +1, or -1, 0 and +1, that increase with the value.
             Stochastic quantizers become signs.
         class_names: sequence of str in the order of the scores; None: "0", "1", ...
+        image_range: (low, high), the values of black and white in float images that are classified from a file.
 
     Returns:
         PackedNetwork
@@ -41,7 +44,7 @@ def fold(model, class_names=None):
     names = tuple(map(str, range(classes) if class_names is None else class_names))
     if len(names) != classes:
         raise PackError(f"class_names: expected {classes}, received {len(names)}")
-    return PackedNetwork(read.input_shape, pixels, layers, names)
+    return PackedNetwork(read.input_shape, pixels, layers, names, tuple(image_range))
 
 
 def split(kernel):

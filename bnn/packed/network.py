@@ -120,6 +120,7 @@ class PackedNetwork:
         pixels: Pixels.
         layers: list of Layer.
         class_names: tuple of str, in the order of the scores.
+        image_range: (low, high), the values of black and white in float images, which `bnn predict` turns into pixels.
 
     Raises:
         ValueError: the parts do not fit together.
@@ -129,6 +130,7 @@ class PackedNetwork:
     pixels: Pixels
     layers: list
     class_names: tuple
+    image_range: tuple = (0.0, 1.0)
 
     def __post_init__(self):
         expect_fit(self)
@@ -142,7 +144,8 @@ class PackedNetwork:
         """The scores of images.
 
         Args:
-            images: (n, *input_shape) array, n >= 1; uint8, or any real numbers if the first layer is real.
+            images: (n, *input_shape) array, n >= 1, of pixels from 0 to 255: uint8, or any real numbers if the first
+                layer is real.
             batch_size: int, maximum number of images at a time.
             progress: function that shows progress over the batches, such as `console.progress`.
 

@@ -1,5 +1,6 @@
 """bnn export and bnn predict: the packed file classifies like the run, without TensorFlow."""
 
+import dataclasses
 import re
 import shutil
 import subprocess
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import bnn
 from bnn import bits, datasets, models, packed, runs
 from bnn.commands import export, predict
 from bnn.errors import UserError
@@ -85,9 +87,29 @@ def test_predict_from_a_packed_file_loads_no_keras(file, images, scores, tmp_pat
     ]
 
 
-def test_other_files_and_images_of_another_dtype_are_refused(file, tmp_path):
-    np.save(tmp_path / "real.npy", np.zeros((28, 28, 1)))
-    with pytest.raises(packed.PackError, match="expected uint8"):
+@pytest.mark.parametrize(("low", "high"), [(0, 1), (-1, 1)])
+@pytest.mark.parametrize("kind", ["quantized", "real"])
+def test_floats_are_pixels_in_the_range_of_the_run(images, tmp_path, capsys, kind, low, high):
+    """Also if the first layer is real and could multiply any numbers."""
+    net = packed.fold(
+        bnn.models.build(input_shape=(28, 28, 1), conv=(), max_pool=(), fc=(9,), first_layer=kind)
+    )
+    packed.save(dataclasses.replace(net, image_range=(low, high)), tmp_path / "p.npz")
+    arrays = {
+        "uint8": images[:1],
+        "int64": images[:1].astype(np.int64),
+        "float": images[:1] / 255 * (high - low) + low,
+    }
+    for name, array in arrays.items():
+        np.save(tmp_path / f"{name}.npy", array)
+        predict.main([str(tmp_path / "p.npz"), str(tmp_path / f"{name}.npy")])
+    lines = [line.partition(": ")[2] for line in capsys.readouterr().out.splitlines()]
+    assert lines == 3 * lines[:1]
+
+
+def test_other_files_and_images_in_another_range_are_refused(file, tmp_path):
+    np.save(tmp_path / "real.npy", np.full((28, 28, 1), 255.0))
+    with pytest.raises(UserError, match=r"expected pixels from 0 to 1, received 255 to 255$"):
         predict.main([str(file), str(tmp_path / "real.npy")])
     with pytest.raises(packed.PackError, match="expected a packed network"):
         predict.main([str(tmp_path / "real.npy"), str(tmp_path / "real.npy")])

@@ -39,16 +39,13 @@ def saved(tmp_path_factory):
 )
 def test_a_saved_network_can_be_loaded(settings, tmp_path):
     model, images = network(np.random.default_rng(0), **settings)
-    net = packed.fold(model)
+    net = packed.fold(model, image_range=(-1, 1))
     packed.save(net, str(tmp_path / "p.npz"))
     again = packed.load(str(tmp_path / "p.npz"))
     np.testing.assert_array_equal(again.scores(images), net.scores(images))
     assert len(repr(again)) < 200 and f"{len(net.class_names)} classes" in repr(again)
-    assert (again.input_shape, again.pixels, again.class_names) == (
-        net.input_shape,
-        net.pixels,
-        net.class_names,
-    )
+    kept = ("input_shape", "pixels", "class_names", "image_range")
+    assert [getattr(again, name) for name in kept] == [getattr(net, name) for name in kept]
     assert [layer.name for layer in again.layers] == [layer.name for layer in net.layers]
 
 
@@ -131,6 +128,11 @@ def resealed(source, target, change):
     np.savez(target, manifest=np.frombuffer(json.dumps(manifest).encode(), np.uint8), **arrays)
 
 
+def test_a_file_of_an_earlier_version_has_floats_from_0_to_1(saved, tmp_path):
+    resealed(saved[0], tmp_path / "p.npz", lambda manifest: manifest.pop("image_range"))
+    assert packed.load(tmp_path / "p.npz").image_range == (0, 1)
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -151,6 +153,10 @@ def resealed(source, target, change):
         lambda m: m.update(input_shape="977"),
         lambda m: m.update(pixels=[1]),
         lambda m: m.update(pixels=["a", "b"]),
+        lambda m: m.update(image_range=[0.0]),
+        lambda m: m.update(image_range=[1.0, 0.0]),
+        lambda m: m.update(image_range=[0.0, float("inf")]),
+        lambda m: m.update(image_range="ab"),
         lambda m: m.update(class_names=["a"]),
         lambda m: m.pop("layers"),
         lambda m: m.update(layers=7),
