@@ -222,19 +222,24 @@ def _expect_signs(model):
 def complete(given):
     """Convert settings for the configs.
 
-    Lists become tuples. An empty `conv` has no poolings unless they are given. The name `network` becomes the settings
-    of its entry of `NETWORKS`, as far as they are not given.
+    Lists and arrays become tuples, NumPy's numbers Python's. An empty `conv` has no poolings unless they are given. The
+    name `network` becomes the settings of its entry of `NETWORKS`, as far as they are not given.
 
     Raises:
         ConfigError: there is no such network.
     """
-    given = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
+    given = {name: _plain(value) for name, value in given.items()}
     given = given if given.get("conv", True) else {"max_pool": ()} | given
     if "network" not in given:
         return given
     name = given.pop("network")
     expect(name in [*NETWORKS], "network", one_of(NETWORKS), name)
     return NETWORKS[name] | given
+
+
+def _plain(value):
+    value = value.tolist() if hasattr(value, "tolist") else value
+    return tuple(map(_plain, value)) if isinstance(value, list | tuple) else value
 
 
 def to_json(config):

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,6 +16,19 @@ from bnn.config import ConfigError, ModelConfig, TrainConfig, from_json, setting
 
 ROOT = Path(__file__).resolve().parent.parent
 KINDS = (ModelConfig, TrainConfig)
+
+
+def test_numbers_of_numpy_are_settings():
+    plain = {"lr_start": 0.01, "epochs": 3, "conv": [4, 5], "max_pool": (0, 1), "debug": True}
+    theirs = {
+        "lr_start": np.float64(0.01),
+        "epochs": np.int64(3),
+        "conv": np.array([4, 5]),
+        "max_pool": (np.int8(0), np.int8(1)),
+        "debug": np.True_,
+    }
+    assert settings_for(theirs) == settings_for(plain)
+    assert json.dumps([to_json(made) for made in settings_for(theirs)])
 
 
 # ---- presets ----

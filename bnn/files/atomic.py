@@ -16,14 +16,16 @@ def replacing(path):
     """Yield a temporary path to write to. The temporary file then replaces `path` in one step.
 
     Args:
-        path: Path. The temporary file is in the same directory and has the same name with a dot before it.
+        path: Path. The temporary file is in the same directory. Its name ends with the same name and begins with a dot;
+            without the directory's lock, with which only one process writes there, it has the process ID between.
 
     Raises:
         WriteError: the disk is full, or the directory is not writable. An existing file does not change.
         LockError: this process holds the directory's lock, and the directory was removed or replaced.
     """
-    temporary = path.with_name(f".{path.name}")
     lock.verify(path.parent)
+    own = "" if lock.holds(path.parent) else f"{os.getpid()}."
+    temporary = path.with_name(f".{own}{path.name}")
     try:
         yield temporary
         replace(temporary, path)

@@ -30,7 +30,7 @@ def hold(folder):
     Raises:
         LockError: another process holds the lock, or the folder is not writable.
     """
-    if _holds(folder):
+    if holds(folder):
         return
     try:
         descriptor = os.open(folder / NAME, os.O_RDWR | os.O_CREAT, 0o666)
@@ -56,14 +56,15 @@ def is_held(folder):
 
 def verify(folder):
     """Raise `LockError` if this process locked a folder that was removed or replaced since then."""
-    if folder.resolve() in _held and not _holds(folder):
+    if folder.resolve() in _held and not holds(folder):
         received = "another in its place" if folder.is_dir() else "none"
         raise LockError(
             f"{folder}: expected the run directory that this training began with, received {received}"
         )
 
 
-def _holds(folder):
+def holds(folder):
+    """Return whether this process holds the lock of a folder."""
     descriptor = _held.get(folder.resolve())
     try:
         return descriptor is not None and os.path.samestat(os.fstat(descriptor), (folder / NAME).stat())

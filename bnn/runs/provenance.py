@@ -5,7 +5,6 @@ import json
 import platform
 import subprocess
 import sys
-from importlib import metadata
 from pathlib import Path
 
 
@@ -13,24 +12,30 @@ def versions():
     """Return the versions of Python, of the machine and of the packages that training depends on."""
     import keras
 
-    backend = keras.backend.backend()
-    packages = {name: metadata.version(name) for name in ("keras", "numpy", backend)}
+    # Not from the metadata of distributions, whose names differ: tensorflow-cpu installs tensorflow.
+    packages = ("keras", "numpy", keras.backend.backend())
     return {
         "python": platform.python_version(),
         "machine": f"{sys.platform} {platform.machine()}",
-        **packages,
+        **{name: sys.modules[name].__version__ for name in packages},
     }
 
 
 def git_commit():
-    """Return the commit of the code, with "+changes" if files differ from it; None outside a git checkout."""
-    command = ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+changes"]
-    here = Path(__file__).parent
+    """Return the commit of the code, with "+changes" if files differ from it; None outside a git checkout of it."""
     try:
-        commit = subprocess.run(command, cwd=here, capture_output=True, text=True, check=True)
+        _git(
+            "ls-files", "--error-unmatch", Path(__file__).name
+        )  # an installed copy may lie in another checkout
+        return _git("describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+changes")
     except (OSError, subprocess.CalledProcessError):
         return None
-    return commit.stdout.strip()
+
+
+def _git(*arguments):
+    here = Path(__file__).parent
+    done = subprocess.run(["git", *arguments], cwd=here, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
 
 
 def settings_sha256(model, training):

@@ -14,7 +14,7 @@ import pytest
 from bnn import runs, training
 from bnn.files import atomic, lock
 from bnn.training import Journal
-from tests.support import assert_refused, call, small_data, start, without_keras
+from tests.support import ROOT, assert_refused, call, small_data, start, without_keras
 
 STEPS = 10  # per epoch: 200 images in batches of 20
 
@@ -24,10 +24,32 @@ def test_content_is_replaced_in_one_step(tmp_path):
     atomic.write(path, b"old")
     with atomic.replacing(path) as temporary:
         temporary.write_bytes(b"new")
-        assert temporary.name == ".a.txt"
+        assert temporary.name == f".{os.getpid()}.a.txt"
         assert path.read_bytes() == b"old"
     assert path.read_bytes() == b"new"
     assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_two_processes_may_write_the_same_file(tmp_path):
+    """Such as two analyses of one run, which take no lock."""
+    path = tmp_path / "a.txt"
+    code = "import sys; from pathlib import Path; from bnn.files import atomic; "
+    code += "atomic.write(Path(sys.argv[1]), b'theirs')"
+    with atomic.replacing(path) as temporary:
+        temporary.write_bytes(b"half of ")
+        subprocess.run([sys.executable, "-c", code, path], cwd=ROOT, check=True, timeout=60)
+        assert path.read_bytes() == b"theirs"
+        with temporary.open("ab") as file:
+            file.write(b"ours")
+    assert path.read_bytes() == b"half of ours"
+    assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_where_this_process_holds_the_lock_a_kill_leaves_one_temporary_file_at_most(tmp_path):
+    lock.hold(tmp_path)
+    with atomic.replacing(tmp_path / "a.txt") as temporary:
+        temporary.write_bytes(b"new")
+    assert temporary == tmp_path / ".a.txt"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc to find the file of a descriptor")
@@ -46,7 +68,7 @@ def test_file_and_name_are_on_the_disk_before_and_after_the_rename(tmp_path, mon
     monkeypatch.setattr(os, "fsync", fsync)
     monkeypatch.setattr(Path, "replace", replace)
     atomic.write(tmp_path / "a.txt", b"new")
-    assert calls == [tmp_path / ".a.txt", "rename", tmp_path]
+    assert calls == [tmp_path / f".{os.getpid()}.a.txt", "rename", tmp_path]
 
 
 @pytest.mark.parametrize("error", [ValueError("no number"), KeyboardInterrupt()])

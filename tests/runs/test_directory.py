@@ -6,6 +6,7 @@ import json
 import math
 import pathlib
 import shutil
+import subprocess
 
 import keras
 import numpy as np
@@ -68,6 +69,18 @@ def test_config_records_how_the_run_was_made(run, data):
 def test_without_git_the_commit_is_none(monkeypatch):
     monkeypatch.setenv("PATH", "")
     assert provenance.git_commit() is None
+
+
+def test_a_copy_in_another_checkout_does_not_have_its_commit(tmp_path, monkeypatch):
+    """As an installed package in the .venv of a project."""
+    git = ["git", "-C", tmp_path, "-c", "user.name=a", "-c", "user.email=a@b"]
+    copy = shutil.copy(provenance.__file__, tmp_path)
+    monkeypatch.setattr(provenance, "__file__", str(copy))
+    for arguments in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "x"]):
+        subprocess.run([*git, *arguments], check=True)
+        assert provenance.git_commit() is None
+    subprocess.run([*git, "add", "."], check=True)
+    assert len(provenance.git_commit().removesuffix("+changes")) == 40
 
 
 @pytest.mark.parametrize("kind", KINDS)
