@@ -2,6 +2,7 @@
 
 import ast
 import functools
+import importlib
 import json
 import re
 import shlex
@@ -31,7 +32,9 @@ BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^][]*\]\(([^()\s]+)\)")
 PROGRAMS = {"train": "train.py", "analyze": "analyze.py", "test": "test.py", "download": "data/download.py"}
 PROGRAM = r"(train|analyze|test|data/download|(?:tools|benchmarks)/\w+)\.py"
-COMMAND = re.compile(rf"(?:\w+=\S+ )*(?:python (?:{PROGRAM}|-m (experiments\.\w+))|bnn (\w+))(?= |$)(.*)")
+COMMAND = re.compile(
+    rf"(?:\w+=\S+ )*(?:python (?:{PROGRAM}|-m (experiments\.\w+))|(?:python -m )?bnn (\w+))(?= |$)(.*)"
+)
 
 every_text = pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.stem)
 
@@ -40,16 +43,15 @@ def blocks(path, language):
     return [body for found, body in BLOCK.findall(path.read_text()) if found == language]
 
 
-def commands(path):
-    """Yield (program, its arguments) for every command of our programs, in code blocks and in inline code."""
-    text = path.read_text()
+def commands(path, inline=True):
+    """Yield (program, its arguments) for every command of our programs, in code blocks and perhaps in inline code."""
     lines = [line for body in blocks(path, "bash") for line in body.splitlines()]
-    lines += re.findall(r"`([^`\n]+)`", BLOCK.sub("", text))
+    lines += re.findall(r"`([^`\n]+)`", BLOCK.sub("", path.read_text())) if inline else []
     for line in lines:
         if match := COMMAND.fullmatch(line.split(" #")[0].strip()):
             file, module, subcommand, arguments = match.groups()
             program = f"{file}.py" if file else PROGRAMS.get(subcommand, f"bnn {subcommand}")
-            yield module or program, arguments.split()
+            yield module or program, shlex.split(arguments)
 
 
 @functools.cache
@@ -103,9 +105,18 @@ def test_flags_and_values_in_commands_exist(path):
                 assert not choices or set(value) <= set(re.sub(r"\s", "", choices[1]).split(",")), word
 
 
+@every_text
+def test_the_programs_accept_the_commands_in_code_blocks(path):
+    names = {program: name for name, program in PROGRAMS.items() if name != "test"}  # test.py takes no flag
+    names |= {"bnn export": "export", "bnn predict": "predict"}
+    for program, arguments in commands(path, inline=False):
+        if program in names:
+            importlib.import_module(f"bnn.commands.{names[program]}").parse(arguments)
+
+
 def test_the_pages_have_a_command_of_every_program_and_experiment():
     found = {program for path in TEXTS for program, _ in commands(path)}
-    assert set(PROGRAMS.values()) <= found
+    assert {*PROGRAMS.values(), "bnn export", "bnn predict"} <= found
     experiments = [path for path in (ROOT / "experiments").glob("*.py") if "def main(" in path.read_text()]
     assert {f"experiments.{path.stem}" for path in experiments} <= found
 

@@ -1,5 +1,6 @@
 """Corrupted files of every kind that the programs read give one line that names the file, or exactly the same result.
 
+The tables log.csv and geometry.csv have no digest. Theirs is a result of the same form, perhaps with other numbers.
 A few hundred cases always run, thousands with `-m slow`. The cases are the same every time.
 """
 
@@ -128,11 +129,14 @@ def test_log(run, cases):
 
 @campaign(300, 20_000)
 def test_geometry_log(run, cases):
+    """Nothing shows that a digit is wrong, so the numbers are not compared."""
+
     def sound(rows):
-        return all(list(row) == list(geometry_log.COLUMNS) for row in rows)
+        kinds = {(name, type(value)) for row in rows for name, value in row.items() if value is not None}
+        return kinds <= set(geometry_log.COLUMNS.items())
 
     read = functools.partial(geometry_log.read, run.folder)
-    fuzz(run.folder / "geometry.csv", cases, read, sound, runs.RunError)
+    assert fuzz(run.folder / "geometry.csv", cases, read, sound, runs.RunError) > cases / 3
 
 
 @campaign(20, 1500)
