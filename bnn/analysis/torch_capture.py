@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from bnn.analysis.checks import ReportError
-from bnn.analysis.torch_forms import array
+from bnn.analysis.torch_forms import array, rank_of
 
 CLOSE = 0.01  # the relative difference that rounding in float16 and bfloat16 can cause
 
@@ -19,12 +19,10 @@ class Seen(NamedTuple):
     Attributes:
         arguments: dict, the arguments of its `forward`.
         output: the result of its `forward`.
-        module_rank: number of axes of one image in a convolution, including channels.
     """
 
     arguments: dict
     output: object
-    module_rank: int | None = None
 
     @property
     def inputs(self):
@@ -82,9 +80,7 @@ def run(model, batch):
 
 def seen(module, args, kwargs, output):
     """Make a Seen from the arguments of a forward hook."""
-    arguments = dict(inspect.signature(module.forward).bind(*args, **kwargs).arguments)
-    weight = getattr(module, "weight", None)
-    return Seen(arguments, output, None if weight is None else weight.dim() - 1)
+    return Seen(dict(inspect.signature(module.forward).bind(*args, **kwargs).arguments), output)
 
 
 @contextmanager
@@ -115,7 +111,7 @@ def _listening(found, calls, unanalyzed):
 
 def _unlike(product, call, noticed):
     """The reason if the output of a module is not its input times its kernel, plus its bias; else None."""
-    module, rank = product.layer, noticed.module_rank
+    module, rank = product.layer, rank_of(product.linear)
     if "/" in product.name or (_is_pytorchs(module) and product.variable is not None):
         return None
     kernel = product.kernels.quantized if product.variable is None else product.kernels.latent

@@ -48,9 +48,15 @@ def form_of(module, weight):
         )
         linear = TransposedConvolution(size, strides, dilation, padding, extra, groups)
         columns, restore = partial(_transposed_columns, groups), partial(_transposed_shape, groups)
-        return Form(linear, columns, restore, _channels_last)
+        return Form(linear, columns, restore, partial(_channels_last, rank_of(linear)))
     linear = Convolution(size, strides, dilation, _borders(padding, size, dilation), groups)
-    return Form(linear, partial(_columns, groups), _conv_shape, _channels_last)
+    arrange = partial(_channels_last, rank_of(linear))
+    return Form(linear, partial(_columns, groups), _conv_shape, arrange)
+
+
+def rank_of(linear):
+    """Return the number of axes of one input of a linear map, with that of channels or features."""
+    return 1 if isinstance(linear, Dense) else 1 + len(linear.kernel_size)
 
 
 def _per_axis(value, rank):
@@ -95,8 +101,8 @@ def dense_shape(columns, _):
     return columns[:, 0].T
 
 
-def _channels_last(seen):
+def _channels_last(rank, seen):
     inputs = array(seen.inputs)
-    if inputs.ndim == seen.module_rank:
+    if inputs.ndim == rank:
         inputs = inputs[None]
     return Call(np.moveaxis(inputs, 1, -1))

@@ -55,6 +55,7 @@ def _checked(model):
             raise ReportError(
                 f"{name}: expected values, received a tensor on the meta device, which has none"
             )
+    for name, values in model.named_parameters():  # a buffer may be a mask of minus infinity
         check_finite(name, torch_forms.array(values), "weights")
     return model
 

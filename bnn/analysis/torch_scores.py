@@ -9,7 +9,7 @@ import numpy as np
 from bnn.analysis import torch_capture
 from bnn.analysis.product import float32
 from bnn.analysis.score_agreement import agreements, drawn, other_kernel, taken, thinned
-from bnn.analysis.torch_forms import array
+from bnn.analysis.torch_forms import array, rank_of
 
 
 def score_agreement(model, images, layers, n, batch_size, seed, progress):
@@ -75,7 +75,7 @@ def _other_output(layer):
         seen = torch_capture.seen(module, args, kwargs, output)
         more = product.multiply(product.arrange(seen).inputs, change)
         more = more.reshape(*more.shape[:-2], -1)
-        more = np.moveaxis(more, -1, 1) if seen.module_rank > 1 else more
+        more = np.moveaxis(more, -1, 1) if rank_of(product.linear) > 1 else more
         return output + torch.from_numpy(np.ascontiguousarray(float32(more))).to(output)
 
     hook = product.layer.register_forward_hook(corrected, with_kwargs=True)

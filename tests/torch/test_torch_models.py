@@ -185,6 +185,37 @@ def test_own_quantizers_are_given_by_a_function_or_a_parametrization():
     assert found[0].r_scores == pytest.approx(correlation(numpy(scores), numpy(other)), abs=1e-4)
 
 
+class Own(nn.Module):
+    """It binarizes a latent kernel that is not its `weight`."""
+
+    def __init__(self, size, function):
+        super().__init__()
+        self.latent, self.function = nn.Parameter(torch.randn(size)), function
+
+    def forward(self, x):
+        return self.function(x, SignSte.apply(self.latent))
+
+
+@pytest.mark.parametrize(
+    ("size", "function"), [((6, 3, 3, 3), nn.functional.conv2d), ((6, 192), nn.functional.linear)]
+)
+def test_a_latent_kernel_may_have_any_name(size, function):
+    torch.manual_seed(0)
+    first = Own(size, function)
+    images = IMAGES if len(size) == 4 else IMAGES.reshape(40, -1)
+    x, latent = torch.from_numpy(images), first.latent
+    outputs = first(x)
+    model = nn.Sequential(first, nn.Flatten(), nn.Linear(outputs[0].numel(), 3))
+    found = analyze_torch(
+        model, images, kernel=lambda m: (SignSte.apply(m.latent), m.latent) if m is first else None
+    )
+    assert found.unanalyzed == {}
+    assert found[0].r_weights == pytest.approx(
+        correlation(numpy(outputs), numpy(function(x, latent))), abs=1e-5
+    )
+    assert 0.5 < found[0].r_scores < 1
+
+
 def test_a_module_that_multiplies_by_something_else_is_named():
     model = nn.Sequential(BinaryConv(3, 6, 3), nn.Flatten(), nn.Linear(216, 3))
     found = analyze_torch(model, IMAGES)
@@ -321,7 +352,15 @@ def linear(*parts):
 
 
 @pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
-@pytest.mark.parametrize("norm", [nn.utils.parametrizations.weight_norm, nn.utils.weight_norm])
+@pytest.mark.parametrize(
+    "norm",
+    [
+        nn.utils.parametrizations.weight_norm,
+        nn.utils.weight_norm,
+        nn.utils.parametrizations.spectral_norm,
+        nn.utils.parametrizations.orthogonal,
+    ],
+)
 def test_a_weight_that_is_computed_has_no_scores(norm):
     model, plain = linear(norm), linear()
     with torch.no_grad():
@@ -334,6 +373,12 @@ def test_a_weight_that_is_computed_has_no_scores(norm):
         assert [getattr(row, key) for row in found] == pytest.approx([getattr(row, key) for row in expected])
     assert found[0].r_scores is None and found[1].r_scores == pytest.approx(expected[1].r_scores)
     assert found.unanalyzed == {}
+
+
+def test_a_mask_of_minus_infinity_is_no_weight():
+    model = linear()
+    model.register_buffer("mask", torch.full((4, 4), -torch.inf).triu(1))
+    same_rows(analyze_torch(model, SEQUENCES), analyze_torch(nn.Sequential(*model), SEQUENCES))
 
 
 def test_parametrizations_of_other_modules_are_named():
