@@ -47,7 +47,7 @@ def _check_array(array, shape, n, batch_size):
         raise ReportError(f"images: expected shape ({expected}) with n >= 1, received {received}")
     for start in range(0, n, batch_size):
         part = np.asarray(array[start : start + batch_size])
-        if part.dtype.kind not in "biuf":
+        if part.dtype.kind not in "biuf" and not np.can_cast(part.dtype, np.float32):  # the latter: bfloat16
             raise ReportError(f"images: expected numbers, received {part.dtype}")
         check_finite("images", part, "values")
 

@@ -29,13 +29,13 @@ def pool(values):
     """Pool the values of one number.
 
     Args:
-        values: iterable of at least one number, one per seed. None is a missing value.
+        values: iterable of at least one number, one per seed. None and NaN are missing values.
 
     Returns:
         Pooled; None if a value is missing.
     """
     values = list(values)
-    if any(value is None for value in values):
+    if any(value is None or math.isnan(value) for value in values):
         return None
     return Pooled(
         statistics.mean(values), statistics.stdev(values) if len(values) > 1 else math.nan, len(values)

@@ -130,8 +130,9 @@ class LayerReport:
 
     def thresholds(self):
         """Return a (levels - 1,) float64 array: thresholds in units of the weights; empty if not known."""
-        scalar = self.product.scalar
-        return np.empty(0) if scalar is None else scalar.edges(self.latent_std)
+        scalar, own = self.product.scalar, getattr(self.quantizer, "unit", None)
+        unit = own(self.kernels.latent) if own else self.latent_std
+        return np.empty(0) if scalar is None else scalar.edges(unit)
 
     def statistics(self):
         """Return the row of metrics.json for this layer, a dict from every key of `STATISTICS` to its value.

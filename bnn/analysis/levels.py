@@ -35,6 +35,11 @@ class Levels:
     trusted: bool
 
     @property
+    def defined(self):
+        """Whether the kernel has a gain; not if it multiplies nothing, like an embedding, or constant inputs."""
+        return not math.isnan(self.gain)
+
+    @property
     def bits(self):
         """Bits per weight: log2 of the levels, or 32 (float32) if no number of levels is enough."""
         return 32.0 if self.levels is None else math.log2(self.levels)
@@ -106,15 +111,26 @@ def text(rows, r):
     """
     lines = [["layer", "weights", "gain", "levels", "bits"]]
     lines += [
-        [row.layer, str(row.weights), f"{row.gain:.2f}", _shown(row), f"{row.bits:.2f}"] for row in rows
+        [
+            row.layer,
+            str(row.weights),
+            *([f"{row.gain:.2f}", _shown(row), f"{row.bits:.2f}"] if row.defined else "---"),
+        ]
+        for row in rows
     ]
-    weights, bits = sum(row.weights for row in rows), sum(row.size for row in rows)
     found = [
         f"levels that keep r at {r:g}: Lloyd-Max, one scale per unit, predicted by the gain",
         aligned(lines),
-        f"all kernels: {bits / weights:.2f} bits per weight, {bits / 8e6:.2f} MB (float32: {weights * 4 / 1e6:.2f} MB)",
     ]
-    if not all(row.trusted for row in rows):
+    counted = [row for row in rows if row.defined]
+    weights, bits = sum(row.weights for row in counted), sum(row.size for row in counted)
+    if counted:
+        which = "all kernels" if len(counted) == len(rows) else "the kernels that have a gain"
+        found.append(
+            f"{which}: {bits / weights:.2f} bits per weight, {bits / 8e6:.2f} MB "
+            f"(float32: {weights * 4 / 1e6:.2f} MB)"
+        )
+    if not all(row.trusted for row in counted):
         found.append(
             "*: angle and gain do not explain the r of this layer: its signs were trained, or\n"
             "its rounding error depends on the inputs (residual and kappa in the wide table)"

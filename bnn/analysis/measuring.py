@@ -1,5 +1,7 @@
 """Measure the LayerReports of a model's kernels with images, or of a kernel from arrays, in one pass."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from bnn.analysis import capture, kernel_products
@@ -10,6 +12,7 @@ from bnn.analysis.linear_maps import Dense
 from bnn.analysis.product import of_arrays as product_of_arrays
 from bnn.analysis.score_agreement import score_agreement
 from bnn.geometry import CoordinateMoments, named_quantizers
+from bnn.geometry.named_quantizers import SIGN, ScalarQuantizer
 
 ROWS = 4096  # rows of an array per batch
 
@@ -78,7 +81,7 @@ def of_arrays(kernel, inputs, quantizer, before, name, seed):
     before = None if before is None else matrix("before", before, len(kernel))
     if before is not None and len(before) != len(inputs):
         raise ReportError(f"before: expected {len(inputs)} rows, as inputs has, received {len(before)}")
-    product = product_of_arrays(name, Dense(), kernel[:, None], as_function(quantizer))
+    product = product_of_arrays(name, Dense(), kernel[:, None], as_function(quantizer) or SIGN)
     layer = LayerGeometry(product, len(inputs), np.random.default_rng(seed))
     for start in range(0, len(inputs), ROWS):
         rows = slice(start, start + ROWS)
@@ -140,6 +143,8 @@ def _standards(batches, found, quantizer):
 
 
 def _standard(mean, std, quantizer):
+    if isinstance(quantizer, ScalarQuantizer):
+        quantizer = replace(quantizer, relative=False)  # the unit is 1, not the deviation of a batch
     scale = np.where(std > 0, std, 1).astype(np.float32)
     mean = mean.astype(np.float32)
 

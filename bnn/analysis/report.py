@@ -151,7 +151,7 @@ def from_arrays(kernel, inputs, *, quantizer="sign", before=None, name="kernel",
     Args:
         kernel: (d, units) array_like, latent weights.
         inputs: (n, d) array_like, the inputs of the layer; quantized values if the layer's inputs are quantized.
-        quantizer: as for `analyze`.
+        quantizer: as for `analyze`; None: sign.
         before: (n, d) array_like, the inputs before they were quantized; None if the inputs are real.
         name: str, name of the kernel.
         seed: seed of the permutations, the sampled patches and the rotation.

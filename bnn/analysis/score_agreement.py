@@ -22,10 +22,10 @@ def score_agreement(model, images, layers, n=100, batch_size=50, seed=0, progres
     """Correlate the scores of a model with its scores after the kernel of one layer has been replaced.
 
     A real kernel is replaced by its quantized kernel. If the layer itself quantizes its kernel, the latent kernel
-    replaces the quantized one. The new kernel is scaled to minimize the squared difference of the layer's dot products.
-    Batch norm uses the moments of each batch before and after the replacement, or its usual moments if it is frozen.
-    Over the layers of six networks that were trained in full precision, this correlation ranked the loss of accuracy.
-    The statistics of a layer's own dot products did not: see results/experiments/README.md.
+    replaces the quantized one. The new kernel is scaled by the slope of the least-squares line through the layer's
+    dot products. Batch norm uses the moments of each batch before and after the replacement, or its usual moments
+    if it is frozen. Over the layers of six networks that were trained in full precision, this correlation ranked
+    the loss of accuracy. The statistics of a layer's own dot products did not: see results/experiments/README.md.
 
     Args:
         model: keras.Model. It is restored afterwards.

@@ -114,7 +114,7 @@ def expected_cos_sign_scaled(scale):
     h, v = 0.5, np.arange(-80, 80.5, 0.5)
     terms = 1 + 2 * np.exp(v)[:, None] * scale**2
     integrand = np.exp(v / 2 - np.log(terms).sum(axis=1) / 2) * np.sum(scale / np.sqrt(terms), axis=1)
-    return float(h * integrand.sum() * np.sqrt(2 / scale.size) / np.pi)
+    return min(float(h * integrand.sum() * np.sqrt(2 / scale.size) / np.pi), 1.0)
 
 
 def expected_cos2_sign(d):

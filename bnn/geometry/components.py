@@ -23,10 +23,10 @@ def principal_components(rows):
         ValueError: there are fewer than two rows, or all rows are equal.
     """
     moments = SecondMoments(np.shape(rows)[1]).update(rows)
+    if moments.count < 2 or not np.trace(moments.covariance) > 0:
+        raise ValueError(f"rows: expected at least 2 that vary, received {moments.count}")
     values, vectors = np.linalg.eigh(moments.covariance)
     total = values.sum()
-    if moments.count < 2 or not total > 0:
-        raise ValueError(f"rows: expected at least 2 that vary, received {moments.count}")
     components = vectors.T[::-1]
     components = components * np.where(components.sum(axis=1, keepdims=True) < 0, -1, 1)
     return np.maximum(values[::-1], 0) / total, components

@@ -39,8 +39,8 @@ def two_number_r(theta, gain):
         gain: array_like, g >= 0.
 
     Returns:
-        Float64 array of the broadcast shape, in [-1, 1]. It is 0 where theta is a right angle or the gain is 0 (unless
-        theta is 0 or pi), and NaN where an argument is NaN.
+        Float64 array of the broadcast shape, in [-1, 1]. It is 1 where theta is 0, whatever the gain is; elsewhere it
+        is 0 where theta is a right angle or the gain is 0, and NaN where an argument is NaN.
     """
     cos, sin = np.cos(theta), np.sin(theta)
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -30,7 +30,7 @@ def chunks(x, y):
 class CorrelationStatistics:
     """Pearson correlation, regression slope and sign flips of a stream of pairs (paper, Figs 3-5).
 
-    If a value is not finite, all statistics except the count and the sign flips are NaN.
+    If a value is not finite, r and the slope are NaN, and so are the mean and the deviation of its array, or infinite.
     """
 
     def __init__(self):

@@ -3,6 +3,8 @@
 `bnn.estimators` lists the quantizers that a network can be trained with by name.
 """
 
+import math
+
 import keras
 
 from bnn.layers.quantizer_functions import (
@@ -31,11 +33,16 @@ class Quantizer:
             of any other map. None (the default) means that the number is unknown and that theory predicts no angle.
         threshold: for 2 and 3 levels, values of at most this magnitude become 0. None means the best threshold for
             Gaussian values.
-        relative: bool, whether the unit of the threshold is the standard deviation of the values, if they are Gaussian.
+        relative: bool, whether the threshold has a unit that follows the values, and that is their standard deviation
+            if they are Gaussian.
     """
 
     levels = None
     relative = False
+
+    def unit(self, values):
+        """Return the unit of a relative threshold for the values in an array: by default their standard deviation."""
+        return values.std()
 
     def __call__(self, x):
         """Quantize a float tensor. The shape and the dtype do not change."""
@@ -175,6 +182,10 @@ class AbsmeanTernary(Quantizer):
     levels = 3
     threshold, relative = ABSMEAN_RATIO, True
     estimator = staticmethod(absmean_ternary)
+
+    def unit(self, values):
+        """Return the deviation of Gaussian values with the same mean absolute value."""
+        return abs(values).mean() * math.sqrt(math.pi / 2)
 
 
 def unit_ternary():

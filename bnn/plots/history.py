@@ -35,7 +35,8 @@ def geometry_history(rows, report, axes=None):
 
     Args:
         rows: list of dicts from `geometry_log.read`.
-        report: Report, or any iterable of layer reports. The dashed line is the median of their Gaussian angles.
+        report: Report, or any iterable of layer reports. The dashed line is the median of the Gaussian angles of the
+            layers with a quantizer, if there are any.
         axes: None, or two Axes.
 
     Returns:
@@ -48,8 +49,10 @@ def geometry_history(rows, report, axes=None):
         epochs = [row["epoch"] for row in mine]
         for ax, key in ((angle, "angle_mean_deg"), (r, "r_weights")):
             ax.plot(epochs, [row[key] for row in mine], "o-", color=color, markersize=3.5, label=layer.name)
-    theory = np.median([layer.angle_theory_deg for layer in layers])
-    angle.axhline(theory, color=ORANGE, linestyle="--", linewidth=1.5, label="Gaussian weights")
+    theory = [layer.angle_theory_deg for layer in layers if layer.quantizer is not None]
+    if np.isfinite(theory).any():
+        line = {"color": ORANGE, "linestyle": "--", "linewidth": 1.5, "label": "Gaussian weights"}
+        angle.axhline(np.nanmedian(theory), **line)
     angle.set(xlabel="epoch", ylabel="mean angle (degrees)")
     r.set(xlabel="epoch", ylabel="correlation r")
     primitives.legend_below(fig if axes is None else None, angle, columns=4)

@@ -44,9 +44,8 @@ def _angles_of(layer, base, color, whole, zoomed):
     """Draw the row of a layer, which starts at the height `base`. A layer whose kernels do not change gets a note."""
     values = np.degrees(layer.angles[np.isfinite(layer.angles)])
     if not values.any():
-        zoomed.annotate(
-            "unchanged by quantization: 0°", (0, base), (6, 0), zoomed.get_yaxis_transform(), "offset points"
-        )
+        note = "unchanged by quantization: 0°" if values.size else "no angle: all kernels become 0"
+        zoomed.annotate(note, (0, base), (6, 0), zoomed.get_yaxis_transform(), "offset points")
         return
     theory = layer.angle_theory_deg
     grid, density = _density(values)

@@ -9,6 +9,7 @@ from bnn import geometry
 from bnn.analysis import ReportError, report
 from bnn.config import ModelConfig
 from bnn.geometry import QuantizerError
+from bnn.geometry.named_quantizers import named
 from bnn.layers import Sign
 from bnn.models import build_model
 from tests.support import KINDS
@@ -100,6 +101,41 @@ def test_activations_are_standardized_and_then_quantized():
     expected = correlation(sign(np.round(real, 5)) @ w, real @ w)
     assert layer.statistics()["r_activations"] == pytest.approx(expected, abs=1e-4)
     assert layer.activations.count == 40 * 5
+
+
+@pytest.mark.parametrize("name", ["ternary", "ternary:0.3", "lloyd-max:4"])
+def test_activations_do_not_depend_on_the_batch(name):
+    """The unit of a threshold is the deviation over all images, which here have different contrasts."""
+    model = keras.Sequential([keras.Input((6,)), layers.Dense(5)])
+    inputs = ROWS * np.geomspace(0.1, 10, len(ROWS))[:, None]
+    found = [
+        report.analyze(model, inputs, activations=name, batch_size=size)[0].r_activations
+        for size in (1, 7, 40)
+    ]
+    assert found == pytest.approx(found[:1] * 3, abs=1e-6)
+    a = inputs.astype(np.float32)
+    real = (a - a.mean(0)) / a.std(0)
+    w = sign(model.layers[0].kernel.numpy())
+    assert found[0] == pytest.approx(correlation(named(name)(real) @ w, real @ w), abs=1e-4)
+
+
+def test_images_may_be_in_bfloat16():
+    model = keras.Sequential([keras.Input((6,)), layers.Dense(5)])
+    rounded = ROWS.astype("bfloat16")
+    found, expected = (report.analyze(model, x)[0] for x in (rounded, rounded.astype(np.float32)))
+    assert found.r_weights == pytest.approx(expected.r_weights, abs=1e-6)
+
+
+def test_large_products_are_measured():
+    kernel = np.random.default_rng(1).standard_normal((6, 5))
+    large, usual = (report.from_arrays(kernel, scale * ROWS) for scale in (1e19, 1))
+    assert (large.r_weights, large.gain) == pytest.approx((usual.r_weights, usual.gain), rel=1e-4)
+
+
+def test_arrays_without_a_quantizer_get_the_sign():
+    kernel = np.random.default_rng(1).standard_normal((6, 5))
+    found = [report.from_arrays(kernel, ROWS, quantizer=name).r_weights for name in (None, "sign")]
+    assert found[0] == found[1]
 
 
 def test_quantized_networks_keep_their_activation_quantizers():

@@ -32,6 +32,7 @@ def test_text_shows_the_deviation_if_there_is_one():
 def test_one_value_has_no_deviation_and_a_missing_value_has_no_mean():
     assert math.isnan(pool([0.5]).std) and pool([0.5]).n == 1
     assert pool([0.5, None]) is None
+    assert pool([math.nan, 0.5]) is None and pool([math.nan]) is None
 
 
 def reports():

@@ -18,6 +18,21 @@ def test_the_report_uses_the_threshold_of_the_layer():
     assert row["angle_mean_deg"] == pytest.approx(25.85, abs=0.5)
 
 
+@pytest.mark.parametrize("quantizer", [quantizers.OptimalTernary(), quantizers.AbsmeanTernary()])
+def test_the_weights_between_the_thresholds_become_0(quantizer):
+    """Also if they are far from Gaussian, so that their deviation does not give their mean absolute value."""
+    layer = QuantDense(40, quantizer)
+    model = keras.Sequential([keras.Input((50,)), layer])
+    latent = np.random.default_rng(0).standard_t(3, (50, 40)).astype(np.float32)
+    layer.kernel.assign(latent)
+    (one,) = report.analyze(model, np.ones((2, 50), np.float32))
+    low, high = one.thresholds()
+    np.testing.assert_array_equal(
+        one.kernels.quantized.reshape(50, 40) == 0, (low < latent) & (latent < high)
+    )
+    assert np.mean(one.kernels.quantized == 0) > 0.2
+
+
 def test_scaled_signs_give_the_same_report_as_signs():
     """All is equal except the slope, and the histograms, whose cells depend on whether products are integers."""
     reports = []

@@ -57,6 +57,20 @@ def test_a_layer_whose_signs_were_trained_is_marked():
     assert "its signs were trained" in levels.text([row], 0.9)
 
 
+def test_a_kernel_without_a_gain_needs_no_number_of_levels():
+    """Constant inputs do not vary along any direction."""
+    constant = from_arrays(
+        np.random.default_rng(1).standard_normal((50, 8)), np.ones((30, 50)), name="constant"
+    )
+    aligned = layer(3)
+    both, one = (levels.text(levels.needed(found, 0.9), 0.9) for found in ([constant, aligned], [aligned]))
+    assert both.splitlines()[2].split() == ["constant", "400", "-", "-", "-"]
+    assert both.splitlines()[-1] == one.splitlines()[-1].replace(
+        "all kernels", "the kernels that have a gain"
+    )
+    assert "bits per weight" not in levels.text(levels.needed([constant], 0.9), 0.9)
+
+
 def test_a_correlation_is_between_0_and_1():
     with pytest.raises(ValueError, match=r"r: expected a number between 0 and 1, received 1\.5"):
         levels.needed([], 1.5)

@@ -12,8 +12,9 @@ def test_components_of_a_known_covariance():
     fractions, vectors = components.principal_components(rows)
     assert fractions == pytest.approx(np.array([9, 4, 1]) / 14, abs=0.01)
     assert vectors == pytest.approx(np.eye(3)[[1, 2, 0]], abs=0.05)
-    with pytest.raises(ValueError, match="expected at least 2 that vary"):
-        components.principal_components(np.ones((5, 3)))
+    for rows in (np.ones((5, 3)), np.empty((0, 3)), np.ones((1, 3))):
+        with pytest.raises(ValueError, match=f"expected at least 2 that vary, received {len(rows)}"):
+            components.principal_components(rows)
 
 
 def test_pictures_show_zero_as_gray_and_keep_the_order_of_pixels():

@@ -141,6 +141,8 @@ def test_two_numbers_in_closed_form():
     assert two_number_r(np.arccos(np.sqrt(2 / np.pi)), 7) == pytest.approx(
         1 / np.sqrt(1 + (np.pi / 2 - 1) / 7)
     )
+    assert two_number_r([0, 0, 0.5], [0, np.nan, np.nan]).tolist()[:2] == [1, 1]
+    assert np.isnan(two_number_r([0.5, np.nan], [np.nan, 1])).all()
     assert two_number_r([0, np.pi, np.pi / 2], 2.0) == pytest.approx([1, -1, 0], abs=1e-12)
     assert two_number_r(np.radians(120), 4) == pytest.approx(-two_number_r(np.radians(60), 4))
     assert np.isnan(two_number_r(np.nan, 1)) and np.isnan(two_number_r(1, np.nan))

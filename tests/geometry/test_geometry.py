@@ -163,6 +163,7 @@ def test_ternary_tail():
 
 @pytest.mark.parametrize("d", [1, 2, 3, 10, 1000])
 def test_expected_cos_of_equal_scales(d):
+    assert geometry.expected_cos_sign_scaled([1.0] + [0.0] * (d - 1)) <= 1
     assert geometry.expected_cos_sign_scaled(np.full(d, 1e-9)) == pytest.approx(
         expected_cos_sign(d), rel=1e-10
     )

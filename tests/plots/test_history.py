@@ -5,6 +5,7 @@ import pytest
 
 from bnn import plots
 from tests.plots.reading import curve, drawn
+from tests.plots.test_kernels import altered
 
 
 def test_training_shows_the_log():
@@ -37,3 +38,13 @@ def test_geometry_history_has_a_line_for_every_layer(network):
     assert len(r.lines) == len(layers)
     theory = np.median([layer.angle_theory_deg for layer in layers])
     assert curve(angle, "Gaussian weights")[1][0] == pytest.approx(theory)
+
+
+def test_the_gaussian_angle_is_that_of_the_layers_with_a_quantizer(network):
+    layers = list(network.report)
+    real = [altered(layers[0], quantizer=None, angle_theory_deg=0.0) for _ in range(3 * len(layers))]
+    theory = np.median([layer.angle_theory_deg for layer in layers])
+    angle, _ = drawn(plots.geometry_history([], [*real, *layers]))
+    assert curve(angle, "Gaussian weights")[1][0] == pytest.approx(theory)
+    angle, _ = drawn(plots.geometry_history([], real))
+    assert "Gaussian weights" not in [line.get_label() for line in angle.lines]

@@ -47,6 +47,9 @@ def test_an_unquantized_layer_is_named_and_does_not_widen_the_zoom(network):
     _, zoomed = drawn(plots.angles([real, *(layers[1:] or layers)]))
     assert zoomed.get_xlim() == pytest.approx(expected)
     assert "unchanged by quantization: 0°" in [text.get_text() for text in zoomed.texts]
+    zero = altered(layers[0], angles=np.full(4, np.nan))
+    _, zoomed = drawn(plots.angles([zero, *(layers[1:] or layers)]))
+    assert [text.get_text() for text in zoomed.texts] == ["no angle: all kernels become 0"]
 
 
 def test_spread_has_a_cross_at_its_theory_and_names_its_points(network):
