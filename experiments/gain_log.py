@@ -30,7 +30,9 @@ class GainLog(keras.callbacks.Callback):
         """Measure the initial network, or read the rows of the interrupted training."""
         if self.rows is not None:
             return
-        if epoch == 0:
+        if (
+            int(self.model.optimizer.iterations) == 0
+        ):  # not merely in epoch 0, which may have been interrupted
             self.rows = []
             with atomic.replacing(self.folder / "initial.npz") as path, path.open("wb") as file:
                 np.savez(file, **latent_kernels(self.model))

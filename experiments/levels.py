@@ -121,7 +121,7 @@ def draw(rows):
 
 def main(argv=None):
     """Run the experiment with the options of the command line."""
-    return runner.perform(runner.begin("levels", __doc__, 10, argv), measure)
+    return runner.perform(runner.begin("levels", __doc__, 10, argv, own_networks=True), measure)
 
 
 if __name__ == "__main__":

@@ -123,7 +123,7 @@ class Experiment:
         return path
 
 
-def begin(name, description, epochs, argv=None, one_network=False, **images):
+def begin(name, description, epochs, argv=None, one_network=False, own_networks=False, **images):
     """Read a command line and return its Experiment.
 
     Args:
@@ -132,6 +132,7 @@ def begin(name, description, epochs, argv=None, one_network=False, **images):
         epochs: int, the default number of epochs of each training.
         argv: list of arguments, or None for those of the process.
         one_network: bool, whether the experiment trains only one binary network. A finished run can then replace it.
+        own_networks: bool, whether it trains networks of its own instead of the narrow one or the paper's.
         **images: `validation` and `training_images` of the Experiment.
 
     Raises:
@@ -151,8 +152,9 @@ def begin(name, description, epochs, argv=None, one_network=False, **images):
         help="epochs of each training (default: %(default)s)",
     )
     flag("--seed", type=int, default=0, metavar="N", help="seed of the first training (default: %(default)s)")
-    paper_help = "cifar-10: use the paper's widths; a step then takes many times longer"
-    flag("--paper_network", action="store_true", help=paper_help)
+    if not own_networks:
+        paper_help = "cifar-10: use the paper's widths; a step then takes many times longer"
+        flag("--paper_network", action="store_true", help=paper_help)
     if one_network:
         run_help = "use the network of a run, such as results/cifar-10-binary/seed0, instead of training one"
         flag("--run", type=Path, metavar="DIR", help=run_help)
@@ -168,7 +170,7 @@ def begin(name, description, epochs, argv=None, one_network=False, **images):
         settings, place = SMOKE, ROOT / "runs" / "experiments" / "quick"
         folders = (place / name, place)
     else:
-        narrow = data_set == "cifar-10" and not options.paper_network
+        narrow = data_set == "cifar-10" and not vars(options).get("paper_network")
         settings = (NARROW if narrow else {}) | {"data_set": data_set, "epochs": options.epochs}
         folders = (ROOT / "runs" / "experiments" / name, ROOT / "results" / "experiments")
     settings = settings | {"seed": options.seed}

@@ -195,7 +195,7 @@ def draw(rows):
 
 def main(argv=None):
     """Run the experiment with the options of the command line."""
-    return runner.perform(runner.begin("verdict", __doc__, 12, argv), measure)
+    return runner.perform(runner.begin("verdict", __doc__, 12, argv, own_networks=True), measure)
 
 
 if __name__ == "__main__":

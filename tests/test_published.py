@@ -12,6 +12,7 @@ from bnn.analysis import analyze
 from bnn.files import records
 from bnn.models import accuracy, refit_batch_norm
 from tests.support import ROOT, assert_refused, call
+from tools import publish
 
 SMALL = (
     "--data_set",
@@ -85,6 +86,26 @@ def test_a_published_run_contains_no_paths_of_the_machine(published):
             assert str(source) not in path.read_text(), path
     command = json.loads((published / "small" / "seed0" / "config.json").read_text())["command"]
     assert command[-2:] == ["--run_dir", "runs/run"]
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        (
+            ["train.py", "--run_dir", "/home/me/run", "--epochs", "3"],
+            ["train.py", "--run_dir", "runs/run", "--epochs", "3"],
+        ),
+        (["train.py", "--run_dir=/home/me/a=b", "--seed=1"], ["train.py", "--run_dir=runs/a=b", "--seed=1"]),
+        (["train.py", "--data_dir", "/data/x", "--resume", "runs/a"], ["train.py", "--resume", "runs/a"]),
+        (["train.py", "--data_dir=/data/x", "--clip", "2"], ["train.py", "--clip", "2"]),
+        (
+            ["bnn.training.train", "run_dir=/home/me/run", "conv=[4]"],
+            ["bnn.training.train", "run_dir=runs/run", "conv=[4]"],
+        ),
+    ],
+)
+def test_the_published_command_has_no_folder_of_the_machine(command, expected):
+    assert publish.shareable(command) == expected
 
 
 def test_tables_have_the_values_of_the_folders(published):

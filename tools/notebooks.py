@@ -154,6 +154,8 @@ def execute(notebook, run=None, timeout=1800, **parameters):
             cell.outputs, cell.execution_count = [], None
     added = [nbformat.v4.new_code_cell(STRICT)]
     notebook.cells.insert(0, added[0])
+    if parameters and at is None:
+        raise NotebookFailure(f"expected a cell tagged parameters for {', '.join(parameters)}, received none")
     if parameters:
         source = "\n".join(f"{name} = {value!r}" for name, value in parameters.items())
         added.append(nbformat.v4.new_code_cell(source))

@@ -7,7 +7,9 @@ The kernels of a continuous network are binarized with sign for the statistics. 
 run directory, so analyze.py and gen_plots.ipynb accept it. Its best.keras is the published checkpoint.
 """
 
+import itertools
 import json
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -84,15 +86,23 @@ def main():
 
 
 def copy_record(source, target):
-    """Copy settings and logs. An absolute path in the command becomes runs/NAME, because it is useless elsewhere."""
+    """Copy settings and logs, the command without the folders of this machine."""
     for name in RECORD:
         if (source / name).is_file():
             shutil.copyfile(source / name, target / name)
     config = json.loads((source / "config.json").read_text())
-    config["command"] = [
-        f"runs/{Path(word).name}" if Path(word).is_absolute() else word for word in config["command"]
-    ]
+    config["command"] = shareable(config["command"])
     write_json(target / "config.json", config)
+
+
+def shareable(command):
+    """Return a command without the folder of the data, and with runs/NAME for the absolute path of a run."""
+    kept = []
+    for before, word in itertools.pairwise(["", *command]):
+        flag, path = re.fullmatch(r"((?:--)?\w+=)?(.*)", word, re.DOTALL).groups(default="")
+        if "--data_dir" not in (before, word) and flag != "--data_dir=":
+            kept.append(f"{flag}runs/{Path(path).name}" if Path(path).is_absolute() else word)
+    return kept
 
 
 def measure(model, data, images, quantizer):

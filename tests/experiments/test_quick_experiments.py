@@ -1,6 +1,7 @@
 """The experiments with --quick: training, measuring, writing, and continuing after an interruption."""
 
 import csv
+import dataclasses
 import importlib
 import os
 import shutil
@@ -12,7 +13,7 @@ import keras
 import numpy as np
 import pytest
 
-from bnn import datasets, plots, runs
+from bnn import datasets, plots, runs, training
 from bnn.analysis import ablation, analyze
 from bnn.config import ModelConfig, settings_for
 from bnn.models import correct, refit_batch_norm
@@ -116,6 +117,38 @@ def test_gain(folder, capsys):
             cosine = np.abs(kernel).sum(axis=0) / np.linalg.norm(kernel, axis=0) / np.sqrt(len(kernel))
             assert logged["angle_mean_deg"] == pytest.approx(np.degrees(np.arccos(cosine)).mean(), abs=1e-3)
     assert "rank correlation of gain with accuracy lost, over 4 layers" in capsys.readouterr().out
+
+
+def test_the_log_of_the_gain_begins_with_the_untrained_network_also_after_an_interruption(tmp_path):
+    data, logs = datasets.load("mnist-5k"), {}
+    data = dataclasses.replace(data, train=data.train[:500], validation=data.validation[:100])
+    settings = runner.SMOKE | {"data_set": data, "epochs": 1, "debug": False, "deterministic": True}
+    for name, stop in (("whole", False), ("stopped", True)):
+        folder = tmp_path / name
+        log = [gain_log.GainLog(folder, data.validation.images[:50])]
+        if stop:
+            with pytest.raises(training.Interrupted):
+                training.train(folder, callbacks=[*log, StopAfterOneStep()], **settings)
+            log = [gain_log.GainLog(folder, data.validation.images[:50])]
+            training.resume(folder, data_set=data, callbacks=log)
+        else:
+            training.train(folder, callbacks=log, **settings)
+        logs[name] = gain_log.read(folder)
+    assert [row["epoch"] for row in logs["whole"][::4]] == [0, 1]
+    np.testing.assert_equal(logs["stopped"], logs["whole"])
+
+
+class StopAfterOneStep(keras.callbacks.Callback):
+    def on_train_batch_end(self, batch, logs=None):
+        if int(self.model.optimizer.iterations) == 1:
+            signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize("name", ["verdict", "levels"])
+def test_the_papers_widths_are_refused_where_they_mean_nothing(name, capsys):
+    with pytest.raises(SystemExit):
+        importlib.import_module(f"experiments.{name}").main(["--paper_network"])
+    assert "unrecognized arguments: --paper_network" in capsys.readouterr().err
 
 
 def test_slopes_of_energy_and_gain_equal_closed_forms():

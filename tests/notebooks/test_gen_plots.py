@@ -202,6 +202,12 @@ def test_warnings_and_errors_fail_a_notebook(source, said):
         notebooks.execute(book, RUN=0)
 
 
+def test_a_notebook_without_parameters_is_refused_where_one_is_to_be_set():
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1")])
+    with pytest.raises(notebooks.NotebookFailure, match="expected a cell tagged parameters for FIGURES"):
+        notebooks.execute(book, FIGURES="x")
+
+
 def test_execution_leaves_only_the_notebooks_own_cells():
     first = nbformat.v4.new_code_cell("RUN = 1", metadata={"tags": ["parameters"]})
     book = nbformat.v4.new_notebook(cells=[first, nbformat.v4.new_code_cell("print(RUN)")])
