@@ -53,6 +53,7 @@ __getattr__, __dir__, __all__ = face(
     "packed",
     "paper",
     "plots",
+    "presets",
     "runs",
     "training",
 )

@@ -33,12 +33,9 @@ def unbinarized(model, kernels=(), activations=()):
     Raises:
         ValueError: a name is not among `quantized_layers`.
     """
-    for argument, given, known in zip(
-        ("kernels", "activations"), (kernels, activations), quantized_layers(model), strict=True
-    ):
-        for name in given:
-            if name not in known:
-                raise ValueError(f"{argument}: expected names among {', '.join(known)}, received {name!r}")
+    known_kernels, known_activations = quantized_layers(model)
+    _expect_names("kernels", kernels, known_kernels)
+    _expect_names("activations", activations, known_activations)
     removed = dict.fromkeys(kernels, "kernel_quantizer") | dict.fromkeys(activations, "quantizer")
     return altered_copy(model, lambda layer: {removed[layer.name]: None} if layer.name in removed else {})
 
@@ -52,13 +49,28 @@ def binarized(model, layers=None):
 
     Returns:
         keras.Model with the same layer names and copied weights. Call `refit_batch_norm` before you use it.
+
+    Raises:
+        ValueError: a name is not that of a layer with a kernel.
     """
+    kernels = [layer.name for layer in model.layers if hasattr(layer, "kernel_quantizer")]
+    layers = kernels if layers is None else layers
+    _expect_names("layers", layers, kernels)
 
     def signed(layer):
-        continuous = hasattr(layer, "kernel_quantizer") and layer.kernel_quantizer is None
-        return {"kernel_quantizer": Sign()} if continuous and (layers is None or layer.name in layers) else {}
+        continuous = layer.name in layers and layer.kernel_quantizer is None
+        return {"kernel_quantizer": Sign()} if continuous else {}
 
     return altered_copy(model, signed)
+
+
+def _expect_names(argument, given, known):
+    """Raise `ValueError` unless `given` is a list of names in `known`; a str would be a list of letters."""
+    for name in [given] if isinstance(given, str) else given:
+        if name not in known or isinstance(given, str):
+            raise ValueError(
+                f"{argument}: expected a list of names among {', '.join(known)}, received {name!r}"
+            )
 
 
 def variants(model):

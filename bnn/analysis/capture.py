@@ -6,7 +6,6 @@ every call counts, also in shared layers, nested models and models that are not 
 
 import functools
 import inspect
-from contextlib import contextmanager
 from typing import NamedTuple
 
 import keras
@@ -19,6 +18,7 @@ from bnn.analysis.product import float32
 from bnn.layers import QuantActivation
 from bnn.models import walk
 from bnn.models.evaluation import as_built
+from bnn.models.traversal import wrapped_calls
 
 
 class Given(NamedTuple):
@@ -109,19 +109,6 @@ def _calls(model, found, batch):
     with wrapped_calls(layers, listening), recurrent.unfused(layers):
         model(as_built(model, batch), training=False)
     return calls
-
-
-@contextmanager
-def wrapped_calls(layers, wrap):
-    """Replace the `call` of each layer by `wrap(layer, call)` within the context."""
-    for layer in layers:
-        # Not with setattr, because Keras would track the attribute.
-        vars(layer)["call"] = wrap(layer, layer.call)
-    try:
-        yield
-    finally:
-        for layer in layers:
-            del vars(layer)["call"]
 
 
 def _arrays(product, calls, on_device):

@@ -7,13 +7,12 @@ import keras
 import numpy as np
 from keras import ops
 
-from bnn.analysis.capture import wrapped_calls
 from bnn.analysis.product import Kernels, float32
 from bnn.console import silent
 from bnn.geometry import CorrelationStatistics
-from bnn.layers import BatchNorm
-from bnn.models import walk
+from bnn.models.batch_norm import batch_norms
 from bnn.models.evaluation import as_built
+from bnn.models.traversal import wrapped_calls
 
 SCORES = 1000  # the largest number of scores per image and output
 
@@ -150,7 +149,7 @@ def _fitted(kernel, std, others, r):
 @contextmanager
 def _own_moments(model):
     """Make every batch norm use the moments of the batch within this context, with all other layers in inference."""
-    norms = [n for _, n in walk(model) if isinstance(n, BatchNorm | keras.layers.BatchNormalization)]
+    norms = batch_norms(model)
 
     def in_training(_, call):
         return lambda inputs, training=False, **options: call(inputs, training=True, **options)

@@ -15,6 +15,7 @@ from bnn.runs import listing, summary
 from bnn.tables import aligned, html_table
 
 SHOWN = ("angle_mean_deg", "r_weights")  # statistics in the table; the files hold all
+CONDITIONS = ("images", "quantizer", "activations")  # of metrics.json, equal for runs that are compared
 COLUMNS = ("group", "runs", "layer", "statistic", "mean", "std", "n")
 
 
@@ -154,7 +155,8 @@ def compare(networks, *, save=False, data_dir=None, progress=silent):
     A run's metrics.json counts if no later checkpoint exists. Otherwise the run is analyzed.
 
     Args:
-        networks: iterable of Run, or str or Path of run directories or of folders of seeds.
+        networks: iterable of Run, or str or Path of run directories or of folders of seeds; or one of these. A run that
+            is named twice counts once.
         save: bool, whether to write metrics.json and summary.txt into the runs that are analyzed.
         data_dir: folder of the data sets, or None for the default folder.
         progress: function that shows progress over the runs, such as `console.progress`.
@@ -163,16 +165,19 @@ def compare(networks, *, save=False, data_dir=None, progress=silent):
         Comparison
 
     Raises:
-        RunError, DataError: a run or its data cannot be read.
+        RunError, DataError: a run or its data cannot be read, or runs were measured under different conditions.
         ValueError: there is no run.
     """
+    networks = [networks] if isinstance(networks, str | Path | runs.Run) else networks
     found = []
     for network in networks:
         found += [network] if isinstance(network, runs.Run) else map(runs.open_run, listing.expand(network))
+    found = list({run.folder.resolve(): run for run in found}.values())
     if not found:
         raise ValueError("networks: expected at least one run, received none")
     shown = progress(found, total=len(found), unit="run")
     measured = [(run, _metrics(run, save, data_dir)) for run in shown]
+    _expect_equal_conditions(measured)
     grouped = {}
     for run, metrics in measured:
         grouped.setdefault(json.dumps(_settings(run), sort_keys=True), []).append((run, metrics))
@@ -181,10 +186,23 @@ def compare(networks, *, save=False, data_dir=None, progress=silent):
     return Comparison([_group(name, members) for name, members in zip(names, grouped, strict=True)])
 
 
+def _expect_equal_conditions(measured):
+    """Raise `RunError` unless the same number of images and the same quantizers were used for all runs."""
+    (first, reference), *others = measured
+    for run, metrics in others:
+        for name in CONDITIONS:
+            expected, received = reference.get(name), metrics.get(name)
+            if expected != received:
+                raise runs.RunError(
+                    f"{run.folder}: expected metrics.json with {name} {expected}, as in {first.folder}, received "
+                    f"{received}; measure both anew with the same flags"
+                )
+
+
 def _metrics(run, save, data_dir):
     """Return what metrics.json holds, as measured before or now."""
-    path, network = run.folder / "metrics.json", run.checkpoint("best")
-    if path.is_file() and not (network.is_file() and network.stat().st_mtime > path.stat().st_mtime + 1):
+    path = run.folder / "metrics.json"
+    if listing.is_measured(run):
         try:
             metrics = json.loads(path.read_text())
             rows = metrics["layers"]

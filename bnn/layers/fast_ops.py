@@ -14,7 +14,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from bnn.layers.quantizers import Sign
+from bnn.layers.quantizers import is_sign
 
 if keras.backend.backend() == "tensorflow":
     import tensorflow as tf
@@ -230,6 +230,6 @@ def direct_sign(x, dtype):
 
 def quantize(quantizer, x, dtype):
     """`portable_quantize`, with fewer passes over memory for `Sign`."""
-    if tf is not None and isinstance(quantizer, Sign):
+    if tf is not None and is_sign(quantizer):
         return direct_sign(x, dtype)
     return portable_quantize(quantizer, x, dtype)

@@ -1,5 +1,7 @@
 """Gradients: replace the gradient of a function, and compute the gradient that the Keras backend really uses."""
 
+import functools
+
 import keras
 import numpy as np
 from keras import ops
@@ -24,8 +26,12 @@ def with_gradient(quantize, backward):
 
         return quantize(x), gradient
 
-    # The cast turns a variable into a tensor: TensorFlow's custom gradients accept tensors only.
-    return lambda x: estimator(ops.cast(x, x.dtype))
+    @functools.wraps(quantize)
+    def quantized(x):
+        # The cast turns a variable into a tensor: TensorFlow's custom gradients accept tensors only.
+        return estimator(ops.cast(x, x.dtype))
+
+    return quantized
 
 
 def straight_through(quantize):

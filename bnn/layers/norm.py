@@ -11,8 +11,9 @@ class BatchNorm(keras.Layer):
     """Batch norm with an offset and without a scale (paper, section 2): a positive scale does not change a sign.
 
     The input and the output are (..., channels). The moments are float32 for every compute dtype. Inference uses moving
-    averages. During the first 1 / (1 - decay) steps they are plain means over all steps. Therefore the initial values 0
-    and 1 have no weight, and a network is usable after a few steps.
+    averages, and so does a frozen layer, `trainable = False`, in training. During the first 1 / (1 - decay) steps
+    they are plain means over all steps. Therefore the initial values 0 and 1 have no weight, and a network is
+    usable after a few steps.
 
     Args:
         decay: float in [0, 1), the decay of the moving averages.
@@ -36,8 +37,8 @@ class BatchNorm(keras.Layer):
         self.steps = weight("steps", "zeros", shape=(), trainable=False)
 
     def call(self, inputs, training=False):
-        """Normalize with the moments of the batch in training, with the moving averages otherwise."""
-        if not training:
+        """Normalize with the moments of the batch in training, with the moving averages otherwise or if frozen."""
+        if not (training and self.trainable):
             scale = ops.rsqrt(self.moving_variance + self.epsilon)
             shift = self.offset - self.moving_mean * scale
             return ops.cast(ops.cast(inputs, "float32") * scale + shift, self.compute_dtype)

@@ -27,7 +27,7 @@ class WeightClip(keras.constraints.Constraint):
     """
 
     def __init__(self, limit=1.0):
-        if not limit > 0:
+        if limit is None or not limit > 0:
             raise ValueError(f"limit: expected a positive number, received {limit!r}")
         self.limit = limit
 
@@ -169,7 +169,7 @@ class QuantConv2D(_QuantLayer):
         self.filters = positive("filters", filters)
         self.kernel_size = positive("kernel_size", kernel_size)
         self.sign_inputs = bool(sign_inputs)
-        self.multiplies_signs = self.sign_inputs and isinstance(self.kernel_quantizer, quantizers.Sign)
+        self.multiplies_signs = self.sign_inputs and quantizers.is_sign(self.kernel_quantizer)
         # Bits are computed outside of TensorFlow, so XLA cannot compile them.
         self.supports_jit = not (self.multiplies_signs and fast_ops.on_cpu())
 
@@ -231,7 +231,17 @@ class QuantActivation(_Quantizing):
 
 @keras.saving.register_keras_serializable("bnn")
 class MaxPool2x2(keras.layers.MaxPooling2D):
-    """Keras's MaxPooling2D with 2x2 windows that do not overlap, and a faster gradient on JAX."""
+    """Keras's MaxPooling2D with 2x2 windows that do not overlap, and a faster gradient on JAX.
+
+    Raises:
+        ValueError: other windows, strides, padding or order of axes are asked for.
+    """
+
+    def __init__(self, pool_size=2, strides=2, padding="valid", data_format="channels_last", **kwargs):
+        super().__init__(pool_size, strides, padding, data_format, **kwargs)
+        given = (*self.pool_size, *self.strides, self.padding, self.data_format)
+        if given != (2, 2, 2, 2, "valid", "channels_last"):
+            raise ValueError(f"MaxPool2x2: expected its defaults, received {given}")
 
     def call(self, inputs):
         """Return the largest value of each window."""

@@ -24,6 +24,9 @@ from bnn.layers.gradients import straight_through, with_gradient
 # Thresholds in units of the standard deviation of Gaussian values.
 BEST_RATIO = 0.6120031809624809  # `geometry.best_ternary_threshold()`, without SciPy
 ABSMEAN_RATIO = 1 / math.sqrt(2 * math.pi)  # half the mean of |x|
+registered = keras.saving.register_keras_serializable(
+    "bnn"
+)  # so that a layer with the function can be loaded
 
 
 def sign(x):
@@ -53,7 +56,10 @@ def ternary(x, threshold):
     return ops.cast(x > threshold, x.dtype) - ops.cast(x < -threshold, x.dtype)
 
 
-ste_sign = straight_through(sign)
+@registered
+def ste_sign(x):
+    """`sign` forward, straight-through backward."""
+    return straight_through(sign)(x)
 
 
 def ste_ternary(x, threshold):
@@ -61,11 +67,13 @@ def ste_ternary(x, threshold):
     return straight_through(lambda values: ternary(values, threshold))(x)
 
 
+@registered
 def approx_sign(x):
     """`sign` with the derivative of a piecewise quadratic, 2 - 2|x| where |x| <= 1, else 0 ([2]_)."""
     return with_gradient(sign, lambda x, upstream: upstream * ops.relu(2 - 2 * ops.abs(x)))(x)
 
 
+@registered
 def swish_sign(x, beta=5.0):
     r"""`sign` with the derivative of SS(x) = 2 s (1 + b x (1 - s)) - 1, where s = sigmoid(b x) ([3]_).
 
@@ -84,11 +92,13 @@ def swish_sign(x, beta=5.0):
     return with_gradient(sign, backward)(x)
 
 
+@registered
 def identity_sign(x):
     """`sign` with derivative 1 everywhere: the straight-through estimator as first proposed ([4]_)."""
     return with_gradient(sign, lambda x, upstream: upstream)(x)
 
 
+@registered
 def magnitude_aware_sign(x):
     """`sign` times m, the mean of |x| over all axes but the last: one scale per unit of a kernel ([2]_).
 
@@ -113,6 +123,7 @@ def stochastic_sign(x, seed):
     return straight_through(draw)(x)
 
 
+@registered
 def optimal_ternary(x):
     """`ste_ternary` with the threshold `BEST_RATIO` times sigma, the standard deviation of all values of x.
 
@@ -122,6 +133,7 @@ def optimal_ternary(x):
     return straight_through(lambda values: ternary(values, BEST_RATIO * ops.std(values)))(x)
 
 
+@registered
 def absmean_ternary(x):
     """Round x / m to -1, 0 or +1, times m, the mean of |x| over all values: 0 where |x| <= m / 2, else +m or -m ([6]_).
 

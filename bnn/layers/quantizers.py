@@ -202,6 +202,11 @@ def unit_absmean():
     return Ternary(ABSMEAN_RATIO)
 
 
+def is_sign(quantizer):
+    """Return whether a quantizer is the sign with the straight-through gradient; a subclass may be something else."""
+    return type(quantizer) in (Sign, StochasticSign)
+
+
 def for_training(quantizer):
     """Return the function that quantizes in training: `draw` of a stochastic quantizer, else the quantizer itself."""
     return getattr(quantizer, "draw", quantizer)
@@ -214,10 +219,13 @@ def get(identifier):
         identifier: None, a callable, or the config of a saved quantizer.
 
     Raises:
-        ValueError: the identifier is none of these.
+        ValueError: the identifier is none of these, or a class instead of its object.
     """
     if isinstance(identifier, dict):
         return keras.saving.deserialize_keras_object(identifier)
+    if isinstance(identifier, type):
+        name = identifier.__name__
+        raise ValueError(f"quantizer: expected an object such as {name}(), received the class {name}")
     if identifier is not None and not callable(identifier):
         raise ValueError(f"quantizer: expected None or a callable, received {identifier!r}")
     return identifier

@@ -7,14 +7,16 @@ import numpy as np
 from keras import ops
 
 from bnn.layers import BatchNorm
+from bnn.models.evaluation import as_built
+from bnn.models.traversal import walk, wrapped_calls
 
 
 def refit_batch_norm(model, images, batch_size=200):
     """Replace the moving averages of every batch norm, ours or Keras's, by the moments of training images, in place.
 
     The moments of a layer depend on all layers before it, so they are wrong while the averages of earlier layers are
-    stale. Therefore every batch runs in training mode, where each layer normalizes with the moments of the batch. The
-    moments are pooled over the batches (PreciseBN [1]_):
+    stale. Therefore every batch norm normalizes with the moments of the batch, while all other layers, such as dropout,
+    are in inference. The moments are pooled over the batches (PreciseBN [1]_):
 
         mean = E m_b,  variance = E v_b + Var m_b.
 
@@ -24,12 +26,14 @@ def refit_batch_norm(model, images, batch_size=200):
     the effect of the refit.
 
     Args:
-        model: keras.Model, a graph in which every batch norm is called once and normalizes over the last axis.
+        model: keras.Model in which every batch norm, also in nested models, is called once and normalizes over the
+            last axis. Without a batch norm nothing happens.
         images: (n, height, width, channels) uint8 array of training images, n >= 2.
         batch_size: int, >= 2, the largest number of images per batch. The batches are as equal as possible.
 
     Raises:
-        ValueError: there are fewer than two images, or the batch size is less than two.
+        ValueError: there are fewer than two images, the batch size is less than two, or a batch norm is not called
+            once.
 
     References:
         .. [1] Y. Wu & J. Johnson, "Rethinking 'Batch' in BatchNorm", 2021, https://arxiv.org/abs/2105.07576.
@@ -37,18 +41,38 @@ def refit_batch_norm(model, images, batch_size=200):
     for name, value in (("images", len(images)), ("batch_size", batch_size)):
         if value < 2:
             raise ValueError(f"{name}: expected at least 2, to compute a variance, received {value}")
-    norms = [
-        layer for layer in model.layers if isinstance(layer, BatchNorm | keras.layers.BatchNormalization)
-    ]
-    moments = keras.Model(model.inputs, [moment for norm in norms for moment in _moments(norm.input)])
     batches = np.array_split(images, math.ceil(len(images) / batch_size))
-    measured = [moments([batch], training=True) for batch in batches]
     sizes = [len(batch) for batch in batches]
-    for i, norm in enumerate(norms):
-        means, variances = (np.stack([ops.convert_to_numpy(m[2 * i + j]) for m in measured]) for j in (0, 1))
-        mean, variance = _pooled(means.astype(np.float64), variances.astype(np.float64), sizes)
+    for norm, measured in _measured(model, batches).items():
+        if len(measured) != len(batches):
+            raise ValueError(f"{norm.name}: expected one call, received {len(measured) / len(batches):g}")
+        means, variances = (np.stack(values).astype(np.float64) for values in zip(*measured, strict=True))
+        mean, variance = _pooled(means, variances, sizes)
         norm.moving_mean.assign(mean)
         norm.moving_variance.assign(variance)
+
+
+def batch_norms(model):
+    """Return the batch norms of a model, ours and Keras's, also those in nested models."""
+    kinds = BatchNorm | keras.layers.BatchNormalization
+    return [layer for _, layer in walk(model) if isinstance(layer, kinds)]
+
+
+def _measured(model, batches):
+    """Return a dict from each batch norm to the moments of its input, one pair for each call with a batch."""
+    found = {norm: [] for norm in batch_norms(model)}
+
+    def measuring(norm, call):
+        def measured(inputs, training=False, **options):
+            found[norm].append([ops.convert_to_numpy(moment) for moment in _moments(inputs)])
+            return call(inputs, training=True, **options)
+
+        return measured
+
+    with wrapped_calls(found, measuring):
+        for batch in batches if found else ():
+            model(as_built(model, batch), training=False)
+    return found
 
 
 def _moments(tensor):

@@ -2,6 +2,7 @@
 
 import io
 import zipfile
+from pathlib import Path
 
 import h5py
 import keras
@@ -17,17 +18,19 @@ def save_compact(model, path):
     """Save a network in about 40 % of the space, for inference and analysis.
 
     The latent kernels of quantized layers are rounded to float16, which changes a weight by at most 1/2048 of its
-    value. If this moves a weight across a threshold of its quantizer, the weight takes the next float16 value on its
-    own side. If the quantized kernel still changes, the kernel is not rounded. Therefore the outputs do not change at
-    all, and the statistics change only by the rounding of the latent kernels. All other weights stay float32.
+    value, or by 6e-8. If this moves a weight across a threshold of its quantizer, the weight takes the next float16
+    value on its own side. If the quantized kernel still changes, the kernel is not rounded. Therefore the outputs
+    do not change at all, and the statistics change only by the rounding of the latent kernels. All other weights
+    stay float32.
 
     Args:
         model: keras.Model. Its kernels are rounded in place.
-        path: Path of the .keras file, which `keras.saving.load_model` can read.
+        path: str or Path of the .keras file, which `keras.saving.load_model` can read.
 
     Raises:
         OSError: the file cannot be written. An existing file is kept.
     """
+    path = Path(path)
     for layer in model.layers:
         if getattr(layer, "kernel_quantizer", None) is not None:
             layer.kernel.assign(_rounded(layer.kernel_quantizer, ops.convert_to_numpy(layer.kernel)))
@@ -41,11 +44,13 @@ def save_compact(model, path):
 
 def _rounded(quantizer, kernel):
     """Round a float32 kernel to float16 values with the same quantized kernel; if impossible, return the kernel."""
-    half, wanted = kernel.astype(np.float16), _quantized(quantizer, kernel)
+    with np.errstate(over="ignore"):
+        half, wanted = kernel.astype(np.float16), _quantized(quantizer, kernel)
     moved = _quantized(quantizer, half) != wanted
     back = np.where(kernel > half, np.inf, -np.inf).astype(np.float16)
     half[moved] = np.nextafter(half[moved], back[moved])
-    return half.astype(np.float32) if np.array_equal(_quantized(quantizer, half), wanted) else kernel
+    same = np.isfinite(half).all() and np.array_equal(_quantized(quantizer, half), wanted)
+    return half.astype(np.float32) if same else kernel
 
 
 def _quantized(quantizer, kernel):

@@ -8,6 +8,7 @@ import keras
 
 from bnn.config import ConfigError, ModelConfig, complete, expect_names
 from bnn.estimators import ESTIMATORS
+from bnn.fields import expect, one_of
 from bnn.layers import (
     BatchNorm,
     MaxPool2x2,
@@ -118,6 +119,7 @@ def _maker_of_estimator(config, setting, estimator):
     return (lambda: make(config.threshold)) if takes_threshold else make
 
 
+DTYPES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}  # of layers, for each precision
 TRANSFORMS = {"rotated": Rotation, "whitening": Whitening}  # before a first layer of that kind
 
 
@@ -129,6 +131,9 @@ class _Network:
     precision: str
     kernel_quantizer: Callable
     activation_quantizer: Callable
+
+    def __post_init__(self):
+        expect(self.precision in DTYPES, "precision", one_of(DTYPES), self.precision)
 
     def model(self):
         config = self.config
@@ -154,7 +159,7 @@ class _Network:
 
     @property
     def dtype(self):
-        return {"float32": "float32", "bfloat16": "mixed_bfloat16"}[self.precision]
+        return DTYPES[self.precision]
 
     def convolution(self, x, filters, name, signs):
         size, options = self.config.filter_size, self.options(name)
@@ -180,7 +185,7 @@ class _Network:
         x = BatchNorm(self.config.bn_decay, name=f"{name}_norm", dtype=self.dtype)(x)
         quantizer = self.activation_quantizer()
         activation = QuantActivation(quantizer, name=f"{name}_activation", dtype=self.dtype)
-        return activation(x), isinstance(quantizer, quantizers.Sign)
+        return activation(x), quantizers.is_sign(quantizer)
 
     def options(self, name):
         """Return the arguments that all quantized layers share."""

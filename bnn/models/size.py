@@ -77,7 +77,7 @@ class Summary:
         lines = [
             aligned([head, *rows]),
             f"{total.bytes / 1e6:.2f} MB; with 32 bits for every parameter {real / 1e6:.2f} MB, "
-            f"{real / total.bytes:.1f} times as much.",
+            f"{real / max(total.bytes, 1):.1f} times as much.",
             "MACs KxI: multiply-accumulates of K-bit weights and I-bit inputs, for one image.",
         ]
         lines += [f"Multiplications not counted: {', '.join(self.uncounted)}."] if self.uncounted else []

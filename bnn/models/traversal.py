@@ -1,4 +1,6 @@
-"""The layers of a model, including nested ones, and the types of convolutions in Keras."""
+"""The layers of a model, including nested ones, their calls, and the types of convolutions in Keras."""
+
+from contextlib import contextmanager
 
 import keras
 
@@ -20,3 +22,16 @@ def walk(model):
         queue = [(f"{name}/{n.name}" if name else n.name, n) for n in inner] + queue
         if name:
             yield name, layer
+
+
+@contextmanager
+def wrapped_calls(layers, wrap):
+    """Replace the `call` of each layer by `wrap(layer, call)` within the context."""
+    for layer in layers:
+        # Not with setattr, because Keras would track the attribute.
+        vars(layer)["call"] = wrap(layer, layer.call)
+    try:
+        yield
+    finally:
+        for layer in layers:
+            del vars(layer)["call"]

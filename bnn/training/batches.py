@@ -4,7 +4,9 @@ import keras
 import numpy as np
 
 from bnn.datasets.augmentation import alternating_flips, windows
+from bnn.fields import expect, one_of
 from bnn.runs import CLASSES
+from bnn.train_config import AUGMENTATIONS
 
 
 class Batches(keras.utils.PyDataset):
@@ -22,6 +24,9 @@ class Batches(keras.utils.PyDataset):
         augmentation: str, one of `bnn.train_config.AUGMENTATIONS`.
         classes: int.
         smoothing: float in [0, 1), the part of each target that is spread evenly over all classes.
+
+    Raises:
+        ConfigError: there is no such augmentation.
     """
 
     def __init__(
@@ -36,6 +41,7 @@ class Batches(keras.utils.PyDataset):
         smoothing=0.0,
     ):
         super().__init__()
+        expect(augmentation in AUGMENTATIONS, "augmentation", one_of(AUGMENTATIONS), augmentation)
         self.split, self.batch_size, self.seed = split, batch_size, seed
         self.first_step, self.augmentation = first_step, augmentation
         self.targets = one_hot(split.labels, classes, smoothing)

@@ -33,9 +33,18 @@ def of_arrays(data, config):
 
 
 def name_of(data_set):
-    """The name of a setting `data_set`: that of a DataSet, the full path of a file or folder, or as it is."""
+    """The name of a setting `data_set`: that of a DataSet, the full path of a file or folder, or as it is.
+
+    Raises:
+        ConfigError: it is none of these, such as arrays.
+    """
     if isinstance(data_set, DataSet):
         return data_set.name
+    if not isinstance(data_set, str | os.PathLike):
+        raise ConfigError(
+            f"data_set: expected a name, a path or a DataSet, received a {type(data_set).__name__}; "
+            "arrays are the argument data"
+        )
     if isinstance(data_set, os.PathLike) or (is_own(data_set) and data_set != ARRAYS):
         return str(Path(data_set).expanduser().absolute())
     return data_set

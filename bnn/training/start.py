@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bnn import backend, datasets, runs
-from bnn.config import QUANTIZERS, ConfigError, complete
+from bnn.config import QUANTIZERS, ConfigError, complete, expect_names
 from bnn.datasets import DataSet
 from bnn.estimators import as_setting
 from bnn.files import lock
@@ -250,9 +250,10 @@ def _expect_checkpoint(run):
 
 def _expect_agreement(run, given):
     """Raise a `ConfigError` unless a run was begun with the given settings."""
-    stored = vars(run.model) | vars(run.training)
-    for name, value in complete(given).items():
-        if value != stored.get(name) and (name, value) != ("precision", "auto"):
+    stored, given = vars(run.model) | vars(run.training), complete(given)
+    expect_names(given, type(run.model), type(run.training))
+    for name, value in given.items():
+        if value != stored[name] and (name, value) != ("precision", "auto"):
             raise ConfigError(
                 f"--{name}: expected {stored.get(name)!r}, with which {run.folder} was begun, "
                 f"received {value!r}; other settings need another --run_dir, and --init_from {run.folder} begins "

@@ -2,10 +2,14 @@
 
 import json
 import math
+import os
+import shutil
+import time
 
 import numpy as np
 import pytest
 
+from bnn import runs
 from bnn.analysis import compare, comparison, from_arrays, pool, pool_rows
 from bnn.analysis.report import Report
 from bnn.runs import listing
@@ -82,6 +86,35 @@ def test_published_seeds_are_pooled_side_by_side(tmp_path):
     assert "0.02" in compared.text() and "conv_1" in compared._repr_html_()
     for path in compared.save(tmp_path):
         assert path.is_file()
+
+
+def test_a_run_that_is_named_twice_counts_once():
+    folder = ROOT / "results" / "mnist-conv-ternary"
+    (group,) = compare([folder, folder / "seed0", f"{folder}/../mnist-conv-ternary/seed1"]).groups
+    assert (len(group.runs), group.test_accuracy.n) == (3, 3)
+    assert compare(folder).groups == compare(str(folder)).groups == compare([folder]).groups
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("images", 5), ("activations", "sign"), ("quantizer", "ternary")]
+)
+def test_runs_measured_under_other_conditions_are_not_compared(tmp_path, name, value):
+    folder = shutil.copytree(ROOT / "results" / "mnist-conv-ternary", tmp_path / "three")
+    metrics = folder / "seed2" / "metrics.json"
+    metrics.write_text(json.dumps(json.loads(metrics.read_text()) | {name: value}))
+    with pytest.raises(runs.RunError, match=f"seed2: expected metrics.json with {name} .*received {value}"):
+        compare(folder)
+
+
+def test_the_list_shows_no_accuracy_of_an_earlier_checkpoint(tmp_path):
+    published = ROOT / "results" / "mnist-conv-ternary" / "seed0"
+    folder = shutil.copytree(published, tmp_path / "runs" / "seed0")
+    accuracy = f"{json.loads((folder / 'metrics.json').read_text())['test_accuracy']:.4f}"
+    (folder / "best.keras").write_bytes(b"")
+    for age, shown in ((0, accuracy), (3600, "-")):
+        then = time.time() - age
+        os.utime(folder / "metrics.json", (then, then))
+        assert listing.text(tmp_path / "runs").splitlines()[1].split()[4] == shown
 
 
 def test_runs_are_found_and_listed_at_any_depth():

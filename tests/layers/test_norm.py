@@ -85,3 +85,14 @@ def test_batch_norm_of_constant_channels_gives_the_offset(shape):
     y = layer(np.full(shape, 7, np.float32), training=True)
     np.testing.assert_allclose(y, np.broadcast_to(np.float32([1, 2, 3]), shape), atol=1e-4)
     assert np.isfinite(layer.moving_variance).all()
+
+
+def test_a_frozen_layer_uses_and_keeps_its_averages():
+    """As Keras's does."""
+    layer, x = BatchNorm(0.5), normal(64, 4) + 5
+    layer(x, training=True)
+    layer.trainable = False
+    before = layer.get_weights()
+    np.testing.assert_array_equal(layer(3 * x, training=True), layer(3 * x, training=False))
+    for weight, value in zip(layer.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(weight, value)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from keras import ops
 
+import bnn
 from bnn import geometry
 from bnn.geometry import angles, levels
 from bnn.layers import (
@@ -128,6 +129,40 @@ def test_get_accepts_none_and_callables():
     assert quantizers.get(quantizer_functions.ste_sign) is quantizer_functions.ste_sign
     with pytest.raises(ValueError, match="quantizer: expected None or a callable, received 'sign'"):
         quantizers.get("sign")
+    with pytest.raises(ValueError, match=r"expected an object such as Sign\(\), received the class Sign"):
+        QuantDense(2, quantizers.Sign)
+
+
+class OtherGradient(quantizers.Sign):
+    estimator = staticmethod(quantizer_functions.identity_sign)
+
+
+class HalfSign(quantizers.Sign):
+    def __call__(self, x):
+        return 0.5 * super().__call__(x)
+
+
+def test_a_subclass_of_sign_is_not_taken_for_it():
+    """TensorFlow computes the sign itself in fewer passes."""
+    x = [-2.0, 0.5, 2.0]
+    assert pointwise_gradient(QuantActivation(OtherGradient()), x)[1].tolist() == [1, 1, 1]
+    assert pointwise_gradient(QuantActivation(quantizers.Sign()), x)[1].tolist() == [0, 1, 0]
+    layer = QuantDense(1, HalfSign(), kernel_initializer="ones")
+    assert ops.convert_to_numpy(layer(np.ones((1, 3)))).tolist() == [[1.5]]
+    assert not QuantConv2D(2, 3, HalfSign(), sign_inputs=True).multiplies_signs
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["ste_sign", "approx_sign", "swish_sign", "identity_sign", "magnitude_aware_sign", "optimal_ternary"],
+)
+def test_a_layer_with_a_function_as_its_quantizer_can_be_loaded(name, tmp_path):
+    function = getattr(quantizer_functions, name)
+    assert function.__name__ == name and function.__doc__
+    model = keras.Sequential([keras.Input((3,)), QuantDense(2, function)])
+    model.save(tmp_path / "m.keras")
+    again = bnn.models.load_model(str(tmp_path / "m.keras"))
+    assert again.layers[-1].kernel_quantizer is function
 
 
 @pytest.mark.parametrize("threshold", [-0.1, 1, 1.5, np.inf, np.nan])

@@ -67,6 +67,38 @@ def test_batch_norm_of_keras_is_refitted_too():
     assert norm.moving_variance.numpy() == pytest.approx(np.maximum(x, 0).var(axis=0), rel=1e-5)
 
 
+def test_nested_batch_norms_are_refitted_while_dropout_is_in_inference():
+    inner = keras.Sequential(
+        [keras.Input((5,)), keras.layers.BatchNormalization(), keras.layers.Dropout(0.5)]
+    )
+    outer = keras.layers.BatchNormalization()
+    inputs = keras.Input((5,))
+    model = keras.Model(inputs, outer(inner(3 * inputs)))
+    x = np.random.default_rng(0).standard_normal((90, 5)).astype(np.float32)
+    refit_batch_norm(model, x, batch_size=30)
+    assert inner.layers[0].moving_variance.numpy() == pytest.approx((3 * x).var(axis=0), rel=1e-5)
+    assert outer.moving_variance.numpy() == pytest.approx(np.ones(5), abs=0.05)
+
+
+def test_stochastic_quantizers_are_refitted_as_signs():
+    settings = {"input_shape": (4, 4, 1), "conv": (), "max_pool": (), "fc": (12,), "classes": 3}
+    model, images = build_model(ModelConfig(**settings, estimator="stochastic_sign")), dense_network()[1]
+    refit_batch_norm(model, images, batch_size=90)
+    x = images.reshape(90, 16) / 127.5 - 1
+    for name in ("dense_1", "dense_2"):
+        z = x @ np.where(model.get_layer(name).kernel.numpy() >= 0, 1.0, -1.0)
+        assert model.get_layer(f"{name}_norm").moving_mean.numpy() == pytest.approx(z.mean(axis=0), abs=1e-4)
+        x = np.where(z >= z.mean(axis=0), 1.0, -1.0)
+
+
+def test_without_batch_norm_there_is_nothing_to_refit_and_a_shared_one_is_refused():
+    inputs, norm = keras.Input((5,)), keras.layers.BatchNormalization()
+    x = np.ones((4, 5), np.float32)
+    refit_batch_norm(keras.Model(inputs, keras.layers.ReLU()(inputs)), x)
+    with pytest.raises(ValueError, match=f"{norm.name}: expected one call, received 2"):
+        refit_batch_norm(keras.Model(inputs, norm(norm(inputs))), x)
+
+
 def test_batches_are_weighted_by_their_number_of_images():
     model, images = dense_network("continuous")
     refit_batch_norm(model, images[:61], batch_size=60)  # batches of 31 and 30
@@ -112,8 +144,14 @@ def test_unbinarized_uses_the_latent_kernel(trained, data):
 
 
 def test_unknown_names_are_refused(trained):
-    with pytest.raises(ValueError, match=r"kernels: expected names among conv_1, .*received 'conv_9'"):
+    with pytest.raises(
+        ValueError, match=r"kernels: expected a list of names among conv_1, .*received 'conv_9'"
+    ):
         ablation.unbinarized(trained, kernels=["conv_9"])
+    with pytest.raises(ValueError, match=r"kernels: expected a list of names .*received 'conv_1'"):
+        ablation.unbinarized(trained, kernels="conv_1")
+    with pytest.raises(ValueError, match=r"layers: expected a list of names among conv_1, .*'conv1'"):
+        ablation.binarized(trained, ["conv1"])
 
 
 def test_accuracies_of_all_variants(trained, data):

@@ -55,11 +55,21 @@ def test_no_weight_is_rounded_across_a_threshold(quantizer, tmp_path):
     model = keras.Model(inputs, layer(inputs))
     layer.kernel.assign(edges[:, None])
     wanted = keras.ops.convert_to_numpy(layer.quantized_kernel())
-    save_compact(model, tmp_path / "compact.keras")
+    save_compact(model, str(tmp_path / "compact.keras"))
     loaded = keras.saving.load_model(tmp_path / "compact.keras").layers[-1]
     np.testing.assert_array_equal(keras.ops.convert_to_numpy(loaded.quantized_kernel()), wanted)
     kernel = keras.ops.convert_to_numpy(loaded.kernel)
     np.testing.assert_array_equal(kernel, kernel.astype(np.float16))
+
+
+def test_a_kernel_with_weights_beyond_float16_is_not_rounded(tmp_path):
+    inputs = keras.Input((2,))
+    layer = QuantDense(1, Sign(), clip=1e6)
+    model = keras.Model(inputs, layer(inputs))
+    layer.kernel.assign([[1e5], [0.1]])
+    save_compact(model, tmp_path / "compact.keras")
+    loaded = keras.saving.load_model(tmp_path / "compact.keras").layers[-1]
+    np.testing.assert_array_equal(loaded.kernel, np.float32([[1e5], [0.1]]))
 
 
 def test_on_a_full_disk_the_old_file_is_kept(tmp_path, monkeypatch):

@@ -13,6 +13,7 @@ from bnn.config import ConfigError, ModelConfig, settings_for
 from bnn.estimators import ESTIMATORS
 from bnn.layers import (
     BatchNorm,
+    MaxPool2x2,
     QuantActivation,
     QuantConv2D,
     QuantDense,
@@ -382,6 +383,18 @@ def test_unknown_settings_are_refused():
         build(**SIZES, epochs=3)
     with pytest.raises(TypeError, match=r"input_shap: .*did you mean input_shape\?"):
         build(input_shap=(28, 28, 1))
+
+
+def test_an_unknown_precision_is_refused():
+    with pytest.raises(ConfigError, match="precision: expected one of float32, bfloat16, received 'auto'"):
+        build(**SIZES, precision="auto")
+
+
+def test_pooling_has_one_kind_of_window():
+    with pytest.raises(ValueError, match="MaxPool2x2: expected its defaults, received"):
+        MaxPool2x2(padding="same")
+    again = MaxPool2x2.from_config(MaxPool2x2(name="pool").get_config())
+    assert (again.name, again.pool_size, again.strides) == ("pool", (2, 2), (2, 2))
 
 
 def test_sizes_of_the_wrong_number_are_refused():

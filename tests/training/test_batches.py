@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 
+from bnn.config import ConfigError
 from bnn.datasets import Split
 from bnn.datasets.augmentation import alternating_flips
 from bnn.training import Batches, one_hot
@@ -57,6 +58,11 @@ def test_an_incomplete_last_batch_is_left_out(data):
     batches = Batches(data.train, 30, seed=0)
     assert len(batches) == 6
     assert all(len(batches[i][0]) == 30 for i in range(6))
+
+
+def test_an_unknown_augmentation_is_refused(data):
+    with pytest.raises(ConfigError, match=r"augmentation: expected one of none, crops, .*received 'flips'"):
+        Batches(data.train, 10, seed=0, augmentation="flips")
 
 
 def test_a_later_first_step_skips_the_first_batches(data):

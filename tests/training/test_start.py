@@ -218,6 +218,12 @@ def test_bad_settings_are_refused_before_anything_is_written(tmp_path, data, set
     assert not (tmp_path / "run").exists()
 
 
+def test_arrays_as_a_data_set_are_refused_without_printing_them(tmp_path):
+    with pytest.raises(ConfigError, match="received a tuple; arrays are the argument data") as error:
+        training.train(tmp_path / "run", data_set=(np.zeros((2000, 28, 28)), np.zeros(2000)))
+    assert len(str(error.value)) < 200
+
+
 def test_a_network_for_other_images_is_refused(tmp_path, data):
     with pytest.raises(runs.RunError, match=r"expected a network from images of shape \(8, 8, 1\)"):
         training.train(tmp_path / "run", **SMALL | {"data_set": data, "input_shape": (28, 28, 1)})
@@ -227,8 +233,8 @@ def test_a_network_for_other_images_is_refused(tmp_path, data):
 def test_resume_refuses_other_settings_or_data(whole, data):
     with pytest.raises(ConfigError, match=r"--epochs: expected 2, with which .* was begun, received 3"):
         training.resume(whole.folder, epochs=3, data_set=data)
-    with pytest.raises(ConfigError, match="--nothing: expected None"):
-        training.resume(whole.folder, nothing=3, data_set=data)
+    with pytest.raises(ConfigError, match=r"epoch: expected no setting .*did you mean epochs\?"):
+        training.resume(whole.folder, epoch=3, data_set=data)
     with pytest.raises(runs.RunError, match="expected data of SHA-256"):
         training.resume(whole.folder)
 
