@@ -55,12 +55,13 @@ def registered():
 def test_registered_functions_and_classes_become_names(registered):
     assert as_setting(registered) == "Custom>registered_sign"
     assert as_setting(Sign) == "bnn>Sign"
+    assert as_setting(ste_sign) == "bnn>ste_sign"
 
 
 @pytest.mark.parametrize(
     "value",
-    [None, "ste", "nonsense", 3, ste_sign, Sign(), lambda x: x],
-    ids=["none", "a name", "an unknown name", "a number", "an estimator", "a quantizer", "a function"],
+    [None, "ste", "nonsense", 3, Sign(), lambda x: x],
+    ids=["none", "a name", "an unknown name", "a number", "a quantizer", "a function"],
 )
 def test_any_other_value_is_not_changed(value):
     assert as_setting(value) is value
