@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
+from scipy.spatial.distance import cdist
 
 from bnn import plots
 from bnn.analysis import ReportError, report
@@ -124,9 +125,8 @@ def test_every_time_step_counts(case, backwards, masked):
             a = (images if layer is found[0] else seen)[kept]
             gain = y.var(axis=0) / (norm2 * a.var(axis=0).mean())
             np.testing.assert_allclose(layer.gains.gain, gain, rtol=1e-3)
-            assert {tuple(row) for row in layer.patches.round(4)} == {
-                tuple(row) for row in a.round(4).astype("f")
-            }
+            apart = cdist(layer.patches, a)  # every input is sampled, and nothing else
+            assert max(apart.min(axis=0).max(), apart.min(axis=1).max()) < 1e-5
     assert 0 < found[1].r_scores < 1
     assert np.isfinite([layer.r_permuted for layer in found]).all()
 
