@@ -118,6 +118,7 @@ def measure(model, data, images, quantizer):
         "data_set": data.name,
         "data_digest": data.digest,
         "images": images,
+        "quantizer": quantizer,
         "first_1000_accuracy": accuracy(model, data.test[:1000]),
         "layers": report.rows(),
         "patch_variance": {str(n): float(shares[:n].sum()) for n in COMPONENTS},

@@ -15,7 +15,7 @@ from bnn.runs import listing, summary
 from bnn.tables import aligned, html_table
 
 SHOWN = ("angle_mean_deg", "r_weights")  # statistics in the table; the files hold all
-CONDITIONS = ("images", "quantizer", "activations")  # of metrics.json, equal for runs that are compared
+CONDITIONS = ("images", "quantizer", "activations")  # of metrics.json, equal for seeds that are pooled
 COLUMNS = ("group", "runs", "layer", "statistic", "mean", "std", "n")
 
 
@@ -165,7 +165,7 @@ def compare(networks, *, save=False, data_dir=None, progress=silent):
         Comparison
 
     Raises:
-        RunError, DataError: a run or its data cannot be read, or runs were measured under different conditions.
+        RunError, DataError: a run or its data cannot be read, or seeds were measured under different conditions.
         ValueError: there is no run.
     """
     networks = [networks] if isinstance(networks, str | Path | runs.Run) else networks
@@ -177,17 +177,18 @@ def compare(networks, *, save=False, data_dir=None, progress=silent):
         raise ValueError("networks: expected at least one run, received none")
     shown = progress(found, total=len(found), unit="run")
     measured = [(run, _metrics(run, save, data_dir)) for run in shown]
-    _expect_equal_conditions(measured)
     grouped = {}
     for run, metrics in measured:
         grouped.setdefault(json.dumps(_settings(run), sort_keys=True), []).append((run, metrics))
     grouped = [sorted(members, key=lambda member: member[0].training.seed) for members in grouped.values()]
+    for members in grouped:
+        _expect_equal_conditions(members)
     names = _names([[run for run, _ in members] for members in grouped])
     return Comparison([_group(name, members) for name, members in zip(names, grouped, strict=True)])
 
 
 def _expect_equal_conditions(measured):
-    """Raise `RunError` unless the same number of images and the same quantizers were used for all runs."""
+    """Raise `RunError` unless the same number of images and the same quantizers were used for runs that are pooled."""
     (first, reference), *others = measured
     for run, metrics in others:
         for name in CONDITIONS:

@@ -147,7 +147,7 @@ def own_kernels(module, kernel):
     if not parametrize.is_parametrized(module, "weight") or not isinstance(module, _plain()):
         return None
     steps = module.parametrizations.weight
-    if all(type(step).__module__.startswith("torch.") for step in steps):
+    if all(type(step).__module__.startswith("torch.nn.utils.") for step in steps):
         return None  # such as spectral norm: the weight is computed, but not quantized
     original = getattr(steps, "original", None)
     return None if original is None else (module.weight, original)

@@ -105,8 +105,10 @@ def train_seeds(given, options, command):
     try:
         trained = seeds.train(given.pop("seed"), options.run_dir, command=command, **where, **given)
     except Interrupted as stop:
-        same = f"the same command{', without --overwrite' if options.overwrite else ''}"
-        print(f"interrupted; saved {stop.run.checkpoint('last')}; continue with {same}")
+        how = "the same command"
+        if options.overwrite:  # which would train all seeds again
+            how = f"{typed('train')} --resume {stop.run.folder}, then {how} for the seeds that are left"
+        print(f"interrupted; saved {stop.run.checkpoint('last')}; continue with {how}")
         return 128 + stop.signal
     folder = trained[0].folder.parent
     several.compare([run.folder for run in trained], folder, options.data_dir)

@@ -48,9 +48,10 @@ def parts(paths, shape, resize=False, image_range=own.UNIT):
         shape: (height, width, channels) of the images that a network takes, or (features,).
         resize: bool, whether to scale images of another size, and to convert color images for a network of gray ones.
         image_range: (low, high), the values of black and white in float images, which become pixels from 0 to 255.
+            None: the network takes other numbers than pixels, and .npy files are not changed.
 
     Yields:
-        (names, images): list of str, the path, with the index in a file of several images; and (n, *shape) uint8 array,
+        (names, images): list of str, the path, with the index in a file of several images; and (n, *shape) array,
         1 <= n <= `PART`.
 
     Raises:
@@ -59,7 +60,7 @@ def parts(paths, shape, resize=False, image_range=own.UNIT):
     names, images = [], []
     for path in paths:
         for name, image in _images(path, shape, resize, image_range):
-            if len(names) == PART:
+            if len(names) == PART or (images and image.dtype != images[0].dtype):
                 yield names, np.stack(images)
                 names, images = [], []
             names.append(name)
@@ -80,7 +81,7 @@ def _images(path, shape, resize, image_range):
     if not array.size or array.ndim != 1 + len(shape):
         raise DataError(f"{path}: expected images of {_spelled(shape)}, received {_spelled(array.shape)}")
     for i, image in enumerate(array):
-        image = own.pixels(path, image, image_range)
+        image = image if image_range is None else own.pixels(path, image, image_range)
         yield f"{path}[{i}]" if len(array) > 1 else str(path), _fitted(path, image, shape, resize)
 
 
@@ -113,7 +114,7 @@ def _fitted(path, image, shape, resize):
     if len(shape) == 3 and image.ndim == 3:
         image = _with_channels(image, shape[-1], resize)
         if resize and image.shape[-1] == shape[-1]:
-            image = _scaled(image, shape)
+            image = _scaled(path, image, shape)
     if image.shape != shape:
         hint = "" if resize or len(shape) != 3 else "; --resize scales and converts it"
         raise DataError(
@@ -129,16 +130,18 @@ def _with_channels(image, channels, convert):
     if (image.shape[-1], channels) == (3, 1):
         if (image == image[..., :1]).all():
             return image[..., :1]
-        if convert:
+        if convert and image.dtype == np.uint8:
             return np.asarray(Image.fromarray(image).convert("L"))[..., None]
     return image
 
 
-def _scaled(image, shape):
+def _scaled(path, image, shape):
     """Scale an image as `--image_size` scales those of a folder."""
     height, width, _ = shape
     if image.shape == shape:
         return image
+    if image.dtype != np.uint8:
+        raise DataError(f"{path}: expected uint8 pixels to scale, received {image.dtype}")
     planes = [
         Image.fromarray(np.ascontiguousarray(plane)).resize((width, height), Image.Resampling.BILINEAR)
         for plane in np.moveaxis(image, -1, 0)

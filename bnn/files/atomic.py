@@ -17,7 +17,8 @@ def replacing(path):
 
     Args:
         path: Path. The temporary file is in the same directory. Its name ends with the same name and begins with a dot;
-            without the directory's lock, with which only one process writes there, it has the process ID between.
+            without the directory's lock, with which only one process writes there, it has the process ID between, and a
+            killed process leaves the file.
 
     Raises:
         WriteError: the disk is full, or the directory is not writable. An existing file does not change.

@@ -1,6 +1,7 @@
 """Refit the moving averages of batch norm after the weights or quantizers of a network have changed."""
 
 import math
+from contextlib import contextmanager
 
 import keras
 import numpy as np
@@ -69,10 +70,23 @@ def _measured(model, batches):
 
         return measured
 
-    with wrapped_calls(found, measuring):
+    with _trainable(found), wrapped_calls(found, measuring):
         for batch in batches if found else ():
             model(as_built(model, batch), training=False)
     return found
+
+
+@contextmanager
+def _trainable(norms):
+    """Within this context, no batch norm is frozen: a frozen one would normalize with its averages."""
+    before = [norm.trainable for norm in norms]
+    try:
+        for norm in norms:
+            norm.trainable = True
+        yield
+    finally:
+        for norm, value in zip(norms, before, strict=True):
+            norm.trainable = value
 
 
 def _moments(tensor):

@@ -47,7 +47,7 @@ def save(network, path):
         "input_shape": list(network.input_shape),
         "pixels": [network.pixels.factor, network.pixels.summand],
         "class_names": list(network.class_names),
-        "image_range": list(network.image_range),
+        "image_range": network.image_range,
         "layers": layers,
     }
     manifest["sha256"] = digest(manifest, arrays)
@@ -143,8 +143,11 @@ def _network(manifest, arrays):
         own = {name.partition("/")[2]: array for name, array in arrays.items() if name.startswith(f"{i}/")}
         layers.append(_layer(described, own))
     shape, names = tuple(manifest["input_shape"]), tuple(manifest["class_names"])
-    image_range = tuple(manifest.get("image_range", PackedNetwork.image_range))  # earlier files lack it
-    return PackedNetwork(shape, Pixels(*manifest["pixels"]), layers, names, image_range)
+    pixels = Pixels(*manifest["pixels"])
+    # Earlier files lack it. There numbers that are not scaled may be no pixels.
+    earlier = None if pixels == Pixels(1.0, 0.0) else PackedNetwork.image_range
+    image_range = manifest.get("image_range", earlier)
+    return PackedNetwork(shape, pixels, layers, names, None if image_range is None else tuple(image_range))
 
 
 def _layer(described, arrays):

@@ -12,7 +12,7 @@ def expect_fit(network):
     shape = network.input_shape
     _expect(len(shape) in (1, 3) and all(isinstance(n, int) and n > 0 for n in shape), "input_shape", shape)
     _expect(all(type(n) in (int, float) for n in (network.pixels.factor, network.pixels.summand)), "pixels")
-    ends = network.image_range
+    ends = (0, 1) if network.image_range is None else network.image_range
     _expect(len(ends) == 2 and all(type(x) in (int, float) for x in ends), "image_range", ends)
     _expect(isfinite(ends[1] - ends[0]) and ends[0] < ends[1], "image_range", ends)
     _expect(network.layers, "layers", "none")

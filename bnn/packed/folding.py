@@ -26,7 +26,8 @@ def fold(model, class_names=None, image_range=PackedNetwork.image_range):
             User-defined quantizers must give activations -1 and +1, or -1, 0 and +1, that increase with the value.
             Stochastic quantizers become signs.
         class_names: sequence of str in the order of the scores; None: "0", "1", ...
-        image_range: (low, high), the values of black and white in float images that are classified from a file.
+        image_range: (low, high), the values of black and white in float images that are classified from a file. It
+            counts only if the model takes uint8 pixels.
 
     Returns:
         PackedNetwork
@@ -44,7 +45,8 @@ def fold(model, class_names=None, image_range=PackedNetwork.image_range):
     names = tuple(map(str, range(classes) if class_names is None else class_names))
     if len(names) != classes:
         raise PackError(f"class_names: expected {classes}, received {len(names)}")
-    return PackedNetwork(read.input_shape, pixels, layers, names, tuple(image_range))
+    image_range = tuple(image_range) if read.dtype == "uint8" else None
+    return PackedNetwork(read.input_shape, pixels, layers, names, image_range)
 
 
 def split(kernel):

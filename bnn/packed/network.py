@@ -120,7 +120,8 @@ class PackedNetwork:
         pixels: Pixels.
         layers: list of Layer.
         class_names: tuple of str, in the order of the scores.
-        image_range: (low, high), the values of black and white in float images, which `bnn predict` turns into pixels.
+        image_range: (low, high), the values of black and white in float images, which `bnn predict` turns into pixels;
+            None for a network whose inputs are no pixels.
 
     Raises:
         ValueError: the parts do not fit together.
@@ -130,7 +131,7 @@ class PackedNetwork:
     pixels: Pixels
     layers: list
     class_names: tuple
-    image_range: tuple = (0.0, 1.0)
+    image_range: tuple | None = (0.0, 1.0)
 
     def __post_init__(self):
         expect_fit(self)

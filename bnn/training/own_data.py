@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from bnn import datasets, presets
-from bnn.config import ConfigError, TrainConfig, settings_for
+from bnn.config import ConfigError, TrainConfig, complete, settings_for
 from bnn.console import progress
 from bnn.datasets import DataSet
 from bnn.datasets.catalog import ARRAYS, is_own
@@ -79,5 +79,4 @@ def configs(given, data_set=None, data_dir=None):
 def _checked(given):
     """A TrainConfig of the settings that concern own data."""
     names = ("data_set", "seed", "image_size", "image_range")
-    values = {name: given[name] for name in names if name in given}
-    return TrainConfig(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
+    return TrainConfig(**{name: value for name, value in complete(given).items() if name in names})

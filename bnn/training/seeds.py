@@ -45,8 +45,8 @@ def train(
 def _train(seed, folder, settings, overwrite, data_dir, tensorboard, command):
     if (folder / "config.json").is_file() and not overwrite:
         # All settings, because one that is not given has its default here, and may have another value in the run.
-        model, config, _ = own_data.configs(settings, data_dir=data_dir)
-        settings = vars(model) | vars(config)
+        model, config, data_set = _configs(settings, data_dir)
+        settings = vars(model) | vars(config) | ({} if data_set is None else {"data_set": data_set})
         training = start.go_on(folder, settings, data_dir=data_dir)
     else:
         training = start.begin(folder, settings, command=command, overwrite=overwrite, data_dir=data_dir)
@@ -55,6 +55,11 @@ def _train(seed, folder, settings, overwrite, data_dir, tensorboard, command):
     return training.run_to_end(tensorboard)
 
 
+def _configs(settings, data_dir):
+    given, data_set = start.split(settings)
+    return own_data.configs(given, data_set, data_dir)
+
+
 def _name(settings, data_dir):
-    model, config, _ = own_data.configs(settings, data_dir=data_dir)
+    model, config, _ = _configs(settings, data_dir)
     return runs.default_name(model, config, with_seed=False)

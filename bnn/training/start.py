@@ -157,7 +157,7 @@ def begin(run_dir, settings, *, command, overwrite=False, init_from=None, data_d
     Raises:
         UserError: as `train` does; up to data that are missing, without having loaded Keras.
     """
-    given, data_set = _split(settings)
+    given, data_set = split(settings)
     model_config, train_config, data_set = own_data.configs(given, data_set, data_dir)
     backend.expect_installed()
     folder = Path(run_dir or Path("runs") / runs.default_name(model_config, train_config))
@@ -180,7 +180,7 @@ def go_on(run_dir, settings, *, data_dir=None):
     """An interrupted run with its network as it was; arguments, result and errors as for `resume` and `begin`."""
     _expect_checkpoint(runs.open_run(run_dir))  # before a lock file is created there
     run = runs.reopen(run_dir)
-    given, data_set = _split(settings)
+    given, data_set = split(settings)
     _expect_agreement(run, given)
     data_set = load_data(run.training, data_set, data_dir)
     run.expect_data(data_set)
@@ -227,8 +227,12 @@ def load_data(config, data_set=None, data_dir=None):
     return data_set
 
 
-def _split(settings):
-    """Settings with names for data set and quantizers, and the DataSet that stood there or None."""
+def split(settings):
+    """Settings with names for data set and quantizers, and the DataSet that stood there or None.
+
+    Raises:
+        ConfigError: the data set is no name, path or DataSet.
+    """
     settings = settings | {name: as_setting(settings[name]) for name in QUANTIZERS if name in settings}
     data_set = settings.get("data_set")
     if data_set is not None:
@@ -269,7 +273,7 @@ def expect_tensorboard(wanted):
 
 def _call(run_dir, init_from, settings):
     """A call of `train` as the words that config.json keeps as a command."""
-    settings, _ = _split(settings)
+    settings, _ = split(settings)
     folders = {"run_dir": run_dir, "init_from": init_from}
     words = [f"{name}={value}" for name, value in folders.items() if value is not None]
     return ["bnn.training.train", *words, *(f"{name}={value!r}" for name, value in settings.items())]

@@ -74,6 +74,7 @@ def test_floats_are_pixels_in_the_range_of_the_run(tmp_path):
     np.testing.assert_array_equal(read(path, COLOR, image_range=(-1, 1)), IMAGES)
     with pytest.raises(DataError, match=r"a.npy: expected pixels from 0 to 1, received -"):
         read(path, COLOR, image_range=(0, 1))
+    np.testing.assert_array_equal(read(path, COLOR, image_range=None), IMAGES / 127.5 - 1)
 
 
 @pytest.mark.parametrize(
@@ -103,6 +104,8 @@ def test_other_files_give_one_line(tmp_path, name, content, words):
 def test_images_that_resizing_cannot_convert_are_refused(tmp_path):
     with pytest.raises(DataError, match=r"expected images of 7 x 9 x 5, received 7 x 9 x 3$"):
         read(saved(tmp_path, IMAGES), (7, 9, 5), resize=True)
+    with pytest.raises(DataError, match=r"expected uint8 pixels to scale, received float64"):
+        read(saved(tmp_path, IMAGES[:, :5] / 255), COLOR, resize=True, image_range=None)
     with pytest.raises(DataError, match=r"expected a .npy file, as the network takes images of 7 x 9 x 5"):
         read(saved(tmp_path, IMAGES[0], "a.png"), (7, 9, 5))
 

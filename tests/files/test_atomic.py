@@ -45,7 +45,7 @@ def test_two_processes_may_write_the_same_file(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
 
 
-def test_where_this_process_holds_the_lock_a_kill_leaves_one_temporary_file_at_most(tmp_path):
+def test_the_holder_of_the_lock_uses_the_same_temporary_file_again(tmp_path):
     lock.hold(tmp_path)
     with atomic.replacing(tmp_path / "a.txt") as temporary:
         temporary.write_bytes(b"new")

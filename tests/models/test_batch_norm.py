@@ -80,6 +80,17 @@ def test_nested_batch_norms_are_refitted_while_dropout_is_in_inference():
     assert outer.moving_variance.numpy() == pytest.approx(np.ones(5), abs=0.05)
 
 
+def test_a_frozen_network_is_refitted_like_another():
+    (frozen, images), (other, _) = dense_network(), dense_network()
+    other.set_weights(frozen.get_weights())
+    frozen.trainable = False
+    for model in (frozen, other):
+        refit_batch_norm(model, images)
+    for ours, theirs in zip(moving_averages(frozen), moving_averages(other), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5)
+    assert not any(layer.trainable for layer in frozen.layers)
+
+
 def test_stochastic_quantizers_are_refitted_as_signs():
     settings = {"input_shape": (4, 4, 1), "conv": (), "max_pool": (), "fc": (12,), "classes": 3}
     model, images = build_model(ModelConfig(**settings, estimator="stochastic_sign")), dense_network()[1]

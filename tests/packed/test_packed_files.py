@@ -3,10 +3,12 @@
 import json
 import zipfile
 
+import keras
 import numpy as np
 import pytest
 
 from bnn import packed
+from bnn.layers import BatchNorm, QuantDense
 from bnn.packed import files
 from tests.corruption import corrupted, within
 from tests.packed.packed_networks import network
@@ -131,6 +133,15 @@ def resealed(source, target, change):
 def test_a_file_of_an_earlier_version_has_floats_from_0_to_1(saved, tmp_path):
     resealed(saved[0], tmp_path / "p.npz", lambda manifest: manifest.pop("image_range"))
     assert packed.load(tmp_path / "p.npz").image_range == (0, 1)
+
+
+def test_inputs_that_are_no_pixels_have_no_range(tmp_path):
+    model = keras.Sequential([keras.Input((5,)), QuantDense(7), BatchNorm()])
+    net = packed.fold(model)
+    packed.save(net, tmp_path / "p.npz")
+    resealed(tmp_path / "p.npz", tmp_path / "old.npz", lambda manifest: manifest.pop("image_range"))
+    assert net.image_range is None
+    assert {packed.load(tmp_path / name).image_range for name in ("p.npz", "old.npz")} == {None}
 
 
 @pytest.mark.parametrize(

@@ -71,6 +71,8 @@ def test_the_same_call_trains_what_is_missing(many, tmp_path, capsys):
     assert f"{folder / 'seed0'} is complete\n" in capsys.readouterr().out
     assert (folder / "seed0" / "last.keras").stat().st_mtime_ns == before
     assert [row["epoch"] for row in trained[1].log()] == [1]
+    for same in (Path(data_set), bnn.datasets.load(data_set, image_range=(-1, 1))):
+        assert seeds.train(np.arange(2), folder, data_set=same, **SETTINGS) == trained
     with pytest.raises(
         ConfigError, match=r"--fc: expected \(8,\), with which .*seed0 was begun, received \(9,\)"
     ):
@@ -90,7 +92,7 @@ def test_the_same_call_trains_what_is_missing(many, tmp_path, capsys):
         (
             ["--seed", "0", "1", "--overwrite"],
             128 + signal.SIGTERM,
-            "; continue with the same command, without --overwrite\n",
+            "seed0, then the same command for the seeds that are left\n",
         ),
     ],
 )
