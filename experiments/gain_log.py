@@ -30,9 +30,8 @@ class GainLog(keras.callbacks.Callback):
         """Measure the initial network, or read the rows of the interrupted training."""
         if self.rows is not None:
             return
-        if (
-            int(self.model.optimizer.iterations) == 0
-        ):  # not merely in epoch 0, which may have been interrupted
+        # The first epoch may also be the rest of an interrupted one.
+        if int(self.model.optimizer.iterations) == 0:
             self.rows = []
             with atomic.replacing(self.folder / "initial.npz") as path, path.open("wb") as file:
                 np.savez(file, **latent_kernels(self.model))

@@ -124,10 +124,8 @@ class LayerGeometry:
         getattr(self, name).update(x, y)
         if name not in self.histograms:
             step = 2.0 if np.array_equal(x, np.round(x)) else 0.0  # of a sum of +-1
-            deviations = [values.std(dtype=np.float64) for values in (x, y)]
-            self.histograms[name] = Histogram2D(
-                even_edges(deviations[0], BINS, step=step), even_edges(deviations[1], BINS)
-            )
+            x_std, y_std = (values.std(dtype=np.float64) for values in (x, y))
+            self.histograms[name] = Histogram2D(even_edges(x_std, BINS, step=step), even_edges(y_std, BINS))
         # An odd step samples all units if their number is a power of two.
         step = math.ceil(x.size / HISTOGRAM_PAIRS) | 1
         self.histograms[name].update(x.reshape(-1)[::step], y.reshape(-1)[::step])

@@ -24,9 +24,8 @@ from bnn.layers.gradients import straight_through, with_gradient
 # Thresholds in units of the standard deviation of Gaussian values.
 BEST_RATIO = 0.6120031809624809  # `geometry.best_ternary_threshold()`, without SciPy
 ABSMEAN_RATIO = 1 / math.sqrt(2 * math.pi)  # half the mean of |x|
-registered = keras.saving.register_keras_serializable(
-    "bnn"
-)  # so that a layer with the function can be loaded
+# Layers with a registered function can be loaded.
+registered = keras.saving.register_keras_serializable("bnn")
 
 
 def sign(x):

@@ -24,9 +24,8 @@ def versions():
 def git_commit():
     """Return the commit of the code, with "+changes" if files differ from it; None outside a git checkout of it."""
     try:
-        _git(
-            "ls-files", "--error-unmatch", Path(__file__).name
-        )  # an installed copy may lie in another checkout
+        # An installed copy may lie in the checkout of another project, which does not track it.
+        _git("ls-files", "--error-unmatch", Path(__file__).name)
         return _git("describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+changes")
     except (OSError, subprocess.CalledProcessError):
         return None

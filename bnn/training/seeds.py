@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from bnn import runs
-from bnn.runs import RunError
 from bnn.training import own_data, start
 
 
@@ -31,7 +30,7 @@ def train(
     start.expect_tensorboard(tensorboard)
     folder = Path(run_dir or Path("runs") / _name(settings, data_dir))
     if (folder / "config.json").is_file():
-        raise RunError(
+        raise runs.RunError(
             f"{folder}: expected a folder for one run per seed, received a run; use another --run_dir"
         )
     return [

@@ -259,7 +259,7 @@ def _expect_agreement(run, given):
     for name, value in given.items():
         if value != stored[name] and (name, value) != ("precision", "auto"):
             raise ConfigError(
-                f"--{name}: expected {stored.get(name)!r}, with which {run.folder} was begun, "
+                f"--{name}: expected {stored[name]!r}, with which {run.folder} was begun, "
                 f"received {value!r}; other settings need another --run_dir, and --init_from {run.folder} begins "
                 "with its weights"
             )
