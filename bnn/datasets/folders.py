@@ -1,6 +1,7 @@
 """A folder of PNG and JPEG files, with one sub-folder per class, as arrays."""
 
 import os
+import re
 import warnings
 
 import numpy as np
@@ -15,10 +16,11 @@ GRAY, COLOR = (
     {"1", "L"},
     {"LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"},
 )  # Pillow's modes of 8 bits or less
+NUMBER = re.compile(r"[+-]?\d+(\.\d+)?", re.ASCII)
 TEST = 0.1  # fraction of the images that is set aside where the folder has no test images
 
 
-def read(folder, image_size=(), progress=lambda files, **_: files):
+def read(folder, image_size=(), progress=lambda files, **_: files, class_names=()):
     """Read the images in a folder.
 
     The folder holds one sub-folder per class, from which a tenth of the images is drawn for tests, always the same; or
@@ -29,6 +31,8 @@ def read(folder, image_size=(), progress=lambda files, **_: files):
         folder: Path.
         image_size: (height, width) to which images are scaled; (): all must have one size.
         progress: function that shows progress, such as `console.progress`.
+        class_names: sequence of str, the order of the classes. If these are not the names of the sub-folders: numbers
+            in their order, then other names as text.
 
     Returns:
         (arrays, digest): dict with the arguments of `own.from_arrays`, and the SHA-256 of the listing of the files.
@@ -41,7 +45,9 @@ def read(folder, image_size=(), progress=lambda files, **_: files):
     parts = {name: parts[name] for name in ("train", "val", "test") if name in parts}
     if not {"train", "test"} <= set(parts):
         parts = {"train": folder}
-    names = [path.name for path in _sub_folders(parts["train"])]
+    names = sorted((path.name for path in _sub_folders(parts["train"])), key=_place)
+    if set(class_names) == set(names):
+        names = list(class_names)
     files = {part: _files(path, names) for part, path in parts.items()}
     paths = [path for listed in files.values() for path, _ in listed]
     shape, digests = _shape(paths, image_size, folder, progress)
@@ -73,6 +79,11 @@ def _sub_folders(folder):
     return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
+def _place(name):
+    """The key that sorts names that are numbers as numbers, before other names."""
+    return (0, float(name), name) if NUMBER.fullmatch(name) else (1, 0.0, name)
+
+
 def _files(folder, names):
     """Return (path, label) of every image in the sub-folders of a folder."""
     found = []
@@ -84,6 +95,7 @@ def _files(folder, names):
             if file.suffix.lower() not in SUFFIXES:
                 raise DataError(f"{file}: expected PNG or JPEG files alone, received another file")
         found += [(file, names.index(path.name)) for file in files]
+    found.sort(key=lambda file: file[1])
     if not found:
         raise DataError(
             f"{folder}: expected one sub-folder of PNG or JPEG files per class, received no images"

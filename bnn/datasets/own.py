@@ -69,7 +69,7 @@ def from_arrays(
     return DataSet(name, digest, False, splits["train"], splits["val"], splits["test"], class_names)
 
 
-def load(name, folder=None, *, seed=0, image_size=(), image_range=UNIT, progress=silent):
+def load(name, folder=None, *, seed=0, image_size=(), image_range=UNIT, progress=silent, class_names=()):
     """Read an .npz file or a folder of images.
 
     Args:
@@ -79,6 +79,7 @@ def load(name, folder=None, *, seed=0, image_size=(), image_range=UNIT, progress
         image_size: (height, width) to which the images of a folder are scaled; (): they must have one size.
         image_range: (low, high), the values of black and white in float images.
         progress: function that shows progress over the files of a folder, such as `console.progress`.
+        class_names: sequence of str, the order of the classes of a folder, see `folders.read`.
 
     Returns:
         DataSet
@@ -93,7 +94,7 @@ def load(name, folder=None, *, seed=0, image_size=(), image_range=UNIT, progress
         )
     path = _found(name, folder)
     if path.is_dir():
-        arrays, digest = folders.read(path, tuple(image_size), progress)
+        arrays, digest = folders.read(path, tuple(image_size), progress, class_names)
     else:
         arrays, digest = npz_files.read(path), sha256_of(path)
     try:

@@ -8,7 +8,9 @@ KEYS = ("name", "digest", "official")
 
 
 def load(run, data_dir=None, **options):
-    """Read the data set of a Run; other arguments and errors as for `datasets.load`."""
+    """Read the data set of a Run, its classes in the order that the run has; other arguments as for `datasets.load`."""
+    if is_own(run.training.data_set):
+        options["class_names"] = run.data.get("class_names", ())
     return datasets.load(run.training.data_set, data_dir, **run.training.data_options, **options)
 
 

@@ -182,8 +182,11 @@ def go_on(run_dir, settings, *, data_dir=None):
     run = runs.reopen(run_dir)
     given, data_set = split(settings)
     _expect_agreement(run, given)
-    data_set = load_data(run.training, data_set, data_dir)
+    data_set = data_set or run.load_data(data_dir)
     run.expect_data(data_set)
+    if data_set.class_names != run.class_names:  # a folder, whose classes an earlier version sorted as text
+        data_set = run.load_data(data_dir)
+    data_set = load_data(run.training, data_set)
     backend.load()
     if run.checkpoint("last").is_file():
         backend.seed_everything(run.training.seed, run.training.deterministic)

@@ -280,6 +280,20 @@ def test_a_folder_may_contain_train_validation_and_test_folders(tmp_path):
         datasets.load(f"{tmp_path}/")
 
 
+def test_classes_that_are_numbers_are_in_their_order(tmp_path):
+    names = ["10", "b", "2", "a10", "-1", "007", "0.5", "1"]
+    folder = photos(tmp_path / "photos", names, count=3)
+    data, earlier = datasets.load(f"{folder}/"), datasets.load(f"{folder}/", class_names=sorted(names))
+    assert data.class_names == ("-1", "0.5", "1", "2", "007", "10", "a10", "b")
+    assert earlier.class_names == tuple(sorted(names)) and data.digest == earlier.digest
+    assert datasets.load(f"{folder}/", class_names=["1", "2"]).class_names == data.class_names
+    pictures = {np.asarray(Image.open(path)).tobytes(): path.parent.name for path in folder.glob("*/*.png")}
+    for read in (data, earlier):
+        for split in (read.train, read.validation, read.test):
+            for image, label in zip(split.images, split.labels, strict=True):
+                assert pictures[image.tobytes()] == read.class_names[label]
+
+
 def test_images_of_different_sizes_need_image_size(tmp_path):
     folder = photos(tmp_path / "photos")
     Image.new("L", (20, 10)).save(folder / "dog" / "z.jpg")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import bnn
 from bnn import runs
@@ -155,6 +156,26 @@ def test_data_that_changed_are_reported(many):
             start.go_on(run.folder, {})
     finally:
         path.write_bytes(content)
+
+
+def test_a_run_keeps_the_order_of_its_classes(tmp_path):
+    """Earlier versions sorted folders of numbers as text."""
+    for i, pixels in enumerate(PIXELS[:36]):
+        (tmp_path / "photos" / str(i % 12)).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(tmp_path / "photos" / str(i % 12) / f"{i}.png")
+    names = tuple(sorted(map(str, range(12))))
+    earlier = bnn.datasets.load(f"{tmp_path / 'photos'}", class_names=names)
+    settings = SETTINGS | {"data_set": earlier, "batch_size": 4}
+    run = start.begin(tmp_path / "run", settings, command=["train.py"], overwrite=True).run
+    assert run.class_names == names
+    fresh = bnn.datasets.load(f"{tmp_path / 'photos'}")
+    assert fresh.class_names != names and fresh.digest == earlier.digest
+    read = [run.load_data(), start.go_on(run.folder, {}).data_set]
+    read.append(start.go_on(run.folder, {"data_set": fresh}).data_set)
+    for data in read:
+        assert data.class_names == names
+        np.testing.assert_array_equal(data.train.labels, earlier.train.labels)
+        np.testing.assert_array_equal(data.train.images, earlier.train.images)
 
 
 def test_arrays_are_trained_on_as_a_file_with_them_is(many, tmp_path):
