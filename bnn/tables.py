@@ -17,13 +17,11 @@ def aligned(lines, left=False):
     return "\n".join("  ".join(map(justify, line, widths)).rstrip() for line in lines)
 
 
-def html_table(lines, caption):
+def html_table(lines, caption=""):
     """Rows of texts, the first one the headings, as HTML; a wide table scrolls within the page."""
+    title = f"<caption>{html.escape(caption)}</caption>" if caption else ""
     body = "".join(_html_row(line, "td" if i else "th") for i, line in enumerate(lines))
-    return (
-        f'<div style="overflow-x: auto; max-width: 100%"><table><caption>{html.escape(caption)}</caption>'
-        f"{body}</table></div>"
-    )
+    return f'<div style="overflow-x: auto; max-width: 100%"><table>{title}{body}</table></div>'
 
 
 def _html_row(texts, tag):

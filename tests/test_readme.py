@@ -1,31 +1,58 @@
-"""The example of the README, executed as printed there, in another folder."""
+"""The example of the README, executed as printed there, as a notebook in another folder."""
 
+import ast
+import base64
+import io
 import json
 import os
 import re
-import subprocess
-import sys
 
+import nbformat
 import numpy as np
+import pytest
+from nbclient import NotebookClient
 from PIL import Image
 
 from tests.support import ROOT
 
+SHOWN = ("figure", "report", 'report["conv_2"]', "run", "run.load_data()")
 
-def test_the_example_of_the_readme_runs_as_printed(tmp_path):
+
+@pytest.fixture(scope="module")
+def executed(tmp_path_factory):
+    """(folder, cells) of a notebook with one cell per statement of the README, and one for each of `SHOWN`."""
+    folder = tmp_path_factory.mktemp("readme")
     code = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)[1]
+    sources = [*map(ast.unparse, ast.parse(code).body), *SHOWN]
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in sources])
     path = os.pathsep.join([str(ROOT), os.environ["PYTHONPATH"]])
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
-    metrics = json.loads((tmp_path / "runs" / "first" / "metrics.json").read_text())
+    client = NotebookClient(book, timeout=300, resources={"metadata": {"path": str(folder)}})
+    client.execute(env={**os.environ, "PYTHONPATH": path})
+    return folder, book.cells
+
+
+def test_the_example_of_the_readme_runs_as_printed(executed):
+    folder, cells = executed
+    outputs = [output for cell in cells for output in cell.outputs]
+    printed = "".join(output.text for output in outputs if output.get("name") == "stdout")
+    metrics = json.loads((folder / "runs" / "first" / "metrics.json").read_text())
     r = {row["layer"]: row["r_weights"] for row in metrics["layers"]}
-    assert list(r)[1] == "conv_2" and f"{r['conv_2']} {{}}" in done.stdout
-    assert re.search(r"^ +layer +d +units", done.stdout, re.M) and "Total params" in done.stdout
-    assert np.asarray(Image.open(tmp_path / "fig3.png")).std() > 0
+    assert list(r)[1] == "conv_2" and f"{r['conv_2']} {{}}" in printed
+    assert re.search(r"^ +layer +d +units", printed, re.M)
+    assert any("Total params" in str(output.get("data")) for output in outputs)  # Keras shows it as HTML
+    assert np.asarray(Image.open(folder / "fig3.png")).std() > 0
+
+
+def test_a_notebook_draws_the_figure_and_shows_tables(executed):
+    figure, report, layer, run, data = (
+        [output for output in cell.outputs if output.output_type == "execute_result"]
+        for cell in executed[1][-len(SHOWN) :]
+    )
+    (drawn,) = figure
+    image = Image.open(io.BytesIO(base64.b64decode(drawn.data["image/png"])))
+    assert np.asarray(image).std() > 0 and image.width > drawn.metadata["image/png"]["width"] > 400
+    assert "Fig 3" in drawn.metadata["image/png"]["alt"]
+    for output, told in zip(
+        (report, layer, run, data), ("conv_2", "gain", "validation accuracy", "4,000"), strict=True
+    ):
+        assert "<table>" in output[0].data["text/html"] and told in output[0].data["text/html"]

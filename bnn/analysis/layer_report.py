@@ -10,7 +10,7 @@ from bnn import geometry
 from bnn.analysis import statistics
 from bnn.analysis.product import Kernels, Product
 from bnn.geometry import CorrelationStatistics
-from bnn.tables import cell
+from bnn.tables import cell, html_table
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -59,6 +59,11 @@ class LayerReport:
         columns = [s for s in statistics.STATISTICS if s.key != "layer"]
         shown = (f"{s.heading} {cell(getattr(self, s.key), s.decimals)}" for s in columns)
         return f"<LayerReport {self.name}: {', '.join(shown)}>"
+
+    def _repr_html_(self):  # IPython's hook
+        columns = [s for s in statistics.STATISTICS if s.key != "layer"]
+        rows = [[statistics.title(s.key), cell(getattr(self, s.key), s.decimals), s.key] for s in columns]
+        return html_table([["statistic", "value", "attribute"], *rows], self.name)
 
     @property
     def name(self):

@@ -12,6 +12,7 @@ from bnn.config import to_json
 from bnn.console import silent
 from bnn.files import records
 from bnn.runs import listing, summary
+from bnn.runs.metrics import is_measured
 from bnn.tables import aligned, html_table
 
 SHOWN = ("angle_mean_deg", "r_weights")  # statistics in the table; the files hold all
@@ -203,7 +204,7 @@ def _expect_equal_conditions(measured):
 def _metrics(run, save, data_dir):
     """Return what metrics.json holds, as measured before or now."""
     path = run.folder / "metrics.json"
-    if listing.is_measured(run):
+    if is_measured(run):
         try:
             metrics = json.loads(path.read_text())
             rows = metrics["layers"]

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bnn.datasets.catalog import is_own
+from bnn.tables import html_table
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,20 @@ class DataSet:
         counts = ", ".join(f"{name} {len(getattr(self, name)):,}" for name in ("train", "validation", "test"))
         size = " x ".join(map(str, self.train.images.shape[1:]))
         return f"DataSet({self.label}: {counts} images of {size}, {len(self.class_names)} classes)"
+
+    def _repr_html_(self):  # IPython's hook
+        heads = ["split", "images", "height x width x channels", "classes"]
+        splits = {name: getattr(self, name) for name in ("train", "validation", "test")}
+        rows = [
+            [
+                name,
+                f"{len(split):,}",
+                " x ".join(map(str, split.images.shape[1:])),
+                str(len(self.class_names)),
+            ]
+            for name, split in splits.items()
+        ]
+        return html_table([heads, *rows], self.label)
 
     @property
     def label(self):

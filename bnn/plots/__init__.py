@@ -1,9 +1,9 @@
 """Every figure is one function: `bnn.plots.dot_products(report).savefig("fig3.png")`.
 
 Each function takes the data that it shows (a report or arrays) and `axes`: Axes of the caller, or None for a new
-figure. It returns the figure in the style of this package. `save` writes a figure, `show` displays it in a notebook,
-and `save_all` draws and saves the figures of analyze.py. A report is an `analysis.Report` or any iterable of layer
-reports.
+figure. It returns the figure in the style of this package; as the last line of a cell, a notebook draws it. `save`
+writes a figure, `show` displays it anywhere in a cell, and `save_all` draws and saves the figures of analyze.py. A
+report is an `analysis.Report` or any iterable of layer reports.
 
 The figures by their numbers in the paper (arXiv 1705.07199), and the figures that are not in the paper:
 

@@ -23,7 +23,7 @@ def dot_products(report, axes=None):
 
 @style.styled
 def permuted(report, axes=None):
-    """Draw `dot_products` after the activations a of each image have been permuted (paper, Fig 4 right).
+    """Draw the dot products of Fig 3 after the activations of each image have been permuted (paper, Fig 4 right).
 
     Args:
         report: Report, or any iterable of layer reports.

@@ -1,6 +1,7 @@
 """The style of every figure: colors, sizes, a figure with its axes, and functions to show and save a figure."""
 
 import functools
+import inspect
 import io
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 from cycler import cycler
-from matplotlib.figure import Figure
+from matplotlib import figure as figures
 
 from bnn.files import atomic
 
@@ -45,18 +46,39 @@ STYLE = {
 }
 
 
+class Figure(figures.Figure):
+    """A Matplotlib figure that a notebook draws if it is the last line of a cell. It uses no global state.
+
+    Attributes:
+        alt: str, a text for readers who cannot see the figure.
+    """
+
+    alt = ""
+
+    def _repr_png_(self):  # IPython's hook
+        return _png(self), {"width": _pixels(self)} | ({"alt": self.alt} if self.alt else {})
+
+
 def in_style():
     """Return a context manager that draws figures in this style."""
     return matplotlib.rc_context(STYLE)
 
 
 def styled(draw):
-    """Decorate a function that draws a figure: it uses this style instead of the caller's settings."""
+    """Decorate a function that draws a figure: it uses this style instead of the caller's settings.
+
+    The first line of its documentation, which begins with "Draw", is the alternative text of a new figure.
+    """
+    signature = inspect.signature(draw)
+    described = inspect.getdoc(draw).partition("\n")[0].removeprefix("Draw ")
 
     @functools.wraps(draw)
     def drawn(*args, **kwargs):
         with in_style():
-            return draw(*args, **kwargs)
+            fig = draw(*args, **kwargs)
+        if signature.bind(*args, **kwargs).arguments.get("axes") is None:
+            fig.alt = described[:1].upper() + described[1:]
+        return fig
 
     return drawn
 
@@ -84,7 +106,7 @@ def figure(columns=1, rows=1, *, width=10.0, height=3.6, **options):
         **options: arguments of `Figure.subplots`.
 
     Returns:
-        figure: `matplotlib.figure.Figure`.
+        figure: Figure.
         axes: `Axes`, or an array of them, the same as from `Figure.subplots`.
     """
     fig = Figure(figsize=(width, height * rows), layout="constrained")
@@ -140,23 +162,37 @@ def panels_for(axes, count, *, key=0.0):
     return axes_for(axes, count, columns=columns, width=max(4.8, 2.5 * columns), height=2.4 + key / rows)
 
 
-def show(fig, name, alt, *, folder=None):
+def show(fig, name=None, alt=None, *, folder=None):
     """Display a figure in a notebook, with an alternative text for readers who cannot see it.
 
     Args:
         fig: `matplotlib.figure.Figure`.
-        name: str, a file name without suffix.
-        alt: str, the alternative text.
+        name: str, a file name without suffix; needed only with a folder.
+        alt: str, the alternative text. None: what the function that drew the figure draws.
         folder: None, or the path of a folder where the figure is also saved, see `save`.
+
+    Raises:
+        ValueError: there is a folder, but no name.
     """
     from IPython.display import Image, display
 
     if folder:
+        if name is None:
+            raise ValueError("name: expected the name of a file in the folder, received none")
         save(fig, Path(folder) / name)
+    display(Image(_png(fig), width=_pixels(fig), alt=alt or getattr(fig, "alt", None) or None))
+
+
+def _png(fig):
     png = io.BytesIO()
     with in_style():
         fig.savefig(png, format="png")
-    display(Image(png.getvalue(), width=round(fig.get_figwidth() * 96), alt=alt))
+    return png.getvalue()
+
+
+def _pixels(fig):
+    """The width of a figure on a page, in CSS pixels."""
+    return round(96 * fig.get_figwidth())
 
 
 def save(fig, path, formats=FORMATS):

@@ -22,7 +22,7 @@ from bnn.datasets.catalog import is_own
 from bnn.errors import UserError
 from bnn.files import atomic, lock
 from bnn.files.records import write_csv, write_json
-from bnn.runs import folders, provenance, stored_data
+from bnn.runs import folders, provenance, stored_data, summary
 from bnn.runs.log import LOG_COLUMNS, log_rows
 from bnn.runs.naming import default_name
 
@@ -49,6 +49,9 @@ class Run:
     model: ModelConfig
     training: TrainConfig
     data: dict
+
+    def _repr_html_(self):  # IPython's hook
+        return summary.html(self)
 
     def checkpoint(self, name):
         """Return the path of the checkpoint "last" or "best"."""

@@ -1,7 +1,6 @@
 """The runs in a folder: which there are, how far they are, and what distinguishes them."""
 
 import dataclasses
-import json
 import time
 from pathlib import Path
 
@@ -9,6 +8,7 @@ from bnn import presets
 from bnn.config import settings_for
 from bnn.datasets.catalog import is_own
 from bnn.files import lock
+from bnn.runs import metrics
 from bnn.runs.directory import RunError, open_run
 from bnn.tables import aligned
 
@@ -73,7 +73,7 @@ def _row(path, folder):
         _state(run, log),
         f"{log[-1]['epoch'] if log else 0}/{run.training.epochs}",
         _fraction(max((row["val_accuracy"] for row in log), default=None)),
-        _fraction(_test_accuracy(run)),
+        _fraction(metrics.test_accuracy(run)),
         time.strftime("%Y-%m-%d %H:%M", time.localtime(changed)),
         Path(run.training.data_set).name,
         " ".join(f"{key}={_short(value)}" for key, value in distinguishing(run).items()) or "preset",
@@ -85,21 +85,6 @@ def _state(run, log):
         return "training"
     done = log[-1]["epoch"] if log else 0
     return "complete" if done >= run.training.epochs else "interrupted"
-
-
-def is_measured(run):
-    """Return whether a run has a metrics.json that is not older than its best checkpoint."""
-    path, network = run.folder / "metrics.json", run.checkpoint("best")
-    return path.is_file() and not (network.is_file() and network.stat().st_mtime > path.stat().st_mtime + 1)
-
-
-def _test_accuracy(run):
-    """Return what analyze.py measured; None if it did not."""
-    try:
-        metrics = json.loads((run.folder / "metrics.json").read_text()) if is_measured(run) else {}
-        return float(metrics["test_accuracy"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
 
 
 def distinguishing(run):

@@ -1,7 +1,10 @@
 """The summary.txt of a run, which a person can read: settings, accuracy, and the table of analyze.py."""
 
 from bnn.config import to_json
+from bnn.errors import UserError
 from bnn.files import atomic
+from bnn.runs import metrics
+from bnn.tables import cell, html_table
 
 NAME = "summary.txt"
 
@@ -23,15 +26,36 @@ def write(run, report=None):
 
 def text(run, report=None):
     """Return the summary as text."""
-    parts = [
-        f"{run.model.kind} network, {run.model.weights:,} weights, trained on {run.data['name']} "
-        f"(SHA-256 {run.data['digest'][:8]})"
-    ]
-    parts += [_accuracy(run, report)]
+    parts = [f"{_network(run)}, trained on {_data(run)}", _accuracy(run, report)]
     for title, config in (("network", run.model), ("training", run.training)):
         rows = "\n".join(f"  {name} = {_spelled(value)}" for name, value in to_json(config).items())
         parts.append(f"{title}\n{rows}")
     return "\n\n".join([*parts, report.text()] if report else parts)
+
+
+def html(run):
+    """Return a short table of a run for a notebook, as HTML."""
+    try:
+        log = run.log()
+    except UserError:
+        log = []
+    best = max((row["val_accuracy"] for row in log), default=None)
+    rows = [
+        ["network", _network(run)],
+        ["data", _data(run)],
+        ["epochs", f"{log[-1]['epoch'] if log else 0} of {run.training.epochs}"],
+        ["best validation accuracy", cell(best, 4)],
+        ["test accuracy", cell(metrics.test_accuracy(run), 4)],
+    ]
+    return html_table([["run", str(run.folder)], *rows])
+
+
+def _network(run):
+    return f"{run.model.kind} network, {run.model.weights:,} weights"
+
+
+def _data(run):
+    return f"{run.data['name']} (SHA-256 {run.data['digest'][:8]})"
 
 
 def _accuracy(run, report):

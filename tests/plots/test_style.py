@@ -76,3 +76,22 @@ def test_show_displays_an_image_with_its_alternative_text(monkeypatch, tmp_path)
     data, metadata = shown[0]._repr_mimebundle_()
     assert data["image/png"] and metadata["image/png"] == {"width": 384, "alt": "what it shows"}
     assert (tmp_path / "name.svg").exists()
+
+
+def test_show_needs_a_name_only_for_a_file(monkeypatch, tmp_path):
+    shown = []
+    monkeypatch.setattr("IPython.display.display", shown.append)
+    plots.show(plots.staircases({2: ([0], [-1, 1])}))
+    assert shown[0]._repr_mimebundle_()[1]["image/png"] == {
+        "width": 720,
+        "alt": "The graphs of quantizers and the identity.",
+    }
+    with pytest.raises(ValueError, match="name: expected the name of a file in the folder, received none"):
+        plots.show(Figure(), folder=tmp_path)
+
+
+def test_a_notebook_draws_a_figure_with_what_its_function_draws(ax):
+    png, metadata = plots.staircases({2: ([0], [-1, 1])})._repr_png_()
+    assert png[:4] == b"\x89PNG" and metadata["alt"] == "The graphs of quantizers and the identity."
+    assert plots.staircases({2: ([0], [-1, 1])}, ax).alt == ""  # the caller's figure shows more
+    assert plots.staircases({2: ([0], [-1, 1])}, axes=ax)._repr_png_()[1] == {"width": 960}
