@@ -15,7 +15,7 @@ from PIL import Image
 
 from tests.support import ROOT
 
-SHOWN = ("figure", "report", 'report["conv_2"]', "run", "run.load_data()")
+SHOWN = ("bnn.plots.dot_products(report)", "report", 'report["conv_2"]', "run", "run.load_data()")
 
 
 @pytest.fixture(scope="module")
