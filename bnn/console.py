@@ -27,7 +27,7 @@ def run_program(name, main):
     """
     _open_stderr()
     if sys.stdout is None:
-        _say(f"{name}: error: {OutputError('a closed one')}")
+        note(f"{name}: error: {OutputError('a closed one')}")
         sys.exit(1)
     sys.stdout.reconfigure(errors="backslashreplace")  # The name of a folder may not be text.
     signal.signal(signal.SIGTERM, functools.partial(_raise, Terminated))
@@ -90,10 +90,10 @@ def _exit_code(name, main):
     except (Exception, KeyboardInterrupt) as error:
         if stop := _interruption(error):
             terminated = isinstance(stop, Terminated)
-            _say(f"{name}: {'terminated' if terminated else 'interrupted'}")
+            note(f"{name}: {'terminated' if terminated else 'interrupted'}")
             return 128 + (signal.SIGTERM if terminated else signal.SIGINT)
         if isinstance(error, UserError | OSError | MemoryError):
-            _say(f"{name}: error: {_one_line(error)}")
+            note(f"{name}: error: {_one_line(error)}")
             return getattr(error, "exit_code", 1)
         raise
 
@@ -115,8 +115,8 @@ def _open_stderr():
         sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115, it stays open to the end
 
 
-def _say(line):
-    """Print a line on standard error if possible; the exit code shows the error in any case."""
+def note(line):
+    """Print a line on standard error, if it can be written: an error, or what a user should know about the data."""
     try:
         sys.stderr.write(f"{line}\n")  # in one piece, because other processes may write there too
         sys.stderr.flush()

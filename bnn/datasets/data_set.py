@@ -37,6 +37,8 @@ class DataSet:
         train, validation, test: Split.
         class_names: tuple of str, in the order of the labels.
         digests: all SHA-256 that run directories may contain for these data.
+        earlier_digest: str or None, the SHA-256 that earlier versions gave the same files; if it is not `digest`, they
+            made other images of them.
     """
 
     name: str
@@ -47,6 +49,7 @@ class DataSet:
     test: Split
     class_names: tuple[str, ...] = tuple("0123456789")
     digests: frozenset[str] = frozenset()
+    earlier_digest: str | None = None
 
     def __repr__(self):
         counts = ", ".join(f"{name} {len(getattr(self, name)):,}" for name in ("train", "validation", "test"))
@@ -77,3 +80,7 @@ class DataSet:
     def is_known_as(self, digest):
         """Return whether a run directory with this SHA-256 was trained on these data."""
         return digest in {self.digest, *self.digests}
+
+    def was_read_as(self, digest):
+        """Return whether a run directory has the SHA-256 of the same files, of which earlier versions made others."""
+        return digest == self.earlier_digest and not self.is_known_as(digest)

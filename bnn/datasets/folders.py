@@ -1,21 +1,16 @@
 """A folder of PNG and JPEG files, with one sub-folder per class, as arrays."""
 
+import math
 import os
 import re
-import warnings
 
 import numpy as np
-from PIL import Image
 
+from bnn.console import note
+from bnn.datasets import picture_files
 from bnn.datasets.catalog import listing_digest
 from bnn.datasets.storing import DataError, sha256_of
 
-SUFFIXES = {".png", ".jpg", ".jpeg"}
-FORMATS = ("PNG", "JPEG")
-GRAY, COLOR = (
-    {"1", "L"},
-    {"LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"},
-)  # Pillow's modes of 8 bits or less
 NUMBER = re.compile(r"[+-]?\d+(\.\d+)?", re.ASCII)
 TEST = 0.1  # fraction of the images that is set aside where the folder has no test images
 
@@ -25,7 +20,8 @@ def read(folder, image_size=(), progress=lambda files, **_: files, class_names=(
 
     The folder holds one sub-folder per class, from which a tenth of the images is drawn for tests, always the same; or
     the folders train, test and perhaps val, each with such sub-folders. Hidden files are ignored. The images are gray
-    if all files are, else red, green and blue.
+    if all files are, else red, green and blue. A line on standard error says what was done to them; see
+    `picture_files.read`.
 
     Args:
         folder: Path.
@@ -35,7 +31,8 @@ def read(folder, image_size=(), progress=lambda files, **_: files, class_names=(
             in their order, then other names as text.
 
     Returns:
-        (arrays, digest): dict with the arguments of `own.from_arrays`, and the SHA-256 of the listing of the files.
+        (arrays, digests): dict with the arguments of `own.from_arrays`; and the SHA-256 of the listing of the files,
+        with that of earlier versions, which differs if they made other images of these files.
 
     Raises:
         DataError: the folder holds no classes, other files or damaged images, or images of different sizes.
@@ -49,30 +46,12 @@ def read(folder, image_size=(), progress=lambda files, **_: files, class_names=(
     if set(class_names) == set(names):
         names = list(class_names)
     files = {part: _files(path, names) for part, path in parts.items()}
-    paths = [path for listed in files.values() for path, _ in listed]
-    shape, digests = _shape(paths, image_size, folder, progress)
+    images, digests = _pixels(files, image_size, folder, progress)
     arrays = {"class_names": names}
     for part, listed in files.items():
-        arrays[f"x_{part}"] = _pixels([path for path, _ in listed], shape, progress)
+        arrays[f"x_{part}"] = images[part]
         arrays[f"y_{part}"] = np.array([label for _, label in listed], np.int64)
-    return arrays if "test" in parts else _with_test(arrays, folder), listing_digest(digests)
-
-
-def read_image(path):
-    """Read a PNG or JPEG file.
-
-    Args:
-        path: Path.
-
-    Returns:
-        (height, width, channels) uint8 array: one channel if the file is gray, else red, green and blue.
-
-    Raises:
-        DataError: the file is of another kind, damaged, or has more than 8 bits per channel.
-    """
-    with _opened(path) as picture:
-        mode = "L" if picture.mode in GRAY else "RGB"
-        return np.asarray(_converted(picture, mode, path)).reshape(picture.height, picture.width, -1)
+    return arrays if "test" in parts else _with_test(arrays, folder), digests
 
 
 def _sub_folders(folder):
@@ -92,7 +71,7 @@ def _files(folder, names):
             raise DataError(f"{path}: expected one of the classes {_listed(names)}, received another")
         files = sorted(file for file in path.iterdir() if not file.name.startswith("."))
         for file in files:
-            if file.suffix.lower() not in SUFFIXES:
+            if file.suffix.lower() not in picture_files.SUFFIXES:
                 raise DataError(f"{file}: expected PNG or JPEG files alone, received another file")
         found += [(file, names.index(path.name)) for file in files]
     found.sort(key=lambda file: file[1])
@@ -107,23 +86,60 @@ def _listed(names):
     return ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
 
 
-def _shape(paths, image_size, folder, progress):
-    """Return (height, width, channels) of all images, and a dict from their relative paths to their SHA-256."""
-    sizes, modes, digests = {}, set(), {}
-    for path in progress(paths, unit="file", description="sizes"):
-        with _opened(path) as picture:
-            sizes.setdefault((picture.height, picture.width), path)
-            modes.add(picture.mode)
-        digests[path.relative_to(folder).as_posix()] = sha256_of(path)
-    if len(sizes) > 1 and not image_size:
-        (first, one), (other, two) = list(sizes.items())[:2]
-        raise DataError(
-            f"{two}: expected {first[0]} x {first[1]} pixels as in {one.name}, "
-            f"received {other[0]} x {other[1]}; scale all with --image_size HEIGHT WIDTH"
-        )
-    shape = (*(image_size or next(iter(sizes))), 1 if modes <= GRAY else 3)
-    _expect_memory(len(paths) * int(np.prod(shape)), folder)
-    return shape, digests
+def _pixels(files, image_size, folder, progress):
+    """Read all pictures.
+
+    Returns:
+        (images, digests): dict from part to (n, height, width, channels) uint8, and (digest, earlier digest).
+    """
+    paths = [path for listed in files.values() for path, _ in listed]
+    images, first, sha256, read = None, None, {}, {}
+    for i, path in enumerate(progress(paths, unit="image", description="images")):
+        picture = picture_files.read(path)
+        pixels, first = picture.pixels, first or (path, picture.pixels.shape[:2])
+        if image_size:
+            pixels = picture_files.scaled(pixels, *image_size)
+        elif pixels.shape[:2] != first[1]:
+            raise _other_size(path, pixels.shape, *first)
+        images = _with_room(images, len(paths), pixels.shape, folder)
+        images[i] = pixels
+        name = path.relative_to(folder).as_posix()
+        sha256[name], read[name] = sha256_of(path), picture
+    if said := picture_files.text(remark for picture in read.values() for remark in picture.remarks):
+        note(f"{folder}: {said}")
+    ends = np.cumsum([len(listed) for listed in files.values()])[:-1]
+    parts = dict(zip(files, np.split(images, ends), strict=True))
+    return parts, _digests(sha256, read, gray=images.shape[-1] == 1)
+
+
+def _other_size(path, shape, first, expected):
+    return DataError(
+        f"{path}: expected {expected[0]} x {expected[1]} pixels as in {first.name}, "
+        f"received {shape[0]} x {shape[1]}; scale all with --image_size HEIGHT WIDTH"
+    )
+
+
+def _with_room(images, count, shape, folder):
+    """Return an array for all images: gray until the first color image comes, which makes all color."""
+    if images is not None and images.shape[-1] >= shape[-1]:
+        return images
+    _expect_memory(count * math.prod(shape), folder)
+    if images is None:
+        return np.empty((count, *shape), np.uint8)
+    return np.repeat(images, shape[-1], axis=-1)
+
+
+def _digests(sha256, read, gray):
+    """Return the digest of the data, and the one that earlier versions gave the same files.
+
+    The two differ where other pixels are made of the files: earlier versions left out transparency and orientation,
+    and made gray pictures color if they had an alpha channel or a palette.
+    """
+    names = {}
+    for name, picture in read.items():
+        marks = sorted(picture.remarks - {"frames"}) + ["gray"] * (gray and not picture.plain)
+        names[f"{name} ({', '.join(marks)})" if marks else name] = sha256[name]
+    return listing_digest(names), listing_digest(sha256)
 
 
 def _expect_memory(size, folder):
@@ -133,47 +149,6 @@ def _expect_memory(size, folder):
             f"{folder}: expected images of at most {memory:,} bytes, the memory of this machine, "
             f"received {size:,}; scale them with --image_size HEIGHT WIDTH"
         )
-
-
-def _opened(path):
-    """Open an image, of which only the header is read."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            picture = Image.open(path, formats=FORMATS)
-    except Image.DecompressionBombWarning as error:
-        raise DataError(f"{path}: expected an image of usual size, received a larger one ({error})") from None
-    except Exception as error:  # of Pillow, which may be any
-        raise _damaged(path, error) from None
-    if picture.mode not in GRAY | COLOR:
-        raise DataError(f"{path}: expected 8 bits per channel, received the mode {picture.mode}")
-    return picture
-
-
-def _converted(picture, mode, path):
-    try:
-        return picture.convert(mode)
-    except Exception as error:  # of Pillow and zlib
-        raise _damaged(path, error) from None
-
-
-def _damaged(path, error):
-    return DataError(
-        f"{path}: expected a PNG or JPEG image, received another or a damaged file ({type(error).__name__})"
-    )
-
-
-def _pixels(paths, shape, progress):
-    """Return images (n, height, width, channels) uint8."""
-    height, width, channels = shape
-    images = np.empty((len(paths), *shape), np.uint8)
-    for image, path in zip(images, progress(paths, unit="image", description="images"), strict=True):
-        with _opened(path) as picture:
-            picture = _converted(picture, "L" if channels == 1 else "RGB", path)
-            if picture.size != (width, height):
-                picture = picture.resize((width, height), Image.Resampling.BILINEAR)
-            image[:] = np.asarray(picture).reshape(shape)
-    return images
 
 
 def _with_test(arrays, folder):

@@ -1,6 +1,7 @@
 """Own data: arrays, an .npz file or a folder of images, as a `DataSet`."""
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -94,11 +95,12 @@ def load(name, folder=None, *, seed=0, image_size=(), image_range=UNIT, progress
         )
     path = _found(name, folder)
     if path.is_dir():
-        arrays, digest = folders.read(path, tuple(image_size), progress, class_names)
+        arrays, (digest, earlier) = folders.read(path, tuple(image_size), progress, class_names)
     else:
-        arrays, digest = npz_files.read(path), sha256_of(path)
+        arrays, digest, earlier = npz_files.read(path), sha256_of(path), None
     try:
-        return from_arrays(**arrays, seed=seed, image_range=image_range, name=name, digest=digest)
+        data_set = from_arrays(**arrays, seed=seed, image_range=image_range, name=name, digest=digest)
+        return replace(data_set, earlier_digest=earlier)
     except DataError as error:
         raise DataError(f"{path}: {error}") from None
 

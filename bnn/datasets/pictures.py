@@ -1,12 +1,15 @@
 """Images for a network that is trained: PNG, JPEG and .npy files, in the shape that the network takes."""
 
+from collections import Counter
+
 import numpy as np
 from PIL import Image
 
-from bnn.datasets import folders, own
+from bnn.console import note
+from bnn.datasets import own, picture_files
 from bnn.datasets.storing import DataError
 
-SUFFIXES = {*folders.SUFFIXES, ".npy"}
+SUFFIXES = {*picture_files.SUFFIXES, ".npy"}
 PART = 100  # images that are read at a time
 
 
@@ -43,6 +46,8 @@ def _is_image(path):
 def parts(paths, shape, resize=False, image_range=own.UNIT):
     """Read images part by part, so that memory does not grow with their number.
 
+    A line on standard error says at the end what was done to pictures, such as composing transparent ones on white.
+
     Args:
         paths: list of Path of PNG, JPEG and .npy files.
         shape: (height, width, channels) of the images that a network takes, or (features,).
@@ -57,25 +62,29 @@ def parts(paths, shape, resize=False, image_range=own.UNIT):
     Raises:
         DataError: a file is of another kind or damaged, or holds images of another shape.
     """
-    names, images = [], []
+    names, images, remarks = [], [], Counter()
     for path in paths:
-        for name, image in _images(path, shape, resize, image_range):
+        for name, image in _images(path, shape, resize, image_range, remarks):
             if len(names) == PART or (images and image.dtype != images[0].dtype):
                 yield names, np.stack(images)
                 names, images = [], []
             names.append(name)
             images.append(image)
     yield names, np.stack(images)
+    if said := picture_files.text(remarks):
+        note(said)
 
 
-def _images(path, shape, resize, image_range):
-    """Yield (name, image) for every image in a file."""
+def _images(path, shape, resize, image_range, remarks):
+    """Yield (name, image) for every image in a file, and count what was done to them."""
     if path.suffix.lower() != ".npy":
         if len(shape) != 3 or shape[-1] not in (1, 3):
             raise DataError(
                 f"{path}: expected a .npy file, as the network takes images of {_spelled(shape)}, received another"
             )
-        yield str(path), _fitted(path, folders.read_image(path), shape, resize)
+        picture = picture_files.read(path)
+        remarks.update(picture.remarks)
+        yield str(path), _fitted(path, picture.pixels, shape, resize)
         return
     array = _stacked(_mapped(path), shape)
     if not array.size or array.ndim != 1 + len(shape):
@@ -142,11 +151,7 @@ def _scaled(path, image, shape):
         return image
     if image.dtype != np.uint8:
         raise DataError(f"{path}: expected uint8 pixels to scale, received {image.dtype}")
-    planes = [
-        Image.fromarray(np.ascontiguousarray(plane)).resize((width, height), Image.Resampling.BILINEAR)
-        for plane in np.moveaxis(image, -1, 0)
-    ]
-    return np.stack([np.asarray(plane) for plane in planes], axis=-1)
+    return picture_files.scaled(image, height, width)
 
 
 def _spelled(shape):

@@ -18,7 +18,6 @@ from pathlib import Path
 from bnn import backend
 from bnn.config import ConfigError, ModelConfig, TrainConfig, expect, from_json, to_json
 from bnn.console import typed
-from bnn.datasets.catalog import is_own
 from bnn.errors import UserError
 from bnn.files import atomic, lock
 from bnn.files.records import write_csv, write_json
@@ -123,12 +122,8 @@ class Run:
 
     def expect_data(self, data_set):
         """Raise `RunError` unless a DataSet is the training data of this run and fits the network."""
-        if not data_set.is_known_as(self.data["digest"]):
-            changed = f"; {data_set.name} has changed since" if is_own(data_set.name) else ""
-            raise RunError(
-                f"{self.folder}: expected data of SHA-256 {self.data['digest']}, "
-                f"received {data_set.digest}{changed}"
-            )
+        if difference := stored_data.difference(self, data_set):
+            raise RunError(f"{self.folder}: {difference}")
         self.expect_fit(data_set)
 
     def origin(self, data_set):

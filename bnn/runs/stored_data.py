@@ -5,6 +5,7 @@ from bnn.datasets.catalog import ENTRIES, is_own
 from bnn.fields import expect
 
 KEYS = ("name", "digest", "official")
+OTHERWISE = "which handles transparency, EXIF orientation and folders of validation images"
 
 
 def load(run, data_dir=None, **options):
@@ -35,10 +36,26 @@ def origin(run, data_set):
     if data_set.is_known_as(digest):
         return f"trained on {data_set.label}"
     if is_own(data_set.name):
+        if data_set.was_read_as(digest):
+            return f"trained on {data_set.name} as an earlier version read it, not this one, {OTHERWISE}"
         return f"trained on {data_set.name} as it was, of SHA-256 {digest[:8]}; the data have changed since"
     what = ENTRIES[data_set.name].variants.get(digest) if data_set.name in ENTRIES else None
     known = f"{data_set.name} ({what})" if what else data_set.name
     return f"trained on {known} of SHA-256 {digest[:8]}, not on this {data_set.label}"
+
+
+def difference(run, data_set):
+    """Say what was expected and received unless a DataSet is the training data of a Run; else an empty text."""
+    digest = run.data["digest"]
+    if data_set.is_known_as(digest):
+        return ""
+    if data_set.was_read_as(digest):
+        return (
+            f"expected images as the earlier version read them that began this run, received those of this version, "
+            f"{OTHERWISE}; begin a new run, from its weights with --init_from"
+        )
+    changed = f"; {data_set.name} has changed since" if is_own(data_set.name) else ""
+    return f"expected data of SHA-256 {digest}, received {data_set.digest}{changed}"
 
 
 def check(data, data_set):

@@ -1,6 +1,7 @@
 """Own data from the training to the list of runs: several seeds, summaries, data that change, and arrays."""
 
 import contextlib
+import dataclasses
 import io
 import json
 import shutil
@@ -176,6 +177,23 @@ def test_a_run_keeps_the_order_of_its_classes(tmp_path):
         assert data.class_names == names
         np.testing.assert_array_equal(data.train.labels, earlier.train.labels)
         np.testing.assert_array_equal(data.train.images, earlier.train.images)
+
+
+def test_images_that_an_earlier_version_read_otherwise_are_refused(tmp_path):
+    """Earlier versions showed what lies under transparent pixels."""
+    for i, pixels in enumerate(PIXELS[:12]):
+        (tmp_path / "photos" / str(i % 2)).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.dstack([pixels] * 4)).save(tmp_path / "photos" / str(i % 2) / f"{i}.png")
+    data = bnn.datasets.load(f"{tmp_path / 'photos'}")
+    earlier = dataclasses.replace(data, digest=data.earlier_digest)
+    settings = SETTINGS | {"data_set": earlier, "batch_size": 4}
+    run = start.begin(tmp_path / "run", settings, command=["train.py"]).run
+    with pytest.raises(runs.RunError, match=r"expected images as the earlier version read them that began"):
+        start.go_on(run.folder, {})
+    assert "as an earlier version read it, not this one, which handles transparency" in run.origin(data)
+    fresh = dataclasses.replace(run, data=run.data | {"digest": data.digest})
+    fresh.expect_data(data)
+    assert fresh.origin(data) == f"trained on {data.name}"
 
 
 def test_arrays_are_trained_on_as_a_file_with_them_is(many, tmp_path):
