@@ -1,6 +1,6 @@
 """Helpers of the notebooks: open the run that a notebook shows, and display tables."""
 
-from bnn import datasets, models, runs
+from bnn import datasets, runs
 from bnn.analysis import statistics
 from bnn.config import ConfigError
 from bnn.tables import aligned, html_table
@@ -33,7 +33,7 @@ def open_run(folder=None):
             )
         data_set = run.load_data()
         run.expect_fit(data_set)
-        return run, data_set, models.without_emulation(run.load_model("best"))
+        return run, data_set, run.load_in_float32()
     except (runs.RunError, datasets.DataError, ConfigError) as error:
         raise NotebookError(str(error)) from None
 

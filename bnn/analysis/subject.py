@@ -12,7 +12,7 @@ from bnn import runs
 from bnn.analysis.checks import ReportError
 from bnn.datasets import own
 from bnn.datasets.catalog import ARRAYS, is_own
-from bnn.models import accuracy, load_images, load_model, without_emulation
+from bnn.models import accuracy, load_images, load_model
 
 IMAGES = 500  # number of test images of a run, as in the paper
 
@@ -49,13 +49,14 @@ def find(network, images=None, data_dir=None):
 
 def _of_run(run, images, data_dir):
     if run.training.data_set == ARRAYS and images is not None and not isinstance(images, Integral):
-        model = without_emulation(run.load_model("best"))
+        model = run.load_in_float32()
         about = {"run": str(run.folder), "network": run.model.kind, "origin": "trained on arrays"}
+        about["precision"] = "float32"
         return Subject(model, _as_trained(run, _given(images, model)), about, run.log())
     data_set, log = run.load_data(data_dir), run.log()
     if images is None or isinstance(images, Integral):
         images = data_set.test.images[: _count(images, len(data_set.test))]
-    model = without_emulation(run.load_model("best"))
+    model = run.load_in_float32()
     run.expect_fit(data_set)
     about = {
         "run": str(run.folder),
@@ -63,6 +64,7 @@ def _of_run(run, images, data_dir):
         "origin": run.origin(data_set),
         "test_accuracy": accuracy(model, data_set.test),
         "test_images": len(data_set.test),
+        "precision": "float32",
         "data_set": data_set.name,
         "data_digest": data_set.digest,
     }

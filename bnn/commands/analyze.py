@@ -136,6 +136,8 @@ def _show(report, folder, wide, target_r):
     if "run" in about:
         print(f"{about['run']}: {about['network']} network, {about['origin']}")
         print(f"test accuracy {about['test_accuracy']:.4f} ({about['test_images']:,} images)")
+        if note := runs.open_run(about["run"]).arithmetic:
+            print(note)
     print(f"\n{report.text(wide)}\n")
     if target_r is not None:
         from bnn.analysis import levels

@@ -104,9 +104,11 @@ def draw_errors(network, output, data_dir=None):
     run.expect_fit(data_set)
     backend.expect_installed()
     test = data_set.test
-    scores = models.scores(run.load_model(), test.images, progress=progress)
+    scores = models.scores(run.load_in_float32(), test.images, progress=progress)
     wrong = models.worst_errors(scores, test.labels)
     print(f"{run.folder}: {run.model.kind} network, {run.origin(data_set)}")
+    if run.arithmetic:
+        print(run.arithmetic)
     print(f"test accuracy {1 - len(wrong) / len(test):.4f}: {len(wrong):,} of {len(test):,} images are wrong")
     counts = models.confusion_matrix(scores, test.labels)
     figures = {"confusion": plots.confusion_matrix(counts, run.class_names)}
@@ -136,6 +138,6 @@ def _of_run(path):
 
     run = runs.open_run(path)
     backend.expect_installed()
-    network = run.load_model()
+    network = run.load_in_float32()
     image_range = run.training.image_range
     return run.model.input_shape, run.class_names, image_range, lambda images: models.scores(network, images)

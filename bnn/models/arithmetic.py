@@ -1,28 +1,26 @@
-"""The arithmetic of a saved network on this machine."""
+"""The arithmetic of a network: float32, which every machine computes alike."""
 
-from bnn import backend
 from bnn.models.surgery import altered_copy
 from bnn.models.traversal import walk
 
 
-def without_emulation(model):
-    """Return a network that computes in float32 what this machine could only emulate in bfloat16.
+def in_float32(model):
+    """Return a network of this package with every bfloat16 layer in float32.
 
-    A processor without bfloat16 takes many times longer for a layer in bfloat16 than for the same layer in float32. The
-    sums of float32 are more exact: signs of values near 0 can differ.
+    bfloat16 rounds the sums of a layer to 8 bits, so that values near 0 can have another sign. In float32, the sums of
+    -1 and +1 are exact, as in the packed network.
 
     Args:
         model: keras.Model.
 
     Returns:
-        keras.Model: the same one if no layer is in bfloat16 or the hardware has it, else a copy in float32.
+        keras.Model: the same one if no layer is in bfloat16, else a copy with copies of the weights.
     """
-    emulated = any(layer.compute_dtype == "bfloat16" for _, layer in walk(model))
-    return in_float32(model) if emulated and backend.resolve_precision("auto") == "float32" else model
-
-
-def in_float32(model):
-    """Return a copy of a network of this package with every bfloat16 layer in float32; weights are copies."""
+    if all(layer.compute_dtype != "bfloat16" for _, layer in walk(model)):
+        return model
     return altered_copy(
         model, lambda layer: {"dtype": "float32"} if layer.compute_dtype == "bfloat16" else {}
     )
+
+
+without_emulation = in_float32  # its name in the first version, where a machine with bfloat16 used it

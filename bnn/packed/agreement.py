@@ -8,7 +8,6 @@ from keras import ops
 
 from bnn import bits
 from bnn.console import silent
-from bnn.models import in_float32
 from bnn.packed import chain
 from bnn.packed.network import BATCH
 
@@ -38,8 +37,8 @@ class Agreement:
 
 
 def reference(run):
-    """The network of a Run's best checkpoint, with layers that compute in float32 for any training precision."""
-    return in_float32(run.load_model())
+    """The network that a Run is packed from, as `Run.load_in_float32` gives it."""
+    return run.load_in_float32()
 
 
 def compare(network, model, images, batch_size=BATCH, progress=silent):

@@ -93,6 +93,25 @@ class Run:
             raise RunError(f"{path}: expected a network with its optimizer, received one without")
         return model
 
+    def load_in_float32(self):
+        """Load the best network as every program computes it: in float32, whatever it was trained in.
+
+        So all programs, on all machines, find the same classes, which are those of the packed network, up to the
+        rounding of sums of real numbers. Errors as in `load_model`.
+        """
+        model = self.load_model()
+        from bnn.models import in_float32
+
+        return in_float32(model)
+
+    @property
+    def arithmetic(self):
+        """One line about the arithmetic of `load_in_float32` if the run was trained in another one, else ""."""
+        trained = self.training.precision
+        if trained == "float32":
+            return ""
+        return f"computed in float32; trained in {trained}, in which some images are in another class"
+
     def _expect_network(self, model, path):
         from bnn.models import build_model
 

@@ -35,6 +35,7 @@ def test_a_run_and_its_path_give_the_same_report(run, data):
             "origin": "trained on mnist-5k",
             "test_accuracy": accuracy(run.load_model(), data.test),
             "test_images": 50,
+            "precision": "float32",
             "data_set": "mnist-5k",
             "data_digest": "0" * 64,
             "quantizer": None,

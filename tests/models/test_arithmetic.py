@@ -1,10 +1,10 @@
-"""A network with bfloat16 layers on a machine that can only emulate bfloat16."""
+"""A network with bfloat16 layers, computed in float32."""
 
 import keras
 import numpy as np
 import pytest
 
-from bnn import backend, models
+from bnn import models
 
 
 @pytest.fixture(scope="module")
@@ -27,9 +27,7 @@ def test_in_float32_gives_the_same_network_in_float32(network):
     np.testing.assert_allclose(*scores, atol=0.05)  # bfloat16 has 8 significant bits
 
 
-@pytest.mark.parametrize("hardware", ["float32", "bfloat16"])
-def test_without_emulation_copies_only_emulated_networks(network, hardware, monkeypatch):
-    monkeypatch.setattr(backend, "resolve_precision", lambda precision: hardware)
-    assert (models.without_emulation(network) is network) == (hardware == "bfloat16")
+def test_a_float32_network_is_not_copied(network):
     copy = models.in_float32(network)
-    assert models.without_emulation(copy) is copy
+    assert models.in_float32(copy) is copy is not network
+    assert models.without_emulation is models.in_float32  # the older name
