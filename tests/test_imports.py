@@ -51,7 +51,7 @@ MAY_IMPORT = {
     "commands": None,  # everything
 }
 NUMPY_ALONE = ("geometry", "bits", "files")
-MOST_LINES = 300
+MOST_LINES = 500
 # Imports (from, to) that the table forbids but that still exist.
 FORBIDDEN = set()
 
