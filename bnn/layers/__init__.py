@@ -8,7 +8,7 @@ Importing the package registers its classes with Keras, so that saved networks l
 
 import bnn.optimizers  # noqa: F401, registers the optimizers of saved networks
 from bnn.layers.gradients import pointwise_gradient, straight_through, with_gradient
-from bnn.layers.norm import BatchNorm
+from bnn.layers.norm import BatchNorm, BatchSizeError
 from bnn.layers.patches import PatchTransform
 from bnn.layers.quantized import MaxPool2x2, QuantActivation, QuantConv2D, QuantDense, WeightClip
 from bnn.layers.quantizer_functions import sign, ste_sign, ste_ternary, ternary
@@ -31,6 +31,7 @@ __all__ = [
     "AbsmeanTernary",
     "ApproxSign",
     "BatchNorm",
+    "BatchSizeError",
     "IdentitySign",
     "MagnitudeAwareSign",
     "MaxPool2x2",

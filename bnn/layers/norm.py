@@ -1,9 +1,16 @@
 """Batch norm without a scale."""
 
+import math
+
 import keras
 from keras import ops
 
+from bnn.errors import UserError
 from bnn.layers import fast_ops
+
+
+class BatchSizeError(UserError, ValueError):
+    """A training batch holds one value per channel, which has no variance. The message is one line for the user."""
 
 
 @keras.saving.register_keras_serializable("bnn")
@@ -18,6 +25,10 @@ class BatchNorm(keras.Layer):
     Args:
         decay: float in [0, 1), the decay of the moving averages.
         epsilon: float, added to the variance.
+
+    Raises:
+        BatchSizeError: in training, the input holds one value per channel, so that the output is the offset for every
+            input and nothing before the layer learns. Where TensorFlow runs a graph, its error has the same message.
     """
 
     def __init__(self, decay=0.999, epsilon=1e-3, **kwargs):
@@ -42,12 +53,28 @@ class BatchNorm(keras.Layer):
             scale = ops.rsqrt(self.moving_variance + self.epsilon)
             shift = self.offset - self.moving_mean * scale
             return ops.cast(ops.cast(inputs, "float32") * scale + shift, self.compute_dtype)
+        inputs = self._of_several_values(inputs)
         normalized, mean, variance = fast_ops.batch_norm(inputs, self.offset, self.epsilon)
         self.steps.assign_add(1)
         rate = ops.maximum(1 - self.decay, 1 / self.steps)
         for average, value in ((self.moving_mean, mean), (self.moving_variance, variance)):
             average.assign_add(rate * (value - average))
         return normalized
+
+    def _of_several_values(self, inputs):
+        """Return the inputs, or raise an error if they hold one value per channel."""
+        batch, *places = inputs.shape[:-1] or (1,)
+        if None in places or math.prod(places) > 1:
+            return inputs
+        message = (
+            f"{self.name}: expected training batches of at least 2 images, whose variance batch norm divides by, "
+            "received a batch of 1; choose a batch_size that leaves no rest of 1, or drop the last batch"
+        )
+        if batch is None:
+            return fast_ops.expect_two(inputs, message)
+        if batch == 1:
+            raise BatchSizeError(message)
+        return inputs
 
     def compute_output_shape(self, input_shape):
         """Return the input's shape."""

@@ -30,7 +30,8 @@ def refit_batch_norm(model, images, batch_size=200):
         model: keras.Model in which every batch norm, also in nested models, is called once and normalizes over the
             last axis. Without a batch norm nothing happens.
         images: (n, height, width, channels) uint8 array of training images, n >= 2.
-        batch_size: int, >= 2, the largest number of images per batch. The batches are as equal as possible.
+        batch_size: int, >= 2, the largest number of images per batch. The batches are as equal as possible; none holds
+            a single image, so that of an odd number of images in batches of 2 one batch has 3.
 
     Raises:
         ValueError: there are fewer than two images, the batch size is less than two, or a batch norm is not called
@@ -42,7 +43,7 @@ def refit_batch_norm(model, images, batch_size=200):
     for name, value in (("images", len(images)), ("batch_size", batch_size)):
         if value < 2:
             raise ValueError(f"{name}: expected at least 2, to compute a variance, received {value}")
-    batches = np.array_split(images, math.ceil(len(images) / batch_size))
+    batches = np.array_split(images, min(math.ceil(len(images) / batch_size), len(images) // 2))
     sizes = [len(batch) for batch in batches]
     for norm, measured in _measured(model, batches).items():
         if len(measured) != len(batches):

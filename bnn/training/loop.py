@@ -6,7 +6,7 @@ from bnn.analysis import GeometryLogger
 from bnn.optimizers import Adam, Bop, binarize
 from bnn.training.batches import Batches, one_hot
 from bnn.training.journal import Journal
-from bnn.training.schedule import RateSchedule
+from bnn.training.schedule import RateSchedule, watched
 from bnn.training.signals import Interrupted, StopRequests
 
 if keras.backend.backend() == "jax":
@@ -50,9 +50,11 @@ def fit(model, run, data_set, tensorboard=False, callbacks=()):
         run: Run, whose log and checkpoints are kept.
         data_set: DataSet.
         tensorboard: write events to the run directory.
-        callbacks: more keras.callbacks.Callbacks. On JAX, with an accelerator, a "batch" may be many steps.
+        callbacks: more keras.callbacks.Callbacks, which must not set the learning rate. On JAX, with an accelerator, a
+            "batch" may be many steps.
 
     Raises:
+        ConfigError: a callback sets the learning rate.
         Interrupted: SIGINT or SIGTERM came, perhaps in the last step of all; every finished step is saved.
         RunError: loss, validation loss or weights are no longer finite.
     """
@@ -77,7 +79,7 @@ def fit(model, run, data_set, tensorboard=False, callbacks=()):
     feed = _feed(model, batches(epoch, first_step), schedule, config.deterministic)
     with StopRequests() as requests:
         journal = Journal(run, steps, epoch, first_step, requests)
-        hooks = [schedule, *_observers(journal, data_set, tensorboard), *callbacks, journal]
+        hooks = [schedule, *_observers(journal, data_set, tensorboard), *watched(callbacks), journal]
         while epoch < config.epochs:
             last = epoch + 1 if first_step else config.epochs
             model.fit(

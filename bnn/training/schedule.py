@@ -4,6 +4,10 @@ import math
 
 import keras
 
+from bnn.fields import ConfigError
+
+FLAGS = "lr_start, lr_end, schedule and warmup"
+
 
 def learning_rate(config, epoch, part=1.0):
     """The rate of a step: linear up to `lr_start`, then down to `lr_end` by the schedule.
@@ -46,3 +50,68 @@ class RateSchedule(keras.callbacks.Callback):
     def on_train_batch_begin(self, batch, logs=None):  # noqa: D102, Keras's hook
         optimizer = self.model.optimizer
         optimizer.learning_rate = self.rate(int(optimizer.iterations))
+
+
+def watched(callbacks):
+    """Yield callbacks, each followed by a `RateWatch`, which refuses those that set the learning rate by themselves.
+
+    Args:
+        callbacks: iterable of keras.callbacks.Callbacks.
+
+    Raises:
+        ConfigError: a callback is one of Keras's that set the rate.
+    """
+    callbacks = listed(callbacks)
+    expect_no_rates(callbacks)
+    rate = [None]
+    for callback in callbacks:
+        yield RateWatch(rate)
+        yield callback
+        yield RateWatch(rate, callback)
+
+
+def listed(callbacks):
+    """Return callbacks, or lists of them, or a single one, as a list of callbacks."""
+    return keras.tree.flatten(
+        [callbacks] if isinstance(callbacks, keras.callbacks.Callback) else [*callbacks]
+    )
+
+
+def expect_no_rates(callbacks):
+    """Raise `ConfigError` for a callback of Keras that sets the learning rate."""
+    for callback in callbacks:
+        if isinstance(callback, keras.callbacks.ReduceLROnPlateau | keras.callbacks.LearningRateScheduler):
+            raise _sets_rate(callback)
+
+
+def _sets_rate(callback):
+    return ConfigError(
+        f"callbacks: expected callbacks that leave the learning rate to the settings {FLAGS}, which a resumed run and "
+        f"its log follow, received {type(callback).__name__}, which sets it"
+    )
+
+
+class RateWatch(keras.callbacks.Callback):
+    """Raises `ConfigError` if the learning rate is another than before the callback that it follows.
+
+    Args:
+        rate: list with one entry, the rate before the callback; the watches before and after it share the list.
+        callback: keras.callbacks.Callback that it follows; None: only keep the rate.
+    """
+
+    def __init__(self, rate, callback=None):
+        super().__init__()
+        self.rate, self.callback = rate, callback
+
+    def look(self, *_, **__):
+        """Compare the rate with the one before, or keep it."""
+        # The config of an optimizer tells a number from a schedule that has the same value now.
+        rate = self.model.optimizer.get_config()["learning_rate"]
+        if self.callback is None:
+            self.rate[0] = rate
+        elif rate != self.rate[0]:
+            raise _sets_rate(self.callback)
+
+    on_train_begin = on_epoch_begin = on_epoch_end = look
+    on_train_batch_begin = on_train_batch_end = look
+    on_test_begin = on_test_end = on_test_batch_begin = on_test_batch_end = look

@@ -42,7 +42,7 @@ def train(
         init_from: str or Path, a run of the same network whose best weights this one begins with; None: random ones.
         data_dir: str or Path of the data sets; None: see `bnn.datasets.data_folder`.
         tensorboard: write TensorBoard events to the run directory.
-        callbacks: more keras.callbacks.Callbacks.
+        callbacks: more keras.callbacks.Callbacks, which must not set the learning rate.
         command: list of str, what config.json keeps as the command; None: this call.
         **settings: fields of `ModelConfig` and `TrainConfig`; the data set's presets are the defaults. `network`, a
             name in `bnn.presets.NETWORKS`, gives the settings of a network from the literature.
@@ -53,7 +53,7 @@ def train(
         Run
 
     Raises:
-        ConfigError: there is no such setting, or no network or training can have it.
+        ConfigError: there is no such setting, no network or training can have it, or a callback sets the learning rate.
         DataError: the data set is not there.
         RunError: a run is there already, or weights or loss became infinite or NaN.
         LockError: another process writes into the run directory.
@@ -61,6 +61,7 @@ def train(
         Interrupted: SIGINT or SIGTERM came, perhaps in the last step of all; every finished step is saved.
     """
     expect_tensorboard(tensorboard)
+    callbacks = _without_rates(callbacks)
     settings = own_data.of_call(data, settings)
     command = command or _call(run_dir, init_from, settings)
     training = begin(
@@ -77,17 +78,18 @@ def resume(run_dir, *, data=None, data_dir=None, tensorboard=False, callbacks=()
         data: the arrays of a run that was trained on arrays, as for `train`.
         data_dir: str or Path of the data sets; None: see `bnn.datasets.data_folder`.
         tensorboard: write TensorBoard events to the run directory.
-        callbacks: more keras.callbacks.Callbacks.
+        callbacks: as for `train`.
         **settings: must be those with which the run was begun; none need be given. `data_set` may be a `DataSet`.
 
     Returns:
         Run
 
     Raises:
-        ConfigError: the run was begun with another setting.
+        ConfigError: the run was begun with another setting, or a callback sets the learning rate.
         RunError: there is no such run, or it is damaged, or one of the errors of `train`.
     """
     expect_tensorboard(tensorboard)
+    callbacks = _without_rates(callbacks)
     if data is not None:
         settings = settings | {"data_set": own_data.of_arrays(data, runs.open_run(run_dir).training)}
     return go_on(run_dir, settings, data_dir=data_dir).run_to_end(tensorboard, callbacks)
@@ -218,8 +220,12 @@ def load_data(config, data_set=None, data_dir=None):
 
     Raises:
         DataError: it is not there.
-        ConfigError: it has fewer training images than a batch.
+        ConfigError: a batch has one image, or more than the data set has to train on.
     """
+    if config.batch_size < 2:
+        raise ConfigError(
+            f"--batch_size: expected at least 2 images, for batch norm, received {config.batch_size}"
+        )
     data_set = data_set or datasets.load(config.data_set, data_dir, **config.data_options)
     if config.debug:
         cut = {name: getattr(data_set, name)[:count] for name, count in CUT.items()}
@@ -266,6 +272,17 @@ def _expect_agreement(run, given):
                 f"received {value!r}; other settings need another --run_dir, and --init_from {run.folder} begins "
                 "with its weights"
             )
+
+
+def _without_rates(callbacks):
+    """Return callbacks as a list; raise `ConfigError`, before anything is written, if one of Keras's sets the rate."""
+    if not callbacks:
+        return []
+    from bnn.training.schedule import expect_no_rates, listed
+
+    callbacks = listed(callbacks)
+    expect_no_rates(callbacks)
+    return callbacks
 
 
 def expect_tensorboard(wanted):

@@ -5,13 +5,16 @@ import signal
 
 import jax
 import jax.numpy as jnp
+import keras
 import numpy as np
 import pytest
 
 from bnn import models, runs, training
+from bnn.config import ConfigError
 from bnn.layers import fast_ops
 from bnn.training import Batches, Interrupted, RateSchedule, jax_epoch, one_hot
 from tests.support import small_data, small_settings, start
+from tests.training.callbacks import Halving
 from tests.training.test_loop import BOP, STEPS, assert_same_weights, at_step, go_on, spy
 
 CALL = 4  # steps per call: an epoch of 10 steps has calls of 4, 4 and 2
@@ -124,6 +127,25 @@ def test_a_signal_takes_effect_after_the_call_and_the_rest_follows_exactly(tmp_p
         assert row.pop("loss") == pytest.approx(other.pop("loss"), rel=2.0**-22)
         assert row | {"seconds": 0} == other | {"seconds": 0}
     assert (run.folder / "geometry.csv").read_text() == (whole.folder / "geometry.csv").read_text()
+
+
+@pytest.mark.parametrize("hook", ["on_train_batch_begin", "on_train_batch_end", "on_epoch_end"])
+def test_a_callback_that_sets_the_rate_is_refused(tmp_path, hook):
+    model, run = start(tmp_path / "run", DATA, conv=())
+    with pytest.raises(ConfigError, match="received Halving, which sets it"):
+        training.fit(model, run, DATA, callbacks=[Halving(hook)])
+
+
+def test_a_callback_that_leaves_the_rate_alone_changes_nothing(tmp_path):
+    runs_of = []
+    for name, callbacks in (
+        ("without", ()),
+        ("with", [keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: None)]),
+    ):
+        model, run = start(tmp_path / name, DATA, conv=())
+        training.fit(model, run, DATA, callbacks=callbacks)
+        runs_of.append(run)
+    assert_same_weights(*runs_of)
 
 
 def test_a_loss_that_is_not_finite_is_found_at_its_step(tmp_path, monkeypatch):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from bnn.layers import BatchNorm
+from bnn.layers import BatchNorm, BatchSizeError, fast_ops
 from tests.layers.layer_runs import normal, run
 
 BFLOAT16_EPSILON = 2.0**-8
@@ -77,7 +77,7 @@ def test_batch_norm_computes_in_float32(training):
     np.testing.assert_allclose(tf.cast(y, tf.float32), expected, rtol=BFLOAT16_EPSILON, atol=1e-6)
 
 
-@pytest.mark.parametrize("shape", [(1, 3), (4, 3), (1, 1, 1, 3), (2, 2, 2, 3)])
+@pytest.mark.parametrize("shape", [(4, 3), (2, 2, 2, 3)])
 def test_batch_norm_of_constant_channels_gives_the_offset(shape):
     layer = BatchNorm()
     layer.build(shape)
@@ -96,3 +96,39 @@ def test_a_frozen_layer_uses_and_keeps_its_averages():
     np.testing.assert_array_equal(layer(3 * x, training=True), layer(3 * x, training=False))
     for weight, value in zip(layer.get_weights(), before, strict=True):
         np.testing.assert_array_equal(weight, value)
+
+
+@pytest.mark.parametrize("shape", [(1, 5), (1, 1, 1, 5), (1, 1, 5)])
+def test_one_value_per_channel_is_refused_in_training_alone(shape):
+    layer = BatchNorm()
+    x = normal(*shape)
+    layer(x)
+    with pytest.raises(
+        BatchSizeError, match=r"expected training batches of at least 2 images, .* a batch of 1"
+    ):
+        layer(x, training=True)
+    np.testing.assert_array_equal(layer.moving_variance, 1)
+    layer.trainable = False
+    layer(x, training=True)
+
+
+def test_one_image_with_several_places_is_normalized():
+    assert np.std(BatchNorm()(normal(1, 4, 4, 5), training=True)) == pytest.approx(1, abs=0.01)
+
+
+@pytest.mark.parametrize("pixels", [(), (1, 1)])
+def test_a_last_batch_of_one_image_ends_a_fit(pixels):
+    x = normal(9, *pixels, 6)
+    model = keras.Sequential([keras.Input(x.shape[1:]), BatchNorm()])
+    model.compile("sgd", "mse")
+    model.fit(x[:8], x[:8], batch_size=4, verbose=0)
+    with pytest.raises(
+        tf.errors.InvalidArgumentError, match="expected training batches of at least 2 images"
+    ):
+        model.fit(x, x, batch_size=4, verbose=0)
+
+
+def test_xla_which_leaves_assertions_out_gets_nan():
+    compiled = tf.function(fast_ops.expect_two, jit_compile=True)
+    assert np.isnan(compiled(normal(1, 3), "two")).all()
+    np.testing.assert_array_equal(compiled(normal(2, 3), "two"), normal(2, 3))

@@ -16,6 +16,7 @@ from bnn.config import ConfigError
 from bnn.training import Interrupted
 from bnn.training.start import begin, load_data
 from tests.support import ROOT, TINY, call, same_but_for_seconds, small_data, small_settings
+from tests.training.callbacks import Halving
 from tests.training.test_loop import assert_same_run, at_step, spy
 
 SMALL = {
@@ -181,6 +182,31 @@ def test_callbacks_are_called_at_every_step(tmp_path, data):
     assert seen == [*range(10)] * 2
 
 
+@pytest.mark.parametrize(
+    "callback",
+    [keras.callbacks.ReduceLROnPlateau(), keras.callbacks.LearningRateScheduler(lambda epoch, rate: rate)],
+    ids=lambda callback: type(callback).__name__,
+)
+def test_callbacks_of_keras_that_set_the_rate_are_refused_at_once(tmp_path, data, whole, callback):
+    message = rf"leave the learning rate to the settings .* received {type(callback).__name__}, which sets it"
+    for callbacks in ([callback], [[callback]], callback):
+        with pytest.raises(ConfigError, match=message):
+            training.train(tmp_path / "run", data_set=data, callbacks=callbacks, **SMALL)
+    with pytest.raises(ConfigError, match=message):
+        training.resume(whole.folder, data_set=data, callbacks=[callback])
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("hook", ["on_train_batch_begin", "on_epoch_end"])
+def test_own_callbacks_that_set_the_rate_are_refused_by_name(tmp_path, data, hook):
+    others = [keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: None) for _ in range(2)]
+    with pytest.raises(ConfigError, match="received Halving, which sets it"):
+        settings = SMALL | {"conv": [], "max_pool": []}
+        training.train(
+            tmp_path / "run", data_set=data, callbacks=[others[0], Halving(hook), others[1]], **settings
+        )
+
+
 def test_a_run_may_start_from_the_weights_of_another_and_replace_a_run(tmp_path, data, whole):
     begun = begin(
         whole.folder.with_name("copy"), SMALL | {"data_set": data}, command=["x"], init_from=whole.folder
@@ -210,6 +236,7 @@ def test_the_default_run_directory_is_in_the_current_folder(tmp_path, data, monk
             r"data_set: expected one of .*, mnist-5k, FILE.npz, FOLDER/, received 'svhn'",
         ),
         ({"batch_size": 201}, "at most the 200 training images, received 201"),
+        ({"batch_size": 1}, "--batch_size: expected at least 2 images, .*, received 1"),
     ],
 )
 def test_bad_settings_are_refused_before_anything_is_written(tmp_path, data, settings, message):
