@@ -24,6 +24,7 @@ PAGES = {
     "speed",
     "guarantees",
     "faq",
+    "glossary",
 }
 TEXTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 RESULTS = [*sorted((ROOT / "results").glob("*.md")), ROOT / "results" / "experiments" / "README.md"]

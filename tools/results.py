@@ -120,7 +120,7 @@ def correlations(folder):
         "ours",
         "Fig 5: paper",
         "ours",
-        "flips",
+        "sign flips",
     ]
     rows = []
     for layer in seeds[0].layers:
@@ -234,11 +234,12 @@ def statistics_table():
 def unbinarized(folder):
     """Show the accuracy in % without quantizers and with refitted batch norm, one row per network."""
     seeds = group(folder)
+    names = {"kernels": "latent kernels", "activations": "continuous activations"}
     rows = [
-        [what, layer, mean((100 * p.unbinarized[what, layer] for p in seeds), 2)]
+        [names[what], layer, mean((100 * p.unbinarized[what, layer] for p in seeds), 2)]
         for what, layer in seeds[0].unbinarized
     ]
-    return markdown(["continuous", "layer", "accuracy, %"], rows)
+    return markdown(["replaced by", "layer", "accuracy, %"], rows)
 
 
 def summary(folder):
@@ -249,11 +250,11 @@ def summary(folder):
 def headline(folder):
     """Show the five rows of `summary` for the README, with shorter names."""
     names = {
-        0: "r of dot products with binarized and with latent kernels, conv_1 to conv_6 (Fig 3)",
-        1: "the same r after the activations are permuted (Fig 4, right)",
-        2: "r of dot products with binarized and with real activations, conv_2 to conv_6 (Fig 5)",
+        0: "r: correlation of dot products with binarized and with latent kernels, conv_1 to conv_6 (Fig 3)",
+        1: "the same r with permuted inputs (Fig 4, right)",
+        2: "r of dot products with binarized and with continuous activations, conv_2 to conv_6 (Fig 5)",
         3: "angle between binarized and latent kernels in degrees, conv_1 to conv_6 (Fig 2b)",
-        -1: "accuracy lost with continuous kernels in all convolutions, in points",
+        -1: "percentage points of accuracy lost when latent kernels replace their signs in all convolutions",
     }
     claims = _claims(folder)
     return markdown(["", "paper", "ours"], [[name, *claims[i][1:]] for i, name in names.items()])
@@ -272,19 +273,22 @@ def _claims(folder):
         return f"{means} (± {math.ceil(largest * 10**decimals) / 10**decimals:.{decimals}f} at most)"
 
     beside = {
-        "latent kernels, conv_1 ... conv_6 (Fig 3)": ("r_weights", paper.R_WEIGHTS),
-        "latent kernels, activations permuted (Fig 4 right)": ("r_permuted", paper.R_PERMUTED),
-        "real activations, conv_2 ... conv_6 (Fig 5)": ("r_activations", paper.R_ACTIVATIONS),
+        "with latent kernels, conv_1 to conv_6 (Fig 3)": ("r_weights", paper.R_WEIGHTS),
+        "with latent kernels, inputs permuted, conv_1 to conv_6 (Fig 4, right)": (
+            "r_permuted",
+            paper.R_PERMUTED,
+        ),
+        "with continuous activations, conv_2 to conv_6 (Fig 5)": ("r_activations", paper.R_ACTIVATIONS),
     }
     rows = [
         [
-            f"r of dot products, binarized with {what}",
+            f"r between binarized dot products and dot products {what}",
             ", ".join(f"{r:.2f}" for r in published.values()),
             each(key, published),
         ]
         for what, (key, published) in beside.items()
     ]
-    angle = "angle of binarized and latent kernels, degrees, conv_1 ... conv_6 (Fig 2b)"
+    angle = "angle between binarized and latent kernels in degrees, conv_1 to conv_6 (Fig 2b)"
     rows.append([angle, "near 37", each("angle_mean_deg", paper.LAYERS, 1)])
     slopes = [_spread_slope(p.layers.values()) for p in seeds]
     rows.append(["slope of log spread of that angle against log d (Fig 2c)", "-0.5", mean(slopes, 2)])
@@ -296,7 +300,7 @@ def _claims(folder):
         ]
         for n, share in paper.PATCH_VARIANCE.items()
     ]
-    lost = "accuracy lost with continuous kernels in all convolutions, points"
+    lost = "points of accuracy lost when latent kernels replace their signs in all convolutions"
     rows.append([lost, f"{100 * paper.CONTINUOUS_KERNELS_COST:.0f}", mean(map(_lost, seeds), 1)])
     return rows
 
