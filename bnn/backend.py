@@ -4,6 +4,7 @@ import importlib.util
 import json
 import os
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 from bnn.config import ConfigError
@@ -33,6 +34,35 @@ def load():
         expect_installed()
         with quiet_start():
             import keras  # noqa: F401
+
+
+@contextmanager
+def standard_settings():
+    """Within the context, Keras has the settings that it has without a keras.json, in this process alone.
+
+    Types, order of axes and epsilon of a network must not depend on the settings of the user, who gets them back.
+    """
+    import keras
+
+    settings = {
+        "floatx": "float32",
+        "epsilon": 1e-7,
+        "image_data_format": "channels_last",
+        "dtype_policy": "float32",
+    }
+    before = {name: getattr(keras.config, name)() for name in settings}
+    _set(settings)
+    try:
+        yield
+    finally:
+        _set(before)
+
+
+def _set(settings):
+    import keras
+
+    for name, value in settings.items():
+        getattr(keras.config, f"set_{name}")(value)
 
 
 def expect_installed():

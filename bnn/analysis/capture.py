@@ -18,7 +18,23 @@ from bnn.analysis.product import float32
 from bnn.layers import QuantActivation
 from bnn.models import walk
 from bnn.models.evaluation import as_built
-from bnn.models.traversal import wrapped_calls
+from bnn.models.traversal import INACTIVE, does_nothing, wrapped_calls
+
+MOVING = (  # layers that move, leave out or repeat values, or take the largest of them
+    keras.layers.Flatten,
+    keras.layers.Reshape,
+    keras.layers.Permute,
+    keras.layers.RepeatVector,
+    keras.layers.ZeroPadding1D,
+    keras.layers.ZeroPadding2D,
+    keras.layers.ZeroPadding3D,
+    keras.layers.Cropping1D,
+    keras.layers.Cropping2D,
+    keras.layers.Cropping3D,
+    keras.layers.MaxPooling1D,
+    keras.layers.MaxPooling2D,
+    keras.layers.MaxPooling3D,
+)
 
 
 class Given(NamedTuple):
@@ -77,19 +93,20 @@ def _calls(model, found, batch):
     """A dict from a layer's id to its calls, a list of (Given tensors, tensor before its quantizer or None)."""
     calls, quantized, passed = {id(product.layer): [] for product in found}, {}, {}
 
-    def heard(layer, arguments, outputs):
+    def heard(layer, call, arguments, outputs):
         inputs = next(iter(arguments.values()))
         before = quantized.get(id(inputs), (None, None))[1]
-        if isinstance(layer, QuantActivation):
+        inner = layer.layer if isinstance(layer, keras.layers.TimeDistributed) else layer
+        if isinstance(inner, QuantActivation):
             quantized[id(outputs)] = outputs, inputs  # kept, so that no other tensor gets the id
         elif id(layer) in calls:
             mask = next(passed.get(id(layer), iter(())), get_keras_mask(inputs))
             mask = arguments.get("mask", mask)
             calls[id(layer)].append((Given(inputs, mask, arguments.get("initial_state")), before))
-        elif before is not None:
-            quantized[id(outputs)] = outputs, before
+        elif before is not None and (isinstance(inner, MOVING) or does_nothing(inner)):
+            quantized[id(outputs)] = outputs, call(before)
 
-    heeded = (QuantActivation, keras.layers.Flatten, keras.layers.Reshape, *masks.OUTER)
+    heeded = (QuantActivation, *MOVING, *INACTIVE, *masks.OUTER)
     layers = [layer for _, layer in walk(model) if id(layer) in calls or isinstance(layer, heeded)]
 
     def listening(layer, call):
@@ -101,7 +118,7 @@ def _calls(model, found, batch):
             if isinstance(layer, masks.OUTER):
                 passed.update(masks.within(layer, arguments))
             outputs = call(*args, **kwargs)
-            heard(layer, arguments, outputs)
+            heard(layer, call, arguments, outputs)
             return outputs
 
         return wrapper

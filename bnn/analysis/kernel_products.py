@@ -10,7 +10,7 @@ from bnn.analysis.product import Kernels, Product, float32, of_arrays
 from bnn.analysis.transposed import TransposedConvolution
 from bnn.geometry.named_quantizers import SIGN, ternary_quantizer
 from bnn.layers import PatchTransform, QuantConv2D, QuantDense
-from bnn.models.traversal import CONVOLUTIONS, DEPTHWISE, SEPARABLE, walk
+from bnn.models.traversal import CONVOLUTIONS, DEPTHWISE, SEPARABLE, computes_as, walk
 
 TRANSPOSED = (keras.layers.Conv1DTranspose, keras.layers.Conv2DTranspose, keras.layers.Conv3DTranspose)
 KERAS = (
@@ -67,6 +67,8 @@ def refused(model):
 def _reason(layer):
     """Return why a layer with a kernel cannot be analyzed; None if it can, or if it has no kernel."""
     if isinstance(layer, QuantConv2D | QuantDense):
+        if not any(computes_as(layer, base) for base in (QuantConv2D, QuantDense)):
+            return f"{type(layer).__name__} has a call of its own, which may not multiply by the kernel"
         return None if layer.built else "it has no weights yet: call the model once"
     if isinstance(layer, keras.layers.RNN):
         return recurrent.reason(layer) if _cells_have_kernels(layer) else None

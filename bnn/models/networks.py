@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import keras
 
+from bnn.backend import standard_settings
 from bnn.config import ConfigError, ModelConfig, complete, expect_names
 from bnn.estimators import ESTIMATORS
 from bnn.fields import expect, one_of
@@ -135,6 +136,7 @@ class _Network:
     def __post_init__(self):
         expect(self.precision in DTYPES, "precision", one_of(DTYPES), self.precision)
 
+    @standard_settings()
     def model(self):
         config = self.config
         inputs = keras.Input(config.input_shape, dtype="uint8", name="images")
@@ -148,7 +150,7 @@ class _Network:
             if pool:
                 x = MaxPool2x2(name=f"{name}_pool", dtype=self.dtype)(x)
             x, signs = self.norm_and_quantize(x, name)
-        x = keras.layers.Flatten(name="flatten", dtype=self.dtype)(x)
+        x = keras.layers.Flatten("channels_last", name="flatten", dtype=self.dtype)(x)
         for i, units in enumerate(config.fc, 1):
             x = self.dense(x, units, f"dense_{i}")
             x, _ = self.norm_and_quantize(x, f"dense_{i}")

@@ -1,4 +1,4 @@
-"""The layers of a model, including nested ones, their calls, and the types of convolutions in Keras."""
+"""The layers of a model, including nested ones, their calls, and groups of the layers of Keras."""
 
 from contextlib import contextmanager
 
@@ -7,6 +7,32 @@ import keras
 CONVOLUTIONS = (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)
 DEPTHWISE = (keras.layers.DepthwiseConv1D, keras.layers.DepthwiseConv2D)
 SEPARABLE = (keras.layers.SeparableConv1D, keras.layers.SeparableConv2D)
+
+INACTIVE = (  # in inference
+    keras.layers.ActivityRegularization,
+    keras.layers.AlphaDropout,
+    keras.layers.Dropout,
+    keras.layers.GaussianDropout,
+    keras.layers.GaussianNoise,
+    keras.layers.Identity,
+    keras.layers.SpatialDropout1D,
+    keras.layers.SpatialDropout2D,
+    keras.layers.SpatialDropout3D,
+)
+METHODS = ("call", "product", "quantized_kernel")
+
+
+def computes_as(layer, base):
+    """Whether a layer computes what a class does, and no subclass has changed that."""
+    return isinstance(layer, base) and all(
+        getattr(type(layer), name, None) is getattr(base, name, None) for name in METHODS
+    )
+
+
+def does_nothing(layer):
+    """Whether a layer returns its input in inference."""
+    linear = computes_as(layer, keras.layers.Activation) and layer.activation is keras.activations.linear
+    return linear or any(computes_as(layer, base) for base in INACTIVE)
 
 
 def walk(model):

@@ -7,10 +7,19 @@ import keras
 import numpy as np
 from keras import ops
 
-from bnn.layers import BatchNorm, PatchTransform, QuantActivation, QuantConv2D, QuantDense, quantizers
+from bnn.layers import (
+    BatchNorm,
+    MaxPool2x2,
+    PatchTransform,
+    QuantActivation,
+    QuantConv2D,
+    QuantDense,
+    quantizers,
+)
+from bnn.models.traversal import computes_as, does_nothing
 from bnn.packed.errors import PackError
 
-PRODUCTS, NORMS = QuantConv2D | QuantDense, BatchNorm | keras.layers.BatchNormalization
+EXTREMES = np.float32([-1e30, 1e30])
 # The value of an element depends on the other values of a batch or an image.
 NOT_ONE_BY_ONE = quantizers.OptimalTernary | quantizers.AbsmeanTernary | quantizers.MagnitudeAwareSign
 
@@ -89,11 +98,10 @@ def read(model):
     Raises:
         PackError: the model is not such a chain; the message names the layer.
     """
-    calls = _calls(model)
-    scaling = (1.0, 0.0)
-    if calls and isinstance(calls[0][0], keras.layers.Rescaling):
-        layer = calls.pop(0)[0]
-        scaling = _number(layer, layer.scale), _number(layer, layer.offset)
+    calls = [call for call in _calls(model) if not does_nothing(call[0])]
+    scaling = (
+        _scaling(calls.pop(0)[0]) if calls and isinstance(calls[0][0], keras.layers.Rescaling) else (1.0, 0.0)
+    )
     reader = _Reader()
     for layer, before, behind in calls:
         reader.take(layer, before, behind)
@@ -105,6 +113,14 @@ def read(model):
 def refusal(name, expected, received):
     """The error for the layer with this name."""
     return PackError(f"{name}: expected {expected}, received {received}")
+
+
+def _scaling(layer):
+    if not computes_as(layer, keras.layers.Rescaling):
+        raise refusal(layer.name, "a Rescaling", f"a {type(layer).__name__} with a call of its own")
+    if "float" not in layer.compute_dtype:
+        raise refusal(layer.name, "scaling in floating point", layer.compute_dtype)
+    return _number(layer, layer.scale), _number(layer, layer.offset)
 
 
 def _number(layer, value):
@@ -125,9 +141,12 @@ def _calls(model):
     calls, tensor = [], outputs[0]
     while tensor is not inputs[0]:
         layer, index, _ = tensor._keras_history
-        before = layer._inbound_nodes[index].input_tensors
+        node = layer._inbound_nodes[index]
+        before = node.input_tensors
         if len(before) != 1:
             raise refusal(layer.name, "a layer of one input", f"{len(before)} inputs")
+        if node.arguments.kwargs.get("training"):
+            raise refusal(layer.name, "a call as in inference", "one with training=True")
         calls.append((layer, before[0], tensor))
         tensor = before[0]
     return calls[::-1]
@@ -140,22 +159,29 @@ class _Reader:
         self.links = []
         self.transform = None  # before the first product
         self.axes = None  # the shape that the last layer flattened
+        self.channels_first = None  # that shape, if its first axis became the last one
         self.steps = {
-            PRODUCTS: self._multiply,
+            QuantConv2D: self._multiply,
+            QuantDense: self._multiply,
             PatchTransform: self._transform,
             keras.layers.Flatten: self._flatten,
+            MaxPool2x2: self._pool,
             keras.layers.MaxPooling2D: self._pool,
-            NORMS: self._normalize,
+            BatchNorm: self._normalize,
+            keras.layers.BatchNormalization: self._normalize,
             QuantActivation: self._quantize,
         }
 
     def take(self, layer, before, behind):
-        step = next((step for kind, step in self.steps.items() if isinstance(layer, kind)), None)
-        if step is None:
+        kind = next((kind for kind in self.steps if isinstance(layer, kind)), None)
+        if kind is None or not computes_as(layer, kind):
+            own = "" if kind is None else " with a call of its own"
             raise refusal(
-                layer.name, "a chain of bnn.layers, flattening and max-pooling", f"a {type(layer).__name__}"
+                layer.name,
+                "a chain of bnn.layers, flattening and max-pooling",
+                f"a {type(layer).__name__}{own}",
             )
-        step(layer, before)
+        self.steps[kind](layer, before)
         if self.links and self.axes is None:
             self.links[-1] = replace(self.links[-1], output=behind)
 
@@ -174,8 +200,11 @@ class _Reader:
             raise refusal(layer.name, "binary or ternary activations", "an input that is not quantized")
         if isinstance(layer, QuantDense) and len(before.shape) != 2:
             raise refusal(layer.name, "a flat input", tuple(before.shape[1:]))
-        self.links.append(Link(layer.name, _kernel(layer, self.transform), self.axes))
-        self.transform = self.axes = None
+        kernel = _kernel(layer, self.transform)
+        if self.channels_first:
+            kernel = _channels_first_to_last(kernel, self.channels_first)
+        self.links.append(Link(layer.name, kernel, self.axes))
+        self.transform = self.axes = self.channels_first = None
 
     def _transform(self, layer, before):
         if self.links or self.transform:
@@ -186,7 +215,10 @@ class _Reader:
     def _flatten(self, layer, before):
         if self.links and self.links[-1].quantizer is None:
             raise refusal(layer.name, "quantized activations to flatten", "other values")
-        self.axes = tuple(before.shape[1:]) if len(before.shape) == 4 else self.axes
+        shape = tuple(before.shape[1:])
+        self.axes = shape if len(shape) == 3 else self.axes
+        if layer.data_format == "channels_first" and len(shape) > 1:
+            self.channels_first = shape
 
     def _pool(self, layer, before):
         link = self._last(layer)
@@ -212,6 +244,9 @@ class _Reader:
                 "binary or ternary activations, each of its own value",
                 type(layer.quantizer).__name__ if layer.quantizer else "hard tanh",
             )
+        least, most = ops.convert_to_numpy(layer.quantizer(ops.convert_to_tensor(EXTREMES)))
+        if least > most:
+            raise refusal(layer.name, "activations that increase with their value", "decreasing ones")
         self.links[-1] = replace(link, quantizer=layer.quantizer)
 
     def _last(self, layer):
@@ -232,6 +267,12 @@ def _kernel(layer, transform):
         return product.astype(np.float32)
     size = transform.kernel_size
     return product.reshape(size, size, -1, kernel.shape[-1]).astype(np.float32)
+
+
+def _channels_first_to_last(kernel, shape):
+    """Reorder rows of a dense kernel for an input of this shape that was flattened with its first axis as the last."""
+    rows = kernel.reshape(*shape[1:], shape[0], -1)
+    return np.ascontiguousarray(np.moveaxis(rows, -2, 0)).reshape(kernel.shape)
 
 
 def _in_float32(layer, before):

@@ -85,7 +85,8 @@ class Run:
         # Raises an error with the name of an unregistered quantizer, which Keras does not give.
         quantizer_makers(self.model)
         try:
-            model = loading.load_model(path, compiled)
+            with backend.standard_settings():
+                model = loading.load_model(path, compiled)
         except loading.ModelFileError as error:
             raise RunError(str(error)) from None
         self._expect_network(model, path)
@@ -286,13 +287,14 @@ def open_run(folder):
 def _described(layer):
     """Return class, config and shapes, without what earlier versions of this package did otherwise.
 
-    They used Keras's pooling layer, and their convolutions had no `sign_inputs`.
+    They used Keras's pooling layer, their convolutions had no `sign_inputs`, and Flatten had the order of keras.json.
     """
     import keras
 
     pooling = keras.layers.MaxPooling2D
     kind = pooling if isinstance(layer, pooling) else type(layer)
-    config = {key: value for key, value in layer.get_config().items() if key != "sign_inputs"}
+    ignored = "data_format" if isinstance(layer, keras.layers.Flatten) else "sign_inputs"
+    config = {key: value for key, value in layer.get_config().items() if key != ignored}
     return kind, config, [w.shape for w in layer.weights]
 
 

@@ -3,6 +3,7 @@
 import keras
 
 from bnn.analysis import GeometryLogger
+from bnn.backend import standard_settings
 from bnn.optimizers import Adam, Bop, binarize
 from bnn.training.batches import Batches, one_hot
 from bnn.training.journal import Journal
@@ -18,6 +19,7 @@ EVALUATION_BATCH = 500
 GEOMETRY_IMAGES = 500  # with 50 images, the gain of a unit would vary by 8 %
 
 
+@standard_settings()
 def compile_model(model, config):
     """Give a network its loss and its optimizer, by default the paper's: Adam with gradients clipped by value to +-1.
 
@@ -42,6 +44,7 @@ def compile_model(model, config):
     model.compile(optimizer, losses[config.loss_mode], metrics=[accuracy])
 
 
+@standard_settings()
 def fit(model, run, data_set, tensorboard=False, callbacks=()):
     """Train a compiled network from the step that its optimizer has reached to the end.
 

@@ -151,6 +151,46 @@ def test_a_user_defined_model(order, quantizer):
     assert found.same == 8
 
 
+def test_layers_that_do_nothing_are_passed_and_flattening_keeps_its_order():
+    """Also channels first, where Keras moves the first axis behind the others."""
+    rng = np.random.default_rng(3)
+    layers = keras.layers
+    for order in ("channels_first", "channels_last"):
+        model = keras.Sequential(
+            [
+                keras.Input((5, 4, 3), dtype="uint8"),
+                layers.Identity(),
+                layers.Rescaling(2 / 255, -1),
+                layers.GaussianNoise(0.5),
+                QuantConv2D(6, 3, Sign()),
+                layers.SpatialDropout2D(0.5),
+                BatchNorm(),
+                layers.Activation("linear"),
+                QuantActivation(Sign()),
+                layers.Dropout(0.5),
+                layers.Flatten(order),
+                layers.GaussianDropout(0.5),
+                QuantDense(7, Sign()),
+                BatchNorm(),
+                QuantActivation(Sign()),
+                QuantDense(3, Sign()),
+                layers.Identity(),
+            ]
+        )
+        disturb(model, rng, ties=False)
+        images = rng.integers(0, 256, (40, 5, 4, 3), dtype=np.uint8)
+        found = packed.compare(packed.fold(model), model, images)
+        assert (found.same, found.unexplained) == (40, 0) and found.largest < 1e-3
+        flat = keras.Sequential(
+            [keras.Input((4, 3, 2)), layers.Flatten(order), QuantDense(5), BatchNorm(), SIGN, QuantDense(2)]
+        )
+        disturb(flat, rng, ties=False)
+        images = rng.normal(size=(40, 4, 3, 2))
+        np.testing.assert_allclose(
+            packed.fold(flat).scores(images), flat.predict(images, verbose=0), atol=1e-4
+        )
+
+
 def test_real_and_flat_inputs():
     rng = np.random.default_rng(0)
     model = keras.Sequential(
@@ -213,7 +253,64 @@ def _branches():
     return keras.Model(inputs, keras.layers.Add(name="sum")([x, inputs]))
 
 
+def _trained_in_inference():
+    x = inputs = keras.Input((6, 6, 2))
+    x = keras.layers.Dropout(0.5, name="monte_carlo")(QuantConv2D(2, 3, Sign())(x), training=True)
+    return keras.Model(inputs, x)
+
+
+class Strided(QuantConv2D):
+    def product(self, inputs, kernel):
+        return ops.conv(inputs, kernel, 2, "same")
+
+
+class Turned(keras.layers.Flatten):
+    def call(self, inputs):
+        return super().call(ops.flip(inputs, 1))
+
+
 REFUSED = {
+    "monte_carlo: expected a call as in inference": _trained_in_inference,
+    "half: expected a chain of bnn.layers.*received a Strided with a call of its own": lambda: _sequential(
+        Strided(2, 3, Sign(), name="half")
+    ),
+    "turned: expected a chain of bnn.layers.*received a Turned with a call of its own": lambda: _sequential(
+        QuantConv2D(2, 3, Sign()), SIGN, Turned(name="turned"), QuantDense(2, Sign())
+    ),
+    "minus: expected activations that increase with their value": lambda: _sequential(
+        QuantConv2D(2, 3, Sign()),
+        MaxPool2x2(),
+        QuantActivation(lambda x: ops.where(x >= 0, -1.0, 1.0), name="minus"),
+        keras.layers.Flatten(),
+        QuantDense(2, Sign()),
+    ),
+    "whole: expected scaling in floating point, received int32": lambda: _sequential(
+        keras.layers.Rescaling(2.0, dtype="int32", name="whole"), QuantConv2D(2, 3, Sign())
+    ),
+    **{
+        f"other: expected a chain of bnn.layers.*received a {type(layer).__name__}": (
+            lambda layer=layer: _sequential(QuantConv2D(2, 3, Sign()), SIGN, layer)
+        )
+        for layer in (
+            keras.layers.Reshape((72,), name="other"),
+            keras.layers.Permute((2, 1, 3), name="other"),
+            keras.layers.ZeroPadding2D(name="other"),
+            keras.layers.Cropping2D(name="other"),
+            keras.layers.AveragePooling2D(2, name="other"),
+            keras.layers.TimeDistributed(keras.layers.Flatten(), name="other"),
+            keras.Sequential([keras.Input((6, 6, 2)), keras.layers.Flatten()], name="other"),
+        )
+    },
+    "strides: expected one pooling of 2x2": lambda: _sequential(
+        QuantConv2D(2, 3, Sign()), keras.layers.MaxPooling2D(2, 1, name="strides")
+    ),
+    "padded: expected one pooling of 2x2": lambda: _sequential(
+        QuantConv2D(2, 3, Sign()), keras.layers.MaxPooling2D(2, padding="same", name="padded")
+    ),
+    "turned_pool: expected one pooling of 2x2": lambda: _sequential(
+        QuantConv2D(2, 3, Sign()),
+        keras.layers.MaxPooling2D(2, data_format="channels_first", name="turned_pool"),
+    ),
     "sum: expected a layer of one input": _branches,
     "relu: expected a chain of bnn.layers": lambda: _sequential(
         QuantConv2D(2, 3, Sign()), keras.layers.ReLU(name="relu")

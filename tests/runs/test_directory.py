@@ -12,10 +12,12 @@ import keras
 import numpy as np
 import pytest
 
-from bnn import runs
+from bnn import bits, packed, runs
 from bnn.config import PRESETS, ModelConfig, TrainConfig
 from bnn.datasets import Split
 from bnn.files import atomic, records
+from bnn.models import build_model, scores
+from bnn.models.surgery import altered_copy
 from bnn.runs import RunError, directory, provenance
 from tests.support import KINDS, small_data, small_settings, start
 
@@ -468,6 +470,23 @@ def test_a_failed_save_keeps_the_old_checkpoint(copy, trained, monkeypatch):
     assert not (copy.folder / ".last.keras").exists()
     loaded = copy.load_model("last").get_weights()
     assert all(np.array_equal(a, b) for a, b in zip(loaded, model.get_weights(), strict=True))
+
+
+def test_an_older_run_that_flattened_channels_first_can_be_loaded_and_packed(run):
+    """As a keras.json with channels_first had it."""
+    model = altered_copy(
+        build_model(run.model),
+        lambda layer: {"data_format": "channels_first"} if layer.name == "flatten" else {},
+    )
+    run.save_model(model, "best")
+    loaded, images = (
+        run.load_model(),
+        np.random.default_rng(0).integers(0, 256, (20, 8, 8, 1), dtype=np.uint8),
+    )
+    assert loaded.get_layer("flatten").data_format == "channels_first"
+    with bits.numpy_alone():  # compiling would take longer
+        found = packed.fold(loaded).scores(images)
+    np.testing.assert_allclose(found, scores(loaded, images), atol=1e-4)
 
 
 def test_an_older_run_with_the_pooling_layer_of_keras_can_be_loaded(tmp_path, monkeypatch):

@@ -72,6 +72,27 @@ def test_a_data_set_may_be_an_object_and_sizes_may_be_lists(whole, data):
     assert whole == runs.open_run(whole.folder)
 
 
+def test_the_settings_of_keras_do_not_matter_and_stay(whole, data, tmp_path):
+    theirs = {"image_data_format": "channels_first", "floatx": "float16", "epsilon": 0.1}
+    theirs["dtype_policy"] = "mixed_float16"
+    before = {name: getattr(keras.config, name)() for name in theirs}
+    try:
+        for name, value in theirs.items():
+            getattr(keras.config, f"set_{name}")(value)
+        run = training.train(tmp_path / "run", data_set=data, **SMALL)
+        model = run.load_model("last", compiled=True)
+        found = {name: getattr(keras.config, name)() for name in theirs}
+        assert found | {"dtype_policy": found["dtype_policy"].name} == theirs
+    finally:
+        for name, value in before.items():
+            getattr(keras.config, f"set_{name}")(value)
+    assert same_but_for_seconds(run.log(), whole.log())
+    expected = whole.load_model("last", compiled=True)
+    assert model.get_config() == expected.get_config()
+    for ours, other in zip(model.get_weights(), expected.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, other)
+
+
 def test_quantizers_may_be_functions_and_are_recorded_by_name(tmp_path, data):
     @keras.saving.register_keras_serializable()
     def shifted_sign(x):
