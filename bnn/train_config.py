@@ -68,7 +68,9 @@ class TrainConfig:
     )
     ckpt_n: int = setting(1, "write a checkpoint every N epochs, and at each new best")
     log_geometry: int = setting(
-        0, "every N epochs, log angle, r, zeros and flips of each layer to geometry.csv; 0: never"
+        0,
+        "every N epochs, log angle, r, r within units, gain, zeros and flip ratio of each layer to geometry.csv; "
+        "0: never",
     )
     seed: int = setting(
         0,

@@ -227,8 +227,10 @@ def _decimals(key):
 
 def statistics_table():
     """Describe every statistic, one row per statistic: the table of the documentation."""
-    rows = [[s.heading, f"`{s.key}`", s.unit, s.meaning, s.definition] for s in statistics.STATISTICS]
-    return markdown(["column", "key", "unit", "meaning", "defined in"], rows)
+    rows = [
+        [s.heading, s.title, f"`{s.key}`", s.unit, s.meaning, s.definition] for s in statistics.STATISTICS
+    ]
+    return markdown(["column", "on pages", "key", "unit", "meaning", "defined in"], rows)
 
 
 def unbinarized(folder):

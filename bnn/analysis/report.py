@@ -24,11 +24,14 @@ class Report(Sequence):
             also "run", "network", "origin", "test_accuracy" in [0, 1], "test_images", "data_set" and "data_digest";
             for a file also "model".
         log: rows of the run's log.csv, from `Run.log`; None if the network is not a run.
+        history: rows of the run's geometry.csv, from `geometry_log.read`; empty if it logged no geometry, None if the
+            network is not a run.
     """
 
-    def __init__(self, layers, unanalyzed=None, about=None, log=None):
+    def __init__(self, layers, unanalyzed=None, about=None, log=None, history=None):
         self._layers = tuple(layers)
-        self.unanalyzed, self.about, self.log = unanalyzed or {}, about or {}, log
+        self.unanalyzed, self.about = unanalyzed or {}, about or {}
+        self.log, self.history = log, history
 
     def __getitem__(self, which):
         """Return the LayerReport for a name or an index, or a tuple of them for a slice.
@@ -142,7 +145,7 @@ def analyze(
         "activations": name_of(activations),
         "images": checks.count(found.images),
     }
-    return Report(layers, unanalyzed, about, found.log)
+    return Report(layers, unanalyzed, about, found.log, found.history)
 
 
 def from_arrays(kernel, inputs, *, quantizer="sign", before=None, name="kernel", seed=0):

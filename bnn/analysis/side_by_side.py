@@ -15,7 +15,7 @@ from bnn.runs import listing, summary
 from bnn.runs.metrics import is_measured
 from bnn.tables import aligned, html_table
 
-SHOWN = ("angle_mean_deg", "r_weights")  # statistics in the table; the files hold all
+SHOWN = ("angle_mean_deg", "gain", "r_weights")  # statistics in the table; the files hold all
 CONDITIONS = ("images", "quantizer", "activations")  # of metrics.json, equal for seeds that are pooled
 COLUMNS = ("group", "runs", "layer", "statistic", "mean", "std", "n")
 
@@ -68,12 +68,16 @@ class Comparison:
     def __repr__(self):
         return self.text()
 
-    def text(self):
-        """Return what differs, the accuracies and one row per layer, as text."""
+    def text(self, wide=False):
+        """Return what differs, the accuracies and one row per layer, as text; with `wide`, every statistic.
+
+        The statistics are in blocks of columns, each at most 80 columns wide if a single statistic is not wider.
+        """
         parts = ["\n".join(group.description for group in self.groups)]
         if len(self.groups) > 1:
             parts.append(self._differing())
-        return "\n\n".join([*parts, aligned(self._accuracies()), aligned(self._lines())])
+        blocks = self._blocks([s.key for s in statistics.STATISTICS if s.key != "layer"] if wide else SHOWN)
+        return "\n\n".join([*parts, aligned(self._accuracies()), *blocks])
 
     def _differing(self):
         if not self.differences:
@@ -92,9 +96,19 @@ class Comparison:
         ]
         return [["", *self._names()], *rows]
 
-    def _lines(self):
+    def _blocks(self, keys):
+        """Return the table of the layers as texts, with as many statistics in each as fit."""
+        blocks, block = [], []
+        for key in keys:
+            if block and len(aligned(self._lines([*block, key])).partition("\n")[0]) > statistics.WIDTH:
+                blocks.append(block)
+                block = []
+            block = [*block, key]
+        return [aligned(self._lines(block)) for block in [*blocks, block]]
+
+    def _lines(self, keys):
         """Return the table of the layers, lists of texts; the first two are headings."""
-        found, names = [statistics.find(key) for key in SHOWN], self._names()
+        found, names = [statistics.find(key) for key in keys], self._names()
         above = [text for one in found for text in (one.heading, *[""] * (len(names) - 1))]
         rows = [[layer, *self._cells(layer, found)] for layer in self.layers]
         return [["", *above], ["layer", *names * len(found)], *rows]
@@ -106,7 +120,7 @@ class Comparison:
     def _repr_html_(self):  # IPython's hook
         differences = [[name, *map(_spelled, values)] for name, values in self.differences.items()]
         rows = [["", *self._names()], *differences, *self._accuracies()[1:]]
-        return html_table(rows, "runs") + html_table(self._lines(), "layers (angles in degrees)")
+        return html_table(rows, "runs") + html_table(self._lines(SHOWN), "layers (angles in degrees)")
 
     def rows(self):
         """Return all statistics in long form, a list of dicts with the keys `COLUMNS`; an accuracy has no layer."""

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from bnn import runs
+from bnn.analysis import geometry_log
 from bnn.analysis.checks import ReportError
 from bnn.datasets import own
 from bnn.datasets.catalog import ARRAYS, is_own
@@ -26,12 +27,14 @@ class Subject:
         images: (n, ...) array, or a list or dict of such arrays.
         about: dict, the first entries of metrics.json.
         log: rows of a run's log.csv; None for a model that does not come from a run.
+        history: the same for geometry.csv.
     """
 
     model: Any
     images: Any
     about: dict = field(default_factory=dict)
     log: list | None = None
+    history: list | None = None
 
 
 def find(network, images=None, data_dir=None):
@@ -48,12 +51,13 @@ def find(network, images=None, data_dir=None):
 
 
 def _of_run(run, images, data_dir):
+    log, history = run.log(), geometry_log.read(run.folder)
     if run.training.data_set == ARRAYS and images is not None and not isinstance(images, Integral):
         model = run.load_in_float32()
         about = {"run": str(run.folder), "network": run.model.kind, "origin": "trained on arrays"}
         about["precision"] = "float32"
-        return Subject(model, _as_trained(run, _given(images, model)), about, run.log())
-    data_set, log = run.load_data(data_dir), run.log()
+        return Subject(model, _as_trained(run, _given(images, model)), about, log, history)
+    data_set = run.load_data(data_dir)
     if images is None or isinstance(images, Integral):
         images = data_set.test.images[: _count(images, len(data_set.test))]
     model = run.load_in_float32()
@@ -68,7 +72,7 @@ def _of_run(run, images, data_dir):
         "data_set": data_set.name,
         "data_digest": data_set.digest,
     }
-    return Subject(model, _as_trained(run, _given(images, model)), about, log)
+    return Subject(model, _as_trained(run, _given(images, model)), about, log, history)
 
 
 def _as_trained(run, images):

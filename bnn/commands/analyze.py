@@ -90,7 +90,7 @@ def main(argv=None, program=PROGRAM):
         return 0
     backend.expect_installed()
     if len(args.network) > 1 or _holds_seeds(args.network[0]):
-        several.compare(args.network, args.output, args.data_dir)
+        several.compare(args.network, args.output, args.data_dir, args.wide)
         return 0
     args.network = args.network[0]
     is_model = args.network.suffix == ".keras" or args.network.is_file()
@@ -145,5 +145,5 @@ def _show(report, folder, wide, target_r):
         print(f"{levels.text(levels.needed(report, target_r), target_r)}\n")
     if about.get("run") == str(folder):
         summary.write(runs.open_run(folder), report)
-    path, drawn = report.save(folder), plots.save_all(report, folder, report.log)
+    path, drawn = report.save(folder), plots.save_all(report, folder, report.log, report.history)
     print(f"wrote {path} and {len(drawn)} figures (PNG and PDF): {', '.join(drawn)}")

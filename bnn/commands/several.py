@@ -7,19 +7,20 @@ from bnn.console import progress
 USUAL = Path("runs")  # the default folder of runs
 
 
-def compare(networks, output, data_dir):
+def compare(networks, output, data_dir, wide=False):
     """Print runs side by side, and write files if an output folder is given.
 
     Args:
         networks: list of Path, run directories or folders of seeds.
         output: Path of a folder for comparison.csv, .json, .png and .pdf, or None.
         data_dir: Path or None.
+        wide: whether to print every statistic.
     """
     from bnn import plots
     from bnn.analysis import compare
 
     compared = compare(networks, data_dir=data_dir, save=True, progress=progress)
-    print(f"{compared}\n")
+    print(f"{compared.text(wide)}\n")
     if output is None:
         print("each run's statistics are in its metrics.json; --output DIR writes the comparison")
         return

@@ -29,11 +29,11 @@ The figures by their numbers in the paper (arXiv 1705.07199), and the figures th
     -            correlations            correlation of dot products in theory
     -            correlation_by_gain     correlation of dot products against gain and angle
     -            first_kernels           a first layer's kernels as pictures
-    -            side_by_side            angle and r of the layers of several runs
+    -            side_by_side            angle, gain and r of the layers of several runs
     -            errors                  images that a network classifies wrongly
     -            confusion_matrix        images of each class that are put into each class
     -            training                accuracy, loss and flip ratio over the epochs
-    -            geometry_history        angles and correlations over the epochs
+    -            geometry_history        angle, gain and r over the epochs
 """
 
 from bnn.faces import face

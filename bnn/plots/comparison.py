@@ -6,7 +6,11 @@ from matplotlib.ticker import PercentFormatter
 from bnn.plots import primitives, style
 from bnn.plots.style import BLACK, BLUE, ORANGE, SKY
 
-PANELS = {"r_weights": "weights", "r_permuted": "inputs permuted", "r_activations": "activations"}
+PANELS = {
+    "r_weights": "r (Fig 3)",
+    "r_permuted": "r permuted (Fig 4)",
+    "r_activations": "r activations (Fig 5)",
+}
 
 
 @style.styled
@@ -33,7 +37,7 @@ def beside_paper(rows, axes=None):
         ax.set_xticks(range(len(rows)), [row["layer"] for row in rows], rotation=90)
         ax.grid(axis="y", alpha=0.4)
     lowest = min((row[key] for row in rows for key in PANELS if row[key] is not None), default=0)
-    panels[0].set(ylabel="correlation r", ylim=(min(0.5, lowest - 0.05), 1.02))
+    panels[0].set(ylabel="correlation", ylim=(min(0.5, lowest - 0.05), 1.02))
     primitives.legend_below(fig if axes is None else None, panels[0], columns=2)
     return fig
 

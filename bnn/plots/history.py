@@ -5,6 +5,8 @@ import numpy as np
 from bnn.plots import primitives, style
 from bnn.plots.style import BLUE, ORANGE
 
+PANELS = {"angle_mean_deg": "angle (°)", "gain": "gain", "r_weights": "r"}
+
 
 @style.styled
 def training(log, axes=None):
@@ -31,29 +33,29 @@ def training(log, axes=None):
 
 @style.styled
 def geometry_history(rows, report, axes=None):
-    """Draw the angle and r of every layer over the epochs of a training run (`train.py --log_geometry`).
+    """Draw angle, gain and r of every layer over the epochs of a training run (`train.py --log_geometry`).
 
     Args:
         rows: list of dicts from `geometry_log.read`.
         report: Report, or any iterable of layer reports. The dashed line is the median of the Gaussian angles of the
             layers with a quantizer, if there are any.
-        axes: None, or two Axes.
+        axes: None, or three Axes.
 
     Returns:
         Figure
     """
     layers = list(report)
-    fig, (angle, r) = style.axes_for(axes, 2, height=3.8)
+    fig, panels = style.axes_for(axes, len(PANELS), height=3.4)
     for layer, color in zip(layers, style.sequence(len(layers)), strict=True):
         mine = [row for row in rows if row["layer"] == layer.name]
         epochs = [row["epoch"] for row in mine]
-        for ax, key in ((angle, "angle_mean_deg"), (r, "r_weights")):
+        for ax, key in zip(panels, PANELS, strict=True):
             ax.plot(epochs, [row[key] for row in mine], "o-", color=color, markersize=3.5, label=layer.name)
     theory = [layer.angle_theory_deg for layer in layers if layer.quantizer is not None]
     if np.isfinite(theory).any():
         line = {"color": ORANGE, "linestyle": "--", "linewidth": 1.5, "label": "Gaussian weights"}
-        angle.axhline(np.nanmedian(theory), **line)
-    angle.set(xlabel="epoch", ylabel="mean angle (degrees)")
-    r.set(xlabel="epoch", ylabel="correlation r")
-    primitives.legend_below(fig if axes is None else None, angle, columns=4)
+        panels[0].axhline(np.nanmedian(theory), **line)
+    for ax, title in zip(panels, PANELS.values(), strict=True):
+        ax.set(xlabel="epoch", title=title)
+    primitives.legend_below(fig if axes is None else None, panels[0], columns=4)
     return fig

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from bnn.plots import primitives, style
+from bnn.plots import history, primitives, style
 from bnn.plots.style import COLORS
 
 MARKERS = "osD^vP*X"
@@ -12,23 +12,20 @@ MARKERS = "osD^vP*X"
 
 @style.styled
 def side_by_side(comparison, axes=None):
-    """Draw r and the angle of every layer for groups of runs. Error bars are standard deviations over the seeds.
+    """Draw angle, gain and r of every layer for groups of runs. Error bars are standard deviations over the seeds.
 
     Args:
         comparison: `analysis.side_by_side.Comparison`.
-        axes: None, or two Axes.
+        axes: None, or three Axes.
 
     Returns:
         Figure
     """
-    fig, (r, angle) = style.axes_for(axes, 2, height=3.8)
-    for ax, key, label in (
-        (r, "r_weights", "correlation r"),
-        (angle, "angle_mean_deg", "mean angle (degrees)"),
-    ):
+    fig, panels = style.axes_for(axes, len(history.PANELS), height=3.8)
+    for ax, (key, title) in zip(panels, history.PANELS.items(), strict=True):
         _layers(ax, comparison, key)
-        ax.set(ylabel=label)
-    primitives.legend_below(fig if axes is None else None, r, columns=3)
+        ax.set(title=title)
+    primitives.legend_below(fig if axes is None else None, panels[0], columns=3)
     return fig
 
 

@@ -2,7 +2,7 @@
 
 config.json     model, training, data set and digest, command, versions, commit
 log.csv         one row per epoch
-geometry.csv    with --log_geometry: angle, r, zeros and flips of every layer
+geometry.csv    with --log_geometry: angle, r, r within units, gain, zeros and flip ratio of every layer
 last.keras      the network with its optimizer, for --resume
 best.keras      the network with the best validation accuracy, for everything else
 partial-N.npz   the intermediate results of an epoch that was interrupted at step N

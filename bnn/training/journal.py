@@ -2,6 +2,7 @@
 
 import math
 import time
+from contextlib import contextmanager
 
 import keras
 import numpy as np
@@ -32,6 +33,7 @@ class Journal(keras.callbacks.Callback):
         self.run, self.steps, self.first_step, self.requests = run, steps, first_step, requests
         # Rows of epochs after the checkpoint belong to work that was lost when the process was killed.
         self.rows = [row for row in run.log() if row["epoch"] <= epoch]
+        self.bar = None
 
     def on_train_begin(self, logs=None):
         self.partial = self._load_partial()
@@ -86,6 +88,16 @@ class Journal(keras.callbacks.Callback):
 
     def on_test_begin(self, logs=None):
         self.bar.announce("validating")
+
+    @contextmanager
+    def announced(self, text):
+        """Say beside the bar what takes time; before the first epoch, which opens the bar, a bar of its own says it."""
+        if self.bar:
+            self.bar.announce(text)
+            yield
+        else:
+            with console.progress(total=1, description="start", details=lambda state: text):
+                yield
 
     def on_epoch_end(self, epoch, logs=None):
         self.bar.close()

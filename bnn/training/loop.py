@@ -141,3 +141,7 @@ class RunGeometry(GeometryLogger):
 
     def kernels_at_start(self):
         return self.journal.kernels
+
+    def _log(self, epoch, flip_ratios):
+        with self.journal.announced("measuring the geometry"):
+            super()._log(epoch, flip_ratios)

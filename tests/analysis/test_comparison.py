@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from bnn import runs
-from bnn.analysis import compare, comparison, from_arrays, pool, pool_rows
+from bnn.analysis import STATISTICS, compare, comparison, from_arrays, pool, pool_rows
 from bnn.analysis.report import Report
 from bnn.runs import listing
 from tests.support import ROOT
@@ -86,6 +86,22 @@ def test_published_seeds_are_pooled_side_by_side(tmp_path):
     assert "0.02" in compared.text() and "conv_1" in compared._repr_html_()
     for path in compared.save(tmp_path):
         assert path.is_file()
+
+
+def test_a_comparison_shows_gain_and_when_wide_every_statistic_in_80_columns():
+    folder = ROOT / "results" / "fashion-mnist-conv-binary"
+    compared = compare([folder, ROOT / "results" / "mnist-conv-binary" / "seed0"])
+    tables = compared.text().split("\n\n")[3:]
+    assert [table.split()[0] for table in tables] == ["angle", "gain", "r"][: len(tables)]
+    gains = [
+        json.loads((folder / f"seed{i}" / "metrics.json").read_text())["layers"][1]["gain"] for i in range(3)
+    ]
+    assert f"{np.mean(gains):.2f} ± {np.std(gains, ddof=1):.2f}" in compared.text()
+    assert "<th" in compared._repr_html_() and "gain" in compared._repr_html_()
+    wide = compared.text(wide=True)
+    headings = {word for table in wide.split("\n\n")[3:] for word in table.splitlines()[0].split()}
+    assert headings == {statistic.heading for statistic in STATISTICS if statistic.key != "layer"}
+    assert max(map(len, "\n".join(wide.split("\n\n")[2:]).splitlines())) <= 80
 
 
 def test_a_run_that_is_named_twice_counts_once():

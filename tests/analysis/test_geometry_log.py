@@ -1,5 +1,7 @@
 """The geometry log of a training: correct values, also after an interruption."""
 
+import dataclasses
+import re
 import signal
 
 import keras
@@ -7,7 +9,8 @@ import numpy as np
 import pytest
 
 from bnn import training
-from bnn.analysis import GeometryLogger, geometry_log, report
+from bnn.analysis import GeometryLogger, geometry_log, report, statistics
+from bnn.config import TrainConfig
 from bnn.files import write_csv
 from bnn.layers import BatchNorm, QuantActivation, QuantDense, Sign, Ternary
 from bnn.runs import RunError, open_run
@@ -232,3 +235,12 @@ def test_tensorboard_gets_the_same_values(tmp_path):
 def test_every_is_a_positive_integer(tmp_path, every):
     with pytest.raises(ValueError, match="every: expected a positive whole number, received"):
         GeometryLogger(X, tmp_path / "g.csv", every)
+
+
+def test_the_help_names_every_statistic_that_is_logged():
+    told = next(field for field in dataclasses.fields(TrainConfig) if field.name == "log_geometry").metadata[
+        "help"
+    ]
+    names = [statistics.title(key).removesuffix(" (°)") for key in geometry_log.STATISTICS]
+    listed = re.search(r"log (.*?) of each layer", told)[1].replace(" and ", ", ").split(", ")
+    assert listed == [*names, "flip ratio"]

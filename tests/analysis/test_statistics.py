@@ -41,7 +41,10 @@ def test_a_statistic_is_one_entry_and_one_function(added, layer, tmp_path):
     assert (head.split()[-1], line.split()[-1]) == ("gap", f"{expected:.1f}")
     assert "gap to theory (°)</th>" in found._repr_html_() and f"{expected:.1f}</td>" in found._repr_html_()
     assert f"gap {expected:.1f}>" in repr(layer)
-    assert "| gap | `gap_deg` | degrees | the angle minus theory's | here |\n" in results.statistics_table()
+    assert (
+        "| gap | gap to theory | `gap_deg` | degrees | the angle minus theory's | here |\n"
+        in results.statistics_table()
+    )
 
 
 def test_a_notebook_shows_the_columns_that_it_names(added, layer, capsys):

@@ -4,13 +4,15 @@ import numpy as np
 import pytest
 
 from bnn import paper, plots
+from bnn.analysis import statistics
 from tests.plots.reading import drawn
 
 
 def test_the_paper_is_shown_for_layers_with_its_names(network):
     rows = paper.beside(network.report.rows())
     panels = drawn(plots.beside_paper(rows))
-    assert [ax.get_title("left") for ax in panels] == ["weights", "inputs permuted", "activations"]
+    names = [statistics.title(key) for key in ("r_weights", "r_permuted", "r_activations")]
+    assert [ax.get_title("left").partition(" (")[0] for ax in panels] == names
     ours, theirs = panels[0].lines
     np.testing.assert_allclose(ours.get_ydata(), [row["r_weights"] for row in rows])
     published = [row["layer"] in paper.LAYERS for row in rows]

@@ -86,8 +86,8 @@ def all_steps_are_shown(monkeypatch):
         monkeypatch.setattr(kind, "first_s", 0)
 
 
-def train(folder, stream, monkeypatch):
-    model, run = start(folder, small_data(), epochs=2)
+def train(folder, stream, monkeypatch, **settings):
+    model, run = start(folder, small_data(), epochs=2, **settings)
     with monkeypatch.context() as patch:
         patch.setattr(sys, "stderr", stream)
         training.fit(model, run, small_data())
@@ -102,9 +102,11 @@ def assert_every_step_is_shown(lines):
 
 def test_a_terminal_shows_a_bar_within_an_epoch(tmp_path, monkeypatch):
     with Terminal() as terminal:
-        train(tmp_path / "run", terminal.stream, monkeypatch)
+        train(tmp_path / "run", terminal.stream, monkeypatch, log_geometry=1)
     assert_every_step_is_shown(terminal.shown)
-    assert any("validating" in line for line in terminal.shown)
+    said = [line.split()[0] for line in terminal.shown if line.endswith(" measuring the geometry")]
+    assert said == ["start", "epoch", "epoch"]
+    assert any(line.endswith("validating") for line in terminal.shown)
 
 
 def test_without_a_terminal_progress_is_printed_as_lines(tmp_path, monkeypatch):
