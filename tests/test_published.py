@@ -53,7 +53,11 @@ def test_the_figures_of_a_published_run_can_be_reproduced_from_it(published):
     assert metrics["layers"] == json.loads(json.dumps(rows))
     assert metrics["checkpoint"] == "last"
     assert 0 < metrics["patch_variance"]["1"] < metrics["patch_variance"]["4"] <= 1
-    assert f"| test accuracy | {metrics['test_accuracy']:.4f} |" in (run.folder / "README.md").read_text()
+    card = (run.folder / "README.md").read_text()
+    assert (
+        f"| test accuracy in {run.training.precision}, as trained | {metrics['test_accuracy']:.4f} |" in card
+    )
+    assert f"| {metrics['float32_accuracy']:.4f} |" in card
 
 
 def test_a_continuous_network_is_measured_with_the_signs_of_its_weights(tmp_path):

@@ -109,12 +109,13 @@ def measure(model, data, images, quantizer):
     """Compute the results of analyze.py and the principal components of the first layer's input, a dict."""
     from bnn.analysis import analyze
     from bnn.geometry import components
-    from bnn.models import accuracy
+    from bnn.models import accuracy, in_float32
 
     report = analyze(model, data.test.images[:images], quantizer=quantizer)
     shares, _ = components.principal_components(report[0].patches)
     return {
         "test_accuracy": accuracy(model, data.test),
+        "float32_accuracy": accuracy(in_float32(model), data.test),
         "data_set": data.name,
         "data_digest": data.digest,
         "images": images,
@@ -161,7 +162,8 @@ def card(run, data, metrics, folder):
 | optimizer | {training.optimizer.capitalize()}, {training.lr_start:g} to {training.lr_end:g}, {training.schedule} |
 | batch, arithmetic | {training.batch_size}, {training.precision} |
 | saved epoch | {KEPT[metrics["checkpoint"]]} |
-| test accuracy | {metrics["test_accuracy"]:.4f} |
+| test accuracy in {training.precision}, as trained | {metrics["test_accuracy"]:.4f} |
+| test accuracy in float32, as the programs compute it | {metrics["float32_accuracy"]:.4f} |
 
 `config.json` contains all settings, the command, the versions and the commit. `log.csv` has one row per epoch.
 `metrics.json` contains the statistics of every layer on the first {metrics["images"]} test images.
@@ -173,8 +175,8 @@ def card(run, data, metrics, folder):
 **Intended use:** study the geometry of a trained network without training one.
 
 **Limits:** the network classifies small pictures of ten classes and nothing else. Its latent kernels are rounded to
-float16. The quantized kernels, and therefore the outputs, are exactly those of the trained network. The state of the
-optimizer is not included, so the training cannot be resumed from here.
+float16; the quantized kernels are exactly those of the trained network. The state of the optimizer is not included, so
+the training cannot be resumed from here.
 """
 
 

@@ -81,18 +81,30 @@ def markdown(heads, rows):
 
 def list_of_runs(*groups):
     """List every run with its settings, accuracy and time."""
-    heads = ["run", "epochs", "batch", "precision", "test accuracy", "hours", "commit", "command"]
+    heads = [
+        "run",
+        "epochs",
+        "batch",
+        "precision",
+        "test accuracy",
+        "in float32",
+        "hours",
+        "commit",
+        "command",
+    ]
     return markdown(heads, [_run_cells(published) for folder in groups for published in group(folder)])
 
 
 def _run_cells(published):
     training, config = published.run.training, published.config
+    exact = published.metrics.get("float32_accuracy")  # not measured where the network is not published
     return [
         _link(published.folder),
         f"{len(published.log)} of {training.epochs}",
         str(training.batch_size),
         training.precision,
         f"{published.metrics['test_accuracy']:.4f}",
+        f"{exact:.4f}" if exact is not None else "-",
         f"{sum(row['seconds'] for row in published.log) / 3600:.1f}",
         config["git_commit"][:7],
         f"`{' '.join(word for word in config['command'] if word)}`",
