@@ -1,15 +1,19 @@
 """The inputs of a PyTorch model's kernels, batch by batch, read with forward hooks."""
 
 import inspect
+import math
 from contextlib import contextmanager
 from typing import NamedTuple
 
 import keras
 import numpy as np
 
+from bnn.analysis.capture import Call
 from bnn.analysis.checks import ReportError
-from bnn.analysis.torch_forms import array, rank_of
+from bnn.analysis.linear_maps import Dense
+from bnn.analysis.torch_forms import COMPUTED, LATENT, STORED, array, rank_of
 
+NOT_FIRST = "the first axis of its inputs is not that of the images"
 CLOSE = 0.01  # the relative difference that rounding in float16 and bfloat16 can cause
 
 
@@ -30,7 +34,7 @@ class Seen(NamedTuple):
         return next(iter(self.arguments.values()))
 
 
-def stream(model, found, images, batch_size, unanalyzed):
+def stream(model, found, images, batch_size, unanalyzed, axes):
     """Run a model on images and yield the inputs of its products, as `capture.stream` does.
 
     Args:
@@ -39,6 +43,7 @@ def stream(model, found, images, batch_size, unanalyzed):
         images: (n, ...) array, or a list or dict of these.
         batch_size: int, number of images at a time.
         unanalyzed: dict, to which modules are added that do not multiply their input by their kernel.
+        axes: dict from `torch_probe.axes`, the axis of the images in each call.
 
     Yields:
         For each batch (first image's index, list with, for each product, its list of Call).
@@ -47,7 +52,7 @@ def stream(model, found, images, batch_size, unanalyzed):
     for start in range(0, n, batch_size):
         batch = keras.tree.map_structure(lambda a, at=start: a[at : at + batch_size], images)
         calls = {id(product): [] for product in found}
-        with _listening(found, calls, unanalyzed):
+        with _listening(found, calls, unanalyzed, axes):
             run(model, batch)
         yield start, [calls[id(product)] for product in found]
 
@@ -84,7 +89,7 @@ def seen(module, args, kwargs, output):
 
 
 @contextmanager
-def _listening(found, calls, unanalyzed):
+def _listening(found, calls, unanalyzed, axes):
     """Within this context, record the inputs of every product in each call of its module."""
     products = {}
     for product in found:
@@ -94,11 +99,14 @@ def _listening(found, calls, unanalyzed):
     def heard(module, args, kwargs, output):
         noticed = seen(module, args, kwargs, output)
         for product in products[id(module)]:
-            if product.name not in unanalyzed:
-                call = product.arrange(noticed)
+            if product.name in unanalyzed:
+                continue
+            number, places = len(calls[id(product)]), axes.get(id(product), [])
+            call = _call(product, noticed, places[number] if number < len(places) else 0)
+            if isinstance(call, str):
+                unanalyzed[product.name] = call
+            else:
                 calls[id(product)].append(call)
-                if reason := _unlike(product, call, noticed):
-                    unanalyzed[product.name] = reason
 
     modules = {id(product.layer): product.layer for product in found}
     hooks = [modules[key].register_forward_hook(heard, with_kwargs=True) for key in products]
@@ -109,26 +117,75 @@ def _listening(found, calls, unanalyzed):
             hook.remove()
 
 
+def _call(product, noticed, axis):
+    """What a kernel multiplies in one call of its module, images first; or the reason if it is unknown."""
+    within = "/" in product.name  # attention and recurrent modules, which know their arguments
+    if not within and not is_real(noticed.inputs):
+        return f"its first argument is {_described(noticed.inputs)}: expected a tensor of real numbers"
+    call = product.arrange(noticed)
+    if reason := _misfit(product, call.inputs) or (None if within else _unlike(product, call, noticed)):
+        return reason
+    if axis is None or (axis and not isinstance(product.linear, Dense)):
+        return "none of the axes of its inputs is that of the images" if axis is None else NOT_FIRST
+    return call if not axis else Call(np.moveaxis(call.inputs, axis, 0))
+
+
+def is_real(tensor):
+    """Whether it is a tensor of real numbers."""
+    return hasattr(tensor, "detach") and not tensor.is_complex()
+
+
+def _described(value):
+    return "complex" if hasattr(value, "detach") else f"a {type(value).__name__}"
+
+
+def _misfit(product, inputs):
+    """The reason if a kernel does not have the shape that its inputs ask for, else None."""
+    d, groups, _ = product.kernels.latent.shape
+    channels = d * groups // math.prod(getattr(product.linear, "kernel_size", ()))
+    if inputs.ndim > rank_of(product.linear) and inputs.shape[-1] == channels:
+        return None
+    shape = tuple(product.variable.tensor.shape)
+    return f"its weight of shape {shape} is not that of a product with its inputs of shape {inputs.shape}"
+
+
 def _unlike(product, call, noticed):
     """The reason if the output of a module is not its input times its kernel, plus its bias; else None."""
-    module, rank = product.layer, rank_of(product.linear)
-    if "/" in product.name or (_is_pytorchs(module) and product.variable is not None):
+    module, latent = product.layer, product.variable.role != LATENT
+    if _is_pytorchs(module) and product.variable.role in (STORED, COMPUTED):
         return None
-    kernel = product.kernels.quantized if product.variable is None else product.kernels.latent
+    kernel = product.kernels.latent if latent else product.kernels.quantized
     products = product.multiply(call.inputs, kernel)
-    expected = products.reshape(*products.shape[:-2], -1)
-    bias = getattr(module, "bias", None)
-    expected = expected if bias is None else expected + array(bias)
-    output = array(noticed.output)
-    output = np.moveaxis(output, 1, -1) if rank > 1 and output.ndim == rank + 1 else output
-    error = np.linalg.norm(output - expected) if output.shape == expected.shape else np.inf
-    if error <= CLOSE * np.linalg.norm(output):
+    if is_real(noticed.output) and equals(
+        module, noticed, products.reshape(*products.shape[:-2], -1), rank_of(product.linear)
+    ):
         return None
-    which = "the quantized kernel" if product.variable is None else "its weight"
+    which = "its weight" if latent else "the quantized kernel"
     return (
         f"a {type(module).__name__} whose output is not its input times {which}: say by kernel= what it multiplies "
         "by, and quantize its input in a module of its own"
     )
+
+
+def equals(module, noticed, products, rank=1):
+    """Whether the output of a module is the given products, channels last, plus its bias.
+
+    Args:
+        module: torch.nn.Module.
+        noticed: Seen.
+        products: (..., units) float32 array.
+        rank: int, the number of axes of one input.
+    """
+    bias = getattr(module, "bias", None)
+    if is_real(bias):
+        if bias.dim() > 1 or bias.numel() not in (1, products.shape[-1]):
+            return False
+        products = products + array(bias)
+    output = array(noticed.output)
+    output = np.moveaxis(output, 1, -1) if rank > 1 and output.ndim == rank + 1 else output
+    if output.shape != products.shape:
+        return False
+    return np.linalg.norm(output - products) <= CLOSE * np.linalg.norm(output)
 
 
 def _is_pytorchs(module):

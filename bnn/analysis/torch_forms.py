@@ -1,4 +1,4 @@
-"""The product of the weight and the input of a PyTorch module, as a linear map and with its shapes."""
+"""The weight of a PyTorch module, and its product with the input, as a linear map and with its shapes."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,10 +26,71 @@ class Form:
     arrange: Callable
 
 
-def form_of(module, weight):
-    """The Form of a module, or the reason why it has none; without attributes it is a plain convolution."""
+STORED = "stored"  # a parameter or buffer, which can be replaced
+COMPUTED = "computed"  # from others, as by weight norm: it cannot be replaced
+MULTIPLIED = "multiplied"  # given by `kernel`: the module multiplies by it
+LATENT = "latent"  # the module multiplies by a quantized kernel that it makes of this one
+
+
+@dataclass(frozen=True)
+class Weight:
+    """The source of a kernel: a tensor of a module, or some of its rows.
+
+    Attributes:
+        parameter: torch.Tensor.
+        rows: slice of its first axis, or None for all.
+        role: STORED, COMPUTED, MULTIPLIED or LATENT.
+        quantized: torch.Tensor, the quantized kernel of a latent one; None for others.
+    """
+
+    parameter: object
+    rows: slice | None = None
+    role: str = STORED
+    quantized: object = None
+
+    @property
+    def tensor(self):
+        """The values: a tensor that shares the memory of the parameter."""
+        values = self.parameter.detach()
+        return values if self.rows is None else values[self.rows]
+
+    @property
+    def sources(self):
+        """The tensors that a row shows."""
+        return [tensor for tensor in (self.parameter, self.quantized) if tensor is not None]
+
+    @staticmethod
+    def of(module):
+        """The Weight of a module with the attribute `weight`."""
+        weight, own = module.weight, (module._parameters, module._buffers)
+        stored = any(value is weight for values in own for value in values.values())
+        plain = vars(module).get("weight") is weight and not module._forward_pre_hooks
+        return Weight(weight, role=STORED if stored or plain else COMPUTED)
+
+
+def unreal(tensor):
+    """The reason if the values of a kernel are no finite real numbers, else None."""
+    if not tensor.numel():
+        return f"its weight of shape {tuple(tensor.shape)} is empty"
+    if tensor.is_complex():
+        return "its weight is complex"
+    return None if np.isfinite(array(tensor)).all() else "its weight is not finite"
+
+
+def form_of(module, weight, turned=False):
+    """The Form of a module, or the reason why it has none; without attributes it is a plain convolution.
+
+    Args:
+        module: torch.nn.Module.
+        weight: torch.Tensor.
+        turned: bool, whether a weight of two axes is (d, units), as in GPT-2's Conv1D, and not (units, d).
+    """
     from torch import nn
 
+    if weight.dim() == 2 and turned:
+        return Form(
+            Dense(), lambda w: w[:, None], lambda w, _: w[:, 0], lambda seen: Call(array(seen.inputs))
+        )
     if weight.dim() == 2:
         return Form(Dense(), lambda w: w.T[:, None], dense_shape, lambda seen: Call(array(seen.inputs)))
     rank = weight.dim() - 2

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from bnn.analysis import torch_capture, torch_forms, torch_modules, torch_scores
+from bnn.analysis import torch_capture, torch_forms, torch_modules, torch_probe, torch_scores
 from bnn.analysis.checks import ReportError, check_finite, check_images
 from bnn.analysis.measuring import as_function, measured, nothing
 
@@ -19,13 +19,14 @@ def of_model(model, inputs, quantizer, activations, kernel, *, batch_size, score
     inputs = keras.tree.map_structure(_as_array, inputs)
     n = check_images(None, inputs, batch_size)
     with torch_capture.evaluating(model):
-        found, unanalyzed = torch_modules.find(model, as_function(quantizer), kernel)
+        found, unanalyzed = torch_modules.find(model, inputs, as_function(quantizer), kernel)
         name = type(model).__name__
         if not found:
             raise nothing(name, unanalyzed)
+        axes = torch_probe.axes(model, found, inputs)
 
         def stream():
-            streamed = torch_capture.stream(model, found, inputs, batch_size, unanalyzed)
+            streamed = torch_capture.stream(model, found, inputs, batch_size, unanalyzed, axes)
             for start, batch in progress(streamed, total=-(-n // batch_size), unit="batch"):
                 yield start, min(batch_size, n - start), batch
 
@@ -56,6 +57,7 @@ def _checked(model):
                 f"{name}: expected values, received a tensor on the meta device, which has none"
             )
     for name, values in model.named_parameters():  # a buffer may be a mask of minus infinity
+        values = torch.view_as_real(values) if values.is_complex() else values
         check_finite(name, torch_forms.array(values), "weights")
     return model
 

@@ -1,85 +1,86 @@
 """The kernels in the modules of a PyTorch model, and the reasons for modules that cannot be analyzed."""
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from bnn.analysis import torch_recurrent
 from bnn.analysis.capture import Call
 from bnn.analysis.linear_maps import Dense
 from bnn.analysis.product import Kernels, Product, of_arrays
-from bnn.analysis.torch_forms import array, dense_shape, form_of
+from bnn.analysis.torch_forms import LATENT, MULTIPLIED, Weight, array, dense_shape, form_of, unreal
+from bnn.analysis.torch_holdings import Holdings
+from bnn.analysis.torch_probe import first_calls, multiplies
 from bnn.geometry.named_quantizers import SIGN
 
 ATTENTION = ("query", "key", "value")
 
 
-@dataclass(frozen=True)
-class Weight:
-    """The source of a kernel: a parameter of a module, or some of its rows.
-
-    Attributes:
-        parameter: torch.nn.Parameter.
-        rows: slice of its first axis, or None for all.
-    """
-
-    parameter: object
-    rows: slice | None = None
-
-    @property
-    def tensor(self):
-        """The values: a tensor that shares the memory of the parameter."""
-        values = self.parameter.detach()
-        return values if self.rows is None else values[self.rows]
-
-    @property
-    def computed(self):
-        """Whether it is computed from other parameters, as by weight norm, so that it cannot be replaced."""
-        from torch import nn
-
-        return not isinstance(self.parameter, nn.Parameter)
-
-
-def find(model, quantizer=None, kernel=None):
+def find(model, images, quantizer=None, kernel=None):
     """Find the products of a model, in the order of its modules.
 
     Args:
-        model: torch.nn.Module.
+        model: torch.nn.Module in evaluation mode.
+        images: (n, ...) array, or a list or dict of these; a few show what modules of other classes multiply.
         quantizer: function from a (d, units) float32 array to one of the same shape, for plain weights; None: sign.
-        kernel: None, or a function from a module that quantizes its own weight to (quantized, latent), tensors in the
-            shape of the weight, and to None for other modules.
+        kernel: None, or a function from a module to (quantized, latent), tensors in the shape of its weight, to one
+            tensor, by which it multiplies, and to None for other modules.
 
     Returns:
         (found, refused): list of Product, whose `arrange` takes a torch_capture.Seen and returns a Call, and a dict
         from the name of each other module with a weight to the reason.
     """
-    found, refused = [], {}
+    found, refused, holdings = [], {}, Holdings(model)
+    given = {
+        id(module): pair for module in model.modules() if (pair := own_kernels(module, kernel)) is not None
+    }
+    seen = first_calls(model, [m for m in model.modules() if id(m) in given or _may_multiply(m)], images)
     for name, module in model.named_modules():
         name = name.replace("._orig_mod", "") or type(module).__name__
-        products = _products(name, module, quantizer or SIGN, kernel)
+        try:
+            products = _products(name, module, quantizer or SIGN, given.get(id(module)), seen.get(id(module)))
+        except (RuntimeError, NotImplementedError) as error:  # of a weight that is no plain tensor
+            products = f"its weight cannot be read: {str(error).partition(chr(10))[0]}"
         if isinstance(products, str):
             refused[name] = products
         else:
             found += products
+            refused |= holdings.reasons(name, module, products)
     within = _within_attention(model)  # the module with the output weight is not called itself
     return [product for product in found if id(product.layer) not in within], refused
 
 
-def _products(name, module, quantizer, kernel):
+def _products(name, module, quantizer, given, seen):
     """A list of Product, or the reason if there is none."""
     from torch import nn
     from torch.nn.utils import parametrize
 
-    pair = own_kernels(module, kernel)
-    if pair is not None:
-        return _own(name, module, *pair)
+    if given is not None:
+        return _own(name, module, quantizer, given, seen)
     if not isinstance(module, _plain()) and parametrize.is_parametrized(module):
         return f"a parametrization within a {type(module).__name__} is not analyzed"
     if isinstance(module, nn.MultiheadAttention):
         return _attention(name, module, quantizer)
     if isinstance(module, nn.RNNBase):
-        reason = torch_recurrent.reason(module)
-        return reason or [
+        return _recurrent(name, module, quantizer)
+    if type(module) is nn.Embedding:
+        return _lookup(name, module, quantizer)
+    if isinstance(module, _plain()):
+        return _multiplied(name, module, Weight.of(module), quantizer)
+    if _is_quantized(module):
+        return "PyTorch has quantized it: its real weights are gone"
+    if seen is None or (turned := multiplies(module, module.weight, seen)) is None:
+        return []
+    return _multiplied(name, module, Weight.of(module), quantizer, turned)
+
+
+def _recurrent(name, module, quantizer):
+    reason = torch_recurrent.reason(module)
+    if reason:
+        return reason
+    kernels, products = list(torch_recurrent.kernels(module)), []
+    for key, weight, arrange in kernels:
+        if reason := unreal(weight):
+            return reason
+        products.append(
             of_arrays(
                 f"{name}/{key}",
                 Dense(),
@@ -91,44 +92,44 @@ def _products(name, module, quantizer, kernel):
                 layer=module,
                 variable=Weight(weight),
             )
-            for key, weight, arrange in torch_recurrent.kernels(module)
-        ]
-    if type(module) is nn.Embedding:
-        latent = array(module.weight).T[:, None]
-        return [
-            of_arrays(
-                name,
-                None,
-                latent,
-                quantizer,
-                restore=dense_shape,
-                layer=module,
-                variable=Weight(module.weight),
-            )
-        ]
-    if isinstance(module, _plain()):
-        form = form_of(module, module.weight)
-        if isinstance(form, str):
-            return form
-        return [
-            of_arrays(
-                name,
-                form.linear,
-                form.columns(array(module.weight)),
-                quantizer,
-                arrange=form.arrange,
-                restore=form.restore,
-                layer=module,
-                variable=Weight(module.weight),
-            )
-        ]
-    if _is_quantized(module):
-        return "PyTorch has quantized it: its real weights are gone"
-    if isinstance(module, parametrize.ParametrizationList):
-        return []
-    if any(parameter.dim() >= 2 for parameter in module.parameters(recurse=False)):
-        return f"a {type(module).__name__} is none of the modules that are analyzed"
-    return []
+        )
+    return products
+
+
+def _lookup(name, module, quantizer):
+    weight = Weight.of(module)
+    if reason := unreal(weight.tensor):
+        return reason
+    latent = array(weight.tensor).T[:, None]
+    return [of_arrays(name, None, latent, quantizer, restore=dense_shape, layer=module, variable=weight)]
+
+
+def _multiplied(name, module, weight, quantizer, turned=False):
+    """The product of a weight by which a module multiplies."""
+    form = unreal(weight.tensor) or form_of(module, weight.tensor, turned)
+    if isinstance(form, str):
+        return form
+    return [
+        of_arrays(
+            name,
+            form.linear,
+            form.columns(array(weight.tensor)),
+            quantizer,
+            arrange=form.arrange,
+            restore=form.restore,
+            layer=module,
+            variable=weight,
+        )
+    ]
+
+
+def _may_multiply(module):
+    """Whether a module of another class has a weight like that of a dense layer."""
+    from torch import nn
+
+    known = (*_plain(), nn.Embedding, nn.MultiheadAttention, nn.RNNBase)
+    weight = module._parameters.get("weight", module._buffers.get("weight"))
+    return not isinstance(module, known) and weight is not None and weight.dim() == 2
 
 
 def _is_quantized(module):
@@ -138,7 +139,7 @@ def _is_quantized(module):
 
 
 def own_kernels(module, kernel):
-    """(quantized, latent) tensors of a module that quantizes its weight itself; None for other modules."""
+    """What `kernel`, or a parametrization of its weight, gives for a module; None for other modules."""
     from torch.nn.utils import parametrize
 
     pair = kernel(module) if kernel else None
@@ -160,14 +161,29 @@ def _plain():
     return nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, *transposed
 
 
-def _own(name, module, quantized, latent):
-    form = form_of(module, latent)
+def _own(name, module, quantizer, given, seen):
+    """The product of the kernel, or the two forms of it, that `kernel` gave."""
+    import torch
+
+    tensors = given if isinstance(given, tuple | list) else (given,)
+    if not all(isinstance(tensor, torch.Tensor) for tensor in tensors) or len(tensors) not in (1, 2):
+        kinds = ", ".join(type(part).__name__ for part in tensors)
+        return f"kernel= returned ({kinds}): expected one tensor, or (quantized, latent)"
+    quantized, latent = tensors[0], tensors[-1]
+    if quantized.shape != latent.shape:
+        return f"kernel= returned the shapes {tuple(quantized.shape)} and {tuple(latent.shape)}: expected equal ones"
+    if reason := next(filter(None, map(unreal, tensors)), None):
+        return reason
+    turned = bool(seen and latent.dim() == 2 and multiplies(module, quantized, seen))
+    if len(tensors) == 1:
+        return _multiplied(name, module, Weight(latent, role=MULTIPLIED), quantizer, turned)
+    form = form_of(module, latent, turned)
     if isinstance(form, str):
         return form
-    kernels = Kernels(*(np.ascontiguousarray(form.columns(array(k))) for k in (quantized, latent)))
+    kernels = Kernels(*(np.ascontiguousarray(form.columns(array(k))) for k in tensors))
     quantizer = _known(kernels)
-    scalar = SIGN if quantizer is SIGN else None
-    return [Product(name, form.linear, kernels, quantizer, scalar, module, None, form.arrange)]
+    scalar, weight = SIGN if quantizer is SIGN else None, Weight(latent, role=LATENT, quantized=quantized)
+    return [Product(name, form.linear, kernels, quantizer, scalar, module, weight, form.arrange)]
 
 
 def _known(kernels):
@@ -199,6 +215,8 @@ def _attention(name, module, quantizer):
     else:
         e = module.embed_dim
         weights = [Weight(module.in_proj_weight, slice(i * e, (i + 1) * e)) for i in range(3)]
+    if reason := next(filter(None, (unreal(weight.parameter) for weight in weights)), None):
+        return reason
     rows = [(part, weight, _attended(module, part)) for part, weight in zip(ATTENTION, weights, strict=True)]
     rows.append(("output", Weight(module.out_proj.weight), lambda seen: Call(_heads(module, seen))))
     return [

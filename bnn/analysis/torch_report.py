@@ -20,8 +20,10 @@ def analyze_torch(
 
     The analyzed kernels are those of Linear, Conv1d to Conv3d and ConvTranspose1d to ConvTranspose3d; the query, key,
     value and output of MultiheadAttention; and the input and recurrent weights of RNN, LSTM and GRU with one layer. For
-    Embedding, only the angles are given. The model runs in evaluation mode, without gradients and without
-    `torch.compile`, and is not changed.
+    Embedding, only the angles are given. A module of another class is analyzed if its output is its input times its
+    `weight`, (units, d) as in Linear or (d, units) as in GPT-2's Conv1D, plus its `bias`. Every other module that holds
+    a weight, or 16 or more numbers in parameters, buffers or attributes, is named in `Report.unanalyzed`, except norms
+    and biases. The model runs in evaluation mode, without gradients and without `torch.compile`, and is not changed.
 
     A module whose `forward` quantizes its own weight is analyzed if `kernel` recognizes it, or if the quantizer is a
     parametrization of its weight (`torch.nn.utils.parametrize`). Its output must be its input times the quantized
@@ -33,8 +35,9 @@ def analyze_torch(
             images first. They are converted to the device and the precision of its parameters.
         quantizer: as for `analyze`, for weights that are not quantized yet. None: sign.
         activations: as for `analyze`.
-        kernel: function from a module to (quantized, latent), tensors in the shape of its weight, and to None for
-            modules that do not quantize their weight.
+        kernel: function from a module to (quantized, latent), tensors in the shape of its weight, of which it
+            multiplies by the first; to one tensor, by which it multiplies and which `quantizer` is to quantize, such as
+            a standardized weight; and to None for modules that multiply by their weight.
         batch_size: int, number of images at a time.
         score_images: as for `analyze`.
         seed: as for `analyze`.
@@ -42,7 +45,9 @@ def analyze_torch(
 
     Returns:
         Report. r_rotated is NaN for modules with their own quantizer, unless it is the sign. r_scores is None for a
-        weight that is computed from others, as by weight norm.
+        weight that is computed from others, as by weight norm. Where modules share a weight, r_scores replaces it in
+        the calls of one of them. Which axis of a module's inputs is that of the images, such as the second in layers
+        with `batch_first=False`, is found with two small batches; inputs without such an axis have no row.
 
     Raises:
         QuantizerError: a quantizer's name is unknown.

@@ -9,7 +9,8 @@ import numpy as np
 from bnn.analysis import torch_capture
 from bnn.analysis.product import float32
 from bnn.analysis.score_agreement import agreements, drawn, other_kernel, taken, thinned
-from bnn.analysis.torch_forms import array, rank_of
+from bnn.analysis.torch_forms import COMPUTED, MULTIPLIED, STORED, array, rank_of
+from bnn.analysis.torch_holdings import sharing
 
 
 def score_agreement(model, images, layers, n, batch_size, seed, progress):
@@ -19,7 +20,7 @@ def score_agreement(model, images, layers, n, batch_size, seed, progress):
     """
     batches = drawn(images, n, batch_size, seed)
     with _own_moments(model, min(map(len, batches))):
-        return agreements(layers, lambda: _scores(model, images, batches), _exchanged, progress)
+        return agreements(layers, lambda: _scores(model, images, batches), _exchange(model), progress)
 
 
 def _scores(model, images, batches):
@@ -40,34 +41,58 @@ def _tensors(output):
     return [tensor for part in output for tensor in _tensors(part)]
 
 
-def _exchanged(layer):
-    variable = layer.product.variable
-    if variable is None:
-        return _other_output(layer)
-    return None if variable.computed else _replaced(layer)
+def _exchange(model):
+    """A function from a layer to a context in which its kernel is replaced; None if it cannot be."""
+    holders = sharing(model)
+
+    def exchanged(layer):
+        weight = layer.product.variable
+        if weight.role == COMPUTED:
+            return None
+        if weight.role == STORED:
+            return _replaced(layer, holders(weight.tensor) > 1)
+        return _other_output(layer, weight.role == MULTIPLIED)
+
+    return exchanged
 
 
 @contextmanager
-def _replaced(layer):
-    """Within this context, replace the weight by the quantized kernel."""
+def _replaced(layer, in_calls):
+    """Within this context, replace the weight by the quantized kernel.
+
+    With `in_calls`, it is replaced only while its own module runs, because other modules share the weight.
+    """
     import torch
 
     product, weight = layer.product, layer.product.variable.tensor
     before = weight.clone()
     other = product.in_shape(other_kernel(layer, True), tuple(weight.shape))
-    with torch.no_grad():
-        weight.copy_(torch.from_numpy(np.ascontiguousarray(other)))
-        try:
-            yield
-        finally:
-            weight.copy_(before)
+    other = torch.from_numpy(np.ascontiguousarray(other))
+
+    def hold(values):
+        with torch.no_grad():
+            weight.copy_(values)
+
+    hooks = []
+    if in_calls:
+        hooks.append(product.layer.register_forward_pre_hook(lambda *_: hold(other)))
+        hooks.append(product.layer.register_forward_hook(lambda *_: hold(before), always_call=True))
+    else:
+        hold(other)
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+        hold(before)
 
 
 @contextmanager
-def _other_output(layer):
-    """Within this context, a module that quantizes its own weight gives the output of the latent kernel."""
+def _other_output(layer, quantized):
+    """Within this context, change the output of a module to that of the quantized or of the latent kernel."""
     product = layer.product
-    change = other_kernel(layer, False) - product.kernels.quantized
+    kernels = product.kernels
+    change = other_kernel(layer, quantized) - (kernels.latent if quantized else kernels.quantized)
 
     def corrected(module, args, kwargs, output):
         import torch
