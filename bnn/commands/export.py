@@ -1,7 +1,7 @@
 """Write the network of a run as bits, one or two per weight, or as an ONNX graph.
 
-As a check of the packed format, the packed network and the float32 network with the same weights classify test images
-of the run's data set.
+As a check, what is to be written and the float32 network with the same weights classify test images of the run's data
+set. If activations differ by more than rounding explains, nothing is written.
 """
 
 from pathlib import Path
@@ -12,6 +12,7 @@ from bnn.console import progress
 from bnn.flags import add_data_dir, folder
 
 PROGRAM = "bnn export"
+GRAPH_IMAGES = 8  # NumPy computes a graph slowly
 FILES = {"packed": "packed.npz", "onnx": "network.onnx", "qonnx": "network.qonnx.onnx"}
 
 
@@ -39,7 +40,8 @@ def parse(argv=None, program=PROGRAM):
         type=int,
         default=200,
         metavar="N",
-        help="packed: maximum number of test images for the check; 0: no check (default: %(default)s)",
+        help=f"maximum number of test images for the check, of which onnx and qonnx take {GRAPH_IMAGES} at most; "
+        "0: no check (default: %(default)s)",
     )
     add_data_dir(parser)
     args = parser.parse_args(argv)
@@ -52,31 +54,67 @@ def main(argv=None, program=PROGRAM):
     """Export as the command line says; arguments and result as for `bnn.commands.train.main`."""
     args = parse(argv, program)
     backend.expect_installed()
-    from bnn import bits, packed, runs
+    from bnn import packed, runs
+    from bnn.files import atomic
 
     run = runs.open_run(args.run)
     model = packed.reference(run)
     output = args.output or args.run / FILES[args.format]
-    if args.format != "packed":
-        size = _write_onnx(model, output, args.format == "qonnx")
-        print(f"wrote {output}: {size:,} bytes")
-        return 0
-    network = packed.fold(model, run.class_names, run.training.image_range)
-    with bits.numpy_alone():  # for some hundred images, compiling would take longer
-        _check(network, model, run, args)
-    size = packed.save(network, output)
-    smaller = 4 * model.count_params() / size
-    print(f"wrote {output}: {size:,} bytes, {smaller:.1f} times smaller than its float32 weights")
+    with atomic.replacing(output) as temporary:
+        (_write_packed if args.format == "packed" else _write_onnx)(temporary, model, run, args)
+        size = temporary.stat().st_size
+    smaller = f", {4 * model.count_params() / size:.1f} times smaller than its float32 weights"
+    print(f"wrote {output}: {size:,} bytes{smaller if args.format == 'packed' else ''}")
+    print(f"classes: {', '.join(f'{i} = {name}' for i, name in enumerate(run.class_names))}")
     return 0
 
 
-def _write_onnx(model, path, qonnx):
-    from bnn import packed
-    from bnn.files import atomic
+def _write_packed(path, model, run, args):
+    """Write the packed network, and check the network that is read from this file."""
+    from bnn import bits, packed
+    from bnn.packed.files import serialized
 
-    content = packed.onnx_model(model, qonnx).SerializeToString()
-    atomic.write(path, content)
-    return len(content)
+    path.write_bytes(serialized(packed.fold(model, run.class_names, run.training.image_range)))
+    with bits.numpy_alone():  # for some hundred images, compiling would take longer
+        _check(packed.load(path), model, run, args)
+
+
+def _write_onnx(path, model, run, args):
+    """Write an ONNX or QONNX graph, and check the graph that is read from this file."""
+    from bnn import packed
+
+    graph = packed.onnx_model(model, args.format == "qonnx", run.class_names)
+    path.write_bytes(graph.SerializeToString())
+    images = _images(run, args)[:GRAPH_IMAGES]
+    if len(images):
+        import onnx
+
+        graph = onnx.load(path)
+        _expect_agreement(packed.wrong_in_graph(graph, model, images, progress), args)
+        print(f"checked on {len(images):,} test images: no difference to the float32 network beyond rounding")
+
+
+def _expect_agreement(wrong, args):
+    """Raise `PackError` if a dict from a layer's name to a number of wrong values is not empty."""
+    from bnn import packed
+
+    if wrong:
+        where = ", ".join(f"{count:,} in {name}" for name, count in wrong.items())
+        raise packed.PackError(
+            f"{args.run}: expected the activations and scores of the float32 network up to rounding, received "
+            f"others ({where}); nothing was written"
+        )
+
+
+def _images(run, args):
+    """The test images for the check; none, with a line, if the data are missing."""
+    from bnn import datasets
+
+    try:
+        return run.load_data(args.data_dir).test.images[: args.images]
+    except datasets.DataError as error:
+        print(f"not checked: {error}")
+        return []
 
 
 def _cause(found):
@@ -90,16 +128,13 @@ def _cause(found):
 
 def _check(network, model, run, args):
     """Print how well the packed network agrees with the float32 network and with the saved network."""
-    from bnn import datasets, models, packed
+    from bnn import models, packed
 
-    try:
-        images = run.load_data(args.data_dir).test.images[: args.images]
-    except datasets.DataError as error:
-        print(f"not checked: {error}")
-        return
+    images = _images(run, args)
     if not len(images):
         return
     found = packed.compare(network, model, images, progress=progress)
+    _expect_agreement(found.wrong, args)
     print(
         f"checked on {found.images:,} test images: {found.same:,} in the same class as with the float32 network, "
         f"scores within {found.largest:.1e}, {sum(found.others.values()):,} of "

@@ -8,7 +8,7 @@ from bnn.faces import face
 
 __getattr__, __dir__, __all__ = face(
     __name__,
-    agreement=["Agreement", "compare", "reference"],
+    agreement=["Agreement", "compare", "reference", "wrong_in_graph"],
     errors=["PackError"],
     files=["load", "save"],
     folding=["fold"],

@@ -1,6 +1,7 @@
 """How well a packed network and the float32 network that it was made from agree on images."""
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 
 import keras
 import numpy as np
@@ -8,7 +9,7 @@ from keras import ops
 
 from bnn import bits
 from bnn.console import silent
-from bnn.packed import chain
+from bnn.packed import chain, rounding
 from bnn.packed.network import BATCH
 
 
@@ -26,6 +27,8 @@ class Agreement:
             layer does. Both networks compute these layers exactly, so it is 0, unless kernels have a scale. Then
             Keras rounds the sums of these layers, too.
         activations: dict from a layer's name to the number of its activations.
+        wrong: dict from a layer's name to the number of its activations, or scores, that differ by more than rounding
+            explains in images in which no earlier layer differs; empty if both networks are the same.
     """
 
     images: int
@@ -34,11 +37,40 @@ class Agreement:
     others: dict
     unexplained: int
     activations: dict
+    wrong: dict = field(default_factory=dict)
 
 
 def reference(run):
     """The network that a Run is packed from, as `Run.load_in_float32` gives it."""
     return run.load_in_float32()
+
+
+def wrong_in_graph(graph, model, images, progress=silent):
+    """Run an ONNX or QONNX graph in NumPy, and count differences to the network that rounding does not explain.
+
+    Args:
+        graph: onnx.ModelProto, from `onnx_model`.
+        model: keras.Model that it was made from, in float32.
+        images: (n, ...) array.
+        progress: function that shows progress over the images, such as `console.progress`.
+
+    Returns:
+        Dict from a layer's name to a number, as `Agreement.wrong`.
+    """
+    from bnn.packed import onnx_run
+
+    read = chain.read(model)
+    tap = keras.Function(model.inputs, [link.output for link in read.links])
+    names = [*(link.name for link in read.links[:-1]), "scores"]
+    single = graph.graph.input[0].type.tensor_type.elem_type == onnx_run.FLOAT
+    wrong = Counter()
+    for image in progress(images[:, None], total=len(images), unit="image"):
+        expected = [ops.convert_to_numpy(ops.cast(t, "float32")) for t in tap([image])]
+        values = onnx_run.run(graph, image.astype(np.float32) if single else image)
+        found = [values[name] for name in names]
+        found = [np.moveaxis(value, 1, -1) if value.ndim == 4 else value for value in found]
+        wrong.update(rounding.unexplained(read, image, expected, found, exact_norms=False))
+    return dict(wrong)
 
 
 def compare(network, model, images, batch_size=BATCH, progress=silent):
@@ -55,7 +87,9 @@ def compare(network, model, images, batch_size=BATCH, progress=silent):
         Agreement
     """
     names = [layer.name for layer in network.layers[:-1]]
-    tap = keras.Function(model.inputs, [link.output for link in chain.read(model).links])
+    read = chain.read(model)
+    tap = keras.Function(model.inputs, [link.output for link in read.links])
+    wrong = Counter()
     same, largest, unexplained = 0, 0.0, 0
     others, activations = dict.fromkeys(names, 0), dict.fromkeys(names, 0)
     parts = np.array_split(images, -(-len(images) // batch_size))
@@ -63,8 +97,10 @@ def compare(network, model, images, batch_size=BATCH, progress=silent):
         *expected, scores = (ops.convert_to_numpy(ops.cast(t, "float32")) for t in tap([part]))
         *found, own = network.outputs(part)
         explained = np.zeros(len(part), bool)
+        found = [bits.unpack(ours) for ours in found]
+        wrong.update(rounding.unexplained(read, part, [*expected, scores], [*found, own], exact_norms=True))
         for name, theirs, ours in zip(names, expected, found, strict=True):
-            different = (bits.unpack(ours) != theirs).reshape(len(part), -1).sum(axis=1)
+            different = (ours != theirs).reshape(len(part), -1).sum(axis=1)
             others[name] += int(different.sum())
             activations[name] += theirs.size
             if name == names[0]:
@@ -72,4 +108,4 @@ def compare(network, model, images, batch_size=BATCH, progress=silent):
             unexplained += int(different[~explained].sum())
         same += int((own.argmax(axis=1) == scores.argmax(axis=1)).sum())
         largest = max(largest, float(np.abs(own - scores).max()))
-    return Agreement(len(images), same, largest, others, unexplained, activations)
+    return Agreement(len(images), same, largest, others, unexplained, activations, dict(wrong))

@@ -31,6 +31,7 @@ class Link:
     Attributes:
         name: str, the name of the layer.
         kernel: float32 array, (height, width, channels, units) or (features, units), the kernel that the layer uses.
+        magnitude: (units,) array, the sum of the magnitudes of the terms for inputs of magnitude 1.
         axes: (height, width, channels) of the input that was flattened before a dense layer; None: it was flat.
         pool: where 2x2 windows are pooled: "none", "sums" (before batch norm) or "bits" (after it).
         norm: float32 batch norm layer, or None.
@@ -40,6 +41,7 @@ class Link:
 
     name: str
     kernel: np.ndarray
+    magnitude: np.ndarray
     axes: tuple | None = None
     pool: str = "none"
     norm: keras.Layer | None = None
@@ -200,10 +202,10 @@ class _Reader:
             raise refusal(layer.name, "binary or ternary activations", "an input that is not quantized")
         if isinstance(layer, QuantDense) and len(before.shape) != 2:
             raise refusal(layer.name, "a flat input", tuple(before.shape[1:]))
-        kernel = _kernel(layer, self.transform)
+        kernel, magnitude = _kernel(layer, self.transform)
         if self.channels_first:
             kernel = _channels_first_to_last(kernel, self.channels_first)
-        self.links.append(Link(layer.name, kernel, self.axes))
+        self.links.append(Link(layer.name, kernel, magnitude, self.axes))
         self.transform = self.axes = self.channels_first = None
 
     def _transform(self, layer, before):
@@ -256,17 +258,18 @@ class _Reader:
 
 
 def _kernel(layer, transform):
-    """The kernel that a layer multiplies by, including a transform before it, in float32 for any dtype of the layer."""
+    """The kernel that a layer multiplies by, with a transform before it, in float32, and the `Link.magnitude`."""
     quantizer, latent = layer.kernel_quantizer, ops.convert_to_tensor(layer.kernel)
     kernel = ops.convert_to_numpy(latent if quantizer is None else quantizer(latent))
+    terms = np.abs(kernel.reshape(-1, kernel.shape[-1]))
     if transform is None:
-        return kernel
+        return kernel, terms.sum(axis=0)
     # The kernel of the transformed patch equals the product of matrix and kernel for the original patch.
-    product = ops.convert_to_numpy(transform.matrix).astype(np.float64) @ kernel.reshape(-1, kernel.shape[-1])
-    if kernel.ndim == 2:
-        return product.astype(np.float32)
-    size = transform.kernel_size
-    return product.reshape(size, size, -1, kernel.shape[-1]).astype(np.float32)
+    matrix = ops.convert_to_numpy(transform.matrix).astype(np.float64)
+    product = (matrix @ kernel.reshape(-1, kernel.shape[-1])).astype(np.float32)
+    if kernel.ndim == 4:
+        product = product.reshape(transform.kernel_size, transform.kernel_size, -1, kernel.shape[-1])
+    return product, (np.abs(matrix) @ terms).sum(axis=0)
 
 
 def _channels_first_to_last(kernel, shape):

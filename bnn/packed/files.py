@@ -36,6 +36,13 @@ def save(network, path):
     Raises:
         WriteError: the file cannot be written; an existing file is kept.
     """
+    content = serialized(network)
+    atomic.write(Path(path), content)
+    return len(content)
+
+
+def serialized(network):
+    """The bytes of the file of a PackedNetwork."""
     arrays, layers = {}, []
     for i, layer in enumerate(network.layers):
         described, own = _described(layer)
@@ -53,8 +60,7 @@ def save(network, path):
     manifest["sha256"] = digest(manifest, arrays)
     content = io.BytesIO()
     np.savez(content, **{MANIFEST: np.frombuffer(json.dumps(manifest).encode(), np.uint8)}, **arrays)
-    atomic.write(Path(path), content.getvalue())
-    return content.tell()
+    return content.getvalue()
 
 
 def load(path):

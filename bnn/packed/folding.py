@@ -41,12 +41,22 @@ def fold(model, class_names=None, image_range=PackedNetwork.image_range):
     layers = [first, *map(_later_layer, read.links[1:])]
     if pixels is None or not isinstance(first.kernel, bits.Kernel):
         pixels = Pixels(*read.scaling)
-    classes = layers[-1].output.factor.size
-    names = tuple(map(str, range(classes) if class_names is None else class_names))
-    if len(names) != classes:
-        raise PackError(f"class_names: expected {classes}, received {len(names)}")
+    names = class_names_of(read, class_names)
     image_range = tuple(image_range) if read.dtype == "uint8" else None
     return PackedNetwork(read.input_shape, pixels, layers, names, image_range)
+
+
+def class_names_of(read, names=None):
+    """The names of the classes of a Chain, a tuple of str; by default "0", "1", ...
+
+    Raises:
+        PackError: there are more or fewer names than classes.
+    """
+    classes = read.links[-1].kernel.shape[-1]
+    names = tuple(map(str, range(classes) if names is None else names))
+    if len(names) != classes:
+        raise PackError(f"class_names: expected {classes}, received {len(names)}")
+    return names
 
 
 def split(kernel):

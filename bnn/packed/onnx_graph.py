@@ -1,5 +1,6 @@
 """A trained network as an ONNX graph, or as a QONNX graph, whose nodes mark binary and ternary values."""
 
+import json
 from dataclasses import replace
 from itertools import count
 
@@ -8,7 +9,7 @@ import numpy as np
 from bnn.packed import chain, thresholds
 from bnn.packed.errors import PackError
 from bnn.packed.floats import LARGEST, numbered
-from bnn.packed.folding import split
+from bnn.packed.folding import class_names_of, split
 
 OPSET, IR_VERSION = 13, 8  # old versions, which any runtime supports
 QONNX = "qonnx.custom_op.general"
@@ -16,15 +17,19 @@ TINIEST = 1.2e-38  # TensorFlow treats smaller numbers as 0
 STEEP = 2.0**64  # the factor before rounding in a ternary activation of threshold 0
 
 
-def onnx_model(model, qonnx=False):
-    """The ONNX graph of a trained network, from uint8 images in the layout of Keras to float32 scores.
+def onnx_model(model, qonnx=False, class_names=None):
+    """The ONNX graph of a trained network, from images in the layout of Keras to float32 scores.
 
-    Weights are -1, 0 and +1. The scale of a kernel is part of the next batch norm; a rotation is part of a real kernel.
+    The images of ONNX are uint8, those of QONNX float32 with the same values. The tensor that holds the activations of
+    a layer has the layer's name. Weights are -1, 0 and +1. The scale of a kernel is part of the next batch norm; a
+    rotation is part of a real kernel.
 
     Args:
         model: keras.Model, as for `fold`.
         qonnx: quantize with the nodes of QONNX [1]_, which FINN and hls4ml read: `BipolarQuant`, and for ternary values
             `Quant` with 2 bits, signed and narrow. Otherwise use standard nodes of ONNX and weights of 8 bits.
+        class_names: sequence of str in the order of the scores, stored as JSON in the metadata `class_names`; None:
+            "0", "1", ...
 
     Returns:
         onnx.ModelProto
@@ -43,12 +48,13 @@ def onnx_model(model, qonnx=False):
             "expected the package onnx, received an environment without it; pip install onnx"
         ) from None
     read = chain.read(model)
+    names = class_names_of(read, class_names)
     graph = _Graph(onnx, qonnx)
     x = graph.pixels(read)
     x = graph.link(x, replace(read.links[0], axes=None), flatten=True)
     for link in read.links[1:]:
         x = graph.link(x, link, flatten=link.axes is not None)
-    return graph.finished(x, read)
+    return graph.finished(x, read, names)
 
 
 class _Graph:
@@ -79,7 +85,7 @@ class _Graph:
         return self.node("Add", self.node("Mul", x, self.constant(factor)), self.constant(summand))
 
     def pixels(self, read):
-        x = self.as_float("images")
+        x = "images" if self.qonnx else self.as_float("images")
         x = x if read.scaling == (1.0, 0.0) else self.affine(x, *read.scaling)
         return self.node("Transpose", x, perm=[0, 3, 1, 2]) if read.links[0].kernel.ndim == 4 else x
 
@@ -89,20 +95,29 @@ class _Graph:
         if levels.ndim == 4:
             x = self.convolution(x, levels, parts is not None)
         else:
-            x = self.node("Flatten", x) if flatten else x
+            x = self.node("Flatten", x, axis=1) if flatten else x
             x = self.node("MatMul", x, self.weights(_in_order_of_channels(levels, link), parts is not None))
         x = self.pool(x) if link.pool == "sums" else x
         x = self.activation(x, link, scale)
-        return self.pool(x) if link.pool == "bits" else x
+        x = self.pool(x) if link.pool == "bits" else x
+        return x if link.quantizer is None else self.named(x, link.name)
+
+    def named(self, x, name):
+        """Rename the output of the last node; a layer that is called twice has its name once."""
+        if any(name in node.output for node in self.nodes):
+            return x
+        self.nodes[-1].output[0] = name
+        return name
 
     def convolution(self, x, levels, quantized):
         height, width = levels.shape[:2]
         pads = [(height - 1) // 2, (width - 1) // 2, height // 2, width // 2]
         weights = self.weights(levels.transpose(3, 2, 0, 1), quantized)
-        return self.node("Conv", x, weights, kernel_shape=[height, width], pads=pads)
+        options = {"kernel_shape": [height, width], "pads": pads, "strides": [1, 1], "dilations": [1, 1]}
+        return self.node("Conv", x, weights, group=1, **options)
 
     def pool(self, x):
-        return self.node("MaxPool", x, kernel_shape=[2, 2], strides=[2, 2])
+        return self.node("MaxPool", x, kernel_shape=[2, 2], strides=[2, 2], pads=[0] * 4, ceil_mode=0)
 
     def weights(self, levels, quantized):
         if not quantized:
@@ -145,7 +160,7 @@ class _Graph:
             "Quant", x, scale, zero, width, domain=QONNX, signed=1, narrow=1, rounding_mode="ROUND"
         )
 
-    def finished(self, scores, read):
+    def finished(self, scores, read, class_names):
         helper, types = self.onnx.helper, self.onnx.TensorProto
         classes = read.links[-1].kernel.shape[-1]
         n = 1 if self.qonnx else "n"  # tools for QONNX need a known batch size
@@ -153,19 +168,34 @@ class _Graph:
         graph = helper.make_graph(
             self.nodes,
             "bnn",
-            [helper.make_tensor_value_info("images", _dtype(types, read.dtype), [n, *read.input_shape])],
+            [helper.make_tensor_value_info("images", self.dtype(read), [n, *read.input_shape])],
             [helper.make_tensor_value_info("scores", types.FLOAT, [n, classes])],
             initializer=self.constants,
         )
         domains = [helper.make_opsetid("", OPSET)] + [helper.make_opsetid(QONNX, 1)] * self.qonnx
         made = helper.make_model(graph, producer_name="bnn", opset_imports=domains, ir_version=IR_VERSION)
-        if not self.qonnx:
+        helper.set_model_props(made, {"class_names": json.dumps(class_names, ensure_ascii=False)})
+        if self.qonnx:
+            self.add_shapes(made, read)
+        else:
             self.onnx.checker.check_model(made)
         return made
 
+    def dtype(self, read):
+        types = self.onnx.TensorProto
+        return types.UINT8 if read.dtype == "uint8" and not self.qonnx else types.FLOAT
 
-def _dtype(types, dtype):
-    return types.UINT8 if dtype == "uint8" else types.FLOAT
+    def add_shapes(self, made, read):
+        """Add the shape of every tensor: ONNX itself cannot infer those after nodes of QONNX."""
+        from bnn.packed import onnx_run
+
+        values = onnx_run.run(made, np.zeros((1, *read.input_shape), np.float32))
+        known = {"images", "scores", "", *(constant.name for constant in self.constants)}
+        made.graph.value_info.extend(
+            self.onnx.helper.make_tensor_value_info(name, self.onnx.TensorProto.FLOAT, value.shape)
+            for name, value in values.items()
+            if name not in known
+        )
 
 
 def _in_order_of_channels(levels, link):
@@ -180,6 +210,8 @@ def _quantizer(link):
     plain = replace(link, norm=None)
     found = thresholds.search(lambda numbers: plain.activations(numbered(numbers)), LARGEST, 1)
     at = numbered(found.at[:, 0])
+    if plain.activations(np.zeros(1, np.float32)) != (0 if len(at) == 2 else 1):
+        raise chain.refusal(link.name, "an activation that is +1 at 0, or 0 if it is ternary", "another")
     threshold, *above = np.where(np.abs(at) < TINIEST, 0, at) * np.float32([-1, 1])[: len(at)]
     if threshold == 0 if not above else above[0] <= np.nextafter(threshold, np.float32(np.inf)):
         return bool(above), threshold

@@ -1,10 +1,12 @@
 """bnn export and bnn predict: the packed file classifies like the run, without TensorFlow."""
 
 import dataclasses
+import json
 import re
 import shutil
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ import bnn
 from bnn import bits, datasets, models, packed, runs
 from bnn.commands import export, predict
 from bnn.errors import UserError
+from bnn.packed import chain, folding, onnx_graph
 from tests.support import ROOT
 
 
@@ -42,7 +45,8 @@ def test_export_says_what_it_checked_and_wrote(run, capsys, tmp_path):
     """The network has 14 x 14 x 8 + 7 x 7 x 8 + 16 activations per image."""
     output = tmp_path / "bits.npz"
     assert export.main([str(run), "--images", "30", "--output", str(output)]) == 0
-    checked, wrote = capsys.readouterr().out.splitlines()
+    checked, wrote, classes = capsys.readouterr().out.splitlines()
+    assert classes.startswith("classes: 0 = 0, 1 = 1, ")
     assert re.fullmatch(
         r"checked on 30 test images: 30 in the same class as with the float32 network, "
         r"scores within \d\.\de-\d\d, 0 of 59,280 activations differ",
@@ -122,8 +126,37 @@ def test_graphs_are_written(run, form, capsys):
     onnx = pytest.importorskip("onnx")
     assert export.main([str(run), "--format", form]) == 0
     path = run / export.FILES[form]
-    assert capsys.readouterr().out == f"wrote {path}: {path.stat().st_size:,} bytes\n"
-    assert len(onnx.load(path).graph.node) > 10
+    checked, wrote, classes = capsys.readouterr().out.splitlines()
+    assert checked == "checked on 8 test images: no difference to the float32 network beyond rounding"
+    assert wrote == f"wrote {path}: {path.stat().st_size:,} bytes" and classes.endswith(", 9 = 9")
+    graph = onnx.load(path)
+    assert len(graph.graph.node) > 10
+    assert {p.key: json.loads(p.value) for p in graph.metadata_props} == {"class_names": list("0123456789")}
+
+
+@pytest.mark.parametrize("layer", [0, 1, 2])
+@pytest.mark.parametrize("form", ["packed", "onnx", "qonnx"])
+def test_nothing_is_written_if_the_check_fails(run, form, layer, tmp_path, monkeypatch, capsys):
+    """One unit has a batch norm that differs by more than rounding, after the network was read."""
+    form == "packed" or pytest.importorskip("onnx")
+    read = chain.read
+
+    def spoiled(model):
+        found = read(model)
+        link = found.links[layer]
+        link.norm.offset.assign(np.asarray(link.norm.offset) - 3 * (np.arange(link.kernel.shape[-1]) == 1))
+        return found
+
+    for module in (folding, onnx_graph):
+        monkeypatch.setattr(module, "chain", SimpleNamespace(read=spoiled, refusal=chain.refusal))
+    output = tmp_path / "network"
+    output.write_text("old")
+    line = [str(run), "--format", form, "--images", "20", "--output", str(output)]
+    name = ("conv_1", "conv_2", "dense_1")[layer]
+    with pytest.raises(packed.PackError, match=rf"{name}.*nothing was written"):
+        export.main(line)
+    assert output.read_text() == "old" and [*tmp_path.iterdir()] == [output]
+    assert "wrote" not in capsys.readouterr().out
 
 
 def test_without_the_data_export_says_not_checked(run, tmp_path, capsys, monkeypatch):

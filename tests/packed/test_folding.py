@@ -90,6 +90,7 @@ def test_the_packed_network_agrees_with_the_whole_network_in_keras(seed, kind, l
     model, images = network(np.random.default_rng(seed), **kind | layout)
     net = packed.fold(model)
     found = packed.compare(net, model, images)
+    assert found.wrong == {}
     # Keras rounds the sums of the first layer, so a sum on a threshold may fall on either side.
     if sum(found.others.values()) == 0:
         assert found.same == found.images == len(images)
@@ -180,7 +181,7 @@ def test_layers_that_do_nothing_are_passed_and_flattening_keeps_its_order():
         disturb(model, rng, ties=False)
         images = rng.integers(0, 256, (40, 5, 4, 3), dtype=np.uint8)
         found = packed.compare(packed.fold(model), model, images)
-        assert (found.same, found.unexplained) == (40, 0) and found.largest < 1e-3
+        assert (found.same, found.unexplained, found.wrong) == (40, 0, {}) and found.largest < 1e-3
         flat = keras.Sequential(
             [keras.Input((4, 3, 2)), layers.Flatten(order), QuantDense(5), BatchNorm(), SIGN, QuantDense(2)]
         )
