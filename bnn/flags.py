@@ -60,7 +60,7 @@ def add_flags(parser):
         default=argparse.SUPPRESS,
         choices=NETWORKS,
         metavar="|".join(NETWORKS),
-        help="a network from the literature; other flags change its settings (default: that of the data set)",
+        help="a network from the literature; other flags change its settings (default: the network of the data set)",
     )
     return groups
 

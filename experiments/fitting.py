@@ -1,6 +1,6 @@
-"""Does the output layer lose its dot products by fitting the training images, or by the paper's settings?
+"""What lowers r in the output layer: fitting the training images, or the paper's settings?
 
-With the paper's settings, r of the output layer is far below that of the hidden layers. Such a network has two
+With the paper's settings, r is far lower in the output layer than in the hidden layers. Such a network has two
 properties: it fits its training images, and it was trained with the paper's learning rate and first layer. The
 experiment separates them. It trains the narrow network on a few images, which it can fit, with the paper's settings and
 with the later recipe of `improved`, without augmentation, which would prevent the fit. It logs the geometry every few

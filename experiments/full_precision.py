@@ -1,4 +1,4 @@
-"""Does a network trained in full precision have the geometry of a binary one?
+"""Does a network trained in full precision have the same geometry as a binary one?
 
 A reviewer of the paper asked this question. The experiment trains a binary network and a continuous network with the
 same layers (hard tanh instead of sign, kernels without a quantizer), and measures both in the same way. The kernels of

@@ -1,8 +1,8 @@
 """How much do later methods from the literature improve the same network in the same number of epochs?
 
 The experiment starts with the paper's settings and adds one change after another: a cosine schedule with warm-up, a
-higher learning rate, a real first layer, and flips and crops. A gain is in points of test accuracy over the paper's
-settings with the same seed. What a change adds, it adds to all changes before it.
+higher learning rate, a real first layer, and flips and crops. An improvement is the difference in test accuracy, in
+percentage points, to the paper's settings with the same seed. Each change is made in addition to all changes before it.
 """
 
 import itertools
@@ -41,10 +41,11 @@ def measure(experiment):
             found = accuracy(run.load_model("last"), data.test, progress=runner.testing)
             rows.append({"change": name, "seed": seed, "test_accuracy": found})
             logs.setdefault(name, run.log())
-    summary = gains(rows)
+    summary = improvements(rows)
     for row in summary:
         values = ", ".join(
-            f"{key} {runner.with_spread(row[key], row[f'{key}_std'], 2):>14}" for key in ("gain", "step")
+            f"{key} {runner.with_spread(row[key], row[f'{key}_std'], 2):>14}"
+            for key in ("improvement", "step")
         )
         print(f"{row['change']:17} test accuracy {row['test_accuracy']:.4f}, {values}")
     experiment.write_table(summary, "summary")
@@ -56,8 +57,8 @@ def together(changes):
     return dict(zip(changes, itertools.accumulate(changes.values(), operator.or_), strict=True))
 
 
-def gains(rows):
-    """Return the rows of the summary: gains over the paper's settings, and over the change before, in points.
+def improvements(rows):
+    """Return the rows of the summary: points of accuracy over the paper's settings, and over the change before.
 
     Both are means over the seeds, with their standard deviations (n - 1), which are NaN with one seed.
     """
@@ -66,7 +67,7 @@ def gains(rows):
     }
     summary, before = [], found["paper"]
     for name, values in found.items():
-        points = {"gain": 100 * (values - found["paper"]), "step": 100 * (values - before)}
+        points = {"improvement": 100 * (values - found["paper"]), "step": 100 * (values - before)}
         row = {"change": name, "n": len(values), "test_accuracy": float(values.mean())}
         for key, differences in points.items():
             row |= runner.mean_and_spread(key, differences)
@@ -76,7 +77,7 @@ def gains(rows):
 
 
 def draw(summary, logs):
-    """Draw the validation accuracy of the first seed over the epochs, and the final gains."""
+    """Draw the validation accuracy of the first seed over the epochs, and the final improvements."""
     from bnn import plots
 
     figure, (left, right) = plots.figure(2)
@@ -87,10 +88,12 @@ def draw(summary, logs):
     left.set(xlabel="epoch", ylabel="validation accuracy")
     plots.legend_below(figure, left, columns=len(logs))
     names = [f"+ {row['change']}" if i else row["change"] for i, row in enumerate(summary)]
-    means, spreads = ([row[key] for row in summary] for key in ("gain", "gain_std"))
+    means, spreads = ([row[key] for row in summary] for key in ("improvement", "improvement_std"))
     right.errorbar(means, range(len(summary)), xerr=spreads, fmt="o", color=plots.BLUE)
     right.axvline(0, color=plots.GRAY, linestyle=":", zorder=0)
-    right.set(xlabel="gain in test accuracy (points)", yticks=range(len(summary)), yticklabels=names)
+    right.set(
+        xlabel="improvement of the test accuracy (points)", yticks=range(len(summary)), yticklabels=names
+    )
     right.invert_yaxis()
     return figure
 

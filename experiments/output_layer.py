@@ -6,7 +6,7 @@ sorts the weights of each unit by size into up to 20 equal groups. For each grou
 - how often the sign of a weight agrees with the covariance of its input and the class, on training images,
 - how often it agrees with a ridge regression of the class on all inputs: an input that is correlated with other inputs
   can help against its own covariance (a suppressor),
-- how often the loss pushes the latent weight farther from 0, on training images, and
+- how often the gradient pushes the latent weight farther from 0, on training images, and
 - the training loss and the test accuracy after the signs of the group's binary weights are inverted.
 
 The gradient is that of the binary kernel, which the straight-through estimator passes to the latent kernel. Batch norm

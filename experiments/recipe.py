@@ -6,17 +6,18 @@ validation accuracy follows the training. An effect is the difference in accurac
 seed. It is clear if its mean is more than twice its standard deviation over the seeds. Choose by the validation
 accuracy; the test accuracy is only reported. Expectations, and what would refute each:
 
-- learning rate: 5e-3 is best. Refuted if 2e-3 or 1e-2 has a clear gain.
-- softmax loss, label smoothing: smoothing does not help a network that underfits. Refuted if it has a clear gain over
-  the softmax loss alone.
-- whitening first layer: it learns faster than a real one. Refuted without a clear gain.
-- alternating flips: more different images in the same epochs help. Refuted without a clear gain.
+- learning rate: 5e-3 is best. Refuted if 2e-3 or 1e-2 is clearly better.
+- softmax loss, label smoothing: smoothing does not help a network that underfits. Refuted if it is clearly better than
+  the softmax loss without it.
+- whitening first layer: it learns faster than a real one. Refuted if it is not clearly better.
+- alternating flips: more different images in the same epochs help. Refuted if they are not clearly better.
 - memory of batch norm: it takes no part in the training. Refuted if the accuracies with refitted batch norm differ
   clearly.
-- batch size: with 128 there are fewer steps, which costs accuracy. Refuted without a clear loss.
-- warm-up: one epoch is enough and needed. Refuted if none or three epochs have a clear gain, or none has no loss.
-- Bop: without latent weights the network learns more slowly. Refuted without a clear loss. With the paper's gamma of
-  1e-4 the mean of the gradients covers 10,000 steps, 11 of the 15 epochs, therefore also 1e-3.
+- batch size: with 128 there are fewer steps, which costs accuracy. Refuted if it is not clearly worse.
+- warm-up: one epoch is enough and needed. Refuted if none or three epochs are clearly better, or if
+  none is not clearly worse.
+- Bop: without latent weights the network learns more slowly. Refuted if it is not clearly worse. With the paper's gamma
+  of 1e-4 the mean of the gradients covers 10,000 steps, 11 of the 15 epochs, therefore also 1e-3.
 - batch norm refitted at the end: the averages are right, since the last steps are small. Refuted by a clear effect.
 """
 

@@ -1,16 +1,17 @@
-"""Is an advantage of a ternary rule due to its zeros, in kernels or in activations, or to the rule itself?
+"""Is a ternary rule better because of its zeros, in kernels or in activations, or because of the rule itself?
 
-The paper's fixed threshold of 0.02 makes few weights 0. Two rules follow the weights of each kernel instead: the best
-threshold for Gaussian weights (`optimal_ternary`, 46 % zeros) and BitNet's (`absmean`, 31 %). Both also give
-activations a larger threshold. All networks are trained with the later recipe of `improved`. Two networks stand between
-the paper's network and the network of each rule, so that the advantage of the rule is the sum of three differences:
+The paper's fixed threshold of 0.02 makes few weights 0. Two rules have thresholds proportional to the size of the
+weights: the best threshold for Gaussian weights (`optimal_ternary`, 46 % zeros) and BitNet's (`absmean`, 31 %). Both
+also give activations a larger threshold. All networks are trained with the later recipe of `improved`. Two networks
+stand between the paper's network and the network of each rule, so that the advantage of the rule is the sum of three
+differences:
 
 1. activations: the rule's threshold for activations, kernels with the paper's threshold; minus the paper's network.
 2. zeros: the same activations, and in each kernel the rule's share of zeros, whatever its weights are; minus 1.
 3. rule: the rule itself, which changes the share with the weights; minus 2.
 
 If difference 3 is clear beyond the spread of the seeds, zeros do not explain the advantage. If difference 2 is not,
-zeros in kernels have no advantage. If difference 1 is as large as the sum, the advantage is not one of kernels.
+zeros in kernels have no advantage. If difference 1 is as large as the sum, the advantage comes from the activations.
 A binary network is the reference: if no ternary network is better, the third level has no advantage.
 
 The kernels of `absmean` have a scale, one number per layer; all others consist of -1, 0 and +1. Batch norm divides

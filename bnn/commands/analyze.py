@@ -34,7 +34,7 @@ def parse(argv=None, program=PROGRAM):
     parser.add_argument(
         "--quantizer",
         metavar="NAME",
-        help="for kernels without a quantizer of their own: sign, ternary (best threshold for their spread), "
+        help="for kernels without a quantizer: sign, ternary (best threshold for their standard deviation), "
         "ternary:THRESHOLD, lloyd-max:LEVELS (default: sign for Keras's layers)",
     )
     parser.add_argument(

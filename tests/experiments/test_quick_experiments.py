@@ -399,18 +399,18 @@ def test_each_change_is_added_to_those_before():
     assert compared["flips, crops"] == compared["real first layer"] | {"augment": "flips-and-crops"}
 
 
-def test_gains_and_steps_are_differences_within_seeds():
+def test_improvements_and_steps_are_differences_within_seeds():
     found = {"paper": (0.5, 0.6), "cosine": (0.6, 0.8), "higher rate": (0.7, 0.8)}
     rows = [
         {"change": name, "seed": seed, "test_accuracy": accuracies[seed]}
         for seed in (0, 1)
         for name, accuracies in found.items()
     ]
-    paper, cosine, rate = improved.gains(rows)
-    assert (paper["gain"], paper["gain_std"], paper["step"]) == (0, 0, 0)
-    assert (cosine["gain"], cosine["gain_std"]) == pytest.approx((15, np.sqrt(50)))
+    paper, cosine, rate = improved.improvements(rows)
+    assert (paper["improvement"], paper["improvement_std"], paper["step"]) == (0, 0, 0)
+    assert (cosine["improvement"], cosine["improvement_std"]) == pytest.approx((15, np.sqrt(50)))
     assert (cosine["step"], cosine["step_std"]) == pytest.approx((15, np.sqrt(50)))
-    assert (rate["n"], rate["test_accuracy"], rate["gain"]) == pytest.approx((2, 0.75, 20))
+    assert (rate["n"], rate["test_accuracy"], rate["improvement"]) == pytest.approx((2, 0.75, 20))
     assert (rate["step"], rate["step_std"]) == pytest.approx((5, np.sqrt(50)))
 
 
