@@ -3,8 +3,8 @@
 `load("mnist-5k")` returns a `DataSet` with the splits train, validation and test. `catalog` is the table of the data
 sets to download, `sources` fetches files, `convert` converts archives and sheets to the official files, `storing` and
 `fetching` put them on the disk, `place` finds the folder, `reading` reads the files, `own` makes data sets of the
-user's arrays, files and folders, `layout` finds the images in a folder, `picture_files` reads a PNG or JPEG file, and
-`pictures` reads images for a trained network.
+user's arrays, files and folders, `layout` finds the images in a folder, `splits` sets images aside, `picture_files`
+reads a PNG or JPEG file, and `pictures` reads images for a trained network.
 """
 
 import importlib

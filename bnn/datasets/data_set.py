@@ -39,6 +39,7 @@ class DataSet:
         digests: all SHA-256 that run directories may contain for these data.
         earlier_digest: str or None, the SHA-256 that earlier versions gave the same files; if it is not `digest`, they
             made other images of them.
+        stratified: bool, whether the images of own data that were set aside, if any, were drawn by class.
     """
 
     name: str
@@ -50,6 +51,7 @@ class DataSet:
     class_names: tuple[str, ...] = tuple("0123456789")
     digests: frozenset[str] = frozenset()
     earlier_digest: str | None = None
+    stratified: bool = True
 
     def __repr__(self):
         counts = ", ".join(f"{name} {len(getattr(self, name)):,}" for name in ("train", "validation", "test"))

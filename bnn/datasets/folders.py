@@ -5,15 +5,16 @@ import os
 
 import numpy as np
 
-from bnn.console import note
+from bnn.console import note, silent
 from bnn.datasets import layout, picture_files
 from bnn.datasets.catalog import listing_digest
+from bnn.datasets.splits import set_aside
 from bnn.datasets.storing import DataError, sha256_of
 
 TEST = 0.1  # fraction of the images that is set aside where the folder has no test images
 
 
-def read(folder, image_size=(), progress=lambda files, **_: files, class_names=()):
+def read(folder, image_size=(), progress=silent, class_names=(), stratified=True):
     """Read the images in a folder.
 
     The folder holds one sub-folder per class; or folders train, perhaps val, and perhaps test, each with such
@@ -26,6 +27,7 @@ def read(folder, image_size=(), progress=lambda files, **_: files, class_names=(
         image_size: (height, width) to which images are scaled; (): all must have one size.
         progress: function that shows progress, such as `console.progress`.
         class_names: sequence of str, the order of the classes; see `layout.find`.
+        stratified: bool, whether test images are drawn by class; see `splits.set_aside`.
 
     Returns:
         (arrays, digests): dict with the arguments of `own.from_arrays`; and the SHA-256 of the listing of the files,
@@ -47,7 +49,7 @@ def read(folder, image_size=(), progress=lambda files, **_: files, class_names=(
         return arrays, digests
     if found.in_parts:
         note(f"{folder}: no folder of test images; a tenth of the training images is set aside for tests")
-    return _with_test(arrays, folder), digests
+    return _with_test(arrays, folder, stratified), digests
 
 
 def _pixels(found, image_size, folder, progress):
@@ -117,16 +119,14 @@ def _expect_memory(size, folder):
         )
 
 
-def _with_test(arrays, folder):
+def _with_test(arrays, folder, stratified):
     """Draw the test images, the same for every seed, so that runs are tested on the same images."""
     images, labels = arrays["x_train"], arrays["y_train"]
     if len(labels) < 3:
         raise DataError(
             f"{folder}: expected at least 3 images, one each to train, validate and test, received {len(labels)}"
         )
-    order = np.random.default_rng(0).permutation(len(labels))
-    count = max(1, round(TEST * len(labels)))
-    test, train = np.sort(order[:count]), np.sort(order[count:])
+    test, train = set_aside(labels, max(1, round(TEST * len(labels))), 0, stratified)
     return arrays | {
         "x_train": images[train],
         "y_train": labels[train],

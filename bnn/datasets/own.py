@@ -6,11 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from bnn.console import silent
+from bnn.console import note, silent
 from bnn.datasets import folders, npz_files
 from bnn.datasets.catalog import ARRAYS
 from bnn.datasets.data_set import DataSet, Split
 from bnn.datasets.place import data_folder
+from bnn.datasets.splits import missing, set_aside
 from bnn.datasets.storing import DataError, sha256_of
 
 PARTS = {"train": "training", "val": "validation", "test": "test"}
@@ -32,8 +33,11 @@ def from_arrays(
     image_range=UNIT,
     name=ARRAYS,
     digest=None,
+    stratified=True,
 ):
     """Make a data set of arrays, in the convention of `keras.datasets`.
+
+    A line on standard error names the classes without images in a part.
 
     Args:
         x_train: (n, height, width) or (n, height, width, channels) array_like: whole numbers from 0 to 255, or
@@ -41,13 +45,14 @@ def from_arrays(
         y_train: (n,) or (n, 1) array_like of whole numbers from 0, or (n, classes) one-hot.
         x_test: as `x_train`.
         y_test: as `y_train`.
-        x_val: as `x_train`. None: a tenth of the training images, drawn by the seed.
+        x_val: as `x_train`. None: a tenth of the training images, drawn by the seed; see `splits.set_aside`.
         y_val: as `y_train`; None together with `x_val`.
         class_names: sequence of str in the order of the labels. None: "0", "1", ... up to the largest training label.
         seed: int, draws the validation images.
         image_range: (low, high), the values of black and white in float images.
         name: str, the name of the data set; the path of own files.
         digest: str, the SHA-256 of the file that the arrays come from. None: the SHA-256 of the arrays.
+        stratified: bool, whether the validation images are drawn by class. False: as in earlier versions.
 
     Returns:
         DataSet
@@ -66,11 +71,24 @@ def from_arrays(
     for part, split in splits.items():
         _expect_like_training(part, split, splits["train"], len(class_names))
     if "val" not in splits:
-        splits["val"], splits["train"] = _set_aside(splits["train"], seed)
-    return DataSet(name, digest, False, splits["train"], splits["val"], splits["test"], class_names)
+        splits["val"], splits["train"] = _set_aside(splits["train"], seed, stratified)
+    if said := missing({what: splits[part].labels for part, what in PARTS.items()}, class_names):
+        note(f"{name}: {said}")
+    parts = (splits[part] for part in PARTS)
+    return DataSet(name, digest, False, *parts, class_names, stratified=stratified)
 
 
-def load(name, folder=None, *, seed=0, image_size=(), image_range=UNIT, progress=silent, class_names=()):
+def load(
+    name,
+    folder=None,
+    *,
+    seed=0,
+    image_size=(),
+    image_range=UNIT,
+    progress=silent,
+    class_names=(),
+    stratified=True,
+):
     """Read an .npz file or a folder of images.
 
     Args:
@@ -81,6 +99,7 @@ def load(name, folder=None, *, seed=0, image_size=(), image_range=UNIT, progress
         image_range: (low, high), the values of black and white in float images.
         progress: function that shows progress over the files of a folder, such as `console.progress`.
         class_names: sequence of str, the order of the classes of a folder, see `folders.read`.
+        stratified: bool, whether images are set aside by class; see `splits.set_aside`.
 
     Returns:
         DataSet
@@ -95,11 +114,12 @@ def load(name, folder=None, *, seed=0, image_size=(), image_range=UNIT, progress
         )
     path = _found(name, folder)
     if path.is_dir():
-        arrays, (digest, earlier) = folders.read(path, tuple(image_size), progress, class_names)
+        arrays, (digest, earlier) = folders.read(path, tuple(image_size), progress, class_names, stratified)
     else:
         arrays, digest, earlier = npz_files.read(path), sha256_of(path), None
     try:
-        data_set = from_arrays(**arrays, seed=seed, image_range=image_range, name=name, digest=digest)
+        options = {"seed": seed, "image_range": image_range, "stratified": stratified}
+        data_set = from_arrays(**arrays, **options, name=name, digest=digest)
         return replace(data_set, earlier_digest=earlier)
     except DataError as error:
         raise DataError(f"{path}: {error}") from None
@@ -227,13 +247,13 @@ def _expect_like_training(part, split, training, classes):
         raise DataError(f"y_{part}: expected labels from 0 to {classes - 1}, received {least} to {most}")
 
 
-def _set_aside(training, seed):
+def _set_aside(training, seed, stratified):
     """Split training images into (validation, training)."""
     if len(training) < 2:
         raise DataError("x_train: expected at least 2 images, one of them for validation, received 1")
-    order = np.random.default_rng(seed).permutation(len(training))
     count = max(1, round(VALIDATION * len(training)))
-    return training[np.sort(order[:count])], training[np.sort(order[count:])]
+    chosen, left = set_aside(training.labels, count, seed, stratified)
+    return training[chosen], training[left]
 
 
 def _digest(given, class_names):

@@ -28,7 +28,7 @@ def load(name, folder=None, **options):
     Args:
         name: "cifar-10", "MNIST", "fashion-mnist" or "mnist-5k"; or the path of own data, see `own.load`.
         folder: folder where data/download.py put the data, or None for `data_folder()`.
-        **options: of own data: seed, image_size, image_range, progress and class_names; see `own.load`.
+        **options: of own data: seed, image_size, image_range, progress, class_names and stratified; see `own.load`.
 
     Returns:
         DataSet

@@ -18,6 +18,7 @@ from pathlib import Path
 from bnn import backend
 from bnn.config import ConfigError, ModelConfig, TrainConfig, expect, from_json, to_json
 from bnn.console import typed
+from bnn.datasets.catalog import is_own
 from bnn.errors import UserError
 from bnn.files import atomic, lock
 from bnn.files.records import write_csv, write_json
@@ -145,6 +146,15 @@ class Run:
         if difference := stored_data.difference(self, data_set):
             raise RunError(f"{self.folder}: {difference}")
         self.expect_fit(data_set)
+
+    def reads_alike(self, data_set):
+        """Whether a DataSet has the order of classes and the kind of split with which this run was begun."""
+        return data_set.class_names == self.class_names and data_set.stratified == self.stratified
+
+    @property
+    def stratified(self):
+        """Whether images of own data were set aside by class; earlier versions drew them without regard to it."""
+        return self.data.get("stratified", not is_own(self.training.data_set))
 
     def origin(self, data_set):
         """Describe the training data of the network, and say whether the given DataSet is the same."""

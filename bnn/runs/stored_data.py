@@ -1,24 +1,25 @@
 """The data of a run: read again, named, and compared with what config.json records."""
 
 from bnn import datasets
-from bnn.datasets.catalog import ENTRIES, is_own
+from bnn.datasets.catalog import ARRAYS, ENTRIES, is_own
 from bnn.fields import expect
 
 KEYS = ("name", "digest", "official")
+OWN_KEYS = (*KEYS, "class_names", "stratified")
 OTHERWISE = "which handles transparency, EXIF orientation and folders of validation images"
 
 
 def load(run, data_dir=None, **options):
-    """Read the data set of a Run, its classes in the order that the run has; other arguments as for `datasets.load`."""
+    """Read the data set of a Run, with its order of classes and kind of split; arguments as for `datasets.load`."""
     if is_own(run.training.data_set):
-        options["class_names"] = run.data.get("class_names", ())
+        options |= {"class_names": run.data.get("class_names", ()), "stratified": run.stratified}
     return datasets.load(run.training.data_set, data_dir, **run.training.data_options, **options)
 
 
 def record(data_set):
     """Return what config.json keeps of a DataSet. The class names of the catalog are not repeated."""
-    kept = {name: getattr(data_set, name) for name in KEYS}
-    return kept | {"class_names": list(data_set.class_names)} if is_own(data_set.name) else kept
+    kept = {name: getattr(data_set, name) for name in (OWN_KEYS if is_own(data_set.name) else KEYS)}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in kept.items()}
 
 
 def class_names(run):
@@ -48,6 +49,11 @@ def difference(run, data_set):
     """Say what was expected and received unless a DataSet is the training data of a Run; else an empty text."""
     digest = run.data["digest"]
     if data_set.is_known_as(digest):
+        if data_set.name == ARRAYS and data_set.stratified != run.stratified:
+            return (
+                "expected arrays that are split as the earlier version did that began this run, received a DataSet "
+                "that is split by class; give the arrays to bnn.training.resume(..., data=...)"
+            )
         return ""
     if data_set.was_read_as(digest):
         return (
@@ -60,8 +66,11 @@ def difference(run, data_set):
 
 def check(data, data_set):
     """Raise `ConfigError` unless config.json records a data set of that name."""
-    known = [*KEYS, "class_names"] if is_own(data_set) else [*KEYS]
-    expect(set(data) == set(known), "data", f"an object with {', '.join(known)}", data)
+    known = {*(OWN_KEYS if is_own(data_set) else KEYS)}
+    fits = known - {"stratified"} <= {*data} <= known  # earlier runs lack it
+    expect(fits, "data", f"an object with {', '.join(sorted(known))}", data)
+    stratified = data.get("stratified", True)
+    expect(isinstance(stratified, bool), "data.stratified", "true or false", stratified)
     expect(data["name"] == data_set, "data.name", repr(data_set), data["name"])
     expect(isinstance(data["digest"], str), "data.digest", "a SHA-256", data["digest"])
     expect(isinstance(data["official"], bool), "data.official", "true or false", data["official"])

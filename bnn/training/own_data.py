@@ -19,9 +19,9 @@ def of_call(data, settings):
     return settings | {"data_set": of_arrays(data, _checked(settings | {"data_set": ARRAYS}))}
 
 
-def of_arrays(data, config):
+def of_arrays(data, config, stratified=True):
     """The DataSet of the argument `data` of `training.train`, for a TrainConfig."""
-    options = {"seed": config.seed, "image_range": config.image_range}
+    options = {"seed": config.seed, "image_range": config.image_range, "stratified": stratified}
     if isinstance(data, dict):
         return datasets.from_arrays(**data, **options)
     if not isinstance(data, list | tuple) or len(data) not in (4, 6):

@@ -4,9 +4,12 @@ import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from bnn import backend, datasets, runs
 from bnn.config import QUANTIZERS, ConfigError, complete, expect_names
 from bnn.datasets import DataSet
+from bnn.datasets.catalog import is_own
 from bnn.estimators import as_setting
 from bnn.files import lock
 from bnn.runs import summary
@@ -91,7 +94,8 @@ def resume(run_dir, *, data=None, data_dir=None, tensorboard=False, callbacks=()
     expect_tensorboard(tensorboard)
     callbacks = _without_rates(callbacks)
     if data is not None:
-        settings = settings | {"data_set": own_data.of_arrays(data, runs.open_run(run_dir).training)}
+        run = runs.open_run(run_dir)
+        settings = settings | {"data_set": own_data.of_arrays(data, run.training, run.stratified)}
     return go_on(run_dir, settings, data_dir=data_dir).run_to_end(tensorboard, callbacks)
 
 
@@ -186,7 +190,7 @@ def go_on(run_dir, settings, *, data_dir=None):
     _expect_agreement(run, given)
     data_set = data_set or run.load_data(data_dir)
     run.expect_data(data_set)
-    if data_set.class_names != run.class_names:  # a folder, whose classes an earlier version sorted as text
+    if not run.reads_alike(data_set):
         data_set = run.load_data(data_dir)
     data_set = load_data(run.training, data_set)
     backend.load()
@@ -228,12 +232,19 @@ def load_data(config, data_set=None, data_dir=None):
         )
     data_set = data_set or datasets.load(config.data_set, data_dir, **config.data_options)
     if config.debug:
-        cut = {name: getattr(data_set, name)[:count] for name, count in CUT.items()}
+        # Own data may be sorted by class. Earlier versions took the first images.
+        spread = is_own(data_set.name) and data_set.stratified
+        cut = {name: _cut(getattr(data_set, name), count, spread) for name, count in CUT.items()}
         data_set = dataclasses.replace(data_set, **cut)
     if config.batch_size > len(data_set.train):
         most = f"at most the {len(data_set.train)} training images"
         raise ConfigError(f"--batch_size: expected {most}, received {config.batch_size}")
     return data_set
+
+
+def _cut(part, count, spread):
+    """The first images of a Split, or as many in equal distances."""
+    return part[np.arange(count) * len(part) // count] if spread and count < len(part) else part[:count]
 
 
 def split(settings):

@@ -44,8 +44,8 @@ def test_usual_names_of_parts(make, train, val, test):
 
 
 def test_without_test_images_a_tenth_of_the_training_images_is_set_aside(make, capsys):
-    folder = make("train/a", "train/b", "val/a", count=10)
-    assert sizes(folder) == ([18, 10, 2], ("a", "b"))
+    folder = make("train/a", "train/b", "val/a", "val/b", count=10)
+    assert sizes(folder) == ([18, 20, 2], ("a", "b"))
     said = "no folder of test images; a tenth of the training images is set aside for tests\n"
     assert capsys.readouterr().err == f"{folder}: {said}"
 

@@ -16,7 +16,7 @@ import bnn
 from bnn import runs
 from bnn.analysis import notebook, subject
 from bnn.commands import train
-from bnn.config import ConfigError
+from bnn.config import ConfigError, TrainConfig
 from bnn.datasets import DataError
 from bnn.runs import listing
 from bnn.training import seeds, start
@@ -177,6 +177,59 @@ def test_a_run_keeps_the_order_of_its_classes(tmp_path):
         assert data.class_names == names
         np.testing.assert_array_equal(data.train.labels, earlier.train.labels)
         np.testing.assert_array_equal(data.train.images, earlier.train.images)
+
+
+def as_earlier(run):
+    """Write the config.json that earlier versions wrote, which drew validation and test images in another way."""
+    path = run.folder / "config.json"
+    config = json.loads(path.read_text())
+    assert config["data"].pop("stratified") is False
+    path.write_text(json.dumps(config))
+    return runs.open_run(run.folder)
+
+
+def test_a_run_keeps_its_split(tmp_path):
+    """Earlier versions drew the images without regard to their classes."""
+    for i, pixels in enumerate(PIXELS):
+        (tmp_path / "photos" / str(i % 3)).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(tmp_path / "photos" / str(i % 3) / f"{i}.png")
+    earlier = bnn.datasets.load(f"{tmp_path / 'photos'}", stratified=False)
+    fresh = bnn.datasets.load(f"{tmp_path / 'photos'}")
+    settings = SETTINGS | {"data_set": earlier, "batch_size": 4}
+    run = as_earlier(start.begin(tmp_path / "run", settings, command=["train.py"]).run)
+    read = [run.load_data(), start.go_on(run.folder, {}).data_set]
+    read.append(start.go_on(run.folder, {"data_set": fresh}).data_set)
+    for data in read:
+        for part in ("train", "validation", "test"):
+            np.testing.assert_array_equal(getattr(data, part).images, getattr(earlier, part).images)
+    assert not np.array_equal(fresh.test.images, earlier.test.images)
+    begun = start.begin(tmp_path / "new", settings | {"data_set": fresh}, command=["train.py"]).run
+    np.testing.assert_array_equal(runs.open_run(begun.folder).load_data().test.images, fresh.test.images)
+
+
+def test_a_run_on_arrays_keeps_its_split(tmp_path, monkeypatch):
+    earlier = bnn.datasets.from_arrays(**ARRAYS, image_range=(-1, 1), stratified=False)
+    fresh = bnn.datasets.from_arrays(**ARRAYS, image_range=(-1, 1))
+    settings = SETTINGS | {"data_set": earlier, "batch_size": 4}
+    run = as_earlier(start.begin(tmp_path / "run", settings, command=["train.py"]).run)
+    with pytest.raises(runs.RunError, match=r"expected arrays that are split as the earlier version .*data="):
+        start.go_on(run.folder, {"data_set": fresh})
+    resumed = []
+    monkeypatch.setattr(start.Training, "run_to_end", lambda training, *_: resumed.append(training.data_set))
+    bnn.training.resume(run.folder, data=ARRAYS)
+    np.testing.assert_array_equal(resumed[0].validation.images, earlier.validation.images)
+    assert not np.array_equal(fresh.validation.images, earlier.validation.images)
+
+
+@pytest.mark.parametrize("stratified", [True, False])
+def test_debug_takes_images_of_every_class(stratified):
+    """The images of a folder are sorted by class. Runs of earlier versions keep the first images."""
+    labels = np.repeat([0, 1], 1000)
+    images = np.arange(2000 * 4).astype(np.uint8).reshape(2000, 2, 2)
+    data = bnn.datasets.from_arrays(images, labels, images, labels, images, labels, stratified=stratified)
+    cut = start.load_data(TrainConfig(data_set="arrays", debug=True), data)
+    counts = [np.bincount(part.labels).tolist() for part in (cut.train, cut.validation)]
+    assert counts == ([[250, 250], [50, 50]] if stratified else [[500], [100]])
 
 
 def test_images_that_an_earlier_version_read_otherwise_are_refused(tmp_path):
