@@ -31,22 +31,22 @@ class Link:
     Attributes:
         name: str, the name of the layer.
         kernel: float32 array, (height, width, channels, units) or (features, units), the kernel that the layer uses.
-        magnitude: (units,) array, the sum of the magnitudes of the terms for inputs of magnitude 1.
         axes: (height, width, channels) of the input that was flattened before a dense layer; None: it was flat.
         pool: where 2x2 windows are pooled: "none", "sums" (before batch norm) or "bits" (after it).
         norm: float32 batch norm layer, or None.
         quantizer: function from a float32 tensor to activations; None after the last product.
         output: KerasTensor, the input of the next product, or the scores.
+        magnitude: (units,) array, the sum of the magnitudes of the terms for inputs of magnitude 1.
     """
 
     name: str
     kernel: np.ndarray
-    magnitude: np.ndarray
     axes: tuple | None = None
     pool: str = "none"
     norm: keras.Layer | None = None
     quantizer: Callable | None = None
     output: object = None
+    magnitude: np.ndarray | None = None
 
     def normalized(self, values):
         """The batch norm of (..., units) float32 values, computed as in the float32 network; a tensor."""
@@ -205,7 +205,7 @@ class _Reader:
         kernel, magnitude = _kernel(layer, self.transform)
         if self.channels_first:
             kernel = _channels_first_to_last(kernel, self.channels_first)
-        self.links.append(Link(layer.name, kernel, magnitude, self.axes))
+        self.links.append(Link(layer.name, kernel, self.axes, magnitude=magnitude))
         self.transform = self.axes = self.channels_first = None
 
     def _transform(self, layer, before):
