@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from bnn.datasets import axes
 from bnn.errors import UserError
 
 
@@ -43,8 +44,9 @@ def _check_array(array, shape, n, batch_size):
     if fits and received[0] != n:
         raise ReportError(f"images: expected {n} of each input, as of the first, received {received[0]}")
     if not fits or 0 in received:
+        hint = axes.hint(received, wanted) if len(received) == len(wanted) + 1 else ""
         expected = ", ".join(["n", *("any" if size is None else str(size) for size in wanted)])
-        raise ReportError(f"images: expected shape ({expected}) with n >= 1, received {received}")
+        raise ReportError(f"images: expected shape ({expected}) with n >= 1, received {received}{hint}")
     for start in range(0, n, batch_size):
         part = np.asarray(array[start : start + batch_size])
         if part.dtype.kind not in "biuf" and not np.can_cast(part.dtype, np.float32):  # the latter: bfloat16

@@ -8,6 +8,7 @@ import numpy as np
 
 from bnn.console import note, silent
 from bnn.datasets import folders, npz_files
+from bnn.datasets.axes import is_channels_first
 from bnn.datasets.catalog import ARRAYS
 from bnn.datasets.data_set import DataSet, Split
 from bnn.datasets.place import data_folder
@@ -138,7 +139,11 @@ def _found(name, folder):
 
 
 def _split(part, images, labels, image_range):
-    images = _images(f"x_{part}", np.asarray(images), image_range)
+    images = np.asarray(images)
+    whole = images.dtype.kind in "iu"
+    images = _images(f"x_{part}", images, image_range)
+    if whole and (said := dark_mask(images.max())):
+        note(f"x_{part}: {said}")
     labels = _labels(f"y_{part}", np.asarray(labels))
     if len(images) != len(labels):
         raise DataError(
@@ -155,10 +160,22 @@ def _images(key, images, image_range):
             f"{key}: expected images (n, height, width) or (n, height, width, channels), "
             f"received the shape {images.shape}"
         )
+    if images.ndim == 4 and is_channels_first(images.shape[1:]):
+        raise DataError(
+            f"{key}: expected images (n, height, width, channels), received the shape {images.shape}, whose channels "
+            "come first; use np.moveaxis(images, 1, -1)"
+        )
     if not len(images):
         raise DataError(f"{key}: expected at least one {PARTS[key[2:]]} image, received an empty split")
     hint = "; name the range with --image_range LOW HIGH"
     return pixels(key, images if images.ndim == 4 else images[..., None], image_range, hint)
+
+
+def dark_mask(largest):
+    """Return a line about images of whole numbers whose largest pixel is 1; "" for others."""
+    if largest != 1:
+        return ""
+    return "all pixels are 0 or 1 of 255, nearly black; if 1 means white, give them as bool, or times 255"
 
 
 def pixels(key, images, image_range, hint=""):

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from bnn.console import note
-from bnn.datasets import own, picture_files
+from bnn.datasets import axes, own, picture_files
 from bnn.datasets.storing import DataError
 
 SUFFIXES = {*picture_files.SUFFIXES, ".npy"}
@@ -62,9 +62,9 @@ def parts(paths, shape, resize=False, image_range=own.UNIT):
     Raises:
         DataError: a file is of another kind or damaged, or holds images of another shape.
     """
-    names, images, remarks = [], [], Counter()
+    names, images, remarks, dark = [], [], Counter(), _Darkness()
     for path in paths:
-        for name, image in _images(path, shape, resize, image_range, remarks):
+        for name, image in _images(path, shape, resize, image_range, remarks, dark):
             if len(names) == PART or (images and image.dtype != images[0].dtype):
                 yield names, np.stack(images)
                 names, images = [], []
@@ -73,10 +73,22 @@ def parts(paths, shape, resize=False, image_range=own.UNIT):
     yield names, np.stack(images)
     if said := picture_files.text(remarks):
         note(said)
+    if image_range is not None and (said := own.dark_mask(dark.largest)):
+        note(f"images: {said}")
 
 
-def _images(path, shape, resize, image_range, remarks):
-    """Yield (name, image) for every image in a file, and count what was done to them."""
+class _Darkness:
+    """The largest pixel of all images of whole numbers; 255 stands for other images."""
+
+    largest = 0
+
+    def add(self, image):
+        """Look at an image as it is in its file."""
+        self.largest = max(self.largest, int(image.max()) if image.dtype.kind in "iu" else 255)
+
+
+def _images(path, shape, resize, image_range, remarks, dark):
+    """Yield (name, image) for every image in a file; count what was done to them, and add their largest pixels."""
     if path.suffix.lower() != ".npy":
         if len(shape) != 3 or shape[-1] not in (1, 3):
             raise DataError(
@@ -84,12 +96,25 @@ def _images(path, shape, resize, image_range, remarks):
             )
         picture = picture_files.read(path)
         remarks.update(picture.remarks)
+        dark.add(picture.pixels)
         yield str(path), _fitted(path, picture.pixels, shape, resize)
         return
-    array = _stacked(_mapped(path), shape)
+    array = _mapped(path)
+    if (
+        len(shape) == 3
+        and array.ndim == 3
+        and shape[-1] == 3 == array.shape[0]
+        and not _is_one(array.shape, shape)
+    ):
+        raise DataError(
+            f"{path}: expected images of {_spelled(shape)}, received {_spelled(array.shape)}: a color image is "
+            "np.moveaxis(image, 0, -1), and three gray images are images[..., None]"
+        )
+    array = _stacked(array, shape)
     if not array.size or array.ndim != 1 + len(shape):
         raise DataError(f"{path}: expected images of {_spelled(shape)}, received {_spelled(array.shape)}")
     for i, image in enumerate(array):
+        dark.add(image)
         image = image if image_range is None else own.pixels(path, image, image_range)
         yield f"{path}[{i}]" if len(array) > 1 else str(path), _fitted(path, image, shape, resize)
 
@@ -125,7 +150,8 @@ def _fitted(path, image, shape, resize):
         if resize and image.shape[-1] == shape[-1]:
             image = _scaled(path, image, shape)
     if image.shape != shape:
-        hint = "" if resize or len(shape) != 3 else "; --resize scales and converts it"
+        moved = axes.hint((1, *image.shape), shape)
+        hint = moved or ("" if resize or len(shape) != 3 else "; --resize scales and converts it")
         raise DataError(
             f"{path}: expected images of {_spelled(shape)}, received {_spelled(image.shape)}{hint}"
         )

@@ -8,6 +8,7 @@ import numpy as np
 from bnn import bits
 from bnn.bits import Bits, Kernel, Thresholds
 from bnn.console import silent
+from bnn.datasets import axes
 from bnn.packed.errors import PackError
 from bnn.packed.fitting import expect_fit
 from bnn.packed.floats import multiply, number_of, pool_largest
@@ -174,6 +175,6 @@ class PackedNetwork:
             kind = "uint8" if self.pixels.integers else "real"
             raise PackError(
                 f"images: expected {kind} (n, {', '.join(map(str, self.input_shape))}), n >= 1, "
-                f"received {images.dtype} {images.shape}"
+                f"received {images.dtype} {images.shape}{axes.hint(images.shape, self.input_shape)}"
             )
         return images
