@@ -21,7 +21,7 @@ from bnn.console import progress, run_program
 from bnn.files import write_json
 
 RECORD = ("config.json", "log.csv", "geometry.csv")
-ABLATION_COLUMNS = ("what", "layer", "stale", "refitted")
+ABLATION_COLUMNS = ("what", "layer", "stale", "refitted", "error")
 KEPT = {"last": "the last", "best": "the one with the best validation accuracy"}
 COMPONENTS = (1, 2, 3, 4)  # numbers of leading principal components of the first layer's input to report
 

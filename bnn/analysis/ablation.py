@@ -1,8 +1,13 @@
 """The cost of quantization: remove a trained network's quantizers layer by layer (paper, section 3), or add them."""
 
+import math
+
+import numpy as np
+
 from bnn.console import silent
 from bnn.layers import QuantActivation, QuantConv2D, QuantDense, Sign
 from bnn.models import accuracy, altered_copy, refit_batch_norm
+from bnn.models.evaluation import correct
 
 
 def quantized_layers(model):
@@ -108,15 +113,27 @@ def accuracies(model, images, split, progress=silent):
         progress: function that shows progress over the variants, such as `console.progress`.
 
     Returns:
-        List of dicts with "what" and "layer" (see `variants`), and "stale" and "refitted", accuracies in [0, 1] before
-        and after the refit.
+        List of dicts with "what" and "layer" (see `variants`), "stale" and "refitted", accuracies in [0, 1] before and
+        after the refit, and "error", the standard error of the difference of "refitted" from that of the first row.
+        All rows are for the same images, so it is smaller than the error of two independent accuracies.
     """
-    rows, compared = [], variants(model)
+    rows, compared, reference = [], variants(model), None
     for (what, layer), arguments in progress(compared.items(), total=len(compared), unit="network"):
         copy = unbinarized(model, *arguments)
         stale = accuracy(copy, split)
         refit_batch_norm(copy, images)
-        rows.append({"what": what, "layer": layer, "stale": stale, "refitted": accuracy(copy, split)})
+        right = correct(copy, split).astype(float)
+        reference = right if reference is None else reference
+        deviation = float(np.std(reference - right) / math.sqrt(len(right)))
+        rows.append(
+            {
+                "what": what,
+                "layer": layer,
+                "stale": stale,
+                "refitted": float(right.mean()),
+                "error": deviation,
+            }
+        )
     return rows
 
 
@@ -131,5 +148,13 @@ def lost(rows, what, layers="all"):
     Returns:
         Float; NaN if the rows have no entry for these layers.
     """
-    refitted = {(row["what"], row["layer"]): row["refitted"] for row in rows}
-    return refitted["kernels", "none"] - refitted.get((what, layers), float("nan"))
+    return rows[0]["refitted"] - _value(rows, what, layers, "refitted")
+
+
+def error(rows, what, layers="all"):
+    """Return the standard error of `lost`, over the choice of the test images; arguments and result as there."""
+    return _value(rows, what, layers, "error")
+
+
+def _value(rows, what, layers, key):
+    return next((row[key] for row in rows if (row["what"], row["layer"]) == (what, layers)), math.nan)

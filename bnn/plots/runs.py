@@ -49,4 +49,4 @@ def _layers(ax, comparison, key):
             capsize=3,
             label=f"{group.name} (n = {len(group.runs)})",
         )
-    ax.set_xticks(range(len(layers)), layers, rotation=45, ha="right")
+    ax.set_xticks(range(len(layers)), layers, rotation=90)

@@ -192,4 +192,16 @@ def test_accuracies_of_all_variants(trained, data):
     ]
     assert all(0 <= row[key] <= 1 for row in rows for key in ("stale", "refitted"))
     assert rows[0]["stale"] == accuracy(trained, data[1])
+    right = {}
+    for name, kernels in (("none", []), ("dense_1", ["dense_1"])):
+        copy = ablation.unbinarized(trained, kernels)
+        refit_batch_norm(copy, data[0].images[:300])
+        right[name] = copy.predict(data[1].images, verbose=0).argmax(axis=1) == data[1].labels
+    difference = right["none"].astype(int) - right["dense_1"]
+    assert ablation.lost(rows, "kernels", "dense_1") == pytest.approx(difference.mean())
+    error = difference.std() / np.sqrt(len(difference))
+    assert ablation.error(rows, "kernels", "dense_1") == pytest.approx(error) and error > 0
+    assert (
+        np.isnan(ablation.error(rows, "kernels", "conv_9")) and ablation.error(rows, "kernels", "none") == 0
+    )
     assert all(np.array_equal(a, b) for a, b in zip(before, trained.get_weights(), strict=True))

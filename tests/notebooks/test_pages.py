@@ -1,12 +1,15 @@
 """The pages of the notebooks in a browser, as wide as a phone and as a laptop: nothing is cut, no word is broken."""
 
+import html
 import json
 import re
 import shutil
 import subprocess
+from urllib.parse import unquote
 
 import nbformat
 import pytest
+from fontTools.ttLib import TTFont
 
 from tests.support import ROOT
 from tools import notebooks
@@ -47,6 +50,47 @@ FRAMES = """<script>addEventListener("message", (e) => document.body.append("@" 
 </script>""" + "".join(
     f'<iframe src="page.html" width="{w}" height="800" style="border:0"></iframe>' for w in WIDTHS
 )
+
+
+def test_every_link_of_the_report_leads_to_a_page_and_a_heading(tmp_path):
+    report = tmp_path / "report"
+    for path in notebooks.NOTEBOOKS:
+        notebooks.write_page(notebooks.read(path), report / f"{path.stem}.html")
+    for path in notebooks.TEXTS:
+        notebooks.write_text(path, report)
+    assert notebooks.write_index(report) == report / "index.html"
+    pages = {path.resolve(): path.read_text() for path in report.rglob("*.html")}
+    links = {}
+    for path, text in pages.items():
+        for link in re.findall(r'href="((?![a-z]+:)[^"]+)"', text):
+            file, _, anchor = unquote(html.unescape(link)).partition("#")
+            target = (path.parent / file).resolve() if file else path
+            assert target.exists(), (path.name, link)
+            assert (
+                not anchor or target.suffix != ".html" or f'id="{anchor}"' in html.unescape(pages[target])
+            ), link
+            links.setdefault(path.name, set()).add(target.name)
+    assert {"gen_plots.html", "hd_figures.html", "theory.html"} <= links["index.html"]
+    assert {"hd_figures.html", "theory.html", "README.html"} <= links["gen_plots.html"]
+    assert "index.html" in links["theory.html"]
+
+
+def test_formulas_have_a_font_with_the_constants_of_roots_and_fractions():
+    font = TTFont(notebooks.FONT)
+    constants = font["MATH"].table.MathConstants
+    assert constants.RadicalVerticalGap.Value > 0 and constants.FractionNumeratorGapMin.Value > 0
+    assert font.getBestCmap()[ord("√")] in font["MATH"].table.MathVariants.VertGlyphCoverage.glyphs
+    formulas = []
+    for path in (*notebooks.NOTEBOOKS, ROOT / "docs" / "theory.md"):
+        notebooks._formulas_out(path.read_text().replace("\\\\", "\\"), formulas)
+    assert len(formulas) > 100
+    used = set(html.unescape(re.sub("<.*?>", "", "".join(formulas)))) - set("\n \u00a0")
+    assert {char for char in used if ord(char) not in font.getBestCmap()} == set()
+
+
+def test_code_can_be_hidden_without_a_script(tmp_path):
+    page = notebooks.write_page(notebooks.read(ROOT / "hd_figures.ipynb"), tmp_path / "page.html").read_text()
+    assert '<input type="checkbox" id="hide-code">' in page and "body:has(#hide-code:checked)" in page
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
