@@ -14,11 +14,11 @@ else:
 
 @keras.saving.register_keras_serializable("bnn")
 class Adam(keras.optimizers.Adam):
-    """Keras's Adam. On TensorFlow it updates each variable in one pass, which makes a training step 1.08 x as fast."""
+    """Keras's Adam. On TensorFlow it updates each float32 variable in one pass: a training step is 1.08 x as fast."""
 
     def update_step(self, gradient, variable, learning_rate):
-        """Update a variable and its two moments."""
-        if tf is None or self.amsgrad:
+        """Update a variable of any float dtype and its two moments."""
+        if tf is None or self.amsgrad or variable.dtype != "float32":
             return super().update_step(gradient, variable, learning_rate)
         index = self._get_variable_index(variable)
         step = tf.cast(self.iterations + 1, tf.float32)
@@ -74,7 +74,8 @@ class Bop(Adam):
         if not self._binary[index]:
             super().update_step(gradient, variable, learning_rate)
             return
-        gamma = self.gamma / self.full_rate * learning_rate
+        gradient = ops.cast(gradient, variable.dtype)
+        gamma = ops.cast(self.gamma / self.full_rate * learning_rate, variable.dtype)
         mean = self._momentums[index] + gamma * (gradient - self._momentums[index])
         self.assign(self._momentums[index], mean)
         signs = _signs(variable)
@@ -98,4 +99,4 @@ def binarize(variables):
 
 
 def _signs(variable):
-    return ops.where(variable >= 0, 1.0, -1.0)
+    return ops.cast(ops.where(variable >= 0, 1.0, -1.0), variable.dtype)

@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+import pytest
 
 from bnn.layers import QuantDense, Sign, Ternary, WeightClip
 from bnn.optimizers import Adam, Bop, binarize
@@ -95,3 +96,23 @@ def test_a_weight_flips_only_above_the_threshold():
     optimizer.build([kernel])
     optimizer.apply([np.float32([0.5, 0.6, -0.6, -0.5, -0.6, 0.6, 0.6, 0])])
     np.testing.assert_array_equal(np.asarray(kernel), [1, -1, 1, -1, 1, -1, -1, -1])
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float16", "bfloat16"])
+def test_both_update_variables_of_any_precision(dtype):
+    """Real variables as Keras's Adam does, exactly; of a binary one, the sign of the last gradient counts (gamma 1)."""
+    steps, kernels = 10 * normal(3, 2, 5), []
+    for cls in (Bop, Adam, keras.optimizers.Adam):
+        options = {"gamma": 1.0} if cls is Bop else {}
+        binary, real = (keras.Variable(values, dtype=dtype) for values in normal(2, 5, seed=1))
+        binary.binary = True
+        optimizer = cls(0.01, **options)
+        optimizer.build([binary, real])
+        for gradients in steps:
+            optimizer.apply([keras.ops.cast(gradient, dtype) for gradient in gradients])
+        kernels.append([np.asarray(keras.ops.cast(v, "float64")) for v in (binary, real)])
+        assert keras.backend.standardize_dtype(binary.dtype) == dtype
+    bop, ours, theirs = kernels
+    np.testing.assert_array_equal(ours, theirs)
+    np.testing.assert_array_equal(bop[1], theirs[1])
+    np.testing.assert_array_equal(bop[0], -np.sign(steps[-1][0]))

@@ -33,14 +33,14 @@ def portable_batch_norm(x, offset, epsilon):
 
     Args:
         x: (..., channels) float tensor.
-        offset: (channels,) float32 tensor.
+        offset: (channels,) float32 or float64 tensor.
         epsilon: added to the variance.
 
     Returns:
-        (normalized x in x's dtype, mean (channels,) float32, biased variance (channels,) float32)
+        (normalized x in x's dtype, mean and biased variance (channels,) in the dtype of the offset)
     """
     axes = tuple(range(len(x.shape) - 1))
-    values = ops.cast(x, "float32")
+    values = ops.cast(x, offset.dtype)
     mean, variance = ops.moments(values, axes)
     normalized = (values - mean) * ops.rsqrt(variance + epsilon) + offset
     return ops.cast(normalized, x.dtype), mean, variance
@@ -66,7 +66,7 @@ def lean_batch_norm(x, offset, epsilon):
 
         def gradient(upstream):
             inverse = ops.rsqrt(variance + epsilon)
-            centered, slope = (ops.cast(x, "float32") - mean) * inverse, ops.cast(upstream[0], "float32")
+            centered, slope = (ops.cast(x, mean.dtype) - mean) * inverse, ops.cast(upstream[0], mean.dtype)
             axes = tuple(range(len(x.shape) - 1))
             along = ops.mean(slope * centered, axes)
             d_x = inverse * (slope - ops.mean(slope, axes) - centered * along)
@@ -81,7 +81,8 @@ def batch_norm(x, offset, epsilon):
     """`portable_batch_norm`, in the fastest form of the backend."""
     if tf is None:
         return lean_batch_norm(x, offset, epsilon)
-    return (fused_batch_norm if len(x.shape) == 4 else portable_batch_norm)(x, offset, epsilon)
+    fused = len(x.shape) == 4 and offset.dtype == "float32"
+    return (fused_batch_norm if fused else portable_batch_norm)(x, offset, epsilon)
 
 
 def expect_two(x, message):

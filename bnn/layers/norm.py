@@ -17,10 +17,10 @@ class BatchSizeError(UserError, ValueError):
 class BatchNorm(keras.Layer):
     """Batch norm with an offset and without a scale (paper, section 2): a positive scale does not change a sign.
 
-    The input and the output are (..., channels). The moments are float32 for every compute dtype. Inference uses moving
-    averages, and so does a frozen layer, `trainable = False`, in training. During the first 1 / (1 - decay) steps
-    they are plain means over all steps. Therefore the initial values 0 and 1 have no weight, and a network is
-    usable after a few steps.
+    The input and the output are (..., channels). The moments and the weights are float32 for every dtype but float64.
+    Inference uses moving averages, and so does a frozen layer, `trainable = False`, in training. During the first 1 /
+    (1 - decay) steps they are plain means over all steps. Therefore the initial values 0 and 1 have no weight, and a
+    network is usable after a few steps.
 
     Args:
         decay: float in [0, 1), the decay of the moving averages.
@@ -38,9 +38,11 @@ class BatchNorm(keras.Layer):
 
     def build(self, input_shape):
         """Create the offset and the moving averages."""
+        dtype = "float64" if self.variable_dtype == "float64" else "float32"
 
         def weight(name, initializer, shape=(input_shape[-1],), **kwargs):
-            return self.add_weight(name=name, shape=shape, initializer=initializer, autocast=False, **kwargs)
+            options = {"initializer": initializer, "dtype": dtype, "autocast": False}
+            return self.add_weight(name=name, shape=shape, **options, **kwargs)
 
         self.offset = weight("offset", "zeros")
         self.moving_mean = weight("moving_mean", "zeros", trainable=False)
@@ -52,7 +54,7 @@ class BatchNorm(keras.Layer):
         if not (training and self.trainable):
             scale = ops.rsqrt(self.moving_variance + self.epsilon)
             shift = self.offset - self.moving_mean * scale
-            return ops.cast(ops.cast(inputs, "float32") * scale + shift, self.compute_dtype)
+            return ops.cast(ops.cast(inputs, self.offset.dtype) * scale + shift, self.compute_dtype)
         inputs = self._of_several_values(inputs)
         normalized, mean, variance = fast_ops.batch_norm(inputs, self.offset, self.epsilon)
         self.steps.assign_add(1)

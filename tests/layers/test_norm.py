@@ -132,3 +132,20 @@ def test_xla_which_leaves_assertions_out_gets_nan():
     compiled = tf.function(fast_ops.expect_two, jit_compile=True)
     assert np.isnan(compiled(normal(1, 3), "two")).all()
     np.testing.assert_array_equal(compiled(normal(2, 3), "two"), normal(2, 3))
+
+
+@pytest.mark.parametrize("shape", [(16, 3), (4, 5, 4, 3)])
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-12), ("float16", 3e-3), ("bfloat16", 3e-2)])
+def test_batch_norm_of_every_precision(shape, dtype, tolerance):
+    """In float64 all is float64; in half precision only the output is, and steps beyond 2048 are counted."""
+    layer, x = BatchNorm(0.5, dtype=dtype), keras.ops.cast(3 * normal(*shape) + 1, dtype)
+    values = np.asarray(keras.ops.cast(x, "float64"))
+    axes = tuple(range(len(shape) - 1))
+    expected = (values - values.mean(axes)) / np.sqrt(values.var(axes) + 1e-3)
+    trained, used = layer(x, training=True), layer(x, training=False)
+    for y in (trained, used):
+        assert keras.backend.standardize_dtype(y.dtype) == dtype
+        np.testing.assert_allclose(keras.ops.cast(y, "float64"), expected, rtol=tolerance, atol=tolerance)
+    layer.steps.assign(3000)
+    layer(x, training=True)
+    assert float(layer.steps) == 3001
