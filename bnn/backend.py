@@ -28,9 +28,11 @@ def load():
     (processors without AVX-512): a training step takes 0.7 to 0.8 of the time. TF_ENABLE_ONEDNN_OPTS=0 leaves them out.
 
     Raises:
-        BackendError: the backend is unknown or not installed.
+        BackendError: the backend is unknown or not installed, or Keras is loaded with another one.
     """
-    if "keras" not in sys.modules:
+    if "keras" in sys.modules:
+        _expect_known(sys.modules["keras"].config.backend(), "; set it before Keras is imported")
+    else:
         expect_installed()
         with quiet_start():
             import keras  # noqa: F401
@@ -68,15 +70,18 @@ def _set(settings):
 def expect_installed():
     """Raise `BackendError` unless the backend of KERAS_BACKEND, or of keras.json, is installed; loads nothing."""
     name = _name()
-    if name not in BACKENDS:
-        raise BackendError(
-            f"KERAS_BACKEND: expected tensorflow or jax, received {name!r}{did_you_mean(name, BACKENDS)}"
-        )
+    _expect_known(name)
     if not _is_installed(name):
         raise BackendError(
             f"KERAS_BACKEND: expected an installed tensorflow or jax, received {name}, which is not installed; "
             f"install it with: pip install {name}"
         )
+
+
+def _expect_known(name, advice=""):
+    if name not in BACKENDS:
+        advice = did_you_mean(name, BACKENDS) or advice
+        raise BackendError(f"KERAS_BACKEND: expected tensorflow or jax, received {name!r}{advice}")
 
 
 def _name():

@@ -101,3 +101,9 @@ def test_the_backend_is_read_from_the_settings_of_keras(tmp_path, monkeypatch):
         backend.expect_installed()
     monkeypatch.setenv("KERAS_BACKEND", "jax")
     backend.expect_installed()
+
+
+def test_keras_that_is_loaded_with_another_backend_is_refused():
+    done = run_python("import keras, bnn; bnn.layers.QuantDense(2)", KERAS_BACKEND="numpy")
+    said = "KERAS_BACKEND: expected tensorflow or jax, received 'numpy'; set it before Keras is imported"
+    assert done.stderr.splitlines()[-1].endswith(f"BackendError: {said}")
