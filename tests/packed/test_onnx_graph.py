@@ -1,5 +1,7 @@
 """ONNX and QONNX graphs give the scores of the Keras network; skipped if the optional packages are missing."""
 
+import os
+import subprocess
 import sys
 
 import numpy as np
@@ -64,6 +66,30 @@ def test_qonnx(settings):
     real = sum(settings.get(name, "quantized") != "quantized" for name in ("first_layer", "last_layer"))
     # One per quantized kernel and per activation; the scores have none.
     assert len(quantizers) == 2 * kernels - 1 - real
+
+
+CONVERT = """
+import sys, hls4ml
+from qonnx.core.modelwrapper import ModelWrapper
+from qonnx.util.cleanup import cleanup_model
+model = cleanup_model(ModelWrapper(sys.argv[1]))
+config = hls4ml.utils.config_from_onnx_model(model, granularity="name", backend="Vitis")
+network = hls4ml.converters.convert_from_onnx_model(
+    model, output_dir=sys.argv[2], backend="Vitis", hls_config=config
+)
+print([layer.class_name for layer in network.get_layers()].count("Dense"))
+"""
+
+
+@pytest.mark.skipif("HLS4ML" not in os.environ, reason="HLS4ML names no Python of an environment with hls4ml")
+def test_hls4ml_converts_a_dense_network(tmp_path):
+    model, _ = network(np.random.default_rng(2), ties=False, conv=(), fc=(20,))
+    path = tmp_path / "network.onnx"
+    path.write_bytes(packed.onnx_model(model, qonnx=True).SerializeToString())
+    line = [os.environ["HLS4ML"], "-c", CONVERT, path, tmp_path / "hls"]
+    done = subprocess.run(line, capture_output=True, text=True, timeout=300, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "2"
 
 
 def test_if_the_package_is_missing_a_line_says_what_to_install(monkeypatch):
