@@ -66,7 +66,7 @@ def parse(argv=None):
         help="default: hd_figures.ipynb and gen_plots.ipynb",
     )
     flag("--run", metavar="RUN", help="run directory for a notebook that shows a run")
-    flag("--figures", metavar="DIR", help="also save every figure in this folder, as PDF, SVG and PNG")
+    flag("--figures", metavar="DIR", help="also save every figure in DIR/NOTEBOOK, as PDF, SVG and PNG")
     output_help = "folder of the pages (default: report/)"
     flag("--output", type=Path, default=ROOT / "report", metavar="DIR", help=output_help)
     return parser.parse_args(argv)
@@ -83,7 +83,11 @@ def main():
                 print(f"wrote {page} ({page.stat().st_size / 1e6:.1f} MB)")
                 continue
             stored = outputs(notebook)
-            execute(notebook, args.run, **({"FIGURES": args.figures} if args.figures else {}))
+            execute(
+                notebook,
+                args.run,
+                **({"FIGURES": str(Path(args.figures) / path.stem)} if args.figures else {}),
+            )
             if args.action == "check" and not takes_run(notebook):
                 expect_outputs(notebook, stored)
         except (NotebookFailure, OSError) as failure:

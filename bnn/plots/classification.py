@@ -34,9 +34,8 @@ def errors(images, labels, predicted, margins, class_names, axes=None):
         image = image if image.shape[-1] == 3 else image.mean(axis=-1)
         aspect = "auto" if max(image.shape[:2]) > LONGEST * min(image.shape[:2]) else "equal"
         primitives.picture(ax, image, cmap="gray", vmin=0, vmax=255, aspect=aspect)
-        ax.set_title(
-            f"{_short(class_names[named])}\nnot {_short(class_names[label])}", loc="center", fontsize=9
-        )
+        names = f"true {_short(class_names[label])},\npredicted {_short(class_names[named])}"
+        ax.set_title(names, loc="center", fontsize=9)
         ax.set_xlabel(f"margin {margin:.2f}", fontsize=9)
     return fig
 

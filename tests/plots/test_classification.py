@@ -16,7 +16,7 @@ def test_errors_are_shown_as_pictures_with_both_classes_and_the_margin(shape, rn
     panels = drawn(plots.errors(images, labels, (labels + 1) % 3, np.linspace(9, 0, len(images)), NAMES))
     assert len(panels) == 20
     assert (
-        panels[0].get_title("center") == "a very long nam…\nnot shirt"
+        panels[0].get_title("center") == "true shirt,\npredicted a very long nam…"
         and panels[0].get_xlabel() == "margin 9.00"
     )
     expected = images[19] if shape[-1] == 3 else images[19].mean(axis=-1)
