@@ -17,7 +17,7 @@ from bnn.analysis import masks, recurrent
 from bnn.analysis.product import float32
 from bnn.layers import QuantActivation
 from bnn.models import walk
-from bnn.models.evaluation import as_built
+from bnn.models.inputs import as_built
 from bnn.models.traversal import INACTIVE, does_nothing, wrapped_calls
 
 MOVING = (  # layers that move, leave out or repeat values, or take the largest of them

@@ -10,25 +10,21 @@ class ReportError(UserError, ValueError):
     """A model or arrays cannot be analyzed. The message says what was expected and what was received."""
 
 
-def count(images):
-    """Return the number of images in an array, or in a list or dict of arrays."""
-    import keras
-
-    return len(keras.tree.flatten(images)[0])
-
-
 def check_images(model, images, batch_size):
     """Check the images, `batch_size` at a time, and return their number.
 
     Raises:
-        ReportError: the images do not have the shape that the model expects, are not numbers, or are not finite.
+        ReportError: there are none, or they do not have the shape that the model expects, are not numbers, or are not
+            finite.
     """
     import keras
 
     arrays = keras.tree.flatten(images)
+    if not arrays:
+        raise ReportError("images: expected at least one array, received none")
     n = arrays[0].shape[0] if getattr(arrays[0], "shape", ()) else 0
     wanted = [tuple(tensor.shape[1:]) for tensor in getattr(model, "inputs", None) or ()]
-    if wanted and len(arrays) != len(wanted):
+    if wanted and len(arrays) != len(wanted):  # where the structure of the inputs is not known
         raise ReportError(
             f"images: expected an array for each of {len(wanted)} inputs, received {len(arrays)}"
         )

@@ -15,6 +15,7 @@ from bnn.analysis.statistics import defined_mean
 from bnn.analysis.unit_products import UnitProducts
 from bnn.files import write_csv
 from bnn.models import traversal
+from bnn.models.inputs import plain
 from bnn.runs import RunError
 
 BATCH = 50  # images per batch
@@ -34,6 +35,7 @@ def measure(model, images):
         List of dicts, one per layer, with the keys "layer", "angle_mean_deg", "r_weights", "r_within", "gain" and
         "zeros". The values are those of `LayerReport`.
     """
+    images = plain(images)
     if not model.built:
         model(keras.tree.map_structure(lambda array: array[:BATCH], images))  # creates the weights
     layers = [KernelLog(product) for product in kernel_products.find(model)]

@@ -10,7 +10,7 @@ from bnn.analysis.checks import ReportError, check_images, check_weights, matrix
 from bnn.analysis.layer_geometry import LayerGeometry, UnanalyzableError
 from bnn.analysis.linear_maps import Dense
 from bnn.analysis.product import of_arrays as product_of_arrays
-from bnn.analysis.score_agreement import score_agreement
+from bnn.analysis.score_agreement import Agreements, score_agreement
 from bnn.geometry import CoordinateMoments, named_quantizers
 from bnn.geometry.named_quantizers import SIGN, ScalarQuantizer
 
@@ -21,8 +21,8 @@ def of_model(model, images, quantizer, activations, batch_size, score_images, se
     """Measure every kernel of a model that can be analyzed; arguments as for `report.analyze`.
 
     Returns:
-        (reports, unanalyzed): list of LayerReport, and dict from the name of each other layer with a kernel to the
-        reason.
+        (reports, unanalyzed, undefined): list of LayerReport, dict from the name of each other layer with a kernel to
+        the reason, and dict from the key of each statistic that is not defined for this network to the reason.
     """
     quantizer, activations = as_function(quantizer), as_function(activations)
     n_images = check_images(model, images, batch_size)
@@ -38,7 +38,8 @@ def of_model(model, images, quantizer, activations, batch_size, score_images, se
         return score_agreement(model, images, layers, score_images, batch_size, seed, progress)
 
     about = model.name, found, unanalyzed, n_images
-    return measured(*about, stream, activations, seed, agreement if score_images else None), unanalyzed
+    layers, undefined = measured(*about, stream, activations, seed, agreement if score_images else None)
+    return layers, unanalyzed, undefined
 
 
 def measured(name, found, unanalyzed, n_images, stream, activations, seed, agreement):
@@ -53,10 +54,11 @@ def measured(name, found, unanalyzed, n_images, stream, activations, seed, agree
             batch, list with, for each product, its list of capture.Call, or None where there are no values to see).
         activations: function that quantizes standardized inputs; None: leave them.
         seed: int.
-        agreement: function from a list of LayerGeometry to their `r_scores`; None: leave it out.
+        agreement: function from a list of LayerGeometry to the Agreements of their scores; None: leave it out.
 
     Returns:
-        List of LayerReport.
+        (reports, undefined): list of LayerReport, and dict from the key of each statistic that is not defined for this
+        network to the reason.
     """
     standards = _standards(stream(), found, activations) if activations else [None] * len(found)
     generators = np.random.default_rng(seed).spawn(len(found))
@@ -70,8 +72,9 @@ def measured(name, found, unanalyzed, n_images, stream, activations, seed, agree
     layers = [layer for layer in layers if layer.name not in unanalyzed]
     if not layers:
         raise nothing(name, unanalyzed)
-    agreements = agreement(layers) if agreement else [None] * len(layers)
-    return [layer.report(r) for layer, r in zip(layers, agreements, strict=True)]
+    scores, reason = agreement(layers) if agreement else Agreements([None] * len(layers))
+    reports = [layer.report(r) for layer, r in zip(layers, scores, strict=True)]
+    return reports, {"r_scores": reason} if reason else {}
 
 
 def of_arrays(kernel, inputs, quantizer, before, name, seed):

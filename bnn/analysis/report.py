@@ -26,10 +26,12 @@ class Report(Sequence):
         log: rows of the run's log.csv, from `Run.log`; None if the network is not a run.
         history: rows of the run's geometry.csv, from `geometry_log.read`; empty if it logged no geometry, None if the
             network is not a run.
+        undefined: dict from the key of each statistic that is not defined for this network, such as "r_scores" for one
+            image and batch norm, to the reason. It is NaN in the rows.
     """
 
-    def __init__(self, layers, unanalyzed=None, about=None, log=None, history=None):
-        self._layers = tuple(layers)
+    def __init__(self, layers, unanalyzed=None, about=None, log=None, history=None, undefined=None):
+        self._layers, self.undefined = tuple(layers), undefined or {}
         self.unanalyzed, self.about = unanalyzed or {}, about or {}
         self.log, self.history = log, history
 
@@ -60,6 +62,7 @@ class Report(Sequence):
         table = f"{self._caption()}\n{statistics.text_table(self.rows(), wide)}"
         notes = [f"angle only: {layer.name}: {ANGLE_ONLY}" for layer in self if layer.product.linear is None]
         notes += [f"not analyzed: {name}: {reason}" for name, reason in self.unanalyzed.items()]
+        notes += [f"not defined: {key}: {reason}" for key, reason in self.undefined.items()]
         return "\n\n".join([table, "\n".join(notes)] if notes else [table])
 
     def _repr_html_(self):  # IPython's hook
@@ -79,7 +82,10 @@ class Report(Sequence):
         """Write metrics.json to a folder, which is created if needed, and return the Path of the file."""
         path = Path(folder) / "metrics.json"
         path.parent.mkdir(parents=True, exist_ok=True)
-        records.write_json(path, self.about | {"unanalyzed": self.unanalyzed, "layers": self.rows()})
+        undefined = {"undefined": self.undefined} if self.undefined else {}
+        records.write_json(
+            path, self.about | {"unanalyzed": self.unanalyzed} | undefined | {"layers": self.rows()}
+        )
         return path
 
 
@@ -105,7 +111,8 @@ def analyze(
     Args:
         network: keras.Model, Run, or str or Path of a run directory or a .keras file. For a run, the network with the
             best validation accuracy is analyzed.
-        images: (n, ...) array, or a list or dict of arrays: the inputs of the model; or the path of a .npy or .npz
+        images: (n, ...) array, or a list or Mapping of arrays: the inputs of the model, matched by name in a Mapping
+            and in the order of `model.inputs` in a list; or the path of a .npy or .npz
             file, see `models.load_images`. For a run also an int, the number of test images to use, or None: the
             first 500, as in the paper. Of a run on own data, arrays may have any form that training takes: gray images
             without an axis of channels, and floats in the range of the run.
@@ -115,10 +122,10 @@ def analyze(
         activations: the same for real inputs of layers. Each channel is first standardized over all images and
             positions, as by a batch norm, which takes a second pass. None: only outputs of a quantizer count as
             quantized inputs.
-        batch_size: images per batch. Memory depends only on this. No statistic depends on it except `r_scores`, if the
-            model has batch norms.
+        batch_size: images per batch. No statistic depends on it. Memory depends on this, and on `score_images` if the
+            model has batch norms: `r_scores` then takes batches of its own, of at most 50 images.
         score_images: largest number of images, drawn at random, for `r_scores`, which takes one pass over them per
-            layer. 0: do not measure `r_scores`.
+            layer. 0: do not measure `r_scores`. With one image and batch norms it is NaN.
         seed: seed of the permutations, the sampled patches, the rotations and the images for `r_scores`.
         data_dir: folder of the data sets, for a run. None: the default folder.
         progress: shows progress over batches, and over layers for `r_scores`: `console.progress`, or a function with
@@ -134,18 +141,19 @@ def analyze(
         RunError, DataError, ModelFileError: the run, its data or the file cannot be read.
     """
     backend.load()
-    from bnn.analysis import checks, measuring, subject
+    from bnn.analysis import measuring, subject
+    from bnn.models import inputs
 
     found = subject.find(network, images, data_dir)
-    layers, unanalyzed = measuring.of_model(
+    layers, unanalyzed, undefined = measuring.of_model(
         found.model, found.images, quantizer, activations, batch_size, score_images, seed, progress
     )
     about = found.about | {
         "quantizer": name_of(quantizer),
         "activations": name_of(activations),
-        "images": checks.count(found.images),
+        "images": inputs.count(found.images),
     }
-    return Report(layers, unanalyzed, about, found.log, found.history)
+    return Report(layers, unanalyzed, about, found.log, found.history, undefined)
 
 
 def from_arrays(kernel, inputs, *, quantizer="sign", before=None, name="kernel", seed=0):

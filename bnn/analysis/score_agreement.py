@@ -2,19 +2,39 @@
 
 import math
 from contextlib import contextmanager
+from functools import partial
+from typing import NamedTuple
 
 import keras
 import numpy as np
 from keras import ops
 
+from bnn.analysis import outputs
 from bnn.analysis.product import Kernels, float32
 from bnn.console import silent
 from bnn.geometry import CorrelationStatistics
 from bnn.models.batch_norm import batch_norms
-from bnn.models.evaluation import as_built
+from bnn.models.inputs import as_built, count
 from bnn.models.traversal import wrapped_calls
 
 SCORES = 1000  # the largest number of scores per image and output
+BATCH = 50  # images whose moments a batch norm uses: `batch_size` is about memory alone
+ONE_IMAGE = "batch norm uses the moments of a batch, which one image does not have"
+NO_SCORES = "no output of the network is an array of numbers with the images on its first axis"
+NOTHING = np.empty(0, np.float32)
+CONSTANT = "the scores do not vary, or are not finite"
+
+
+class Agreements(NamedTuple):
+    """The results of `score_agreement`.
+
+    Attributes:
+        values: list of float or None, one per layer.
+        reason: str, why values are NaN for all quantized kernels; None if they are not.
+    """
+
+    values: list
+    reason: str | None = None
 
 
 def score_agreement(model, images, layers, n=100, batch_size=50, seed=0, progress=silent):
@@ -32,61 +52,82 @@ def score_agreement(model, images, layers, n=100, batch_size=50, seed=0, progres
         layers: list of LayerGeometry or LayerReport of the model, with data.
         n: int, the largest number of images to use. They are drawn at random and in random order, because a batch of
             one class has other moments than all images.
-        batch_size: int, the largest number of images per batch. The batches are as equal as possible.
+        batch_size: int, the largest number of images per batch of a network without batch norm. With batch norm, the
+            batches are as equal as possible and hold at most `BATCH` images, because the scores depend on them.
         seed: int, the seed of the draw.
         progress: function that shows progress over the layers, such as `console.progress`.
 
     Returns:
-        List of float in [-1, 1], one per layer: the correlation over all scores of all drawn images, as the mean over
-        the outputs of the model. If an image has more than 1,000 scores, evenly spaced scores are used. The value is
-        NaN if the scores do not vary, None if the kernel is not a variable that can be replaced, and 1 if the kernel
-        is not quantized.
+        Agreements. Each value is a float in [-1, 1], the correlation over all scores of all drawn images, as the mean
+        over those outputs of the model that are scores, see `outputs.scores`, and that vary. If an image has more than
+        1,000 scores in an output, evenly spaced scores are used. The value is NaN if there are no such outputs, if the
+        scores do not vary after the replacement, or if there are batch norms and one image; None if the kernel is not a
+        variable that can be replaced; and 1 if the kernel is not quantized.
     """
-    batches = drawn(images, n, batch_size, seed)
-    with _own_moments(model):
-        return agreements(layers, lambda: _scores(model, images, batches), _exchanged, progress)
+    norms = [norm for norm in batch_norms(model) if norm.trainable]
+    batches = drawn(images, n, batch_size, seed, norms)
+    if batches is None:
+        return unmeasured(layers, _exchanged, ONE_IMAGE)
+
+    def run(chosen):
+        return model(as_built(model, taken(images, chosen)), training=False)
+
+    with _own_moments(norms):
+        return agreements(layers, run, batches, _exchanged, float32, progress)
 
 
-def agreements(layers, scores, exchanged, progress):
+def agreements(layers, run, batches, exchanged, as_array, progress):
     """Compare the scores of a network with its scores after the kernel of each layer has been replaced.
 
     Args:
         layers: list of LayerGeometry or LayerReport.
-        scores: function that computes the scores, a list with one (n, scores) array per output.
+        run: function from the indices of images to the output of the network.
+        batches: list of arrays of indices.
         exchanged: function from a layer to a context in which its kernel is replaced; None if it cannot be.
+        as_array: function from a tensor of the output to a float32 array.
         progress: function that shows progress over the layers.
 
     Returns:
-        List of float or None, as of `score_agreement`.
+        Agreements
     """
-    found, before = [], scores()
+    before = _scores(run, batches, as_array)
+    varying = {
+        path: scores for path, scores in before.items() if not math.isnan(_correlation(scores, scores))
+    }
+    if not varying:
+        return unmeasured(layers, exchanged, CONSTANT if before else NO_SCORES)
+    found = []
     for layer in progress(layers, total=len(layers), unit="layer"):
         context = exchanged(layer)
-        if layer.product.quantizer is None:
-            found.append(1.0)
-        elif context is None:
-            found.append(None)
-        else:
-            with context:
-                found.append(_agreement(before, scores()))
-    return found
+        if layer.product.quantizer is None or context is None:
+            found.append(_without_scores(layer, exchanged))
+            continue
+        with context:
+            after = _scores(run, batches, as_array, list(varying))
+        found.append(float(np.mean([_correlation(varying[path], after[path]) for path in varying])))
+    return Agreements(found)
 
 
-def drawn(images, n, batch_size, seed):
-    """Draw the indices of at most n images, a list with one array per batch."""
-    chosen = np.random.default_rng(seed).permutation(len(keras.tree.flatten(images)[0]))[:n]
-    return np.array_split(chosen, math.ceil(len(chosen) / batch_size))
+def unmeasured(layers, exchanged, reason):
+    """The Agreements of a network whose scores cannot be compared."""
+    values = [_without_scores(layer, exchanged) for layer in layers]
+    return Agreements(values, reason if any(map(np.isnan, filter(None, values))) else None)
 
 
-def _scores(model, images, batches):
-    """Compute a list with one (n, scores) array per output."""
-    parts = []
-    for chosen in batches:
-        batch = taken(images, chosen)
-        parts.append(keras.tree.flatten(model(as_built(model, batch), training=False)))
-    return [
-        np.concatenate([thinned(float32(part)) for part in output]) for output in zip(*parts, strict=True)
-    ]
+def _without_scores(layer, exchanged):
+    """1 for a kernel that is not quantized, None for one that cannot be replaced, else NaN."""
+    if layer.product.quantizer is None:
+        return 1.0
+    return None if exchanged(layer) is None else math.nan
+
+
+def drawn(images, n, batch_size, seed, norms):
+    """Draw the indices of at most n images, a list with one array per batch; None if `norms` would get one image."""
+    chosen = np.random.default_rng(seed).permutation(count(images))[:n]
+    if norms and len(chosen) < 2:
+        return None
+    most = BATCH if norms else min(batch_size, BATCH)
+    return np.array_split(chosen, math.ceil(len(chosen) / most))
 
 
 def taken(images, places):
@@ -96,15 +137,34 @@ def taken(images, places):
     )
 
 
-def thinned(output):
-    """An (n, ...) array of scores as (n, scores), evenly spaced ones if there are many."""
+def _scores(run, batches, as_array, paths=None):
+    """A dict from the path of each output that is scores to a flat array; `paths` None: find these outputs."""
+    parts = []
+    for chosen in batches:
+        output = outputs.tensors(run(chosen))
+        if paths is None:
+            paths = outputs.scores(output, len(chosen), partial(_of_another_size, run, chosen, output))
+        parts.append({path: _thinned(as_array(output[path])) for path in paths if path in output})
+    return {path: np.concatenate([part.get(path, NOTHING) for part in parts]) for path in paths}
+
+
+def _of_another_size(run, chosen, output):
+    """The tensors in the output for another number of images, and that number."""
+    number = 3 if len(chosen) == 2 else 2
+    try:
+        return outputs.tensors(run(np.resize(chosen, number))), number
+    except Exception:  # of the backend or of the model, which may have a fixed number of images
+        return output, len(chosen)
+
+
+def _thinned(output):
+    """Flatten an (n, ...) array of scores; of many per image, to evenly spaced ones."""
     rows = output.reshape(len(output), -1)
-    return rows[:, :: -(-rows.shape[1] // SCORES)]
+    return rows[:, :: -(-rows.shape[1] // SCORES)].ravel()
 
 
-def _agreement(before, after):
-    pairs = zip(before, after, strict=True)
-    return float(np.mean([CorrelationStatistics().update(x, y).r for x, y in pairs]))
+def _correlation(before, after):
+    return CorrelationStatistics().update(before, after).r if before.shape == after.shape else math.nan
 
 
 def _exchanged(layer):
@@ -147,9 +207,8 @@ def _fitted(kernel, std, others, r):
 
 
 @contextmanager
-def _own_moments(model):
+def _own_moments(norms):
     """Make every batch norm use the moments of the batch within this context, with all other layers in inference."""
-    norms = batch_norms(model)
 
     def in_training(_, call):
         return lambda inputs, training=False, **options: call(inputs, training=True, **options)

@@ -14,6 +14,7 @@ from bnn.analysis.checks import ReportError
 from bnn.datasets import own
 from bnn.datasets.catalog import ARRAYS, is_own
 from bnn.models import accuracy, load_images, load_model
+from bnn.models.inputs import InputError, as_built
 
 IMAGES = 500  # number of test images of a run, as in the paper
 
@@ -92,7 +93,12 @@ def _count(images, most):
 
 
 def _given(images, model):
-    """Return the images, or load them if a path is given."""
+    """Return the images in the structure of the model's inputs; they are loaded if a path is given."""
     if images is None or isinstance(images, Integral):
         raise ReportError(f"images: expected arrays for the model, or a file with them, received {images}")
-    return load_images(images, model) if isinstance(images, str | os.PathLike) else images
+    if isinstance(images, str | os.PathLike):
+        images = load_images(images, model)
+    try:
+        return as_built(model, images)
+    except InputError as error:
+        raise ReportError(str(error)) from None

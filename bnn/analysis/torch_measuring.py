@@ -6,17 +6,18 @@ import numpy as np
 from bnn.analysis import torch_capture, torch_forms, torch_modules, torch_probe, torch_scores
 from bnn.analysis.checks import ReportError, check_finite, check_images
 from bnn.analysis.measuring import as_function, measured, nothing
+from bnn.models.inputs import plain
 
 
 def of_model(model, inputs, quantizer, activations, kernel, *, batch_size, score_images, seed, progress):
     """Measure every kernel of a model that can be analyzed; arguments as for `torch_report.analyze_torch`.
 
     Returns:
-        (reports, unanalyzed, inputs): list of LayerReport, dict from each other module with a weight to the reason,
-        and the inputs as NumPy arrays.
+        (reports, unanalyzed, undefined, inputs): list of LayerReport, dict from each other module with a weight to the
+        reason, dict from the key of each statistic that is not defined to the reason, and the inputs as NumPy arrays.
     """
     model = _checked(model)
-    inputs = keras.tree.map_structure(_as_array, inputs)
+    inputs = keras.tree.map_structure(_as_array, plain(inputs))
     n = check_images(None, inputs, batch_size)
     with torch_capture.evaluating(model):
         found, unanalyzed = torch_modules.find(model, inputs, as_function(quantizer), kernel)
@@ -36,7 +37,8 @@ def of_model(model, inputs, quantizer, activations, kernel, *, batch_size, score
             )
 
         options = as_function(activations), seed, agreement if score_images else None
-        return measured(name, found, unanalyzed, n, stream, *options), unanalyzed, inputs
+        layers, undefined = measured(name, found, unanalyzed, n, stream, *options)
+        return layers, unanalyzed, undefined, inputs
 
 
 def _checked(model):

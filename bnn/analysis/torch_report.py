@@ -31,8 +31,8 @@ def analyze_torch(
 
     Args:
         model: torch.nn.Module.
-        inputs: (n, ...) array or tensor, or a list or dict of these: the positional or keyword arguments of the model,
-            images first. They are converted to the device and the precision of its parameters.
+        inputs: (n, ...) array or tensor, or a list or Mapping of these: the positional or keyword arguments of the
+            model, images first. They are converted to the device and the precision of its parameters.
         quantizer: as for `analyze`, for weights that are not quantized yet. None: sign.
         activations: as for `analyze`.
         kernel: function from a module to (quantized, latent), tensors in the shape of its weight, of which it
@@ -55,12 +55,13 @@ def analyze_torch(
             has no hooks (a scripted model), no weights yet (a lazy module) or no values (the meta device).
     """
     backend.load()
-    from bnn.analysis import checks, torch_measuring
+    from bnn.analysis import torch_measuring
     from bnn.analysis.report import Report, name_of
+    from bnn.models.inputs import count
 
     options = {"batch_size": batch_size, "score_images": score_images, "seed": seed, "progress": progress}
-    layers, unanalyzed, inputs = torch_measuring.of_model(
+    layers, unanalyzed, undefined, inputs = torch_measuring.of_model(
         model, inputs, quantizer, activations, kernel, **options
     )
     about = {"quantizer": name_of(quantizer), "activations": name_of(activations)}
-    return Report(layers, unanalyzed, about | {"images": checks.count(inputs)})
+    return Report(layers, unanalyzed, about | {"images": count(inputs)}, undefined=undefined)

@@ -1,14 +1,12 @@
 """The effect of one kernel's quantizer on the scores of a PyTorch model: `score_agreement` for modules."""
 
-from collections.abc import Mapping
 from contextlib import contextmanager
-from dataclasses import is_dataclass
 
 import numpy as np
 
 from bnn.analysis import torch_capture
 from bnn.analysis.product import float32
-from bnn.analysis.score_agreement import agreements, drawn, other_kernel, taken, thinned
+from bnn.analysis.score_agreement import ONE_IMAGE, agreements, drawn, other_kernel, taken, unmeasured
 from bnn.analysis.torch_forms import COMPUTED, MULTIPLIED, STORED, array, rank_of
 from bnn.analysis.torch_holdings import sharing
 
@@ -18,27 +16,18 @@ def score_agreement(model, images, layers, n, batch_size, seed, progress):
 
     Arguments and result are as for `score_agreement.score_agreement`, for a torch.nn.Module in evaluation mode.
     """
-    batches = drawn(images, n, batch_size, seed)
-    with _own_moments(model, min(map(len, batches))):
-        return agreements(layers, lambda: _scores(model, images, batches), _exchange(model), progress)
+    from torch.nn.modules.batchnorm import _BatchNorm
 
+    norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
+    batches = drawn(images, n, batch_size, seed, norms)
+    if batches is None:
+        return unmeasured(layers, _exchange(model), ONE_IMAGE)
 
-def _scores(model, images, batches):
-    outputs = [_tensors(torch_capture.run(model, taken(images, chosen))) for chosen in batches]
-    return [np.concatenate([thinned(array(part)) for part in parts]) for parts in zip(*outputs, strict=True)]
+    def run(chosen):
+        return torch_capture.run(model, taken(images, chosen))
 
-
-def _tensors(output):
-    """The tensors in an output, which may be a mapping or a data class."""
-    if hasattr(output, "detach"):
-        return [output]
-    if isinstance(output, Mapping):
-        output = list(output.values())
-    elif is_dataclass(output):
-        output = list(vars(output).values())
-    elif not isinstance(output, list | tuple):
-        return []
-    return [tensor for part in output for tensor in _tensors(part)]
+    with _own_moments(norms):
+        return agreements(layers, run, batches, _exchange(model), array, progress)
 
 
 def _exchange(model):
@@ -111,11 +100,8 @@ def _other_output(layer, quantized):
 
 
 @contextmanager
-def _own_moments(model, least):
-    """Within this context, every batch norm uses the moments of the batch, unless the batch has one image."""
-    from torch.nn.modules.batchnorm import _BatchNorm
-
-    norms = [m for m in model.modules() if isinstance(m, _BatchNorm)] if least > 1 else []
+def _own_moments(norms):
+    """Within this context, batch norms use the moments of the batch."""
     buffers = [(buffer, buffer.clone()) for norm in norms for buffer in norm.buffers()]
     try:
         for norm in norms:

@@ -47,7 +47,8 @@ def parse(argv=None, program=PROGRAM):
         type=int,
         default=50,
         metavar="N",
-        help="images in a batch; memory grows with it (default: %(default)s)",
+        help="images in a batch; memory grows with it (default: %(default)s); r_scores of a network with batch norm "
+        "takes up to 50 at a time",
     )
     parser.add_argument(
         "--score_images",

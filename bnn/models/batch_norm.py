@@ -1,6 +1,5 @@
 """Refit the moving averages of batch norm after the weights or quantizers of a network have changed."""
 
-import math
 from contextlib import contextmanager
 
 import keras
@@ -8,7 +7,7 @@ import numpy as np
 from keras import ops
 
 from bnn.layers import BatchNorm
-from bnn.models.evaluation import as_built
+from bnn.models import inputs
 from bnn.models.traversal import walk, wrapped_calls
 
 
@@ -29,22 +28,24 @@ def refit_batch_norm(model, images, batch_size=200):
     Args:
         model: keras.Model in which every batch norm, also in nested models, is called once and normalizes over the
             last axis. Without a batch norm nothing happens.
-        images: (n, height, width, channels) uint8 array of training images, n >= 2.
+        images: (n, height, width, channels) uint8 array of training images, n >= 2; or what else the model takes, also
+            a list or Mapping of arrays, see `inputs.as_built`.
         batch_size: int, >= 2, the largest number of images per batch. The batches are as equal as possible; none holds
             a single image, so that of an odd number of images in batches of 2 one batch has 3.
 
     Raises:
         ValueError: there are fewer than two images, the batch size is less than two, or a batch norm is not called
-            once.
+            once, or the arrays do not match the inputs of the model.
 
     References:
         .. [1] Y. Wu & J. Johnson, "Rethinking 'Batch' in BatchNorm", 2021, https://arxiv.org/abs/2105.07576.
     """
-    for name, value in (("images", len(images)), ("batch_size", batch_size)):
+    images = inputs.as_built(model, images)
+    for name, value in (("images", inputs.count(images)), ("batch_size", batch_size)):
         if value < 2:
             raise ValueError(f"{name}: expected at least 2, to compute a variance, received {value}")
-    batches = np.array_split(images, min(math.ceil(len(images) / batch_size), len(images) // 2))
-    sizes = [len(batch) for batch in batches]
+    batches = inputs.batches(images, batch_size, least=2)
+    sizes = [inputs.count(batch) for batch in batches]
     for norm, measured in _measured(model, batches).items():
         if len(measured) != len(batches):
             raise ValueError(f"{norm.name}: expected one call, received {len(measured) / len(batches):g}")
@@ -73,7 +74,7 @@ def _measured(model, batches):
 
     with _trainable(found), wrapped_calls(found, measuring):
         for batch in batches if found else ():
-            model(as_built(model, batch), training=False)
+            model(batch, training=False)
     return found
 
 

@@ -1,12 +1,10 @@
 """The scores of a network and its accuracy. This is the only place that computes them."""
 
-import math
-
-import keras
 import numpy as np
 from keras import ops
 
 from bnn.console import silent
+from bnn.models import inputs
 
 BATCH = 200  # images per batch
 
@@ -19,16 +17,19 @@ def scores(model, images, batch_size=BATCH, progress=silent):
 
     Args:
         model: keras.Model with one output.
-        images: (n, ...) array, n >= 1.
+        images: (n, ...) array, n >= 1, or a list or Mapping of such arrays, see `inputs.as_built`.
         batch_size: int, the largest number of images per batch. The batches are as equal as possible.
         progress: function that shows progress over the batches, such as `console.progress`.
 
     Returns:
         (n, classes) float32 array.
+
+    Raises:
+        InputError: the arrays do not match the inputs of the model.
     """
-    parts = np.array_split(images, math.ceil(len(images) / batch_size))
+    parts = inputs.batches(inputs.as_built(model, images), batch_size)
     shown = progress(parts, total=len(parts), unit="batch")
-    given = (model(as_built(model, part), training=False) for part in shown)
+    given = (model(part, training=False) for part in shown)
     return np.concatenate([ops.convert_to_numpy(ops.cast(part, "float32")) for part in given])
 
 
@@ -44,9 +45,3 @@ def correct(model, split, batch_size=BATCH, progress=silent):
 def accuracy(model, split, batch_size=BATCH, progress=silent):
     """Return the fraction of images that a network classifies correctly, a float; arguments as in `correct`."""
     return float(np.mean(correct(model, split, batch_size, progress)))
-
-
-def as_built(model, batch):
-    """Put a batch into the structure that the model was built with. Keras warns if a list of one array is expected."""
-    structure = getattr(model, "input", batch)  # a model without a graph has no input
-    return keras.tree.pack_sequence_as(structure, keras.tree.flatten(batch))

@@ -60,11 +60,11 @@ def load_images(path, model):
 
     Args:
         path: Path of a .npy file, which is memory-mapped, or of a .npz file with one array per input. The names of the
-            arrays are those of the inputs. A single array may have any name.
+            arrays are those of the inputs. For a model with one input, the array may have any name.
         model: keras.Model.
 
     Returns:
-        (n, ...) array, or a list of such arrays.
+        (n, ...) array, or such arrays in the structure of the model's inputs; a dict for a model that is not a graph.
 
     Raises:
         ModelFileError: the file is missing, has another format, or has arrays with other names.
@@ -80,10 +80,11 @@ def load_images(path, model):
         raise ModelFileError(
             f"{path}: expected a .npy or .npz file of images, received another file ({_reason(error)})"
         ) from None
-    names = [tensor.name for tensor in getattr(model, "inputs", None) or ()]
-    if len(arrays) == 1 and len(names) <= 1:
+    from bnn.models import inputs
+
+    if len(arrays) == 1 and len(getattr(model, "inputs", None) or ()) <= 1:
         return next(iter(arrays.values()))
-    if set(arrays) != set(names):
-        expected = f"arrays named {', '.join(names)}" if names else "one array with any name"
-        raise ModelFileError(f"{path}: expected {expected}, received {', '.join(arrays)}")
-    return [arrays[name] for name in names]
+    try:
+        return inputs.as_built(model, arrays)
+    except inputs.InputError as error:
+        raise ModelFileError(f"{path}: {str(error).removeprefix('images: ')}") from None

@@ -1,5 +1,9 @@
 """The correlation of scores with and without a layer's quantizer, compared with NumPy and with rebuilt networks."""
 
+import dataclasses
+import json
+from collections import UserDict
+
 import keras
 import numpy as np
 import pytest
@@ -117,6 +121,111 @@ def test_moving_averages_of_batch_norm_do_not_matter():
     fresh = agreement(model, IMAGES)
     model.layers[1].moving_variance.assign(np.full(4, 1e6))
     assert agreement(model, IMAGES)[0] == pytest.approx(fresh[0], abs=1e-6)
+
+
+def small_network():
+    keras.utils.set_random_seed(0)
+    model = build_model(
+        ModelConfig(input_shape=(8, 8, 3), conv=(8,), max_pool=(1,), fc=(16,), **KINDS["binary"])
+    )
+    return model, np.random.default_rng(1).integers(256, size=(61, 8, 8, 3), dtype=np.uint8)
+
+
+def test_the_batches_do_not_depend_on_batch_size():
+    """The reference puts all images into one batch, which is that of batch norm, too."""
+    model, images = small_network()
+    images = images[:50]
+    before = model(images, training=True)
+    found = [report.analyze(model, images, batch_size=size) for size in (1, 7, 50)]
+    for place, layer in enumerate(found[0]):
+        other = ablation.unbinarized(model, [layer.name])
+        kernel = other.get_layer(layer.name).kernel
+        kernel.assign(kernel * layer.weights.r**2 / layer.weights.slope)
+        expected = correlation(before, other(images, training=True))
+        assert [row[place].r_scores for row in found] == pytest.approx([expected] * 3, abs=1e-3)
+        assert [row[place].r_scores for row in found] == pytest.approx([layer.r_scores] * 3, abs=1e-6)
+
+
+@pytest.mark.parametrize("number", [2, 51])
+def test_no_batch_has_one_image(number):
+    model, images = small_network()
+    sizes, call = [], model.call
+    found = report.analyze(model, images, batch_size=1, score_images=0)
+    vars(model)["call"] = lambda x, **options: sizes.append(len(x)) or call(x, **options)
+    values = score_agreement(model, images, found, n=number, batch_size=1).values
+    del vars(model)["call"]
+    assert min(sizes) >= 2 and sum(sizes) == number * (1 + len(found)) and all(-1 <= r < 1 for r in values)
+
+
+def test_one_image_has_no_moments(tmp_path):
+    model, images = small_network()
+    for found in (report.analyze(model, images[:1]), report.analyze(model, images[:9], score_images=1)):
+        assert np.isnan([layer.r_scores for layer in found]).all()
+        assert "not defined: r_scores: batch norm uses the moments of a batch" in found.text()
+        assert list(found.undefined) == list(json.loads(found.save(tmp_path).read_text())["undefined"])
+    for norm in model.layers:
+        norm.trainable = False  # a frozen batch norm does not use the moments of a batch
+    found = report.analyze(model, images[:1])
+    assert np.isfinite([layer.r_scores for layer in found]).all() and not found.undefined
+
+
+@dataclasses.dataclass(slots=True)
+class Output:
+    scores: object
+    loss: object = None
+
+
+class Returning(keras.Model):
+    """It returns its scores in some form, with other things."""
+
+    def __init__(self, form):
+        super().__init__()
+        self.dense, self.form = layers.Dense(3), form
+
+    def call(self, x):
+        return self.form(self.dense(x))
+
+
+ALIKE = {
+    "loss": lambda y: (keras.ops.mean(y), y),
+    "none": lambda y: [None, y],
+    "first axis by chance": lambda y: (y, keras.ops.transpose(y)[:2]),
+    "dict": lambda y: {
+        "loss": keras.ops.mean(y, keepdims=True),
+        "scores": y,
+        "class": keras.ops.argmax(y, 1),
+    },
+    "mapping": lambda y: UserDict(loss=keras.ops.mean(y), scores=y),
+    "data class": lambda y: Output(y, keras.ops.mean(y)),
+    "constant": lambda y: (y, 0 * y),
+    "object": lambda y: (y, object()),
+}
+
+
+@pytest.mark.parametrize("images", [2, 40])
+def test_outputs_that_are_no_scores_do_not_count(images):
+    values = {}
+    for name, form in {"alone": lambda y: y, **ALIKE}.items():
+        keras.utils.set_random_seed(0)
+        model = Returning(form)
+        model(ROWS[:3])
+        values[name] = agreement(model, ROWS[:images])[0]
+    assert values == pytest.approx(dict.fromkeys(values, values["alone"]), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("form", "reason"),
+    [
+        (keras.ops.mean, "no output of the network is an array of numbers"),
+        (lambda y: object(), "no output of the network is an array of numbers"),
+        (lambda y: 0 * y, "the scores do not vary"),
+    ],
+)
+def test_the_reason_is_given_if_there_are_no_scores(form, reason):
+    model = Returning(form)
+    model(ROWS[:3])
+    found = report.analyze(model, ROWS)
+    assert np.isnan(found[0].r_scores) and found.undefined["r_scores"].startswith(reason)
 
 
 def test_outputs_have_equal_weight_and_are_sampled():

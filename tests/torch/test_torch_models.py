@@ -1,5 +1,6 @@
 """PyTorch models: statistics equal those of the same Keras model, products equal those of PyTorch; refusals."""
 
+from collections import UserDict
 from dataclasses import dataclass
 
 import keras
@@ -418,6 +419,75 @@ def test_outputs_in_any_form_give_scores(form):
     inner = linear()
     found, plain = (analyze_torch(model, SEQUENCES) for model in (Model(inner), inner))
     assert [layer.r_scores for layer in found] == pytest.approx([layer.r_scores for layer in plain])
+
+
+class Returns(nn.Module):
+    """A network with batch norm that returns its scores in some form."""
+
+    def __init__(self, form):
+        super().__init__()
+        torch.manual_seed(0)
+        self.recurrent, self.norm = nn.LSTM(4, 6, batch_first=True), nn.BatchNorm1d(6)
+        self.head, self.form = nn.Linear(6, 3), form
+
+    def forward(self, x):
+        y, (h, _) = self.recurrent(x)
+        return self.form(self.head(self.norm(y[:, -1])), h)
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        lambda y, h: (y.mean(), y, None),
+        lambda y, h: (y, h.repeat(2, 1, 1)),
+        lambda y, h: UserDict(scores=y, loss=y.mean()[None]),
+        lambda y, h: (y, torch.distributions.Categorical(logits=y)),
+    ],
+    ids=["loss", "state", "mapping", "distribution"],
+)
+@pytest.mark.parametrize("n", [2, 12])
+def test_outputs_without_the_images_do_not_count(form, n):
+    found, plain = (analyze_torch(Returns(f), SEQUENCES[:n]) for f in (form, lambda y, h: y))
+    assert [layer.r_scores for layer in found] == pytest.approx([layer.r_scores for layer in plain])
+
+
+def test_scores_do_not_depend_on_the_batch_size():
+    inputs = np.concatenate([SEQUENCES] * 5) + RNG.standard_normal((60, 5, 4)).astype(np.float32)
+    found = [analyze_torch(Returns(lambda y, h: y), inputs, batch_size=size) for size in (1, 2, 7, 50, 60)]
+    values = np.array([[layer.r_scores for layer in report] for report in found])
+    np.testing.assert_allclose(values, values[:1].repeat(5, 0), atol=1e-5)
+    assert (values < 0.9999).all()
+
+
+def test_the_reason_is_given_if_scores_are_not_defined():
+    for form, n, reason in (
+        (lambda y, h: y.mean(), 12, "no output of the network"),
+        (lambda y, h: torch.distributions.Categorical(logits=y), 12, "no output of the network"),
+        (lambda y, h: y, 1, "batch norm uses the moments of a batch"),
+    ):
+        found = analyze_torch(Returns(form), SEQUENCES[:n])
+        assert np.isnan([layer.r_scores for layer in found]).all()
+        assert found.undefined["r_scores"].startswith(reason)
+
+
+def test_arguments_are_given_by_name_in_any_mapping():
+    class Two(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.wide, self.deep = nn.Linear(4, 3), nn.Linear(4, 3)
+
+        def forward(self, wide, deep):
+            return self.wide(wide) + self.deep(deep)
+
+    torch.manual_seed(0)
+    model, rows = Two(), SEQUENCES[:, 0]
+    given = {"deep": 2 * rows, "wide": rows}
+    expected = analyze_torch(model, [rows, 2 * rows])
+    for arrays in (given, UserDict(given)):
+        same_rows(analyze_torch(model, arrays), expected)
+    for names in ({"wide": rows}, given | {"more": rows}):
+        with pytest.raises(ReportError, match="the model accepts, received its error"):
+            analyze_torch(model, UserDict(names))
 
 
 def test_what_was_compiled_is_analyzed_without_compiling():
