@@ -12,6 +12,7 @@ from bnn.train_config import MAX_SIZE, TrainConfig
 
 FIRST_LAYERS = ("quantized", "real", "rotated", "whitening")
 LAST_LAYERS = ("quantized", "real")
+GLOROT = "glorot"  # the clip that depends on the layer
 QUANTIZERS = ("kernel_quantizer", "activation_quantizer")  # settings
 MAX_LAYERS = 1000  # convolutions; likewise hidden dense layers
 MAX_WEIGHTS = 2**30  # of all kernels: 4 GiB, and Adam needs three times as much
@@ -31,6 +32,9 @@ LATER = {
     "bop_threshold",
     "label_smoothing",
     "estimator",
+    "bn_epsilon",
+    "bn_scale",
+    "clip_gradients",
     *QUANTIZERS,
 }
 
@@ -76,7 +80,13 @@ class ModelConfig:
     last_layer: str = setting(
         "quantized", "real: the kernel of the output layer is not quantized", choices=LAST_LAYERS
     )
-    clip: float = setting(1.0, "clip latent weights to [-X, X] after every step")
+    clip: float | str = setting(
+        1.0,
+        "clip latent weights to [-X, X] after every step; glorot: X = sqrt(1.5 / (fan-in + fan-out)) of each layer, "
+        "whose weights begin uniform in that range",
+    )
+    bn_epsilon: float = setting(1e-3, "batch norm: added to the variance")
+    bn_scale: bool = setting(False, "batch norm: also train a factor per channel")
     bn_decay: float = setting(0.999, "decay of batch norm's moving averages; in [0, 1)")
 
     def __post_init__(self):
@@ -107,9 +117,10 @@ class ModelConfig:
         expect(self.weights <= MAX_WEIGHTS, "conv, fc", f"at most {MAX_WEIGHTS} weights in all", self.weights)
         expect(0 <= self.threshold < 1, "threshold", "a value in [0, 1)", self.threshold)
         expect(self.threshold == 0 or self.levels == 3, "threshold", "0 unless levels is 3", self.threshold)
-        expect(self.clip > 0, "clip", "a positive number", self.clip)
+        self._check_clip()
         self._check_quantizers()
         expect(0 <= self.bn_decay < 1, "bn_decay", "a value in [0, 1)", self.bn_decay)
+        expect(self.bn_epsilon > 0, "bn_epsilon", "a positive number", self.bn_epsilon)
 
     def _check_poolings(self):
         height, width, _ = self.input_shape
@@ -120,6 +131,16 @@ class ModelConfig:
                 f"max_pool: expected at most {most} poolings for images of {height}x{width}, received "
                 f"{sum(self.max_pool)}; the pooling after conv_{first} would get {height >> most}x{width >> most}"
             )
+
+    def _check_clip(self):
+        if isinstance(self.clip, str):
+            expect(self.clip == GLOROT, "clip", f"a positive number or {GLOROT}", self.clip)
+            none = "a number in a continuous net, whose kernels are not quantized"
+            expect(not self.continuous, "clip", none, self.clip)
+            fixed = f"a number with the threshold {self.threshold:g}, which has the units of the weights"
+            expect(self.threshold == 0, "clip", fixed, self.clip)
+        else:
+            expect(self.clip > 0, "clip", f"a positive number or {GLOROT}", self.clip)
 
     def _check_quantizers(self):
         own = f"{one_of(ESTIMATORS)}, or a registered function such as Custom>my_sign"
@@ -219,22 +240,32 @@ def _expect_signs(model):
     expect(model.clip == ModelConfig.clip, "clip", clip, model.clip)
 
 
-def complete(given):
+def complete(given, *kinds):
     """Convert settings for the configs.
 
     Lists and arrays become tuples, NumPy's numbers Python's. An empty `conv` has no poolings unless they are given. The
     name `network` becomes the settings of its entry of `NETWORKS`, as far as they are not given.
 
+    Args:
+        given: dict from field name to value.
+        *kinds: the classes of configs whose fields `network` stands for. None: both.
+
+    Returns:
+        dict
+
     Raises:
         ConfigError: there is no such network.
     """
+    kinds = kinds or (ModelConfig, TrainConfig)
     given = {name: _plain(value) for name, value in given.items()}
     given = given if given.get("conv", True) else {"max_pool": ()} | given
     if "network" not in given:
         return given
     name = given.pop("network")
     expect(name in [*NETWORKS], "network", one_of(NETWORKS), name)
-    return NETWORKS[name] | given
+    named = {f.name for kind in kinds for f in dataclasses.fields(kind)}
+    named -= {"epochs"} if given.get("debug") else set()  # a smoke test stays short
+    return {setting: value for setting, value in NETWORKS[name].items() if setting in named} | given
 
 
 def _plain(value):

@@ -54,7 +54,11 @@ def _is_a(value, annotation):
 def _type_name(annotation):
     own = "a name, None, or a function or class with @keras.saving.register_keras_serializable() above it"
     names = {int: "a whole number", float: "a finite number", bool: "true or false", str: "a string"}
-    names[str | None] = own  # the quantizers
+    names |= {
+        str | None: own,
+        float | str: "a finite number or a word",
+        float | None: "a finite number or None",
+    }
     if isinstance(annotation, types.GenericAlias):
         kind, *others = typing.get_args(annotation)
         many = {int: "whole numbers", float: "finite numbers"}[kind]

@@ -5,7 +5,7 @@ import dataclasses
 from pathlib import Path
 
 from bnn.arguments import folder_name
-from bnn.config import ModelConfig, TrainConfig
+from bnn.config import GLOROT, ModelConfig, TrainConfig
 from bnn.presets import DATA_SETS, NETWORKS, PRESETS
 
 # Fields that have a help text have a flag.
@@ -22,7 +22,7 @@ START, IMAGES, NETWORK, QUANTIZERS, TRAINING, LOGS = (
 GROUPS = {
     START: ("data_set", "epochs", "debug"),
     IMAGES: ("image_size", "image_range"),
-    NETWORK: ("conv", "max_pool", "fc", "filter_size", "bn_decay"),
+    NETWORK: ("conv", "max_pool", "fc", "filter_size", "bn_decay", "bn_epsilon", "bn_scale"),
     QUANTIZERS: ("levels", "threshold", "estimator", "first_layer", "last_layer", "continuous", "clip"),
     TRAINING: (
         "batch_size",
@@ -31,6 +31,7 @@ GROUPS = {
         "optimizer",
         "bop_gamma",
         "bop_threshold",
+        "clip_gradients",
         "schedule",
         "warmup",
         "augment",
@@ -42,6 +43,8 @@ GROUPS = {
     ),
     LOGS: ("ckpt_n", "log_geometry"),
 }
+# Words that a flag takes in place of a number, with the values of the setting.
+WORDS = {"clip": {GLOROT: GLOROT}, "clip_gradients": {"none": None}}
 LONGEST_METAVAR = 30  # characters of the choices that are shown beside the flag
 
 
@@ -60,7 +63,8 @@ def add_flags(parser):
         default=argparse.SUPPRESS,
         choices=NETWORKS,
         metavar="|".join(NETWORKS),
-        help="a network from the literature; other flags change its settings (default: the network of the data set)",
+        help="a network from the literature; binarynet with the training of its authors; other flags change its "
+        "settings (default: the network of the data set)",
     )
     return groups
 
@@ -102,7 +106,10 @@ def data_set_name(text):
 def _flag(f):
     options = {k: v for k, v in f.metadata.items() if k != "help"}
     if f.type is bool:
-        return options | {"action": "store_true", "help": f.metadata["help"]}
+        # A network that turns it on can be had without it.
+        both = any(f.name in network for network in NETWORKS.values())
+        action = argparse.BooleanOptionalAction if both else "store_true"
+        return options | {"action": action, "help": f.metadata["help"]}
     shown = _spelled(f.default)
     options["help"] = f"{f.metadata['help']} (default: {shown}{_other_defaults(f.name)})"
     options["metavar"] = _metavar(f)
@@ -112,11 +119,25 @@ def _flag(f):
         return options | {"type": int, "nargs": "+"}
     if f.name == "data_set":
         return options | {"type": data_set_name}
+    if f.name in WORDS:
+        return options | {"type": _number_or(WORDS[f.name])}
     return options | {"type": f.type}
+
+
+def _number_or(words):
+    """A parser of a number, or of one of a dict's words; argparse quotes its name if the text is neither."""
+
+    def parse(text):
+        return words[text] if text in words else float(text)
+
+    parse.__name__ = f"number or {' or '.join(words)}"
+    return parse
 
 
 def _metavar(f):
     """The choices, if they are short; else a letter or a word."""
+    if f.name in WORDS:
+        return "|".join(["X", *WORDS[f.name]])
     choices = "|".join(map(str, f.metadata.get("choices", ())))
     if 0 < len(choices) <= LONGEST_METAVAR:
         return choices

@@ -22,14 +22,22 @@ PRESETS = {
     },
 }  # fmt: skip
 DATA_SETS = tuple(PRESETS)
-# Settings of networks from the literature. They override the preset of the data set; settings given by hand override
-# them. A run records the settings and not the name.
+# Settings of networks from the literature, and of their training if it belongs to them. They override the preset of the
+# data set; settings given by hand override them. A run records the settings and not the name.
 NETWORKS = {
     # Six convolutions and one dense layer, the first and the last real: the network of IR-Net (arXiv:1909.10788), ReCU,
     # SiMaN and AdaBin for CIFAR-10, from LQ-Nets (arXiv:1807.10029).
     "vgg-small": {
         "conv": (128, 128, 256, 256, 512, 512), "max_pool": (0, 1, 0, 1, 0, 1), "fc": (), "filter_size": 3,
         "first_layer": "real", "last_layer": "real",
+    },
+    # The first authors' code for Courbariaux et al. (arXiv:1602.02830):
+    # https://github.com/MatthieuCourbariaux/BinaryNet, Train-time/cifar10.py. Its alpha is 1 - bn_decay.
+    "binarynet": {
+        "conv": (128, 128, 256, 256, 512, 512), "max_pool": (0, 1, 0, 1, 0, 1), "fc": (1024, 1024), "filter_size": 3,
+        "clip": "glorot", "bn_decay": 0.9, "bn_epsilon": 1e-4, "bn_scale": True,
+        "batch_size": 50, "epochs": 500, "optimizer": "adam", "lr_start": 1e-3, "lr_end": 3e-7,
+        "schedule": "exponential", "warmup": 0, "augment": "none", "loss_mode": "hinge-loss", "clip_gradients": None,
     },
 }  # fmt: skip
 

@@ -50,6 +50,9 @@ class TrainConfig:
     )
     lr_start: float = setting(1e-3, "highest learning rate of Adam, in the first epoch after the warm-up")
     lr_end: float = setting(3e-7, "learning rate that the schedule reaches after the last epoch")
+    clip_gradients: float | None = setting(
+        1.0, "clip each gradient to [-X, X] before the optimizer; none: do not clip"
+    )
     schedule: str = setting(
         "exponential",
         "how the learning rate falls: by the same factor after every epoch, or in every step along half a cosine wave",
@@ -97,6 +100,8 @@ class TrainConfig:
         self._check_smoothing()
         self._check_bop()
         expect(0 <= self.seed < 2**32, "seed", "a whole number in [0, 2^32)", self.seed)
+        clip = self.clip_gradients
+        expect(clip is None or clip > 0, "clip_gradients", "a positive number or none", clip)
         for name in ("lr_start", "lr_end"):
             expect(0 < getattr(self, name) < math.inf, name, "a positive number", getattr(self, name))
 

@@ -92,8 +92,21 @@ def test_a_named_network_overrides_the_preset_and_settings_by_hand_override_it()
     assert (digits.first_layer, digits.last_layer) == ("real", "quantized")
     assert training.epochs == presets.PRESETS["mnist-5k"]["epochs"]
     assert settings_for({"network": "vgg-small", "conv": []})[0].max_pool == ()
-    with pytest.raises(ConfigError, match="network: expected one of vgg-small, received 'vgg'"):
+    with pytest.raises(ConfigError, match="network: expected one of vgg-small, binarynet, received 'vgg'"):
         settings_for({"network": "vgg"})
+
+
+def test_the_first_authors_network_has_their_training():
+    model, training = settings_for({"network": "binarynet"})
+    assert (model.conv, model.fc) == (ModelConfig().conv, ModelConfig().fc)
+    assert (model.clip, model.bn_scale, model.bn_decay, model.bn_epsilon) == ("glorot", True, 0.9, 1e-4)
+    assert (training.batch_size, training.epochs, training.clip_gradients) == (50, 500, None)
+    assert (training.lr_start, training.lr_end, training.augment) == (1e-3, 3e-7, "none")
+    digits, short = settings_for(
+        {"network": "binarynet", "data_set": "MNIST", "bn_scale": False, "lr_start": 0.1, "debug": True}
+    )
+    assert (digits.conv, digits.bn_scale, digits.bn_decay) == (model.conv, False, 0.9)
+    assert (short.lr_start, short.lr_end, short.epochs) == (0.1, 3e-7, 2)
 
 
 def test_the_kind_of_a_network():
@@ -171,6 +184,13 @@ BAD_MODELS = [
     ({"last_layer": "real", "continuous": True}, "last_layer", "'real'"),
     ({"clip": 0.0}, "clip", "0.0"),
     ({"clip": math.inf}, "clip", "inf"),
+    ({"clip": "he"}, "clip", "'he'"),
+    ({"clip": None}, "clip", "None"),
+    ({"clip": "glorot", "continuous": True}, "clip", "'glorot'"),
+    ({"clip": "glorot", "levels": 3, "threshold": 0.02}, "clip", "'glorot'"),
+    ({"bn_epsilon": 0.0}, "bn_epsilon", "0.0"),
+    ({"bn_epsilon": "small"}, "bn_epsilon", "'small'"),
+    ({"bn_scale": 1}, "bn_scale", "1"),
     ({"bn_decay": 1.0}, "bn_decay", "1.0"),
     ({"bn_decay": HUGE}, "bn_decay", "1000"),
     ({"bn_decay": None}, "bn_decay", "None"),
@@ -207,6 +227,10 @@ BAD_TRAININGS = [
     ({"optimizer": "bop", "bop_threshold": -1e-8}, "bop_threshold", "-1e-08"),
     ({"bop_gamma": 1e-3}, "bop_gamma", "0.001"),
     ({"bop_threshold": 0.0}, "bop_threshold", "0.0"),
+    ({"clip_gradients": 0.0}, "clip_gradients", "0.0"),
+    ({"clip_gradients": -1.0}, "clip_gradients", "-1.0"),
+    ({"clip_gradients": math.inf}, "clip_gradients", "inf"),
+    ({"clip_gradients": "none"}, "clip_gradients", "'none'"),
     ({"seed": -1}, "seed", "-1"),
     ({"seed": 2**32}, "seed", "4294967296"),
     ({"precision": "float16"}, "precision", "'float16'"),
@@ -239,6 +263,7 @@ def test_bad_values_are_named(kind, values, name, received):
             {"clip": 0.5},
             "clip: expected 1.0, the default, with the optimizer bop, whose kernels are signs, .* 0.5",
         ),
+        ({"clip": "glorot"}, "clip: expected 1.0, the default, with the optimizer bop, .* 'glorot'"),
     ],
 )
 def test_bop_needs_a_network_of_signs(network, message):

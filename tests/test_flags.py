@@ -26,6 +26,16 @@ def test_only_the_given_flags_appear():
     }
 
 
+def test_a_number_or_a_word():
+    assert parse("--clip", "0.5", "--clip_gradients", "2") == {"clip": 0.5, "clip_gradients": 2}
+    assert parse("--clip", "glorot", "--clip_gradients", "none") == {"clip": "glorot", "clip_gradients": None}
+
+
+def test_what_a_network_turns_on_can_be_turned_off():
+    assert parse("--network", "binarynet", "--no-bn_scale") == {"network": "binarynet", "bn_scale": False}
+    assert parse("--bn_scale") == {"bn_scale": True}
+
+
 def test_every_flag_of_the_authors_code_exists():
     flags = {f.name for kind in (ModelConfig, TrainConfig) for f in dataclasses.fields(kind) if f.metadata}
     assert flags >= {
@@ -55,6 +65,8 @@ def test_every_flag_of_the_authors_code_exists():
         ["--epochs", "many"],
         ["--conv", "8", "x"],
         ["--loss_mode", "l2"],
+        ["--clip", "none"],
+        ["--clip_gradients", "glorot"],
     ],
 )
 def test_flags_with_wrong_values_end_with_status_2(argv, capsys):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import keras
 
 from bnn.backend import standard_settings
-from bnn.config import ConfigError, ModelConfig, complete, expect_names
+from bnn.config import GLOROT, ConfigError, ModelConfig, complete, expect_names
 from bnn.estimators import ESTIMATORS
 from bnn.fields import expect, one_of
 from bnn.layers import (
@@ -33,7 +33,7 @@ def build(*, kernel_quantizer=None, activation_quantizer=None, precision="float3
         precision: "float32" or "bfloat16", the arithmetic of the layers. Variables and outputs are float32.
         **settings: fields of `ModelConfig`, such as input_shape=(28, 28, 1), conv=(32, 64), max_pool=(1, 1),
             fc=(128,), levels=3, threshold=0.02. Lists are allowed instead of tuples. network="vgg-small" gives the
-            settings of a network from the literature.
+            settings of a network from the literature, without those of its training.
 
     Returns:
         keras.Model, see `build_model`. It can be saved like any other model. Before you load it, register your own
@@ -46,7 +46,7 @@ def build(*, kernel_quantizer=None, activation_quantizer=None, precision="float3
     given = {"kernel_quantizer": kernel_quantizer, "activation_quantizer": activation_quantizer}
     own = {name: quantizer for name, quantizer in given.items() if callable(quantizer)}
     named = {name: f"Custom>{getattr(q, '__name__', type(q).__name__)}" for name, q in own.items()}
-    settings = complete(settings)
+    settings = complete(settings, ModelConfig)
     expect_names(settings, ModelConfig, error=TypeError)
     config = ModelConfig(**settings, **given | named)
     makers = [_maker(config, name, own.get(name)) for name in given]
@@ -63,6 +63,15 @@ def build_model(config, precision="float32"):
     or dense_1_rotation. Likewise, the layer after `Whitening` comes after conv_1_whitening or dense_1_whitening, which
     `whiten` measures.
 
+    With `clip="glorot"`, the latent weights of each quantized kernel stay in [-L, L] and begin uniform in it, where
+
+        L = sqrt(1.5 / (fan_in + fan_out)),  fan_in = size^2 channels,  fan_out = size^2 filters,
+
+    or features and units of a dense layer. L is half the limit of Keras's `glorot_uniform`, and 1 / L is `W_LR_scale`
+    of the first authors' code [1]_: there, weights begin uniform in [-1, 1] and stay in it, and every step of Adam is
+    multiplied by W_LR_scale. Both are the same training in other units, since neither the signs nor their
+    straight-through gradient depend on the unit. Real kernels begin with `glorot_uniform` and are clipped to [-1, 1].
+
     Args:
         config: ModelConfig.
         precision: "float32" or "bfloat16", the arithmetic of the layers. Variables and outputs are float32.
@@ -72,6 +81,10 @@ def build_model(config, precision="float32"):
 
     Raises:
         ConfigError: a quantizer of `config` is not registered with Keras.
+
+    References:
+        .. [1] Courbariaux, Hubara, Soudry, El-Yaniv & Bengio, "Binarized Neural Networks", 2016, arXiv:1602.02830;
+           https://github.com/MatthieuCourbariaux/BinaryNet, Train-time/binary_net.py and cifar10.py.
     """
     return _Network(config, precision, *quantizer_makers(config)).model()
 
@@ -156,7 +169,7 @@ class _Network:
             x, _ = self.norm_and_quantize(x, f"dense_{i}")
         name = f"dense_{len(config.fc) + 1}"
         x = self.dense(x, config.classes, name)
-        scores = BatchNorm(config.bn_decay, name=f"{name}_norm", dtype="float32")(x)
+        scores = self.norm(x, name, "float32")
         return keras.Model(inputs, scores, name=config.kind)
 
     @property
@@ -164,18 +177,20 @@ class _Network:
         return DTYPES[self.precision]
 
     def convolution(self, x, filters, name, signs):
-        size, options = self.config.filter_size, self.options(name)
+        size = self.config.filter_size
+        fans = size**2 * (x.shape[-1] + filters)
+        options = self.options(name, fans)
         if self.first(name) in TRANSFORMS:
-            # This is the Glorot limit without the transform. For a 1x1 convolution, Glorot would count fewer outputs.
-            limit = math.sqrt(6 / (size**2 * (x.shape[-1] + filters)))
-            options["kernel_initializer"] = keras.initializers.RandomUniform(-limit, limit)
+            if "kernel_initializer" not in options:
+                # The Glorot limit without the transform. For a 1x1 convolution, Glorot would count fewer outputs.
+                options["kernel_initializer"] = _uniform(math.sqrt(6 / fans))
             x, size = self.transformed(x, size, name), 1
         return QuantConv2D(filters, size, sign_inputs=signs, **options)(x)
 
     def dense(self, x, units, name):
         if self.first(name) in TRANSFORMS:
             x = self.transformed(x, 1, name)
-        return QuantDense(units, **self.options(name))(x)
+        return QuantDense(units, **self.options(name, x.shape[-1] + units))(x)
 
     def transformed(self, x, size, name):
         """Return the tensor after the fixed transform of a first layer."""
@@ -184,16 +199,24 @@ class _Network:
 
     def norm_and_quantize(self, x, name):
         """Return the quantized tensor, and whether it holds only -1 and +1."""
-        x = BatchNorm(self.config.bn_decay, name=f"{name}_norm", dtype=self.dtype)(x)
+        x = self.norm(x, name, self.dtype)
         quantizer = self.activation_quantizer()
         activation = QuantActivation(quantizer, name=f"{name}_activation", dtype=self.dtype)
         return activation(x), quantizers.is_sign(quantizer)
 
-    def options(self, name):
-        """Return the arguments that all quantized layers share."""
+    def norm(self, x, name, dtype):
+        config = self.config
+        name = f"{name}_norm"
+        return BatchNorm(config.bn_decay, config.bn_epsilon, config.bn_scale, name=name, dtype=dtype)(x)
+
+    def options(self, name, fans):
+        """Return the arguments that all quantized layers share; `fans` is the sum of fan-in and fan-out."""
         real = self.first(name) in ("real", "whitening") or self.last(name) == "real"
-        quantizer = None if real else self.kernel_quantizer()
-        return {"kernel_quantizer": quantizer, "clip": self.config.clip, "name": name, "dtype": self.dtype}
+        options = {"kernel_quantizer": None if real else self.kernel_quantizer(), "clip": self.config.clip}
+        if self.config.clip == GLOROT:
+            limit = math.sqrt(1.5 / fans)
+            options |= {"clip": 1.0} if real else {"clip": limit, "kernel_initializer": _uniform(limit)}
+        return options | {"name": name, "dtype": self.dtype}
 
     def first(self, name):
         """Return the setting `first_layer` if this is the first layer, else None."""
@@ -202,3 +225,7 @@ class _Network:
     def last(self, name):
         """Return the setting `last_layer` if this is the output layer, else None."""
         return self.config.last_layer if name == f"dense_{len(self.config.fc) + 1}" else None
+
+
+def _uniform(limit):
+    return keras.initializers.RandomUniform(-limit, limit)

@@ -23,6 +23,8 @@ GEOMETRY_IMAGES = 500  # with 50 images, the gain of a unit would vary by 8 %
 def compile_model(model, config):
     """Give a network its loss and its optimizer, by default the paper's: Adam with gradients clipped by value to +-1.
 
+    `clip_gradients` of the config is that limit; None: gradients are not clipped.
+
     Args:
         model: keras.Model.
         config: TrainConfig.
@@ -32,7 +34,7 @@ def compile_model(model, config):
         "hinge-loss": keras.losses.SquaredHinge(),
         "softmax": keras.losses.CategoricalCrossentropy(from_logits=True),
     }
-    options = {"epsilon": 1e-8, "clipvalue": 1.0}
+    options = {"epsilon": 1e-8, "clipvalue": config.clip_gradients}
     if config.optimizer == "bop":
         binarize(model.trainable_variables)
         optimizer = Bop(config.lr_start, config.bop_gamma, config.bop_threshold, **options)

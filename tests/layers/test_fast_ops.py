@@ -36,21 +36,23 @@ def differentiate(function, upstream, *arguments):
 
 @DTYPES
 @pytest.mark.parametrize("shape", [(50, 8, 8, 16), (3, 5, 7, 4), (1, 1, 2, 3)])
-def test_fused_batch_norm_equals_the_portable_one(shape, dtype):
+@pytest.mark.parametrize("scaled", [False, True])
+def test_fused_batch_norm_equals_the_portable_one(scaled, shape, dtype):
     x = normal(*shape, dtype=dtype) * 3 + 2
-    offset = normal(shape[-1], seed=1)
+    offset, scale = normal(shape[-1], seed=1), normal(shape[-1], seed=3)
     upstream = normal(*shape, dtype=dtype, seed=2)
+    weights = (offset, scale) if scaled else (offset,)
     results = [
-        differentiate(lambda x, offset, f=f: f(x, offset, 1e-3), upstream, x, offset)
+        differentiate(lambda x, offset, *scale, f=f: f(x, offset, 1e-3, *scale), upstream, x, *weights)
         for f in (fast_ops.fused_batch_norm, fast_ops.portable_batch_norm)
     ]
-    (y, mean, variance), (dx, d_offset) = results[0]
-    (y_ref, mean_ref, variance_ref), (dx_ref, d_offset_ref) = results[1]
+    (y, mean, variance), (dx, *d_weights) = results[0]
+    (y_ref, mean_ref, variance_ref), (dx_ref, *d_weights_ref) = results[1]
     np.testing.assert_allclose(mean, mean_ref, rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(variance, variance_ref, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(y, y_ref, rtol=2 * ULP[dtype], atol=1e-4)
     np.testing.assert_allclose(dx, dx_ref, rtol=2 * ULP[dtype], atol=1e-4)
-    np.testing.assert_allclose(d_offset, d_offset_ref, rtol=1e-4, atol=1e-3)
+    np.testing.assert_allclose(d_weights, d_weights_ref, rtol=1e-4, atol=1e-3)
 
 
 @pytest.mark.parametrize(

@@ -65,6 +65,38 @@ def test_batch_norm_equals_keras(shape, training):
         np.testing.assert_allclose(mine, other, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize("shape", [(32, 6), (4, 5, 4, 6)])
+@pytest.mark.parametrize("training", [True, False])
+def test_batch_norm_with_a_scale_equals_keras(shape, training):
+    """Values, averages and all gradients, with negative factors and a factor of 0."""
+    ours, theirs = (
+        BatchNorm(0.95, 1e-4, scale=True),
+        keras.layers.BatchNormalization(momentum=0.95, epsilon=1e-4),
+    )
+    gamma, offset, mean = np.float32([1, -2, 0, 0.5, -0.1, 3]), normal(6), normal(6, seed=1)
+    variance = np.abs(normal(6, seed=2)) + 0.1
+    x, upstream = 3 * normal(*shape, seed=3) - 1, normal(*shape, seed=4)
+    for layer in (ours, theirs):
+        layer.build(shape)
+    assert all(np.asarray(ours.gamma) == 1)
+    ours.set_weights([offset, gamma, mean, variance, np.float32(1000)])
+    theirs.set_weights([gamma, offset, mean, variance])
+    y, (d_x, d_offset, d_gamma) = run(ours, x, upstream, training=training)
+    expected, (d_x_, d_gamma_, d_offset_) = run(theirs, x, upstream, training=training)
+    found = y, d_x, d_offset, d_gamma, ours.moving_mean, ours.moving_variance
+    wanted = expected, d_x_, d_offset_, d_gamma_, theirs.moving_mean, theirs.moving_variance
+    for mine, other in zip(found, wanted, strict=True):
+        np.testing.assert_allclose(mine, other, rtol=1e-3, atol=1e-4)
+
+
+def test_training_and_inference_have_the_same_epsilon_however_small():
+    """TensorFlow's fused operation would replace 1e-7 by 1e-5, of which a variance of 1e-5 makes a factor of 1.4."""
+    x = np.sqrt(1e-5) * normal(8, 4, 4, 3)
+    layer = BatchNorm(0.0, 1e-7)
+    trained = layer(x, training=True)
+    np.testing.assert_allclose(trained, layer(x, training=False), rtol=1e-2, atol=1e-3)
+
+
 @pytest.mark.parametrize("training", [True, False])
 def test_batch_norm_computes_in_float32(training):
     layer, exact = BatchNorm(0.5, dtype="mixed_bfloat16"), BatchNorm(0.5)

@@ -193,6 +193,64 @@ def test_a_rotated_first_kernel_has_the_usual_initial_range():
     assert largest == pytest.approx([math.sqrt(6 / (27 + 9 * 2000))] * 2, rel=1e-3)
 
 
+def test_the_glorot_clip_follows_the_fans_of_each_layer():
+    """1 / W_LR_scale of BinaryNet's code, also where a convolution follows a rotation; not in real layers."""
+    options = {"input_shape": (8, 8, 3), "conv": (16, 32), "max_pool": (1, 1), "fc": (20,), "clip": "glorot"}
+    limits = {
+        "conv_1": math.sqrt(1.5 / (9 * (3 + 16))),
+        "conv_2": math.sqrt(1.5 / (9 * (16 + 32))),
+        "dense_1": math.sqrt(1.5 / (2 * 2 * 32 + 20)),
+        "dense_2": math.sqrt(1.5 / (20 + 10)),
+    }
+    for first_layer in ("quantized", "rotated"):
+        model = build(**options, first_layer=first_layer)
+        for name, limit in limits.items():
+            layer = model.get_layer(name)
+            latent = np.asarray(layer.kernel)
+            assert layer.get_config()["clip"] == pytest.approx(limit)
+            assert 0.97 * limit < np.abs(latent).max() <= np.float32(limit)
+            assert latent.std() == pytest.approx(limit / math.sqrt(3), rel=0.1)
+            clipped = np.asarray(layer.kernel_clip(2 * latent))
+            np.testing.assert_array_equal(clipped, np.clip(2 * latent, -np.float32(limit), np.float32(limit)))
+    real = build(**options, first_layer="real", last_layer="real")
+    for name in ("conv_1", "dense_2"):
+        assert real.get_layer(name).get_config()["clip"] == 1
+        assert np.abs(real.get_layer(name).kernel).max() > 1.9 * limits[name]
+
+
+def test_a_step_with_the_glorot_clip_is_a_scaled_step_of_the_first_authors():
+    """Their latent weights are those of the layer in units of its limit, and their rate is divided by it."""
+    options = {
+        "input_shape": (6, 6, 1),
+        "conv": (),
+        "max_pool": (),
+        "fc": (8,),
+        "bn_scale": True,
+        "bn_decay": 0.9,
+    }
+    ours, theirs = build(**options, clip="glorot"), build(**options)
+    kernels = [layer.name for layer in ours.layers if hasattr(layer, "kernel_quantizer")]
+    limits = {name: ours.get_layer(name).kernel_clip.limit for name in kernels}
+    theirs.set_weights(ours.get_weights())
+    for name in kernels:
+        theirs.get_layer(name).kernel.assign(ours.get_layer(name).kernel / limits[name])
+    rng = np.random.default_rng(0)
+    batches = rng.integers(0, 256, (6, 20, 6, 6, 1), dtype=np.uint8)
+    targets = np.eye(10, dtype=np.float32)[rng.integers(0, 10, (6, 20))]
+    for model in (ours, theirs):
+        model.compile(keras.optimizers.Adam(0.01, epsilon=1e-8), keras.losses.SquaredHinge())
+    for x, y in zip(batches, targets, strict=True):
+        before = {name: np.asarray(theirs.get_layer(name).kernel) for name in kernels}
+        for model in (ours, theirs):
+            model.train_on_batch(x, y)
+        for name, w in before.items():
+            kernel = theirs.get_layer(name).kernel
+            kernel.assign(np.clip(w + (np.asarray(kernel) - w) / limits[name], -1, 1))
+            np.testing.assert_allclose(
+                np.asarray(ours.get_layer(name).kernel) / limits[name], kernel, rtol=1e-3, atol=1e-3
+            )
+
+
 def test_a_rotated_first_layer_has_its_angle_and_r_in_the_report():
     """The statistics are those of the generalized binarization theta_R on unrotated patches."""
     x = images(SMALL, 30)

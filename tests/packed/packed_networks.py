@@ -47,5 +47,5 @@ def disturb(model, rng, threshold=0.0, ties=True):
             layer.moving_variance.assign(np.where(rng.random(units) < 0.1, 0, rng.uniform(0.1, 60, units)))
             offset = layer.offset if hasattr(layer, "offset") else layer.beta
             offset.assign(np.where(exact, 0, rng.normal(0, 0.5, units)))
-            if hasattr(layer, "gamma"):
+            if getattr(layer, "gamma", None) is not None:
                 layer.gamma.assign(rng.choice([-1.5, -0.3, 0, 0.7, 2], units))

@@ -39,6 +39,7 @@ LAYOUTS = st.fixed_dictionaries(
         "filter_size": st.integers(1, 4),
         "conv": st.sampled_from([(), (3, 65), (64, 4)]),
         "fc": st.sampled_from([(), (33,)]),
+        "bn_scale": st.booleans(),
     }
 )
 
@@ -70,6 +71,8 @@ def exact_activations(model, network, images):
 @example(0, {"levels": 3, "threshold": 0.3}, {"first_layer": "rotated", "input_range": (0.0, 1.0)})
 @example(0, {}, {"first_layer": "whitening", "last_layer": "real", "fc": ()})
 @example(0, {}, {"conv": (), "fc": ()})
+@example(0, {}, {"bn_scale": True})
+@example(0, {"levels": 3, "threshold": 0.3}, {"bn_scale": True})
 def test_layers_after_the_first_are_exact(seed, kind, layout):
     model, images = network(np.random.default_rng(seed), **kind | layout)
     net = packed.fold(model)

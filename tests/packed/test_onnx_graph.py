@@ -17,6 +17,8 @@ SETTINGS = [
     {"first_layer": "rotated"},
     {"first_layer": "whitening", "last_layer": "real", "fc": ()},
     {"estimator": "magnitude_aware_sign"},
+    {"bn_scale": True},
+    {"bn_scale": True, "levels": 3, "threshold": 0.3},
     {"conv": (), "fc": (20,), "input_range": (0.0, 1.0)},
 ]
 networks = pytest.mark.parametrize("settings", SETTINGS, ids=str)

@@ -143,6 +143,30 @@ def test_a_named_network_is_trained_resumed_analyzed_and_packed(tmp_path, data):
     assert (agreement.same, sum(agreement.others.values())) == (len(images), 0)
 
 
+def test_the_first_authors_training_is_interrupted_resumed_analyzed_and_packed(tmp_path, data, monkeypatch):
+    given = SMALL | {"network": "binarynet", "data_set": data, "conv": []}
+    del given["bn_decay"], given["max_pool"]
+    with monkeypatch.context() as patch, pytest.raises(Interrupted):
+        spy(patch, "on_train_batch_end", at_step(13, lambda: signal.raise_signal(signal.SIGINT)))
+        training.train(tmp_path / "run", **given)
+    run = training.resume(tmp_path / "run", **given)
+    config = json.loads((run.folder / "config.json").read_text())
+    assert (config["model"]["clip"], config["training"]["clip_gradients"]) == ("glorot", None)
+    optimizer = run.load_model("last", compiled=True).optimizer
+    assert (optimizer.clipvalue, int(optimizer.iterations)) == (None, 20)
+    model, images = run.load_model(), data.test.images
+    assert np.std(model.get_layer("dense_1_norm").gamma) > 0
+    for name, fans in {"dense_1": 64 + 8, "dense_2": 8 + 10}.items():
+        limit = np.float32(np.sqrt(1.5 / fans))
+        assert np.abs(model.get_layer(name).kernel).max() == pytest.approx(limit, rel=0.1)
+        assert np.abs(model.get_layer(name).kernel).max() <= limit
+    model.get_layer("dense_1_norm").gamma.assign([-1, 2] * 4)
+    agreement = bnn.packed.compare(bnn.packed.fold(model), model, images)
+    assert (agreement.same, agreement.unexplained) == (len(images), 0)
+    hidden, _ = bnn.analysis.analyze(model, images)
+    assert 20 < hidden.angle_mean_deg < 40 and hidden.r_weights > 0.5
+
+
 def test_the_call_is_recorded(whole):
     command = json.loads((whole.folder / "config.json").read_text())["command"]
     assert command[:2] == ["bnn.training.train", f"run_dir={whole.folder}"]
