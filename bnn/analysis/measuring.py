@@ -14,6 +14,7 @@ from bnn.analysis.score_agreement import Agreements, score_agreement
 from bnn.geometry import CoordinateMoments, named_quantizers
 from bnn.geometry.named_quantizers import SIGN, ScalarQuantizer
 
+OVERFLOW = "its inputs are not finite: a model that overflows in float16 is to be analyzed in float32"
 ROWS = 4096  # rows of an array per batch
 
 
@@ -125,6 +126,8 @@ def _update(layer, start, count, calls, unanalyzed):
         unanalyzed[layer.name] = "it is called in a compiled function, where values cannot be seen"
     elif not calls:
         unanalyzed[layer.name] = "the model does not call it"
+    elif not all(np.isfinite(call.inputs).all() for call in calls):
+        unanalyzed[layer.name] = OVERFLOW
     else:
         try:
             layer.update(start, count, calls)

@@ -96,3 +96,13 @@ def test_one_dimension_has_no_angle():
     assert (row["d"], row["angle_mean_deg"], row["angle_std_deg"]) == (1, 0, 0)
     assert row["angle_theory_deg"] == pytest.approx(0, abs=1e-5)
     assert row["r_weights"] == pytest.approx(1)
+
+
+def test_layers_after_an_overflow_are_named():
+    model = keras.Sequential(
+        [keras.Input((8,)), keras.layers.Dense(8), keras.layers.Rescaling(1e5), keras.layers.Dense(2)]
+    )
+    for layer in model.layers:
+        layer.dtype_policy = keras.DTypePolicy("mixed_float16")
+    found = report.analyze(model, np.ones((6, 8), np.float32), score_images=0)
+    assert len(found) == 1 and "overflows in float16" in found.unanalyzed[model.layers[-1].name]
