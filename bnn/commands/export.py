@@ -85,9 +85,11 @@ def _write_onnx(path, model, run, args):
 
     graph = packed.onnx_model(model, args.format == "qonnx", run.class_names)
     path.write_bytes(graph.SerializeToString())
-    images = _images(run, args)[:GRAPH_IMAGES]
-    if len(images):
+    split = _images(run, args)
+    if split:
         import onnx
+
+        images = split.images[:GRAPH_IMAGES]
 
         graph = onnx.load(path)
         _expect_agreement(packed.wrong_in_graph(graph, model, images, progress), args)
@@ -107,14 +109,14 @@ def _expect_agreement(wrong, args):
 
 
 def _images(run, args):
-    """The test images for the check; none, with a line, if the data are missing."""
+    """The test images for the check, a Split; None if none are wanted or, with a line, the data are missing."""
     from bnn import datasets
 
     try:
-        return run.load_data(args.data_dir).test.images[: args.images]
+        return run.load_data(args.data_dir).test[: args.images] if args.images else None
     except datasets.DataError as error:
         print(f"not checked: {error}")
-        return []
+        return None
 
 
 def _cause(found):
@@ -130,19 +132,19 @@ def _check(network, model, run, args):
     """Print how well the packed network agrees with the float32 network and with the saved network."""
     from bnn import models, packed
 
-    images = _images(run, args)
-    if not len(images):
+    split = _images(run, args)
+    if not split:
         return
-    found = packed.compare(network, model, images, progress=progress)
+    found = packed.compare(network, model, split.images, progress=progress)
     _expect_agreement(found.wrong, args)
     print(
         f"checked on {found.images:,} test images: {found.same:,} in the same class as with the float32 network, "
         f"scores within {found.largest:.1e}, {sum(found.others.values()):,} of "
         f"{sum(found.activations.values()):,} activations differ{_cause(found)}"
     )
+    right = network.scores(split.images).argmax(axis=1) == split.labels
+    accuracies = {"packed": right.mean(), "in float32": models.accuracy(model, split)}
     if run.training.precision != "float32":
-        saved = models.scores(run.load_model(), images, progress=progress).argmax(axis=1)
-        others = int((saved != network.scores(images).argmax(axis=1)).sum())
-        print(
-            f"the saved network, in {run.training.precision}: {others:,} of {found.images:,} images in another class"
-        )
+        saved = models.accuracy(run.load_model(), split, progress=progress)
+        accuracies[f"as trained, in {run.training.precision}"] = saved
+    print(f"accuracy on them: {', '.join(f'{value:.4f} {name}' for name, value in accuracies.items())}")

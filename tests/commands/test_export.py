@@ -45,13 +45,15 @@ def test_export_says_what_it_checked_and_wrote(run, capsys, tmp_path):
     """The network has 14 x 14 x 8 + 7 x 7 x 8 + 16 activations per image."""
     output = tmp_path / "bits.npz"
     assert export.main([str(run), "--images", "30", "--output", str(output)]) == 0
-    checked, wrote, classes = capsys.readouterr().out.splitlines()
+    checked, accurate, wrote, classes = capsys.readouterr().out.splitlines()
     assert classes.startswith("classes: 0 = 0, 1 = 1, ")
     assert re.fullmatch(
         r"checked on 30 test images: 30 in the same class as with the float32 network, "
         r"scores within \d\.\de-\d\d, 0 of 59,280 activations differ",
         checked,
     )
+    expected = models.accuracy(runs.open_run(run).load_model(), datasets.load("mnist-5k").test[:30])
+    assert accurate == f"accuracy on them: {expected:.4f} packed, {expected:.4f} in float32"
     size = output.stat().st_size
     assert wrote.startswith(f"wrote {output}: {size:,} bytes, ")
     assert float(wrote.split()[4]) == round(4 * runs.open_run(run).load_model().count_params() / size, 1)
