@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import os
+import shlex
 import signal
 import sys
 from pathlib import Path
@@ -158,22 +159,27 @@ def silent(iterable, total=None, unit="it", description=None):
     return iterable
 
 
-def typed(command):
+def typed(command, *words):
     """How to call another program in the way that this one was called: "bnn analyze" or "python analyze.py".
 
     Args:
         command: str, "train", "analyze", "test" or "download".
+        *words: its arguments, which are quoted for a shell where they need it.
 
     Returns:
         str. From Python, where no program runs: the program of the clone, if the package lies in one, else `bnn`.
     """
+    return shlex.join([*_program(command), *map(str, words)])
+
+
+def _program(command):
     called = Path(sys.argv[0])
     if called.parts[-2:] == ("bnn", "__main__.py"):
-        return f"python -m bnn {command}"
+        return "python", "-m", "bnn", command
     clone = Path(__file__).resolve().parents[1]
     if called.name == "bnn" or not (clone / "train.py").is_file():
-        return f"bnn {command}"
-    return f"python {'data/' if command == 'download' else ''}{command}.py"
+        return "bnn", command
+    return "python", f"{'data/' if command == 'download' else ''}{command}.py"
 
 
 def _interruption(error):

@@ -2,10 +2,10 @@
 
 import argparse
 import dataclasses
-from pathlib import Path
 
 from bnn.arguments import folder_name
 from bnn.config import GLOROT, ModelConfig, TrainConfig
+from bnn.paths import expanded
 from bnn.presets import DATA_SETS, NETWORKS, PRESETS
 
 # Fields that have a help text have a flag.
@@ -95,12 +95,12 @@ def add_data_dir(parser, *aliases):
 
 def folder(text):
     """A Path from the text of a flag; an empty text is refused."""
-    return Path(folder_name(text))
+    return expanded(folder_name(text))
 
 
 def data_set_name(text):
     """The name of a data set, or the path of own data; a slash is added to the path of a folder, unlike a name."""
-    return f"{text}/" if text and text not in DATA_SETS and Path(text).is_dir() else text
+    return f"{text}/" if text and text not in DATA_SETS and expanded(text).is_dir() else text
 
 
 def _flag(f):

@@ -14,7 +14,17 @@ import pytest
 
 from tests.support import ROOT
 
-GROUND = {"errors", "tables", "console", "faces", "arguments", "suggestions", "quiet", "progress_bars"}
+GROUND = {
+    "errors",
+    "tables",
+    "console",
+    "faces",
+    "arguments",
+    "suggestions",
+    "quiet",
+    "progress_bars",
+    "paths",
+}
 SETTINGS = {
     "config",
     "train_config",

@@ -3,7 +3,6 @@
 import csv
 import math
 from functools import cached_property
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -16,6 +15,7 @@ from bnn.analysis.unit_products import UnitProducts
 from bnn.files import write_csv
 from bnn.models import traversal
 from bnn.models.inputs import plain
+from bnn.paths import expanded
 from bnn.runs import RunError
 
 BATCH = 50  # images per batch
@@ -124,8 +124,8 @@ class GeometryLogger(keras.callbacks.Callback):
         super().__init__()
         if not isinstance(every, int) or every < 1:
             raise ValueError(f"every: expected a positive whole number, received {every!r}")
-        self.images, self.path, self.every = images, Path(path), every
-        self.writer, self.rows = _writer(tensorboard), None
+        self.images, self.path, self.every = images, expanded(path), every
+        self.writer, self.rows = _writer(tensorboard and expanded(tensorboard)), None
 
     def on_train_begin(self, logs=None):
         """Forget the rows, and create the folder; a folder that is deleted later is not created again."""
@@ -196,7 +196,7 @@ def read(path):
     Raises:
         RunError: the file has other content.
     """
-    path = Path(path)
+    path = expanded(path)
     path = path / "geometry.csv" if path.is_dir() else path
     if not path.is_file():
         return []

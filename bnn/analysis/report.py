@@ -1,12 +1,12 @@
 """The geometry of a network: statistics of a model, a run or arrays, one row per kernel."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from bnn import backend
 from bnn.analysis import statistics
 from bnn.console import silent
 from bnn.files import records
+from bnn.paths import expanded
 from bnn.tables import html_table
 
 ANGLE_ONLY = "it looks rows up and multiplies nothing; each row is a unit"
@@ -80,7 +80,7 @@ class Report(Sequence):
 
     def save(self, folder):
         """Write metrics.json to a folder, which is created if needed, and return the Path of the file."""
-        path = Path(folder) / "metrics.json"
+        path = expanded(folder) / "metrics.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         undefined = {"undefined": self.undefined} if self.undefined else {}
         records.write_json(

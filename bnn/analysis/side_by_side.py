@@ -11,6 +11,7 @@ from bnn.analysis.comparison import Pooled, pool, pool_rows
 from bnn.config import to_json
 from bnn.console import silent
 from bnn.files import records
+from bnn.paths import expanded
 from bnn.runs import listing, summary
 from bnn.runs.metrics import is_measured
 from bnn.tables import aligned, html_table
@@ -146,7 +147,7 @@ class Comparison:
         Returns:
             List of the two Paths.
         """
-        folder = Path(folder)
+        folder = expanded(folder)
         folder.mkdir(parents=True, exist_ok=True)
         paths = [folder / "comparison.csv", folder / "comparison.json"]
         records.write_csv(paths[0], COLUMNS, self.rows())

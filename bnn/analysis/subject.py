@@ -3,7 +3,6 @@
 import os
 from dataclasses import dataclass, field
 from numbers import Integral
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from bnn.datasets import own
 from bnn.datasets.catalog import ARRAYS, is_own
 from bnn.models import accuracy, load_images, load_model
 from bnn.models.inputs import InputError, as_built
+from bnn.paths import expanded
 
 IMAGES = 500  # number of test images of a run, as in the paper
 
@@ -41,7 +41,7 @@ class Subject:
 def find(network, images=None, data_dir=None):
     """Return the Subject for the arguments of a user; arguments and errors as in `report.analyze`."""
     if isinstance(network, str | os.PathLike):
-        path = Path(network)
+        path = expanded(network)
         if path.suffix == ".keras" or path.is_file():
             model = load_model(path)
             return Subject(model, _given(images, model), {"model": str(path)})

@@ -4,12 +4,11 @@ As a check, what is to be written and the float32 network with the same weights 
 set. If activations differ by more than rounding explains, nothing is written.
 """
 
-from pathlib import Path
-
 from bnn import backend
 from bnn.arguments import Parser
 from bnn.console import progress
 from bnn.flags import add_data_dir, folder
+from bnn.paths import expanded
 
 PROGRAM = "bnn export"
 GRAPH_IMAGES = 8  # NumPy computes a graph slowly
@@ -31,7 +30,7 @@ def parse(argv=None, program=PROGRAM):
     )
     parser.add_argument(
         "--output",
-        type=Path,
+        type=expanded,
         metavar="FILE",
         help=f"file to write (default: {', '.join(FILES.values())} in RUN)",
     )

@@ -4,12 +4,12 @@ One line per image: its class, and the margin between the two highest scores. --
 """
 
 from contextlib import nullcontext
-from pathlib import Path
 
 from bnn import backend
 from bnn.arguments import Parser
 from bnn.errors import UserError
 from bnn.flags import add_data_dir, folder
+from bnn.paths import expanded
 
 PROGRAM = "bnn predict"
 FEW = 10  # images; for so few, NumPy takes less time than loading numba
@@ -20,16 +20,16 @@ def parse(argv=None, program=PROGRAM):
     """The command line."""
     parser = Parser(prog=program, description=__doc__)
     add = parser.add_argument
-    add("network", type=Path, metavar="RUN|PACKED", help="run directory, or file that bnn export wrote")
+    add("network", type=expanded, metavar="RUN|PACKED", help="run directory, or file that bnn export wrote")
     add(
         "images",
-        type=Path,
+        type=expanded,
         nargs="*",
         metavar="IMAGE",
         help="PNG or JPEG file, .npy file of one or more images (height, width, channels), or folder of such files; "
         "of the size that the network takes",
     )
-    add("--csv", type=Path, metavar="FILE", help="also write the lines as a CSV file (default: none)")
+    add("--csv", type=expanded, metavar="FILE", help="also write the lines as a CSV file (default: none)")
     add(
         "--resize",
         action="store_true",

@@ -88,11 +88,11 @@ def main(argv=None, program=PROGRAM):
         if not training.complete:
             print(
                 f"interrupted; saved {stop.run.checkpoint('last')}; "
-                f"continue with: {typed('train')} --resume {stop.run.folder}"
+                f"continue with: {typed('train', '--resume', stop.run.folder)}"
             )
             return 128 + stop.signal
     run = training.run
-    print(f"wrote {run.folder}: {_best(run)}; next: {typed('analyze')} {run.folder}")
+    print(f"wrote {run.folder}: {_best(run)}; next: {typed('analyze', run.folder)}")
     return 0
 
 
@@ -107,7 +107,7 @@ def train_seeds(given, options, command):
     except Interrupted as stop:
         how = "the same command"
         if options.overwrite:  # which would train all seeds again
-            how = f"{typed('train')} --resume {stop.run.folder}, then {how} for the seeds that are left"
+            how = f"{typed('train', '--resume', stop.run.folder)}, then {how} for the seeds that are left"
         print(f"interrupted; saved {stop.run.checkpoint('last')}; continue with {how}")
         return 128 + stop.signal
     folder = trained[0].folder.parent
@@ -142,8 +142,8 @@ def _what_next(run):
     return "\n".join(
         [
             f"{run.folder} is complete: all {run.training.epochs} epochs are trained, {_best(run)}",
-            f"to measure it: {typed('analyze')} {run.folder}",
-            f"to train further, in a new run: {typed('train')} --init_from {run.folder} --run_dir NEW,",
+            f"to measure it: {typed('analyze', run.folder)}",
+            f"to train further, in a new run: {typed('train', '--init_from', run.folder)} --run_dir NEW,",
             "with the flags of the network and the number of new epochs",
         ]
     )

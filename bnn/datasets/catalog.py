@@ -121,7 +121,7 @@ def listing_digest(sha256_by_name):
         sha256_by_name: dict from file name to 64 hexadecimal digits.
     """
     lines = "".join(f"{sha256_by_name[name]}  {name}\n" for name in sorted(sha256_by_name))
-    return hashlib.sha256(lines.encode()).hexdigest()
+    return hashlib.sha256(lines.encode(errors="surrogateescape")).hexdigest()
 
 
 MNIST_FILES = {

@@ -2,7 +2,6 @@
 
 import hashlib
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
@@ -14,6 +13,7 @@ from bnn.datasets.data_set import DataSet, Split
 from bnn.datasets.place import data_folder
 from bnn.datasets.splits import missing, set_aside
 from bnn.datasets.storing import DataError, sha256_of
+from bnn.paths import expanded
 
 PARTS = {"train": "training", "val": "validation", "test": "test"}
 VALIDATION = 0.1  # fraction of the training images that is set aside where no validation images are given
@@ -127,7 +127,7 @@ def load(
 
 
 def _found(name, folder):
-    path = Path(name)
+    path = expanded(name)
     elsewhere = data_folder(folder) / path.name
     for place in (path, elsewhere):
         if place.exists():

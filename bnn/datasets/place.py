@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+from bnn.paths import expanded
+
 CLONE = Path(__file__).resolve().parents[2]
 
 
@@ -17,9 +19,9 @@ def data_folder(given=None):
         Path
     """
     if given is not None:
-        return Path(given)
+        return expanded(given)
     if os.environ.get("BNN_DATA"):
-        return Path(os.environ["BNN_DATA"])
+        return expanded(os.environ["BNN_DATA"])
     return CLONE / "data" if is_clone() else Path("data")
 
 

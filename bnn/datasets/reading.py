@@ -52,7 +52,7 @@ def load(name, folder=None, **options):
 
 def _stored(entry, folder):
     """Return the verified files, or raise a `DataError` that says what to do."""
-    command = f"{typed('download')} --data_set {entry.name}"
+    command = typed("download", "--data_set", entry.name)
     if any((folder / name).exists() for name in entry.files):
         try:
             return verify(entry, folder)

@@ -126,6 +126,13 @@ def _http_chunks(url, limit, transfer):
         if transfer.connected:
             raise TransientError(f"expected a complete answer, received {_root_cause(error)}") from None
         raise SourceError(f"expected a connection, received {_root_cause(error)}") from None
+    except requests.exceptions.InvalidSchema as error:
+        if "SOCKS" not in str(error):
+            raise SourceError(f"expected a valid HTTP response, received {_root_cause(error)}") from None
+        raise SourceError(
+            "expected the package PySocks, as the environment names a SOCKS proxy, received none; "
+            "install it with: pip install PySocks"
+        ) from None
     except (requests.RequestException, ValueError) as error:  # ValueError: invalid URLs or numbers in headers
         raise SourceError(f"expected a valid HTTP response, received {_root_cause(error)}") from None
 

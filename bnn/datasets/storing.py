@@ -1,17 +1,17 @@
 """Data sets on the disk: verify existing files by their content, and install new files completely or not at all."""
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
 import shutil
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from bnn.datasets.catalog import listing_digest
 from bnn.errors import UserError
-from bnn.files import atomic
+from bnn.files import atomic, lock
 
 RECORD = "digests.json"
 
@@ -119,8 +119,8 @@ def staging(folder):
     The kernel releases the lock of a killed process, so the next call removes the files of that process.
     """
     stage = stage_of(folder)
-    lock = _lock(stage)
-    if lock is None:
+    descriptor = _lock(stage)
+    if descriptor is None:
         raise DownloadError(f"expected no other download into {folder}, received one that is running")
     try:
         for leftover in stage.iterdir():
@@ -128,23 +128,29 @@ def staging(folder):
         yield stage
     finally:
         shutil.rmtree(stage, ignore_errors=True)
-        os.close(lock)
+        os.close(descriptor)
 
 
 def _lock(stage):
     """Lock a staging folder and return its descriptor; None if another call holds it or has just removed it."""
     try:
         stage.mkdir(parents=True, exist_ok=True)
-        lock = os.open(stage, os.O_RDONLY)
+        descriptor = os.open(stage, os.O_RDONLY)
     except (FileExistsError, FileNotFoundError):
         if stage.is_file() or not stage.parent.is_dir():
             raise
         return None
     with contextlib.suppress(BlockingIOError, FileNotFoundError):
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if os.path.samestat(os.fstat(lock), stage.stat()):
-            return lock
-    os.close(lock)
+        why = lock.unsupported(descriptor)
+        if os.path.samestat(os.fstat(descriptor), stage.stat()):
+            if why:
+                print(
+                    f"{stage}: expected file locks, which prevent a second download into this folder, received {why}; "
+                    "do not start another download there",
+                    file=sys.stderr,
+                )
+            return descriptor
+    os.close(descriptor)
     return None
 
 

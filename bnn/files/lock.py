@@ -1,5 +1,6 @@
-"""The lock of a run directory: only one process at a time can write into it, and holds the lock until it ends."""
+"""The lock of a run directory: only one process at a time can write into it, and holds the lock while it does."""
 
+import contextlib
 import os
 import socket
 import sys
@@ -20,7 +21,7 @@ class LockError(UserError, RuntimeError):
 
 
 def hold(folder):
-    """Lock a folder against other processes until this process ends for any reason.
+    """Lock a folder against other processes until `release`, or until this process ends for any reason.
 
     If the file system does not support locks, a line on stderr says so, and nothing stops other processes.
 
@@ -40,6 +41,47 @@ def hold(folder):
     except OSError as error:
         raise LockError(f"{folder}: expected a writable directory, received {error.strerror}") from None
     _held[folder.resolve()] = descriptor
+
+
+def release(folder):
+    """Unlock a folder that this process holds; nothing happens if it holds none."""
+    descriptor = _held.pop(folder.resolve(), None)
+    if descriptor is not None:
+        if fcntl is not None:
+            with contextlib.suppress(OSError):
+                fcntl.flock(descriptor, fcntl.LOCK_UN)  # also for processes that inherited the descriptor
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def released_on_error(folder):
+    """Context manager that releases the lock of a folder if an error leaves it."""
+    try:
+        yield
+    except BaseException:
+        release(folder)
+        raise
+
+
+def unsupported(descriptor):
+    """Lock an open file or folder against other processes.
+
+    Returns:
+        str, why the system or file system cannot lock it; None: it is locked.
+
+    Raises:
+        BlockingIOError: another process holds the lock.
+    """
+    if fcntl is None:
+        return "a system without file locks"
+    try:
+        # flock instead of lockf: a lockf lock is lost as soon as any descriptor of the file is closed.
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError as error:
+        return error.strerror
+    return None
 
 
 def is_held(folder):
@@ -73,11 +115,8 @@ def holds(folder):
 
 
 def _lock(descriptor, folder):
-    # flock instead of lockf: a lockf lock is lost as soon as any descriptor of the file is closed.
     try:
-        if fcntl is None:
-            raise OSError(None, "a system without file locks")
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        why = unsupported(descriptor)
     except BlockingIOError:
         holder = os.read(descriptor, 200).decode(errors="replace").strip()
         os.close(descriptor)
@@ -85,9 +124,9 @@ def _lock(descriptor, folder):
             f"{folder}: expected a run directory that no other process writes into, "
             f"received one in use by process {holder or 'unknown'}"
         ) from None
-    except OSError as error:
+    if why:
         print(
             f"{folder}: expected file locks, which prevent a second training in this directory, received "
-            f"{error.strerror}; do not start another training there",
+            f"{why}; do not start another training there",
             file=sys.stderr,
         )

@@ -15,12 +15,12 @@ def write_json(path, value):
 
 
 def write_csv(path, columns, rows):
-    """Write a header and rows, dicts from column to value, atomically."""
+    r"""Write a header and rows, dicts from column to value, atomically; bytes that are not UTF-8 become \udcXX."""
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    atomic.write(path, text.getvalue().encode())
+    atomic.write(path, text.getvalue().encode(errors="backslashreplace"))
 
 
 def _without_nan(value):

@@ -2,7 +2,6 @@
 
 import io
 import zipfile
-from pathlib import Path
 
 import h5py
 import keras
@@ -10,6 +9,7 @@ import numpy as np
 from keras import ops
 
 from bnn.files import atomic
+from bnn.paths import expanded
 
 WEIGHTS = "model.weights.h5"  # the name of the weights within a .keras file
 
@@ -30,7 +30,7 @@ def save_compact(model, path):
     Raises:
         OSError: the file cannot be written. An existing file is kept.
     """
-    path = Path(path)
+    path = expanded(path)
     for layer in model.layers:
         if getattr(layer, "kernel_quantizer", None) is not None:
             layer.kernel.assign(_rounded(layer.kernel_quantizer, ops.convert_to_numpy(layer.kernel)))

@@ -1,11 +1,17 @@
 """Load networks and images from our own or third-party files."""
 
+import re
 import warnings
-from pathlib import Path
 
 import numpy as np
 
 from bnn.errors import UserError
+from bnn.paths import expanded
+
+RESAVE = "load it in Python with the Keras that wrote it, and save it with model.save('MODEL.keras')"
+TEXTS = {".csv", ".tsv", ".txt", ".json", ".png", ".jpg", ".jpeg"}
+# How Keras names a class or function that it does not know.
+UNKNOWN = re.compile(r"[Cc]ould not (?:locate|deserialize) ((?:class|function) '[^']+')")
 
 
 class ModelFileError(UserError, ValueError):
@@ -30,24 +36,37 @@ def load_model(path, compiled=False):
 
     import bnn.layers  # noqa: F401, registers the layers with Keras
 
-    path = Path(path)
+    path = expanded(path)
     if not path.is_file():
         found = "a folder; bnn.runs.open_run opens a run" if path.is_dir() else "no such file"
+        if (path / "saved_model.pb").is_file():
+            found = f"a SavedModel of TensorFlow; {RESAVE}"
         raise ModelFileError(f"{path}: expected a .keras file, received {found}")
     if path.suffix != ".keras":
-        raise ModelFileError(f"{path}: expected a .keras file that Keras 3 saved, received another file")
+        raise ModelFileError(f"{path}: expected a .keras file that Keras 3 saved, received {_kind(path)}")
     try:
         with warnings.catch_warnings():
             # Keras and zipfile only warn about missing weights and about files outside the folder.
             warnings.filterwarnings("error", ".*(could not be loaded|Skipping )")
             model = keras.saving.load_model(path, compile=compiled, safe_mode=True)
     except Exception as error:  # Keras, h5py, zipfile, zlib or json, whichever finds the damage first
+        if own := UNKNOWN.search(str(error)):
+            raise ModelFileError(
+                f"{path}: expected a network of classes of Keras and this package, received one with {own[1]}; load it "
+                "in Python, where that is defined, and call bnn.analysis.analyze(model, images)"
+            ) from None
         raise ModelFileError(
             f"{path}: expected a saved network, received one that Keras cannot read ({_reason(error)})"
         ) from None
     if not isinstance(model, keras.Model):
         raise ModelFileError(f"{path}: expected a saved network, received a {type(model).__name__}")
     return model
+
+
+def _kind(path):
+    """Describe a file by its suffix, with what to do about a model in another format."""
+    received = f"a {path.suffix} file" if path.suffix else "a file without a suffix"
+    return f"{received}; {RESAVE}" if path.suffix in (".h5", ".hdf5", ".pb") else received
 
 
 def _reason(error):
@@ -69,9 +88,14 @@ def load_images(path, model):
     Raises:
         ModelFileError: the file is missing, has another format, or has arrays with other names.
     """
-    path = Path(path)
+    path = expanded(path)
     if not path.is_file():
         raise ModelFileError(f"{path}: expected a .npy or .npz file of images, received no such file")
+    if path.suffix.lower() in TEXTS:
+        raise ModelFileError(
+            f"{path}: expected a .npy or .npz file of images, received a {path.suffix} file; convert it in Python: "
+            "numpy.save('images.npy', array)"
+        )
     try:
         packed = path.suffix == ".npz"
         content = np.load(path, mmap_mode=None if packed else "r", allow_pickle=False)

@@ -9,7 +9,6 @@ import io
 import json
 import zipfile
 from math import prod
-from pathlib import Path
 
 import numpy as np
 
@@ -18,6 +17,7 @@ from bnn.bits.words import pack_bools
 from bnn.files import atomic
 from bnn.packed.errors import PackError
 from bnn.packed.network import Layer, PackedNetwork, Pixels, Scores
+from bnn.paths import expanded
 
 FORMAT, VERSION = "bnn packed network", 1
 MANIFEST = "manifest"
@@ -37,7 +37,7 @@ def save(network, path):
         WriteError: the file cannot be written; an existing file is kept.
     """
     content = serialized(network)
-    atomic.write(Path(path), content)
+    atomic.write(expanded(path), content)
     return len(content)
 
 
@@ -73,7 +73,7 @@ def load(path):
         PackError: there is no such file, or it is damaged, of another version, or not a packed network.
     """
     try:
-        manifest, arrays = _read(path)
+        manifest, arrays = _read(expanded(path))
     except FileNotFoundError:
         raise PackError(f"{path}: expected a packed network, received no such file") from None
     except PackError as error:

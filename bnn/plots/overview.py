@@ -1,5 +1,6 @@
 """The figures that analyze.py draws for any network."""
 
+from bnn.paths import expanded
 from bnn.plots import history, kernels, products, style
 
 
@@ -15,7 +16,7 @@ def save_all(report, folder, log=None, geometry=None):
     Returns:
         List of the names of the figures.
     """
-    layers = list(report)
+    layers, folder = list(report), expanded(folder)
     drawn = {"angles": kernels.angles(layers), "latent_weights": kernels.latent_weights(layers)}
     for name, kind in (("dot_products", "weights"), ("permuted",) * 2, ("activations",) * 2):
         if any(kind in layer.histograms for layer in layers):

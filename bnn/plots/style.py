@@ -4,7 +4,6 @@ import functools
 import inspect
 import io
 from contextlib import contextmanager
-from pathlib import Path
 
 import matplotlib
 import numpy as np
@@ -12,6 +11,7 @@ from cycler import cycler
 from matplotlib import figure as figures
 
 from bnn.files import atomic
+from bnn.paths import expanded
 
 BLUE, ORANGE, GREEN, PURPLE, YELLOW, SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"
 COLORS = (BLUE, ORANGE, GREEN, PURPLE, YELLOW, SKY)
@@ -179,7 +179,7 @@ def show(fig, name=None, alt=None, *, folder=None):
     if folder:
         if name is None:
             raise ValueError("name: expected the name of a file in the folder, received none")
-        save(fig, Path(folder) / name)
+        save(fig, expanded(folder) / name)
     display(Image(_png(fig), width=_pixels(fig), alt=alt or getattr(fig, "alt", None) or None))
 
 
@@ -209,7 +209,7 @@ def save(fig, path, formats=FORMATS):
     Raises:
         WriteError: a file cannot be written.
     """
-    path = Path(path)
+    path = expanded(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     paths = [path.with_name(f"{path.name}.{suffix}") for suffix in formats]
     with in_style(), _laid_out(fig):

@@ -12,6 +12,7 @@ metrics.json    the results of analyze.py
 
 import csv
 import json
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from bnn.datasets.catalog import is_own
 from bnn.errors import UserError
 from bnn.files import atomic, lock
 from bnn.files.records import write_csv, write_json
+from bnn.paths import expanded
 from bnn.runs import folders, provenance, stored_data, summary
 from bnn.runs.log import LOG_COLUMNS, log_rows
 from bnn.runs.naming import default_name
@@ -81,7 +83,7 @@ class Run:
         if not path.is_file():
             raise RunError(
                 f"{self.folder}: expected a checkpoint {path.name}, received a run that has none yet; "
-                f"continue with {typed('train')} --resume {self.folder}"
+                f"continue with {typed('train', '--resume', self.folder)}"
             )
         # Raises an error with the name of an unregistered quantizer, which Keras does not give.
         quantizer_makers(self.model)
@@ -224,7 +226,7 @@ def create(folder, model_config, train_config, data_set, command, overwrite=Fals
         RunError: the folder holds a run or other files.
         LockError: another process writes into the folder, or it is not writable.
     """
-    folder = Path(folder)
+    folder = expanded(folder)
     expect_free(folder, overwrite)
     folder.mkdir(parents=True, exist_ok=True)
     lock.hold(folder)
@@ -261,7 +263,7 @@ def expect_free(folder, overwrite=False):
     if not overwrite:
         raise RunError(
             f"{folder}: expected a new run directory, received one that holds a run; "
-            f"continue it with --resume {folder}, or use --overwrite or another --run_dir"
+            f"continue it with --resume {shlex.quote(str(folder))}, or use --overwrite or another --run_dir"
         )
     open_run(folder)  # raises for the folder of another program that also has a config.json
 
@@ -269,7 +271,7 @@ def expect_free(folder, overwrite=False):
 def reopen(folder):
     """Lock and open the run in a directory to continue it; raises the same errors as `open_run` and `lock.hold`."""
     open_run(folder)  # raises before a lock file is created in a folder without a run
-    lock.hold(Path(folder))
+    lock.hold(expanded(folder))
     return open_run(folder)  # again, because another process may have changed the run before the lock
 
 
@@ -279,9 +281,14 @@ def open_run(folder):
     Raises:
         RunError: the directory holds no run, or its config.json is damaged or comes from another program.
     """
-    folder = Path(folder)
+    folder = expanded(folder)
     path = folder / "config.json"
     if not path.is_file():
+        if (folder / "saved_model.pb").is_file():
+            raise RunError(
+                f"{folder}: expected a run directory with config.json, received a SavedModel of TensorFlow; "
+                "load it in Python and save it with model.save('MODEL.keras')"
+            )
         found = f"{'a folder without one' if folder.is_dir() else 'no such folder'}{folders.nearby(folder)}"
         raise RunError(f"{folder}: expected a run directory with config.json, received {found}")
     try:

@@ -8,6 +8,7 @@ from bnn import presets
 from bnn.config import settings_for
 from bnn.datasets.catalog import is_own
 from bnn.files import lock
+from bnn.paths import expanded
 from bnn.runs import metrics
 from bnn.runs.directory import RunError, open_run
 from bnn.tables import aligned
@@ -33,7 +34,9 @@ def find(folder):
         List of Path, sorted.
     """
     found = [
-        path.parent for pattern in ("*/config.json", "*/*/config.json") for path in Path(folder).glob(pattern)
+        path.parent
+        for pattern in ("*/config.json", "*/*/config.json")
+        for path in expanded(folder).glob(pattern)
     ]
     return sorted(found)
 
@@ -44,7 +47,7 @@ def expand(path):
     Raises:
         RunError: it holds no run.
     """
-    path = Path(path)
+    path = expanded(path)
     if not (path / "config.json").is_file():
         seeds = sorted(found.parent for found in path.glob("*/config.json"))
         if seeds:

@@ -1,13 +1,13 @@
 """Own data as a setting: arrays, a file or a folder, with a preset for the shape of its images."""
 
 import os
-from pathlib import Path
 
 from bnn import datasets, presets
 from bnn.config import ConfigError, TrainConfig, complete, settings_for
 from bnn.console import progress
 from bnn.datasets import DataSet
 from bnn.datasets.catalog import ARRAYS, is_own
+from bnn.paths import expanded
 
 
 def of_call(data, settings):
@@ -46,7 +46,7 @@ def name_of(data_set):
             "arrays are the argument data"
         )
     if isinstance(data_set, os.PathLike) or (is_own(data_set) and data_set != ARRAYS):
-        return str(Path(data_set).expanduser().absolute())
+        return str(expanded(data_set).absolute())
     return data_set
 
 

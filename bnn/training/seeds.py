@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from bnn import runs
+from bnn.paths import expanded
 from bnn.training import own_data, start
 
 
@@ -28,7 +29,7 @@ def train(
         RunError: the folder is a run itself, or an error of `training.train`.
     """
     start.expect_tensorboard(tensorboard)
-    folder = Path(run_dir or Path("runs") / _name(settings, data_dir))
+    folder = expanded(run_dir or Path("runs") / _name(settings, data_dir))
     if (folder / "config.json").is_file():
         raise runs.RunError(
             f"{folder}: expected a folder for one run per seed, received a run; use another --run_dir"

@@ -7,13 +7,14 @@ from pathlib import Path
 import numpy as np
 
 from bnn import backend, datasets, runs
-from bnn.config import QUANTIZERS, ConfigError, complete, expect_names
+from bnn.config import QUANTIZERS, ConfigError
 from bnn.datasets import DataSet
 from bnn.datasets.catalog import is_own
 from bnn.estimators import as_setting
 from bnn.files import lock
+from bnn.paths import expanded
 from bnn.runs import summary
-from bnn.training import display, own_data
+from bnn.training import continuing, display, own_data
 from bnn.training.signals import Interrupted
 
 CUT = {"train": 500, "validation": 100}  # images that --debug leaves
@@ -121,7 +122,13 @@ class Training:
         return int(self.model.optimizer.iterations) >= steps
 
     def run_to_end(self, tensorboard=False, callbacks=()):
-        """Print what is trained, and train it; the Run. Raises as `loop.fit` does."""
+        """Print what is trained, train it, and unlock the run; the Run. Raises as `loop.fit` does."""
+        try:
+            return self._run_to_end(tensorboard, callbacks)
+        finally:
+            lock.release(self.run.folder)
+
+    def _run_to_end(self, tensorboard, callbacks):
         from bnn.training import loop
 
         run, data_set = self.run, self.data_set
@@ -166,38 +173,40 @@ def begin(run_dir, settings, *, command, overwrite=False, init_from=None, data_d
     given, data_set = split(settings)
     model_config, train_config, data_set = own_data.configs(given, data_set, data_dir)
     backend.expect_installed()
-    folder = Path(run_dir or Path("runs") / runs.default_name(model_config, train_config))
+    folder = expanded(run_dir or Path("runs") / runs.default_name(model_config, train_config))
     overwrite = overwrite or (train_config.debug and not run_dir)
     runs.expect_free(folder, overwrite)
-    if folder.is_dir():
-        lock.hold(folder)  # A new one is locked when it is made.
-    data_set = load_data(train_config, data_set, data_dir)
-    runs.Run(folder, model_config, train_config, {}).expect_fit(data_set)
-    backend.load()
-    precision = backend.resolve_precision(train_config.precision)
-    train_config = dataclasses.replace(train_config, precision=precision)
-    model = _new_model(model_config, train_config, data_set, init_from)
-    initial = model if init_from else None
-    run = runs.create(folder, model_config, train_config, data_set, command, overwrite, initial)
-    return Training(run, data_set, model)
+    with lock.released_on_error(folder):
+        if folder.is_dir():
+            lock.hold(folder)  # A new one is locked when it is made.
+        data_set = load_data(train_config, data_set, data_dir)
+        runs.Run(folder, model_config, train_config, {}).expect_fit(data_set)
+        backend.load()
+        precision = backend.resolve_precision(train_config.precision)
+        train_config = dataclasses.replace(train_config, precision=precision)
+        model = _new_model(model_config, train_config, data_set, init_from)
+        initial = model if init_from else None
+        run = runs.create(folder, model_config, train_config, data_set, command, overwrite, initial)
+        return Training(run, data_set, model)
 
 
 def go_on(run_dir, settings, *, data_dir=None):
     """An interrupted run with its network as it was; arguments, result and errors as for `resume` and `begin`."""
-    _expect_checkpoint(runs.open_run(run_dir))  # before a lock file is created there
+    continuing.expect_checkpoint(runs.open_run(run_dir))  # before a lock file is created there
     run = runs.reopen(run_dir)
-    given, data_set = split(settings)
-    _expect_agreement(run, given)
-    data_set = data_set or run.load_data(data_dir)
-    run.expect_data(data_set)
-    if not run.reads_alike(data_set):
-        data_set = run.load_data(data_dir)
-    data_set = load_data(run.training, data_set)
-    backend.load()
-    if run.checkpoint("last").is_file():
-        backend.seed_everything(run.training.seed, run.training.deterministic)
-        return Training(run, data_set, run.load_model("last", compiled=True))
-    return Training(run, data_set, _new_model(run.model, run.training, data_set))
+    with lock.released_on_error(run.folder):
+        given, data_set = split(settings)
+        continuing.expect_agreement(run, given)
+        data_set = data_set or run.load_data(data_dir)
+        run.expect_data(data_set)
+        if not run.reads_alike(data_set):
+            data_set = run.load_data(data_dir)
+        data_set = load_data(run.training, data_set)
+        backend.load()
+        if run.checkpoint("last").is_file():
+            backend.seed_everything(run.training.seed, run.training.deterministic)
+            return Training(run, data_set, run.load_model("last", compiled=True))
+        return Training(run, data_set, _new_model(run.model, run.training, data_set))
 
 
 def _new_model(model_config, train_config, data_set, init_from=None):
@@ -258,31 +267,6 @@ def split(settings):
     if data_set is not None:
         settings = settings | {"data_set": own_data.name_of(data_set)}
     return settings, data_set if isinstance(data_set, DataSet) else None
-
-
-def _expect_checkpoint(run):
-    """Raise `RunError` for a published run, which would be trained again from its start and lose its network.
-
-    The first epoch always writes last.keras, and does so before the second row of the log.
-    """
-    if len(run.log()) > 1 and not run.checkpoint("last").is_file():
-        raise runs.RunError(
-            f"{run.folder}: expected last.keras, from which a training continues, received a run without it; "
-            f"to begin a new training with its best weights, use --init_from {run.folder}"
-        )
-
-
-def _expect_agreement(run, given):
-    """Raise a `ConfigError` unless a run was begun with the given settings."""
-    stored, given = vars(run.model) | vars(run.training), complete(given)
-    expect_names(given, type(run.model), type(run.training))
-    for name, value in given.items():
-        if value != stored[name] and (name, value) != ("precision", "auto"):
-            raise ConfigError(
-                f"--{name}: expected {stored[name]!r}, with which {run.folder} was begun, "
-                f"received {value!r}; other settings need another --run_dir, and --init_from {run.folder} begins "
-                "with its weights"
-            )
 
 
 def _without_rates(callbacks):

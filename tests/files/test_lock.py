@@ -189,3 +189,11 @@ def test_an_existing_run_is_refused_before_keras_loads(copy, tmp_path):
     refused = call("train.py", *TINY, "--run_dir", copy, env=without_keras(tmp_path))
     assert_refused(refused, f"{copy}: expected a new run directory, received one that holds a run")
     assert contents(copy) == before
+
+
+def test_a_released_lock_is_free_for_others(tmp_path):
+    lock.hold(tmp_path)
+    assert lock.is_held(tmp_path)
+    lock.release(tmp_path)
+    lock.release(tmp_path)
+    assert not lock.is_held(tmp_path) and not lock.holds(tmp_path)

@@ -125,3 +125,28 @@ def test_several_inputs_are_given_by_name(tmp_path):
 def test_a_npy_file_is_not_read_into_memory(folder):
     model = keras.saving.load_model(folder / "model.keras")
     assert isinstance(loading.load_images(folder / "images.npy", model), np.memmap)
+
+
+def test_a_class_of_somebody_else_is_named_with_the_way_out(tmp_path):
+    class Doubling(keras.layers.Layer):
+        def call(self, x):
+            return 2 * x
+
+    model = keras.Sequential([keras.Input((3,)), Doubling(), keras.layers.Dense(1)])
+    model.save(tmp_path / "own.keras")
+    with pytest.raises(
+        ModelFileError, match=r"received one with class 'Doubling'; .* bnn\.analysis\.analyze"
+    ):
+        loading.load_model(tmp_path / "own.keras")
+
+
+def test_other_formats_are_named(tmp_path):
+    for name in ("images.csv", "model.h5", "saved/saved_model.pb"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("1,2")
+    with pytest.raises(ModelFileError, match=r"expected a .npy or .npz file .* a .csv file; convert it"):
+        loading.load_images(tmp_path / "images.csv", None)
+    with pytest.raises(ModelFileError, match=r"received a .h5 file; load it in Python"):
+        loading.load_model(tmp_path / "model.h5")
+    with pytest.raises(ModelFileError, match="received a SavedModel of TensorFlow"):
+        loading.load_model(tmp_path / "saved")

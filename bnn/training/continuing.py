@@ -1,0 +1,31 @@
+"""What a run must have, and with which settings, to be continued."""
+
+import shlex
+
+from bnn import runs
+from bnn.config import ConfigError, complete, expect_names
+
+
+def expect_checkpoint(run):
+    """Raise `RunError` for a published run, which would be trained again from its start and lose its network.
+
+    The first epoch always writes last.keras, and does so before the second row of the log.
+    """
+    if len(run.log()) > 1 and not run.checkpoint("last").is_file():
+        raise runs.RunError(
+            f"{run.folder}: expected last.keras, from which a training continues, received a run without it; "
+            f"to begin a new training with its best weights, use --init_from {shlex.quote(str(run.folder))}"
+        )
+
+
+def expect_agreement(run, given):
+    """Raise a `ConfigError` unless a run was begun with the given settings."""
+    stored, given = vars(run.model) | vars(run.training), complete(given)
+    expect_names(given, type(run.model), type(run.training))
+    for name, value in given.items():
+        if value != stored[name] and (name, value) != ("precision", "auto"):
+            begun = shlex.quote(str(run.folder))
+            raise ConfigError(
+                f"--{name}: expected {stored[name]!r}, with which {run.folder} was begun, received {value!r}; "
+                f"other settings need another --run_dir, and --init_from {begun} begins with its weights"
+            )
