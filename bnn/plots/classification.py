@@ -5,6 +5,7 @@ from matplotlib.colors import PowerNorm
 from matplotlib.ticker import PercentFormatter
 
 from bnn.plots import primitives, style
+from bnn.plots.names import shortened
 from bnn.plots.style import BLACK
 
 ERRORS = 20  # images that a figure shows at most
@@ -28,14 +29,14 @@ def errors(images, labels, predicted, margins, class_names, axes=None):
     Returns:
         Figure
     """
-    count = min(len(images), ERRORS)
+    count, names = min(len(images), ERRORS), shortened(class_names, LETTERS)
     fig, panels = style.axes_for(axes, count, columns=min(5, count), height=2.1)
     for ax, image, label, named, margin in zip(panels, images, labels, predicted, margins, strict=False):
         image = image if image.shape[-1] == 3 else image.mean(axis=-1)
         aspect = "auto" if max(image.shape[:2]) > LONGEST * min(image.shape[:2]) else "equal"
         primitives.picture(ax, image, cmap="gray", vmin=0, vmax=255, aspect=aspect)
-        names = f"true {_short(class_names[label])},\npredicted {_short(class_names[named])}"
-        ax.set_title(names, loc="center", fontsize=9)
+        shown = f"true {names[label]},\npredicted {names[named]}"
+        ax.set_title(shown, loc="center", fontsize=9)
         ax.set_xlabel(f"margin {margin:.2f}", fontsize=9)
     return fig
 
@@ -57,7 +58,7 @@ def confusion_matrix(counts, class_names, axes=None):
     image = ax.imshow(shares, aspect="auto", cmap="Blues", norm=PowerNorm(0.5, 0, 1), interpolation="nearest")
     ax.set(xlabel="class that the network names", ylabel="true class")
     if len(counts) <= NAMED:
-        _name(ax, counts, shares, [_short(name) for name in class_names])
+        _name(ax, counts, shares, shortened(class_names, LETTERS))
     ax.figure.colorbar(
         image, ax=ax, format=PercentFormatter(1), fraction=0.04, label="share of the true class"
     )
@@ -72,7 +73,3 @@ def _name(ax, counts, shares, names):
         if count:
             color = "white" if shares[row, column] > 0.5 else BLACK
             ax.text(column, row, f"{count:,}", ha="center", va="center", color=color, fontsize=9)
-
-
-def _short(name):
-    return name if len(name) <= LETTERS else f"{name[: LETTERS - 1]}…"

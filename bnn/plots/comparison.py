@@ -4,6 +4,7 @@ import numpy as np
 from matplotlib.ticker import PercentFormatter
 
 from bnn.plots import primitives, style
+from bnn.plots.names import plain
 from bnn.plots.style import BLACK, BLUE, ORANGE, SKY
 
 PANELS = {
@@ -34,7 +35,7 @@ def beside_paper(rows, axes=None):
             values = [np.nan if row[name] is None else row[name] for row in rows]
             ax.plot(range(len(rows)), values, linestyle=":", linewidth=1, markeredgewidth=1.5, **form)
         ax.set(title=title)
-        ax.set_xticks(range(len(rows)), [row["layer"] for row in rows], rotation=90)
+        ax.set_xticks(range(len(rows)), [plain(row["layer"]) for row in rows], rotation=90)
         ax.grid(axis="y", alpha=0.4)
     lowest = min((row[key] for row in rows for key in PANELS if row[key] is not None), default=0)
     panels[0].set(ylabel="correlation", ylim=(min(0.5, lowest - 0.05), 1.02))
@@ -74,6 +75,6 @@ def _bars(ax, rows, images):
     ax.errorbar(refitted, place + 0.2, xerr=error, fmt="none", ecolor=BLACK, capsize=3)
     form = {"color": SKY, "hatch": "///", "edgecolor": "white", "label": "not refitted"}
     ax.barh(place - 0.2, [row["stale"] for row in rows], 0.38, **form)
-    ax.set_yticks(place, [row["layer"].removesuffix("_activation") for row in rows])
+    ax.set_yticks(place, [plain(row["layer"].removesuffix("_activation")) for row in rows])
     ax.tick_params(axis="y", length=0)
     ax.xaxis.set_major_formatter(PercentFormatter(1))

@@ -4,6 +4,7 @@ import numpy as np
 
 from bnn.geometry import two_number_r
 from bnn.plots import primitives, style
+from bnn.plots.names import plain
 from bnn.plots.style import BLACK, COLORS, GRAY
 
 ANGLES_DEG = (26, 37, 45)  # the best ternary quantizer, the sign, and a larger angle
@@ -36,7 +37,7 @@ def correlation_by_gain(networks, angles_deg=ANGLES_DEG, axes=None):
         ax.annotate(f"{angle:.0f}°", (gains[0], r[0]), (-4, 0), **place)
     for (name, network), color, marker in zip(networks.items(), COLORS, MARKERS, strict=False):
         points = [(row["gain"], row["r_within"]) for row in network]
-        ax.plot(*zip(*points, strict=True), marker, color=color, markersize=8, label=name)
+        ax.plot(*zip(*points, strict=True), marker, color=color, markersize=8, label=plain(name))
         _name_exceptions(ax, network)
     ax.set(xscale="log", xlabel="gain g", ylabel="r within units", ylim=(None, 1.02))
     ax.xaxis.set_major_formatter("{x:g}")
@@ -57,5 +58,5 @@ def _name_exceptions(ax, rows):
         if abs(row["r_within"] - row["r_two_numbers"]) > EXCEPTION:
             place = (row["gain"], row["r_within"])
             ax.annotate(
-                row["layer"], place, (8, -3), textcoords="offset points", color=BLACK, fontsize="small"
+                plain(row["layer"]), place, (8, -3), textcoords="offset points", color=BLACK, fontsize="small"
             )

@@ -3,6 +3,7 @@
 import numpy as np
 
 from bnn.plots import primitives, style
+from bnn.plots.names import plain
 from bnn.plots.style import BLUE, ORANGE
 
 PANELS = {"angle_mean_deg": "angle (°)", "gain": "gain", "r_weights": "r"}
@@ -50,7 +51,9 @@ def geometry_history(rows, report, axes=None):
         mine = [row for row in rows if row["layer"] == layer.name]
         epochs = [row["epoch"] for row in mine]
         for ax, key in zip(panels, PANELS, strict=True):
-            ax.plot(epochs, [row[key] for row in mine], "o-", color=color, markersize=3.5, label=layer.name)
+            ax.plot(
+                epochs, [row[key] for row in mine], "o-", color=color, markersize=3.5, label=plain(layer.name)
+            )
     theory = [layer.angle_theory_deg for layer in layers if layer.quantizer is not None]
     if np.isfinite(theory).any():
         line = {"color": ORANGE, "linestyle": "--", "linewidth": 1.5, "label": "Gaussian weights"}

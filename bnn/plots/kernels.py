@@ -5,6 +5,7 @@ from matplotlib.patches import ConnectionPatch
 from scipy.stats import gaussian_kde
 
 from bnn.plots import primitives, style
+from bnn.plots.names import plain
 from bnn.plots.style import BLUE, ORANGE, SHADE
 
 
@@ -30,7 +31,7 @@ def angles(report, axes=None):
     )
     for row, (layer, color) in enumerate(zip(layers, style.sequence(len(layers)), strict=True)):
         _angles_of(layer, len(layers) - 1 - row, color, whole, zoomed)
-    names = [f"{layer.name}, d = {layer.d}" for layer in layers]
+    names = [f"{plain(layer.name)}, d = {layer.d}" for layer in layers]
     zoomed.set(yticks=range(len(layers))[::-1], yticklabels=names, ylim=(-0.4, len(layers)))
     zoomed.set(xlabel="angle (degrees)")
     zoomed.tick_params(axis="y", length=0)
@@ -133,7 +134,7 @@ def _spread_labels(ax, layers, d, spread, marks):
     far = np.nan_to_num(np.abs(np.log(spread / theory)))
     order = [i for i in np.argsort(-far, kind="stable") if spread[i] > 0]
     x, y = (np.concatenate(values) for values in zip(*marks, strict=True))
-    names = [layers[i].name for i in order]
+    names = [plain(layers[i].name) for i in order]
     primitives.labels(ax, d[order], spread[order], names, avoid=(x[y > 0], y[y > 0]))
 
 
@@ -158,7 +159,7 @@ def latent_weights(report, axes=None):
         if sigma > 0:
             normal = np.exp(-((x / sigma) ** 2) / 2) / (sigma * np.sqrt(2 * np.pi))
             ax.plot(x, normal, color="black", linewidth=1)
-        ax.set(title=f"{layer.name}, σ = {sigma:.3f}", ylim=(bottom, None))
+        ax.set(title=f"{plain(layer.name)}, σ = {sigma:.3f}", ylim=(bottom, None))
         for edge in filter(None, layer.thresholds()):
             ax.axvline(edge, color=ORANGE, linewidth=1)
     ours = fig if axes is None else None

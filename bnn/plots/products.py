@@ -1,6 +1,7 @@
 """Figures of a network's dot products, with and without quantization (paper, Figs 3 to 5)."""
 
 from bnn.plots import primitives, style
+from bnn.plots.names import plain
 from bnn.plots.style import ORANGE
 
 
@@ -61,7 +62,7 @@ def _pairs(report, kind, axes, x, y):
         x_mean, y_mean = statistics.mean
         line = y_mean + statistics.slope * (histogram.x_edges - x_mean)
         ax.plot(histogram.x_edges, line, color=ORANGE, linewidth=1)
-        title = f"{layer.name}: r = {statistics.r:.3f}\nslope {statistics.slope:.3g}"
+        title = f"{plain(layer.name)}: r = {statistics.r:.3f}\nslope {statistics.slope:.3g}"
         ax.set_title(title, fontsize=primitives.LABEL_SIZE)
     primitives.shared_labels(fig if axes is None else None, panels, x, y)
     if axes is None and mesh is not None:

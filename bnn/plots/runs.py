@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from bnn.plots import history, primitives, style
+from bnn.plots.names import plain
 from bnn.plots.style import COLORS
 
 MARKERS = "osD^vP*X"
@@ -47,6 +48,6 @@ def _layers(ax, comparison, key):
             marker=MARKERS[i % len(MARKERS)],
             markersize=5,
             capsize=3,
-            label=f"{group.name} (n = {len(group.runs)})",
+            label=f"{plain(group.name)} (n = {len(group.runs)})",
         )
-    ax.set_xticks(range(len(layers)), layers, rotation=90)
+    ax.set_xticks(range(len(layers)), [plain(layer) for layer in layers], rotation=90)

@@ -59,9 +59,13 @@ class Figure(figures.Figure):
         return _png(self), {"width": _pixels(self)} | ({"alt": self.alt} if self.alt else {})
 
 
+@contextmanager
 def in_style():
-    """Return a context manager that draws figures in this style."""
-    return matplotlib.rc_context(STYLE)
+    """Context manager that draws figures in this style, on matplotlib's defaults instead of the user's settings."""
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(STYLE)
+        yield
 
 
 def styled(draw):

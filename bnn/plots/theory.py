@@ -8,6 +8,7 @@ import numpy as np
 
 from bnn import geometry
 from bnn.plots import primitives, style
+from bnn.plots.names import plain
 from bnn.plots.primitives import density, points, reference
 from bnn.plots.style import BLUE, COLORS, GRAY, ORANGE
 
@@ -160,7 +161,7 @@ def correlations(rates, predicted, measured, axes=None):
     """
     fig, (ax,) = style.axes_for(axes, 1, height=3.8)
     for name, color, marker in zip(predicted, COLORS, "osD^v*", strict=False):
-        ax.plot(rates, predicted[name], color=color, linewidth=1.5, label=name)
+        ax.plot(rates, predicted[name], color=color, linewidth=1.5, label=plain(name))
         points(ax, rates, measured[name], color=color, marker=marker)
     reference(ax, geometry.LIMIT_COS, "cosine of the angle", axis="y", align="right")
     ax.set(xlabel="rate k of the inputs' principal components", ylabel="correlation r", ylim=(0, 1.02))
