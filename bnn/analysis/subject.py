@@ -57,7 +57,7 @@ def _of_run(run, images, data_dir):
         model = run.load_in_float32()
         about = {"run": str(run.folder), "network": run.model.kind, "origin": "trained on arrays"}
         about["precision"] = "float32"
-        return Subject(model, _as_trained(run, _given(images, model)), about, log, history)
+        return Subject(model, _as_trained(run, _loaded(images, model)), about, log, history)
     data_set = run.load_data(data_dir)
     if images is None or isinstance(images, Integral):
         images = data_set.test.images[: _count(images, len(data_set.test))]
@@ -73,7 +73,7 @@ def _of_run(run, images, data_dir):
         "data_set": data_set.name,
         "data_digest": data_set.digest,
     }
-    return Subject(model, _as_trained(run, _given(images, model)), about, log, history)
+    return Subject(model, _as_trained(run, _loaded(images, model)), about, log, history)
 
 
 def _as_trained(run, images):
@@ -94,11 +94,14 @@ def _count(images, most):
 
 def _given(images, model):
     """Return the images in the structure of the model's inputs; they are loaded if a path is given."""
-    if images is None or isinstance(images, Integral):
-        raise ReportError(f"images: expected arrays for the model, or a file with them, received {images}")
-    if isinstance(images, str | os.PathLike):
-        images = load_images(images, model)
     try:
-        return as_built(model, images)
+        return as_built(model, _loaded(images, model))
     except InputError as error:
         raise ReportError(str(error)) from None
+
+
+def _loaded(images, model):
+    """Return the images, or load them if a path is given."""
+    if images is None or isinstance(images, Integral):
+        raise ReportError(f"images: expected arrays for the model, or a file with them, received {images}")
+    return load_images(images, model) if isinstance(images, str | os.PathLike) else images

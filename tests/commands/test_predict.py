@@ -89,7 +89,8 @@ def test_errors_draws_the_worst_errors_and_the_confusion_matrix(
     worst = max(wrong, key=lambda i: np.diff(np.sort(scores[i])[-2:])[0])
     first = figures[tmp_path / "errors"].axes[0]
     np.testing.assert_array_equal(first.images[0].get_array(), test.images[worst, ..., 0])
-    assert first.get_title("center") == f"{scores[worst].argmax()}\nnot {test.labels[worst]}"
+    expected = f"true {test.labels[worst]},\npredicted {scores[worst].argmax()}"
+    assert first.get_title("center") == expected
     texts = figures[tmp_path / "confusion"].axes[0].texts
     assert sum(int(text.get_text() or 0) for text in texts) == 500
 

@@ -10,11 +10,7 @@ from bnn import models
 @pytest.fixture(scope="module")
 def network():
     keras.utils.set_random_seed(0)
-    keras.config.set_dtype_policy("mixed_bfloat16")
-    try:
-        return models.build(input_shape=(8, 8, 1), conv=(4,), max_pool=(1,), fc=(6,))
-    finally:
-        keras.config.set_dtype_policy("float32")
+    return models.build(input_shape=(8, 8, 1), conv=(4,), max_pool=(1,), fc=(6,), precision="bfloat16")
 
 
 def test_in_float32_gives_the_same_network_in_float32(network):
