@@ -25,7 +25,7 @@ from bnn.files import atomic, lock
 from bnn.files.records import write_csv, write_json
 from bnn.paths import expanded
 from bnn.runs import folders, provenance, stored_data, summary
-from bnn.runs.log import LOG_COLUMNS, log_rows
+from bnn.runs.log import LOG_COLUMNS, log_rows, rank
 from bnn.runs.naming import default_name
 
 CLASSES = 10  # of every data set of the catalog
@@ -195,11 +195,14 @@ class Run:
             ) from None
 
     def best_epoch(self):
-        """Return the first row of `log()` with the best validation accuracy; raise `RunError` if there is no row."""
+        """Return the row of `log()` with the best validation accuracy; raise `RunError` if there is no row.
+
+        Of rows with the same accuracy it is the one with the lowest validation loss, of these the first.
+        """
         rows = self.log()
         if not rows:
             raise RunError(f"{self.folder}: expected log.csv with one row per epoch, received none")
-        return max(rows, key=lambda row: row["val_accuracy"])
+        return max(rows, key=rank)
 
     def write_log(self, rows):
         """Replace log.csv."""

@@ -1,4 +1,4 @@
-"""The columns of log.csv, and the conversion of its rows from text to numbers. There is one row per epoch."""
+"""The columns of log.csv, the conversion of its rows from text to numbers, and their order. One row is one epoch."""
 
 import numpy as np
 
@@ -13,6 +13,11 @@ LOG_COLUMNS = (
     "seconds",
 )
 FRACTIONS = {"accuracy", "val_accuracy", "flip_ratio"}
+
+
+def rank(row):
+    """Return the key by which the best epoch is the largest: validation accuracy, and of equal ones the lower loss."""
+    return row["val_accuracy"], -row["val_loss"]
 
 
 def log_rows(rows, columns):

@@ -12,6 +12,7 @@ from bnn import console
 from bnn.analysis.geometry_log import flips, quantized_kernels
 from bnn.files import atomic
 from bnn.runs import RunError
+from bnn.runs.log import rank
 from bnn.training import display
 from bnn.training.schedule import learning_rate
 from bnn.training.signals import Interrupted
@@ -104,7 +105,7 @@ class Journal(keras.callbacks.Callback):
         self._expect_finite("a finite validation loss", logs["val_loss"])
         self._expect_finite_weights()
         row = self._row(epoch + 1, logs)
-        improved = row["val_accuracy"] > max((r["val_accuracy"] for r in self.rows), default=-1)
+        improved = all(rank(row) > rank(other) for other in self.rows)
         self.rows.append(row)
         self.run.write_log(self.rows)
         config = self.run.training

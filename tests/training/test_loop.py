@@ -1,5 +1,6 @@
 """Training in this process: order, schedule, log, checkpoints, and continuing after interruptions and kills."""
 
+import dataclasses
 import functools
 import itertools
 import math
@@ -154,11 +155,26 @@ def test_softmax_loss_is_cross_entropy():
 
 def test_best_is_the_network_of_the_epoch_with_the_best_accuracy(whole):
     run, seen = whole
-    accuracies = [row["val_accuracy"] for row in run.log()]
+    ranks = [(row["val_accuracy"], -row["val_loss"]) for row in run.log()]
     best = run.load_model("best")
-    expected = seen["weights"][1 + int(np.argmax(accuracies))]
+    expected = seen["weights"][1 + ranks.index(max(ranks))]
     assert all(np.array_equal(a, b) for a, b in zip(best.get_weights(), expected, strict=True))
     assert not best.compiled
+
+
+def test_of_epochs_with_equal_accuracy_the_one_with_the_lowest_loss_is_the_best(tmp_path, data):
+    """With one validation image most epochs have the same accuracy."""
+    data = dataclasses.replace(data, validation=data.validation[:1])
+    model, run = start(tmp_path / "run", data, epochs=4)
+    training.fit(model, run, data)
+    rows = run.log()
+    most = [row for row in rows if row["val_accuracy"] == max(r["val_accuracy"] for r in rows)]
+    lowest = min(most, key=lambda row: row["val_loss"])
+    assert lowest is not most[0]  # else the first would do
+    assert run.best_epoch() == lowest
+    scores = run.load_model("best").predict(data.validation.images, verbose=0)
+    targets = 2 * one_hot(data.validation.labels) - 1
+    assert np.mean(np.maximum(1 - targets * scores, 0) ** 2) == pytest.approx(lowest["val_loss"], rel=1e-5)
 
 
 def test_last_contains_the_optimizer(whole):
@@ -174,10 +190,8 @@ def test_ckpt_n_skips_checkpoints_that_are_not_the_best(tmp_path, data, monkeypa
     epoch = lambda: int(model.optimizer.iterations) // STEPS  # noqa: E731
     monkeypatch.setattr(runs.Run, "save_model", lambda self, _, name: saved.append((name, epoch())))
     training.fit(model, run, data)
-    log = run.log()
-    improved = [
-        r["epoch"] for i, r in enumerate(log) if all(r["val_accuracy"] > s["val_accuracy"] for s in log[:i])
-    ]
+    ranks = [(row["val_accuracy"], -row["val_loss"]) for row in run.log()]
+    improved = [i + 1 for i, rank in enumerate(ranks) if all(rank > other for other in ranks[:i])]
     assert [e for name, e in saved if name == "best"] == improved
     assert [e for name, e in saved if name == "last"] == sorted({*improved, 3, 5})
 
