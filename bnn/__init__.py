@@ -34,6 +34,7 @@ Each is an attribute of `bnn` and loads when it is first used: `bnn.geometry.ang
 
 from bnn.faces import face
 
+__version__ = "0.1.0"
 __getattr__, __dir__, __all__ = face(
     __name__,
     "analysis",

@@ -3,9 +3,11 @@
 import os
 import subprocess
 import sys
+import tomllib
 
 import pytest
 
+import bnn
 from bnn.__main__ import COMMANDS
 from tests.support import ROOT, call
 
@@ -57,3 +59,9 @@ def test_a_missing_or_unknown_command_is_a_usage_error(args):
     done = call_bnn(*args)
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].startswith("bnn: error: ")
+
+
+def test_the_version_is_that_of_the_package():
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert call_bnn("--version").stdout == f"bnn-geometry {version}\n"
+    assert bnn.__version__ == version
