@@ -6,7 +6,7 @@ lists the runs in runs/.
 
 from bnn import backend
 from bnn.arguments import Parser
-from bnn.commands import several
+from bnn.commands import figures, several
 from bnn.config import ConfigError
 from bnn.console import progress
 from bnn.flags import add_data_dir, folder
@@ -146,5 +146,7 @@ def _show(report, folder, wide, target_r):
         print(f"{levels.text(levels.needed(report, target_r), target_r)}\n")
     if about.get("run") == str(folder):
         summary.write(runs.open_run(folder), report)
-    path, drawn = report.save(folder), plots.save_all(report, folder, report.log, report.history)
+    path = report.save(folder)
+    with figures.expected("all", kept=path):
+        drawn = plots.save_all(report, folder, report.log, report.history)
     print(f"wrote {path} and {len(drawn)} figures (PNG and PDF): {', '.join(drawn)}")

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from bnn.commands import figures
 from bnn.console import progress
 
 USUAL = Path("runs")  # the default folder of runs
@@ -25,7 +26,8 @@ def compare(networks, output, data_dir, wide=False):
         print("each run's statistics are in its metrics.json; --output DIR writes the comparison")
         return
     paths = compared.save(output)
-    paths += plots.save(plots.side_by_side(compared), output / "comparison", ("png", "pdf"))
+    with figures.expected("comparison", kept=", ".join(map(str, paths))):
+        paths += plots.save(plots.side_by_side(compared), output / "comparison", ("png", "pdf"))
     print(f"wrote {', '.join(map(str, paths))}")
 
 

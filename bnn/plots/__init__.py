@@ -36,9 +36,12 @@ The figures by their numbers in the paper (arXiv 1705.07199), and the figures th
     -            geometry_history        angle, gain and r over the epochs
 """
 
+import os
+import sys
+
 from bnn.faces import face
 
-__getattr__, __dir__, __all__ = face(
+_found, __dir__, __all__ = face(
     __name__,
     classification=["confusion_matrix", "errors"],
     comparison=["beside_paper", "unbinarizing"],
@@ -70,3 +73,19 @@ __getattr__, __dir__, __all__ = face(
     ],
     theory=["correlations", "random_and_sign", "rotation", "sign_constants", "sign_dimensions"],
 )
+
+
+def __getattr__(name):
+    if not name.startswith("__"):
+        _load_matplotlib()
+    return _found(name)
+
+
+def _load_matplotlib():
+    """Import matplotlib, without a backend that it does not know: figures are drawn without one."""
+    try:
+        import matplotlib  # noqa: F401
+    except ValueError:
+        os.environ.pop("MPLBACKEND", None)
+        for half_loaded in [name for name in sys.modules if name.partition(".")[0] == "matplotlib"]:
+            del sys.modules[half_loaded]

@@ -1,7 +1,14 @@
 """The figures that analyze.py draws for any network."""
 
+import functools
+
+from bnn.errors import UserError
 from bnn.paths import expanded
 from bnn.plots import history, kernels, products, style
+
+
+class DrawingError(UserError):
+    """Figures could not be drawn or saved. The message is one line that names them."""
 
 
 def save_all(report, folder, log=None, geometry=None):
@@ -15,16 +22,42 @@ def save_all(report, folder, log=None, geometry=None):
 
     Returns:
         List of the names of the figures.
+
+    Raises:
+        DrawingError: figures could not be drawn or saved; the others are saved.
     """
     layers, folder = list(report), expanded(folder)
-    drawn = {"angles": kernels.angles(layers), "latent_weights": kernels.latent_weights(layers)}
+    drawings = {
+        "angles": lambda: kernels.angles(layers),
+        "latent_weights": lambda: kernels.latent_weights(layers),
+    }
     for name, kind in (("dot_products", "weights"), ("permuted",) * 2, ("activations",) * 2):
         if any(kind in layer.histograms for layer in layers):
-            drawn[name] = getattr(products, name)(layers)
+            drawings[name] = functools.partial(getattr(products, name), layers)
     if log is not None:
-        drawn["training"] = history.training(log)
+        drawings["training"] = lambda: history.training(log)
     if geometry:
-        drawn["geometry_history"] = history.geometry_history(geometry, layers)
-    for name, fig in drawn.items():
-        style.save(fig, folder / name, ("png", "pdf"))
-    return list(drawn)
+        drawings["geometry_history"] = lambda: history.geometry_history(geometry, layers)
+    _save_each(drawings, folder)
+    return list(drawings)
+
+
+def _save_each(drawings, folder):
+    """Draw and save figures, all that can be, from a dict from the name of a figure to a function that draws it."""
+    failed = {}
+    for name, draw in drawings.items():
+        try:
+            style.save(draw(), folder / name, ("png", "pdf"))
+        except Exception as error:
+            failed[name] = error
+    if failed:
+        first = next(iter(failed.values()))
+        error = DrawingError(f"figures that could not be drawn: {', '.join(failed)} ({reason(first)})")
+        error.__context__ = first  # which may be an interruption
+        raise error
+
+
+def reason(error):
+    """The text of an error in one line."""
+    text = " ".join(str(error).split())
+    return text if isinstance(error, UserError) else f"{type(error).__name__}: {text}"
