@@ -10,7 +10,7 @@ from bnn.analysis.product import Kernels, Product, float32, of_arrays
 from bnn.analysis.transposed import TransposedConvolution
 from bnn.geometry.named_quantizers import SIGN, ternary_quantizer
 from bnn.layers import PatchTransform, QuantConv2D, QuantDense
-from bnn.models.traversal import CONVOLUTIONS, DEPTHWISE, SEPARABLE, computes_as, walk
+from bnn.models.traversal import CONVOLUTIONS, DEPTHWISE, SEPARABLE, computes_as, own_weights, walk
 
 TRANSPOSED = (keras.layers.Conv1DTranspose, keras.layers.Conv2DTranspose, keras.layers.Conv3DTranspose)
 KERAS = (
@@ -66,6 +66,8 @@ def refused(model):
 
 def _reason(layer):
     """Return why a layer with a kernel cannot be analyzed; None if it can, or if it has no kernel."""
+    if any(keras.backend.standardize_dtype(w.dtype).startswith("complex") for w in own_weights(layer)):
+        return "its weights are complex numbers"
     if isinstance(layer, QuantConv2D | QuantDense):
         if not any(computes_as(layer, base) for base in (QuantConv2D, QuantDense)):
             return f"{type(layer).__name__} has a call of its own, which may not multiply by the kernel"
@@ -98,8 +100,7 @@ def _cells_have_kernels(layer):
 
 def _has_kernel(layer):
     """Return whether the layer itself, not an inner layer, has a weight of two or more axes."""
-    inner = {id(w) for n in layer._flatten_layers(include_self=False) for w in n.weights}
-    return any(len(w.shape) >= 2 and id(w) not in inner for w in layer.weights)
+    return any(len(w.shape) >= 2 for w in own_weights(layer))
 
 
 def _own_product(name, layer, quantizer):

@@ -1,6 +1,7 @@
 """The effect of one layer's quantizer on the whole network: its scores with and without the quantizer."""
 
 import math
+from collections import Counter
 from contextlib import contextmanager
 from functools import partial
 from typing import NamedTuple
@@ -15,7 +16,7 @@ from bnn.console import silent
 from bnn.geometry import CorrelationStatistics
 from bnn.models.batch_norm import batch_norms
 from bnn.models.inputs import as_built, count
-from bnn.models.traversal import wrapped_calls
+from bnn.models.traversal import own_weights, walk, wrapped_calls
 
 SCORES = 1000  # the largest number of scores per image and output
 BATCH = 50  # images whose moments a batch norm uses: `batch_size` is about memory alone
@@ -66,14 +67,15 @@ def score_agreement(model, images, layers, n=100, batch_size=50, seed=0, progres
     """
     norms = [norm for norm in batch_norms(model) if norm.trainable]
     batches = drawn(images, n, batch_size, seed, norms)
+    exchanged = _exchange(model)
     if batches is None:
-        return unmeasured(layers, _exchanged, ONE_IMAGE)
+        return unmeasured(layers, exchanged, ONE_IMAGE)
 
     def run(chosen):
         return model(as_built(model, taken(images, chosen)), training=False)
 
     with _own_moments(norms):
-        return agreements(layers, run, batches, _exchanged, float32, progress)
+        return agreements(layers, run, batches, exchanged, float32, progress)
 
 
 def agreements(layers, run, batches, exchanged, as_array, progress):
@@ -167,8 +169,30 @@ def _correlation(before, after):
     return CorrelationStatistics().update(before, after).r if before.shape == after.shape else math.nan
 
 
-def _exchanged(layer):
-    return None if layer.product.variable is None else _replaced(layer)
+def _exchange(model):
+    """Return the function that gives, for a layer, the context of its other kernel, or None without a variable."""
+    holders = Counter(id(weight) for _, layer in walk(model) for weight in own_weights(layer))
+
+    def exchanged(layer):
+        owner, variable = layer.product.layer, layer.product.variable
+        if variable is None:
+            return None
+        return _in_calls(owner, layer) if holders[id(variable)] > 1 else _replaced(layer)
+
+    return exchanged
+
+
+def _in_calls(owner, layer):
+    """Return the context in which a layer multiplies by its other kernel while others keep the variable they share."""
+
+    def wrap(_, call):
+        def called(*args, **options):
+            with _replaced(layer):
+                return call(*args, **options)
+
+        return called
+
+    return wrapped_calls([owner], wrap)
 
 
 @contextmanager

@@ -61,3 +61,9 @@ def wrapped_calls(layers, wrap):
     finally:
         for layer in layers:
             del vars(layer)["call"]
+
+
+def own_weights(layer):
+    """Return the weights of the layer itself, not of its inner layers."""
+    inner = {id(w) for n in layer._flatten_layers(include_self=False) for w in n.weights}
+    return [w for w in layer.weights if id(w) not in inner]
