@@ -26,7 +26,8 @@ def parse(argv=None):
         description="Binary and ternary networks, and the geometry that explains them.",
         epilog="\n".join(["commands, each with its own --help:", *lines]),
     )
-    parser.add_argument("--version", action="version", version=f"bnn-geometry {__version__}")
+    version = f"bnn-geometry {__version__}"
+    parser.add_argument("--version", action="version", version=version, help="print the version and exit")
     parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", help=", ".join(COMMANDS))
     parser.add_argument("arguments", nargs=argparse.REMAINDER, help="arguments of the command")
     options = parser.parse_args(argv)

@@ -52,8 +52,8 @@ def load_model(path, compiled=False):
     except Exception as error:  # Keras, h5py, zipfile, zlib or json, whichever finds the damage first
         if own := UNKNOWN.search(str(error)):
             raise ModelFileError(
-                f"{path}: expected a network of classes of Keras and this package, received one with {own[1]}; load it "
-                "in Python, where that is defined, and call bnn.analysis.analyze(model, images)"
+                f"{path}: expected a saved network, received one with {own[1]}; neither Keras nor this package has it; "
+                "if it is yours, load it in Python and call bnn.analysis.analyze(model, images)"
             ) from None
         raise ModelFileError(
             f"{path}: expected a saved network, received one that Keras cannot read ({_reason(error)})"
