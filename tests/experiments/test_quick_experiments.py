@@ -16,12 +16,13 @@ import pytest
 from bnn import datasets, plots, runs, training
 from bnn.analysis import ablation, analyze
 from bnn.config import ModelConfig, settings_for
-from bnn.models import correct, refit_batch_norm
+from bnn.models import correct, in_float32, refit_batch_norm
 from bnn.models.networks import quantizer_makers
 from bnn.runs import RunError
 from bnn.training import Journal
 from experiments import (
     accumulation,
+    binarynet,
     first_layer,
     fitting,
     full_precision,
@@ -477,6 +478,37 @@ def test_ternary(folder):
     assert (run.model.kernel_quantizer, run.model.bn_decay) == ("experiments>AbsmeanZeros", 0.99)
     test = datasets.load("mnist-5k").test
     assert rows[-1]["test_accuracy"] == pytest.approx(correct(run.load_model("last"), test).mean())
+
+
+def test_binarynet(folder):
+    rows = quick(binarynet, folder)
+    assert [(row["network"], row["layer"]) for row in rows[::4]] == [("paper", "conv_1"), ("all", "conv_1")]
+    run = runs.open_run(folder / "binarynet" / "all-seed0")
+    assert (run.model.clip, run.training.clip_gradients) == ("glorot", None)
+    test = datasets.load("mnist-5k").test
+    assert rows[-1]["test_accuracy"] == pytest.approx(
+        correct(in_float32(run.load_model("last")), test).mean()
+    )
+
+
+def test_effects_are_differences_within_a_seed():
+    def row(network, seed, accuracy):
+        return {"network": network, "seed": seed, "validation_accuracy": 0.0, "test_accuracy": accuracy}
+
+    rows = [row("paper", 0, 0.5), row("all", 0, 0.6), row("paper", 1, 0.7), row("all", 1, 0.82)]
+    (found,) = binarynet.effects(rows)
+    assert (found["network"], found["n"]) == ("all", 2)
+    assert (found["test"], found["test_std"]) == (pytest.approx(11), pytest.approx(np.sqrt(2)))
+
+
+def test_all_of_binarynets_settings_are_those_of_its_preset_but_the_length_of_the_training():
+    preset, paper = (
+        settings_for({"data_set": "cifar-10"} | given) for given in ({"network": "binarynet"}, {})
+    )
+    changed = settings_for({"data_set": "cifar-10", "epochs": 500, "lr_end": 3e-7} | binarynet.CHANGES["all"])
+    assert (
+        [vars(part) for part in changed] == [vars(part) for part in preset] != [vars(part) for part in paper]
+    )
 
 
 def test_fitting(folder):

@@ -163,7 +163,7 @@ def test_best_is_the_network_of_the_epoch_with_the_best_accuracy(whole):
 
 
 def test_of_epochs_with_equal_accuracy_the_one_with_the_lowest_loss_is_the_best(tmp_path, data):
-    """With one validation image most epochs have the same accuracy. Which image tells the epochs apart depends on rounding."""
+    """With one validation image most epochs have the same accuracy; rounding decides which images tell them apart."""
     for image in range(5):
         one = dataclasses.replace(data, validation=data.validation[image : image + 1])
         model, run = start(tmp_path / f"run{image}", one, epochs=4)
