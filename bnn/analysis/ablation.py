@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from bnn.console import silent
-from bnn.layers import QuantActivation, QuantConv2D, QuantDense, Sign
+from bnn.layers import QuantActivation, QuantConv2D, Sign, latent_kernels
 from bnn.models import accuracy, altered_copy, refit_batch_norm
 from bnn.models.evaluation import correct
 
@@ -17,7 +17,9 @@ def quantized_layers(model):
         (kernels, activations): the names of the layers with a quantized kernel, and the names of the layers that
         quantize activations, as lists in the order of the network.
     """
-    kernels = [n.name for n in model.layers if isinstance(n, QuantConv2D | QuantDense) and n.kernel_quantizer]
+    kernels = [
+        layer.name for layer in model.layers if any(kernel.quantizer for kernel in latent_kernels(layer))
+    ]
     return kernels, [n.name for n in model.layers if isinstance(n, QuantActivation) and n.quantizer]
 
 
@@ -41,8 +43,12 @@ def unbinarized(model, kernels=(), activations=()):
     known_kernels, known_activations = quantized_layers(model)
     _expect_names("kernels", kernels, known_kernels)
     _expect_names("activations", activations, known_activations)
-    removed = dict.fromkeys(kernels, "kernel_quantizer") | dict.fromkeys(activations, "quantizer")
-    return altered_copy(model, lambda layer: {removed[layer.name]: None} if layer.name in removed else {})
+
+    def removed(layer):
+        settings = [kernel.setting for kernel in latent_kernels(layer)] if layer.name in kernels else []
+        return dict.fromkeys(["quantizer"] if layer.name in activations else settings)
+
+    return altered_copy(model, removed)
 
 
 def binarized(model, layers=None):
@@ -58,13 +64,13 @@ def binarized(model, layers=None):
     Raises:
         ValueError: a name is not that of a layer with a kernel.
     """
-    kernels = [layer.name for layer in model.layers if hasattr(layer, "kernel_quantizer")]
+    kernels = [layer.name for layer in model.layers if latent_kernels(layer)]
     layers = kernels if layers is None else layers
     _expect_names("layers", layers, kernels)
 
     def signed(layer):
-        continuous = layer.name in layers and layer.kernel_quantizer is None
-        return {"kernel_quantizer": Sign()} if continuous else {}
+        found = latent_kernels(layer) if layer.name in layers else ()
+        return {kernel.setting: Sign() for kernel in found if kernel.quantizer is None}
 
     return altered_copy(model, signed)
 

@@ -13,6 +13,7 @@ from bnn.analysis import capture, kernel_products
 from bnn.analysis.statistics import defined_mean
 from bnn.analysis.unit_products import UnitProducts
 from bnn.files import write_csv
+from bnn.layers import latent_kernels
 from bnn.models import traversal
 from bnn.models.inputs import plain
 from bnn.paths import expanded
@@ -79,17 +80,20 @@ class KernelLog:
 
 
 def quantized_kernels(model):
-    """Return the signs of all quantized kernels, a dict from layer name to an int8 array of -1, 0 and 1."""
-    return {
-        name: _signs(layer)
-        for name, layer in traversal.walk(model)
-        if getattr(layer, "kernel_quantizer", None) is not None
-    }
+    """Return the signs of all quantized kernels, a dict from the name in the report to an int8 array of -1, 0 and 1."""
+    found = {}
+    for name, layer in traversal.walk(model):
+        several = len(latent_kernels(layer)) > 1
+        for kernel in latent_kernels(layer):
+            if kernel.quantizer is not None:
+                found[f"{name}/{kernel.name}" if several else name] = _signs(kernel)
+    return found
 
 
-def _signs(layer):
-    quantized = layer.kernel_quantizer(ops.cast(layer.kernel, "float32"))
-    return ops.convert_to_numpy(ops.cast(ops.sign(quantized), "int8"))  # a quarter of the bytes to copy
+def _signs(kernel):
+    return ops.convert_to_numpy(
+        ops.cast(ops.sign(kernel.quantized()), "int8")
+    )  # a quarter of the bytes to copy
 
 
 def flips(before, after):

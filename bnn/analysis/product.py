@@ -11,6 +11,7 @@ from keras import ops
 from bnn.analysis.linear_maps import Convolution, Dense
 from bnn.analysis.transposed import TransposedConvolution
 from bnn.geometry import QuantizerError, ScalarQuantizer
+from bnn.layers.latent import latent_kernel
 
 
 class Kernels(NamedTuple):
@@ -54,9 +55,10 @@ class Product:
 
     def quantize(self, columns):
         """Quantize (d, n) float32 latent kernels; a layer's own quantizer gets them in the shape of its kernel."""
-        if self.quantizer is not getattr(self.layer, "kernel_quantizer", None):
+        own = latent_kernel(self.layer, self.variable)
+        if own is None or own.quantizer is not self.quantizer:
             return np.asarray(self.quantizer(columns))
-        kernels = columns.reshape(*self.layer.kernel.shape[:-1], -1)
+        kernels = columns.reshape(*self.variable.shape[:-1], -1)
         return float32(self.quantizer(ops.convert_to_tensor(kernels))).reshape(columns.shape)
 
     def in_shape(self, kernel, shape):

@@ -14,6 +14,7 @@ from bnn.analysis import outputs
 from bnn.analysis.product import Kernels, float32
 from bnn.console import silent
 from bnn.geometry import CorrelationStatistics
+from bnn.layers.latent import latent_kernel
 from bnn.models.batch_norm import batch_norms
 from bnn.models.inputs import as_built, count
 from bnn.models.traversal import own_weights, walk, wrapped_calls
@@ -199,16 +200,17 @@ def _in_calls(owner, layer):
 def _replaced(layer):
     """Make the model multiply by the layer's other kernel within this context."""
     owner, variable = layer.product.layer, layer.product.variable
-    own = getattr(owner, "kernel_quantizer", None)
+    kernel = latent_kernel(owner, variable)
+    own = kernel and kernel.quantizer
     with _restored([variable]):
         variable.assign(layer.product.in_shape(other_kernel(layer, own is None), variable.shape))
         if own is not None:
-            owner.kernel_quantizer = None
+            setattr(owner, kernel.setting, None)
         try:
             yield
         finally:
             if own is not None:
-                owner.kernel_quantizer = own
+                setattr(owner, kernel.setting, own)
 
 
 def other_kernel(layer, quantized):

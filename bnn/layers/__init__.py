@@ -8,6 +8,7 @@ Importing the package registers its classes with Keras, so that saved networks l
 
 import bnn.optimizers  # noqa: F401, registers the optimizers of saved networks
 from bnn.layers.gradients import pointwise_gradient, straight_through, with_gradient
+from bnn.layers.latent import LatentKernel, latent_kernels
 from bnn.layers.norm import BatchNorm, BatchSizeError
 from bnn.layers.patches import PatchTransform
 from bnn.layers.quantized import MaxPool2x2, QuantActivation, QuantConv2D, QuantDense, WeightClip
@@ -33,6 +34,7 @@ __all__ = [
     "BatchNorm",
     "BatchSizeError",
     "IdentitySign",
+    "LatentKernel",
     "MagnitudeAwareSign",
     "MaxPool2x2",
     "OptimalTernary",
@@ -48,6 +50,7 @@ __all__ = [
     "Ternary",
     "WeightClip",
     "Whitening",
+    "latent_kernels",
     "pointwise_gradient",
     "sign",
     "ste_sign",

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from bnn.layers import fast_ops, quantizers
+from bnn.layers.latent import LatentKernel
 
 
 def positive(name, value):
@@ -83,6 +84,10 @@ class _QuantLayer(_Quantizing):
             autocast=False,
         )
         self.kernel.binary = getattr(self.kernel_quantizer, "levels", None) == 2  # for `optimizers.Bop`
+
+    def latent_kernels(self):
+        """Return the only one; see `bnn.layers.latent_kernels`."""
+        return (LatentKernel("kernel", self.kernel, self.kernel_quantizer),)
 
     def quantized_kernel(self, training=False):
         """The kernel w_b that the layer multiplies by, in the layer's compute dtype."""

@@ -9,6 +9,7 @@ import numpy as np
 from keras import ops
 
 from bnn.files import atomic
+from bnn.layers import latent_kernels
 from bnn.paths import expanded
 
 WEIGHTS = "model.weights.h5"  # the name of the weights within a .keras file
@@ -32,8 +33,9 @@ def save_compact(model, path):
     """
     path = expanded(path)
     for layer in model.layers:
-        if getattr(layer, "kernel_quantizer", None) is not None:
-            layer.kernel.assign(_rounded(layer.kernel_quantizer, ops.convert_to_numpy(layer.kernel)))
+        for kernel in latent_kernels(layer):
+            if kernel.quantizer is not None:
+                kernel.variable.assign(_rounded(kernel.quantizer, ops.convert_to_numpy(kernel.variable)))
     full = path.with_name(f".{path.name}.full.keras")
     try:
         keras.Model(model.inputs, model.outputs, name=model.name).save(full)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import keras
 
 from bnn.errors import UserError
-from bnn.layers import PatchTransform, QuantActivation, QuantConv2D, QuantDense
+from bnn.layers import PatchTransform, QuantActivation, QuantConv2D, QuantDense, latent_kernels
 from bnn.models.traversal import CONVOLUTIONS, DEPTHWISE, SEPARABLE
 from bnn.tables import aligned
 
@@ -140,7 +140,7 @@ def _size(name, layer, nodes):
     kernels = _kernels(layer)
     weights = sum(math.prod(kernel.shape) for kernel in kernels)
     rest = layer.count_params() - weights
-    bits = _bits(getattr(layer, "kernel_quantizer", None))
+    bits = max([_bits(kernel.quantizer) for kernel in latent_kernels(layer)], default=REAL)
     macs = Counter()
     for node in nodes if kernels else ():
         kind = bits, _bits(_quantizer(node.input_tensors[0]))

@@ -14,6 +14,7 @@ from bnn.layers import (
     QuantActivation,
     QuantConv2D,
     QuantDense,
+    latent_kernels,
     quantizers,
 )
 from bnn.models.traversal import computes_as, does_nothing
@@ -259,8 +260,8 @@ class _Reader:
 
 def _kernel(layer, transform):
     """The kernel that a layer multiplies by, with a transform before it, in float32, and the `Link.magnitude`."""
-    quantizer, latent = layer.kernel_quantizer, ops.convert_to_tensor(layer.kernel)
-    kernel = ops.convert_to_numpy(latent if quantizer is None else quantizer(latent))
+    (latent,) = latent_kernels(layer)
+    kernel = ops.convert_to_numpy(latent.quantized())
     terms = np.abs(kernel.reshape(-1, kernel.shape[-1]))
     if transform is None:
         return kernel, terms.sum(axis=0)
