@@ -14,6 +14,15 @@ FIRST_LAYERS = ("quantized", "real", "rotated", "whitening")
 LAST_LAYERS = ("quantized", "real")
 GLOROT = "glorot"  # the clip that depends on the layer
 QUANTIZERS = ("kernel_quantizer", "activation_quantizer")  # settings
+ARGUMENTS = (
+    "run_dir",
+    "data",
+    "overwrite",
+    "init_from",
+    "data_dir",
+    "tensorboard",
+    "callbacks",
+)  # of training.train
 MAX_LAYERS = 1000  # convolutions; likewise hidden dense layers
 MAX_WEIGHTS = 2**30  # of all kernels: 4 GiB, and Adam needs three times as much
 # Settings that runs of earlier versions lack; they get the default.
@@ -219,9 +228,11 @@ def settings_for(given, preset=None):
 def expect_names(given, *kinds, error=ConfigError):
     """Raise an error of a class if a setting belongs to none of the configs of these classes."""
     names = {f.name for kind in kinds for f in dataclasses.fields(kind)}
+    others = {"network", *(ARGUMENTS if TrainConfig in kinds else ())}
     for name, value in given.items():
         if name not in names:
-            hint = did_you_mean(name, names | {"network"})
+            hint = did_you_mean(name, names | others)
+            hint = "; bnn.training.resume(run_dir) continues a run" if name == "resume" else hint
             raise error(f"{name}: expected no setting of this name, received {value!r}{hint}")
 
 

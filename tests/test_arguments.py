@@ -24,6 +24,15 @@ def test_the_closest_name_is_suggested(word, known, meant):
     assert did_you_mean(word, known) == f"; did you mean {meant}?"
 
 
+@pytest.mark.parametrize(
+    ("word", "meant"),
+    [("learning_rate", "lr_start"), ("--kernel-size", "filter_size"), ("quantizer", "estimator")],
+)
+def test_names_of_other_libraries_are_known(word, meant):
+    assert did_you_mean(word, ["lr_start", "filter_size", "estimator"]) == f"; did you mean {meant}?"
+    assert did_you_mean(word, ["images"]) == ""
+
+
 @pytest.mark.parametrize("word", ["imagenet", "", "x" * 5000])
 def test_nothing_is_suggested_if_no_name_is_close(word):
     assert did_you_mean(word, ["cifar-10", "MNIST"]) == ""

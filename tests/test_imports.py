@@ -24,6 +24,7 @@ GROUND = {
     "quiet",
     "progress_bars",
     "paths",
+    "spelling",
 }
 SETTINGS = {
     "config",

@@ -10,6 +10,7 @@ from bnn.commands import figures, several
 from bnn.config import ConfigError
 from bnn.console import progress
 from bnn.flags import add_data_dir, folder
+from bnn.spelling import command_line
 
 PROGRAM = "analyze.py"
 IMAGES = 500  # test images of a run, the paper's number
@@ -83,6 +84,7 @@ def parse(argv=None, program=PROGRAM):
     return args
 
 
+@command_line()
 def main(argv=None, program=PROGRAM):
     """Analyze as the command line says; arguments and result as for `bnn.commands.train.main`."""
     args = parse(argv, program)

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from bnn.arguments import Parser
 from bnn.datasets.catalog import ENTRIES, FASHION_MNIST, MNIST, SOURCE_KINDS
 from bnn.flags import add_data_dir
+from bnn.spelling import command_line
 
 PROGRAM = "download.py"
 
@@ -80,6 +81,7 @@ def digest(text):
     return text.lower()
 
 
+@command_line()
 def main(argv=None, program=PROGRAM):
     """Fetch what the command line names.
 

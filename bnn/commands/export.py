@@ -9,6 +9,7 @@ from bnn.arguments import Parser
 from bnn.console import progress
 from bnn.flags import add_data_dir, folder
 from bnn.paths import expanded
+from bnn.spelling import command_line
 
 PROGRAM = "bnn export"
 GRAPH_IMAGES = 8  # NumPy computes a graph slowly
@@ -49,6 +50,7 @@ def parse(argv=None, program=PROGRAM):
     return args
 
 
+@command_line()
 def main(argv=None, program=PROGRAM):
     """Export as the command line says; arguments and result as for `bnn.commands.train.main`."""
     args = parse(argv, program)

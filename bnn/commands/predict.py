@@ -10,6 +10,7 @@ from bnn.arguments import Parser
 from bnn.errors import UserError
 from bnn.flags import add_data_dir, folder
 from bnn.paths import expanded
+from bnn.spelling import command_line
 
 PROGRAM = "bnn predict"
 FEW = 10  # images; for so few, NumPy takes less time than loading numba
@@ -53,6 +54,7 @@ def parse(argv=None, program=PROGRAM):
     return args
 
 
+@command_line()
 def main(argv=None, program=PROGRAM):
     """Predict as the command line says; arguments and result as for `bnn.commands.train.main`."""
     args = parse(argv, program)

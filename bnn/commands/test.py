@@ -17,6 +17,7 @@ from pathlib import Path
 
 from bnn import backend
 from bnn.arguments import Parser
+from bnn.spelling import command_line
 
 PROGRAM = "test.py"
 SETTINGS = {
@@ -99,6 +100,7 @@ def predict_elsewhere(model, images, folder):
     return np.load(received)
 
 
+@command_line()
 def main(argv=None, program=PROGRAM):
     """Run the checks and print which passed; arguments and result as for `bnn.commands.train.main`."""
     Parser(prog=program, description=__doc__).parse_args(argv)

@@ -10,6 +10,7 @@ from bnn.arguments import Parser
 from bnn.commands import several
 from bnn.console import typed
 from bnn.flags import LOGS, START, add_data_dir, add_flags, folder, take_settings
+from bnn.spelling import command_line
 
 PROGRAM = "train.py"
 USAGE = "%(prog)s [--data_set NAME] [--run_dir DIR] [FLAGS]\n       %(prog)s --resume RUN"
@@ -58,6 +59,7 @@ def _add_run_flags(flag):
     )
 
 
+@command_line()
 def main(argv=None, program=PROGRAM):
     """Train as the command line says.
 

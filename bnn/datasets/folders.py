@@ -10,6 +10,7 @@ from bnn.datasets import layout, picture_files
 from bnn.datasets.catalog import listing_digest
 from bnn.datasets.splits import set_aside
 from bnn.datasets.storing import DataError, sha256_of
+from bnn.spelling import either
 
 TEST = 0.1  # fraction of the images that is set aside where the folder has no test images
 
@@ -80,8 +81,12 @@ def _pixels(found, image_size, folder, progress):
 def _other_size(path, shape, first, expected):
     return DataError(
         f"{path}: expected {expected[0]} x {expected[1]} pixels as in {first.name}, "
-        f"received {shape[0]} x {shape[1]}; scale all with --image_size HEIGHT WIDTH"
+        f"received {shape[0]} x {shape[1]}; scale all with {_image_size()}"
     )
+
+
+def _image_size():
+    return either("--image_size HEIGHT WIDTH", "image_size=(HEIGHT, WIDTH)")
 
 
 def _with_room(images, count, shape, folder):
@@ -115,7 +120,7 @@ def _expect_memory(size, folder):
     if size > memory:
         raise DataError(
             f"{folder}: expected images of at most {memory:,} bytes, the memory of this machine, "
-            f"received {size:,}; scale them with --image_size HEIGHT WIDTH"
+            f"received {size:,}; scale them with {_image_size()}"
         )
 
 

@@ -14,6 +14,7 @@ from bnn.datasets.place import data_folder
 from bnn.datasets.splits import missing, set_aside
 from bnn.datasets.storing import DataError, sha256_of
 from bnn.paths import expanded
+from bnn.spelling import either
 
 PARTS = {"train": "training", "val": "validation", "test": "test"}
 VALIDATION = 0.1  # fraction of the training images that is set aside where no validation images are given
@@ -167,7 +168,7 @@ def _images(key, images, image_range):
         )
     if not len(images):
         raise DataError(f"{key}: expected at least one {PARTS[key[2:]]} image, received an empty split")
-    hint = "; name the range with --image_range LOW HIGH"
+    hint = f"; name the range with {either('--image_range LOW HIGH', 'image_range=(LOW, HIGH)')}"
     return pixels(key, images if images.ndim == 4 else images[..., None], image_range, hint)
 
 

@@ -8,6 +8,7 @@ from PIL import Image
 from bnn.console import note
 from bnn.datasets import axes, own, picture_files
 from bnn.datasets.storing import DataError
+from bnn.spelling import option
 
 SUFFIXES = {*picture_files.SUFFIXES, ".npy"}
 PART = 100  # images that are read at a time
@@ -151,7 +152,7 @@ def _fitted(path, image, shape, resize):
             image = _scaled(path, image, shape)
     if image.shape != shape:
         moved = axes.hint((1, *image.shape), shape)
-        hint = moved or ("" if resize or len(shape) != 3 else "; --resize scales and converts it")
+        hint = moved or ("" if resize or len(shape) != 3 else f"; {option('resize')} scales and converts it")
         raise DataError(
             f"{path}: expected images of {_spelled(shape)}, received {_spelled(image.shape)}{hint}"
         )

@@ -15,6 +15,7 @@ from bnn.datasets.data_set import DataSet, Split
 from bnn.datasets.fetching import earlier_downloads
 from bnn.datasets.place import data_folder
 from bnn.datasets.storing import DataError, verify
+from bnn.spelling import either
 
 MNIST_5K_SHA256 = "846f6cad587fea3877f6e0fe0a1968dfc68867ce170d3bc9fc2dccdbed17961d"
 
@@ -65,7 +66,7 @@ def _stored(entry, folder):
         )
     raise DataError(
         f"{entry.name}: expected its files in {folder}, received none; run {command}, or name their folder "
-        "with --data_dir; the data set mnist-5k needs no download"
+        f"{either('with --data_dir', 'in this call')}; the data set mnist-5k needs no download"
     )
 
 

@@ -12,7 +12,6 @@ metrics.json    the results of analyze.py
 
 import csv
 import json
-import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +26,7 @@ from bnn.paths import expanded
 from bnn.runs import folders, provenance, stored_data, summary
 from bnn.runs.log import LOG_COLUMNS, log_rows, rank
 from bnn.runs.naming import default_name
+from bnn.spelling import argument, either, option
 
 CLASSES = 10  # of every data set of the catalog
 CONFIG_KEYS = {"model", "training", "data", "settings_sha256", "command", "versions", "git_commit"}
@@ -83,7 +83,7 @@ class Run:
         if not path.is_file():
             raise RunError(
                 f"{self.folder}: expected a checkpoint {path.name}, received a run that has none yet; "
-                f"continue with {typed('train', '--resume', self.folder)}"
+                f"continue with {either(typed('train', '--resume', self.folder), _call_of_resume(self.folder))}"
             )
         # Raises an error with the name of an unregistered quantizer, which Keras does not give.
         quantizer_makers(self.model)
@@ -264,9 +264,10 @@ def expect_free(folder, overwrite=False):
     if not (folder / "config.json").is_file():
         raise RunError(f"{folder}: expected a new or empty run directory, received one with other files")
     if not overwrite:
+        resume = either(option("resume", folder), _call_of_resume(folder))
         raise RunError(
-            f"{folder}: expected a new run directory, received one that holds a run; "
-            f"continue it with --resume {shlex.quote(str(folder))}, or use --overwrite or another --run_dir"
+            f"{folder}: expected a new run directory, received one that holds a run; continue it with {resume}, "
+            f"or use {option('overwrite')} or another {argument('run_dir')}"
         )
     open_run(folder)  # raises for the folder of another program that also has a config.json
 
@@ -302,6 +303,10 @@ def open_run(folder):
         what = str(error) if isinstance(error, ConfigError) else "a damaged file or one of another program"
         raise RunError(f"{path}: expected the config of a run, received {what}") from None
     return Run(folder, model, training, config["data"])
+
+
+def _call_of_resume(folder):
+    return f"bnn.training.resume({str(folder)!r})"
 
 
 def _described(layer):

@@ -3,6 +3,7 @@
 from bnn import datasets
 from bnn.datasets.catalog import ARRAYS, ENTRIES, is_own
 from bnn.fields import expect
+from bnn.spelling import argument
 
 KEYS = ("name", "digest", "official")
 OWN_KEYS = (*KEYS, "class_names", "stratified")
@@ -58,7 +59,7 @@ def difference(run, data_set):
     if data_set.was_read_as(digest):
         return (
             f"expected images as the earlier version read them that began this run, received those of this version, "
-            f"{OTHERWISE}; begin a new run, from its weights with --init_from"
+            f"{OTHERWISE}; begin a new run, from its weights with {argument('init_from')}"
         )
     changed = f"; {data_set.name} has changed since" if is_own(data_set.name) else ""
     return f"expected data of SHA-256 {digest}, received {data_set.digest}{changed}"

@@ -1,9 +1,8 @@
 """What a run must have, and with which settings, to be continued."""
 
-import shlex
-
 from bnn import runs
 from bnn.config import ConfigError, complete, expect_names
+from bnn.spelling import argument, option
 
 
 def expect_checkpoint(run):
@@ -14,7 +13,7 @@ def expect_checkpoint(run):
     if len(run.log()) > 1 and not run.checkpoint("last").is_file():
         raise runs.RunError(
             f"{run.folder}: expected last.keras, from which a training continues, received a run without it; "
-            f"to begin a new training with its best weights, use --init_from {shlex.quote(str(run.folder))}"
+            f"to begin a new training with its best weights, use {option('init_from', run.folder)}"
         )
 
 
@@ -24,8 +23,8 @@ def expect_agreement(run, given):
     expect_names(given, type(run.model), type(run.training))
     for name, value in given.items():
         if value != stored[name] and (name, value) != ("precision", "auto"):
-            begun = shlex.quote(str(run.folder))
             raise ConfigError(
-                f"--{name}: expected {stored[name]!r}, with which {run.folder} was begun, received {value!r}; "
-                f"other settings need another --run_dir, and --init_from {begun} begins with its weights"
+                f"{argument(name)}: expected {stored[name]!r}, with which {run.folder} was begun, received {value!r}; "
+                f"other settings need another {argument('run_dir')}, and {option('init_from', run.folder)} begins "
+                "with its weights"
             )

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from bnn import runs
 from bnn.paths import expanded
+from bnn.spelling import argument
 from bnn.training import own_data, start
 
 
@@ -32,7 +33,7 @@ def train(
     folder = expanded(run_dir or Path("runs") / _name(settings, data_dir))
     if (folder / "config.json").is_file():
         raise runs.RunError(
-            f"{folder}: expected a folder for one run per seed, received a run; use another --run_dir"
+            f"{folder}: expected a folder for one run per seed, received a run; use another {argument('run_dir')}"
         )
     return [
         _train(

@@ -14,6 +14,7 @@ from bnn.estimators import as_setting
 from bnn.files import lock
 from bnn.paths import expanded
 from bnn.runs import summary
+from bnn.spelling import argument
 from bnn.training import continuing, display, own_data
 from bnn.training.signals import Interrupted
 
@@ -237,7 +238,7 @@ def load_data(config, data_set=None, data_dir=None):
     """
     if config.batch_size < 2:
         raise ConfigError(
-            f"--batch_size: expected at least 2 images, for batch norm, received {config.batch_size}"
+            f"{argument('batch_size')}: expected at least 2 images, for batch norm, received {config.batch_size}"
         )
     data_set = data_set or datasets.load(config.data_set, data_dir, **config.data_options)
     if config.debug:
@@ -247,7 +248,7 @@ def load_data(config, data_set=None, data_dir=None):
         data_set = dataclasses.replace(data_set, **cut)
     if config.batch_size > len(data_set.train):
         most = f"at most the {len(data_set.train)} training images"
-        raise ConfigError(f"--batch_size: expected {most}, received {config.batch_size}")
+        raise ConfigError(f"{argument('batch_size')}: expected {most}, received {config.batch_size}")
     return data_set
 
 
@@ -283,7 +284,7 @@ def _without_rates(callbacks):
 def expect_tensorboard(wanted):
     """Raise a `ConfigError` if TensorBoard events are wanted where TensorFlow is not installed."""
     if wanted:
-        backend.expect_tensorflow("--tensorboard")
+        backend.expect_tensorflow(argument("tensorboard"))
 
 
 def _call(run_dir, init_from, settings):

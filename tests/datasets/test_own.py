@@ -73,7 +73,7 @@ def test_equivalent_forms_of_the_data_give_the_same(changes):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"x_train": X * 1.0}, r"x_train: expected pixels from 0 to 1, received 0 to 255; .* --image_range"),
+        ({"x_train": X * 1.0}, r"x_train: expected pixels from 0 to 1, received 0 to 255; .* image_range="),
         ({"x_train": X.astype(int) + 1}, "x_train: expected pixels from 0 to 255, received 1 to 256"),
         ({"x_train": np.where(X > 250, np.nan, X / 255)}, "expected finite pixels, received NaN"),
         ({"x_train": np.where(X > 250, np.inf, X / 255)}, "expected finite pixels, received infinity"),
@@ -298,7 +298,8 @@ def test_images_of_different_sizes_need_image_size(tmp_path):
     folder = photos(tmp_path / "photos")
     Image.new("L", (20, 10)).save(folder / "dog" / "z.jpg")
     with pytest.raises(
-        DataError, match=r"z.jpg: expected 6 x 8 pixels as in 00.png, received 10 x 20; .*--image_size"
+        DataError,
+        match=r"z.jpg: expected 6 x 8 pixels as in 00.png, received 10 x 20; .*image_size=\(HEIGHT, WIDTH\)$",
     ):
         datasets.load(f"{folder}/")
     assert datasets.load(f"{folder}/", image_size=[4, 5]).train.images.shape == (21, 4, 5, 3)

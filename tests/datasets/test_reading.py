@@ -103,7 +103,7 @@ def test_a_variant_is_labeled_as_one(mnist_5k):
 def test_the_error_for_missing_data_names_the_command_and_the_embedded_set(entry, tmp_path):
     with pytest.raises(DataError) as error:
         datasets.load(entry.name, tmp_path)
-    command = f"run python data/download.py --data_set {entry.name}, or name their folder with --data_dir"
+    command = f"run python data/download.py --data_set {entry.name}, or name their folder in this call"
     assert f"{command}; the data set mnist-5k needs no download" in str(error.value)
 
 

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import pytest
 
-from bnn import bits, packed, runs
+from bnn import bits, packed, runs, spelling
 from bnn.config import PRESETS, ModelConfig, TrainConfig
 from bnn.datasets import Split
 from bnn.files import atomic, records
@@ -146,7 +146,10 @@ def test_create_never_changes_a_folder_that_is_not_a_run(tmp_path, data, overwri
 
 def test_create_replaces_a_run_only_with_overwrite(run, data):
     run.write_log([ROW])
-    with pytest.raises(RunError, match=f"--resume {run.folder}, or use --overwrite or another --run_dir"):
+    with pytest.raises(RunError, match="or use overwrite=True or another run_dir"):
+        runs.create(run.folder, *small_settings(), data, [])
+    flags = f"--resume {run.folder}, or use --overwrite or another --run_dir"
+    with spelling.command_line(), pytest.raises(RunError, match=flags):
         runs.create(run.folder, *small_settings(), data, [])
     assert run.log() == [ROW]
     replaced = runs.create(run.folder, *small_settings(), data, [], overwrite=True)
@@ -304,10 +307,10 @@ def test_a_config_without_its_data_is_refused(run, value):
 
 
 def test_the_error_for_a_missing_checkpoint_says_how_to_make_it(run):
-    message = (
-        rf"expected a checkpoint best\.keras, received a run that has none yet; .* --resume {run.folder}$"
-    )
-    with pytest.raises(RunError, match=message):
+    message = r"expected a checkpoint best\.keras, received a run that has none yet; continue with "
+    with pytest.raises(RunError, match=rf"{message}bnn.training.resume\('{run.folder}'\)$"):
+        run.load_model("best")
+    with spelling.command_line(), pytest.raises(RunError, match=f"{message}.* --resume {run.folder}$"):
         run.load_model("best")
 
 

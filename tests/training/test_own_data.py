@@ -76,11 +76,11 @@ def test_the_same_call_trains_what_is_missing(many, tmp_path, capsys):
     for same in (Path(data_set), bnn.datasets.load(data_set, image_range=(-1, 1))):
         assert seeds.train(np.arange(2), folder, data_set=same, **SETTINGS) == trained
     with pytest.raises(
-        ConfigError, match=r"--fc: expected \(8,\), with which .*seed0 was begun, received \(9,\)"
+        ConfigError, match=r"^fc: expected \(8,\), with which .*seed0 was begun, received \(9,\)"
     ):
         seeds.train([0, 1], folder, data_set=data_set, **SETTINGS | {"fc": [9]})
     defaults = {name: value for name, value in SETTINGS.items() if name != "fc"}
-    with pytest.raises(ConfigError, match=r"--fc: expected \(8,\), with which .*seed0 was begun, received"):
+    with pytest.raises(ConfigError, match=r"^fc: expected \(8,\), with which .*seed0 was begun, received"):
         seeds.train([0, 1], folder, data_set=data_set, **defaults)
     with pytest.raises(runs.RunError, match=r"seed0: expected a folder for one run per seed, received a run"):
         seeds.train([0, 1], folder / "seed0", data_set=data_set, **SETTINGS)

@@ -1,6 +1,7 @@
 """`bnn.training.train` and `resume` do from Python what train.py does."""
 
 import json
+import re
 import shutil
 import signal
 import threading
@@ -113,7 +114,7 @@ def test_quantizers_may_be_functions_and_are_recorded_by_name(tmp_path, data):
     assert run.load_model().get_layer("conv_1").kernel_quantizer is shifted_sign
     assert training.resume(run.folder, **settings).log() == run.log()
     with pytest.raises(
-        ConfigError, match=r"--kernel_quantizer: expected 'Custom>shifted_sign', .* received 'ste'"
+        ConfigError, match=r"^kernel_quantizer: expected 'Custom>shifted_sign', .* received 'ste'"
     ):
         training.resume(run.folder, **settings | {"kernel_quantizer": "ste"})
     name = runs.default_name(run.model, run.training)
@@ -127,7 +128,7 @@ def test_a_named_network_is_trained_resumed_analyzed_and_packed(tmp_path, data):
     run = training.train(tmp_path / "run", **given)
     assert (run.model.fc, run.model.first_layer, run.model.last_layer) == ((), "whitening", "real")
     assert training.resume(run.folder, **given) == run
-    with pytest.raises(ConfigError, match="--last_layer: expected 'real'"):
+    with pytest.raises(ConfigError, match=r"^last_layer: expected 'real'"):
         training.resume(run.folder, data_set=data, last_layer="quantized")
     model, images, untrained = run.load_model(), data.test.images, bnn.models.build_model(run.model)
     bnn.models.whiten(untrained, data.train.images)
@@ -196,7 +197,7 @@ def test_a_published_run_is_not_trained_again(tmp_path, whole, data):
     copy = shutil.copytree(whole.folder, tmp_path / "published")
     (copy / "last.keras").unlink()
     before = {path.name: path.read_bytes() for path in copy.iterdir()}
-    with pytest.raises(runs.RunError, match=r"expected last\.keras.*without it; .*--init_from"):
+    with pytest.raises(runs.RunError, match=r"expected last\.keras.*without it; .*use init_from='"):
         training.resume(copy, data_set=data)
     assert {path.name: path.read_bytes() for path in copy.iterdir()} == before
 
@@ -258,7 +259,10 @@ def test_a_run_may_start_from_the_weights_of_another_and_replace_a_run(tmp_path,
     )
     for ours, other in zip(begun.model.get_weights(), whole.load_model().get_weights(), strict=True):
         np.testing.assert_array_equal(ours, other)
-    with pytest.raises(runs.RunError, match="received one that holds a run"):
+    call = re.escape(
+        f"continue it with bnn.training.resume('{begun.run.folder}'), or use overwrite=True or another run_dir"
+    )
+    with pytest.raises(runs.RunError, match=f"received one that holds a run; {call}$"):
         training.train(begun.run.folder, data_set=data, **SMALL)
     run = training.train(begun.run.folder, overwrite=True, data_set=data, **SMALL | {"epochs": 1})
     assert len(run.log()) == 1
@@ -274,14 +278,17 @@ def test_the_default_run_directory_is_in_the_current_folder(tmp_path, data, monk
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"epoch": 3}, "epoch: expected no setting of this name, received 3"),
+        ({"epoch": 3}, r"epoch: expected no setting of this name, received 3; did you mean epochs\?"),
+        ({"learning_rate": 0.1}, r"received 0.1; did you mean lr_start\?"),
+        ({"call_backs": ()}, r"received \(\); did you mean callbacks\?"),
+        ({"resume": True}, r"received True; bnn.training.resume\(run_dir\) continues a run"),
         ({"epochs": 0}, "epochs: expected 1 to"),
         (
             {"data_set": "svhn"},
             r"data_set: expected one of .*, mnist-5k, FILE.npz, FOLDER/, received 'svhn'",
         ),
         ({"batch_size": 201}, "at most the 200 training images, received 201"),
-        ({"batch_size": 1}, "--batch_size: expected at least 2 images, .*, received 1"),
+        ({"batch_size": 1}, "^batch_size: expected at least 2 images, .*, received 1"),
     ],
 )
 def test_bad_settings_are_refused_before_anything_is_written(tmp_path, data, settings, message):
@@ -303,7 +310,7 @@ def test_a_network_for_other_images_is_refused(tmp_path, data):
 
 
 def test_resume_refuses_other_settings_or_data(whole, data):
-    with pytest.raises(ConfigError, match=r"--epochs: expected 2, with which .* was begun, received 3"):
+    with pytest.raises(ConfigError, match=r"^epochs: expected 2, with which .* was begun, received 3"):
         training.resume(whole.folder, epochs=3, data_set=data)
     with pytest.raises(ConfigError, match=r"epoch: expected no setting .*did you mean epochs\?"):
         training.resume(whole.folder, epoch=3, data_set=data)
