@@ -5,6 +5,7 @@ from keras import ops
 
 from bnn.analysis import recurrent, transposed
 from bnn.analysis.einsum import Contraction
+from bnn.analysis.keras_holdings import Holdings, constants
 from bnn.analysis.linear_maps import Convolution, Dense
 from bnn.analysis.product import Kernels, Product, float32, of_arrays
 from bnn.analysis.transposed import TransposedConvolution
@@ -56,16 +57,39 @@ def find(model, quantizer=None):
     return found
 
 
-def refused(model):
-    """The layers that have a kernel but no product, a dict from name to reason."""
-    layers = dict(walk(model))
-    within = recurrent.cells(layers.values())
-    reasons = {name: _reason(layer) for name, layer in layers.items() if id(layer) not in within}
-    return {name: reason for name, reason in reasons.items() if reason}
+def refused(model, products):
+    """The numbers of a model that no product shows, a dict from the name of a layer or of an array to the reason.
+
+    Args:
+        model: keras.Model.
+        products: list of Product, from `find`.
+    """
+    layers, holdings = dict(walk(model)), Holdings(model)
+    analyzed = {id(product.layer) for product in products}
+    owners = {cell: layer for layer in layers.values() for cell in recurrent.cells([layer])}
+    reasons = holdings.reasons(model.name, model, False)
+    for name, layer in layers.items():
+        rows, owner = id(layer) in analyzed, owners.get(id(layer))
+        if owner is not None:
+            reasons |= holdings.reasons(name, layer, True) if id(owner) in analyzed else {}
+        elif reason := _known_reason(layer, holdings):
+            reasons[name] = reason
+        else:
+            reasons |= holdings.reasons(name, layer, rows)
+    return reasons | constants(model)
+
+
+def _known_reason(layer, holdings):
+    """The reason for a layer of a class that is known, if it holds numbers, else None."""
+    if isinstance(layer, keras.layers.RNN):
+        cells = [cell for cell in getattr(layer.cell, "cells", [layer.cell]) if isinstance(cell, keras.Layer)]
+        return _reason(layer) if any(not cell.built or holdings.held(cell) for cell in cells) else None
+    known = next((why for cls, why in OTHERS.items() if isinstance(layer, cls)), None)
+    return _reason(layer) or (known if holdings.held(layer) else None)
 
 
 def _reason(layer):
-    """Return why a layer with a kernel cannot be analyzed; None if it can, or if it has no kernel."""
+    """Return why a layer of a class that is analyzed, or one with complex weights, cannot be; None for others."""
     if any(keras.backend.standardize_dtype(w.dtype).startswith("complex") for w in own_weights(layer)):
         return "its weights are complex numbers"
     if isinstance(layer, QuantConv2D | QuantDense):
@@ -73,12 +97,10 @@ def _reason(layer):
             return f"{type(layer).__name__} has a call of its own, which may not multiply by the kernel"
         return None if layer.built else "it has no weights yet: call the model once"
     if isinstance(layer, keras.layers.RNN):
-        return recurrent.reason(layer) if _cells_have_kernels(layer) else None
+        return recurrent.reason(layer)
     base = next((cls for cls in KERAS if isinstance(layer, cls)), None)
     if base is None:
-        known = next((why for cls, why in OTHERS.items() if isinstance(layer, cls)), None)
-        unknown = f"a {type(layer).__name__} is none of the layers that are analyzed"
-        return (known or unknown) if _has_kernel(layer) else None
+        return None
     if not layer.built:
         return "it has no weights yet: call the model once"
     if getattr(layer, "quantization_mode", None):
@@ -90,17 +112,6 @@ def _reason(layer):
 
 def _contraction(layer):
     return Contraction.of(layer.equation, layer.input_spec.ndim)
-
-
-def _cells_have_kernels(layer):
-    """Whether the cell owns a kernel, or is yet to make it."""
-    inner = getattr(layer.cell, "cells", [layer.cell])
-    return any(not cell.built or _has_kernel(cell) for cell in inner if isinstance(cell, keras.Layer))
-
-
-def _has_kernel(layer):
-    """Return whether the layer itself, not an inner layer, has a weight of two or more axes."""
-    return any(len(w.shape) >= 2 for w in own_weights(layer))
 
 
 def _own_product(name, layer, quantizer):

@@ -102,7 +102,8 @@ def as_function(quantizer):
 def _products(model, quantizer):
     """Return the products that can be analyzed, and a dict of the other layers."""
     check_weights(model)
-    found, refused = kernel_products.find(model, quantizer), kernel_products.refused(model)
+    found = kernel_products.find(model, quantizer)
+    refused = kernel_products.refused(model, found)
     if not found:
         raise nothing(model.name, refused)
     if quantizer is not None and all(product.quantizer is not quantizer for product in found):

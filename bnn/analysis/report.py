@@ -19,7 +19,9 @@ class Report(Sequence):
     returns a table of all statistics.
 
     Attributes:
-        unanalyzed: dict from the name of each layer with a kernel but without a LayerReport to the reason.
+        unanalyzed: dict from the name of each layer without a LayerReport, but with a kernel or with 16 or more numbers
+            other than biases and norms, to the reason. Numbers beside the kernel of a LayerReport, those of the model
+            itself and constants of operations have names of their own.
         about: dict with "images", the number of images, and "quantizer" and "activations", the arguments. For a run
             also "run", "network", "origin", "test_accuracy" in [0, 1], "test_images", "data_set" and "data_digest";
             for a file also "model".

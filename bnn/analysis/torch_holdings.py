@@ -1,13 +1,12 @@
 """The numbers that a PyTorch module holds beside the kernels that are analyzed, and the reasons that name them."""
 
 import re
-from collections.abc import Mapping
 
 import numpy as np
 
-MANY = 16  # fewer numbers are no kernel
-DEPTH = 3  # of containers and objects within an attribute
-NAMES = 3  # of tensors in a reason
+from bnn.analysis import holdings
+from bnn.analysis.holdings import DEPTH, MANY
+
 WEIGHTS = re.compile(
     r"(in_proj_|[qkv]_proj_)?(weight|bias)(_.*)?"
 )  # "weight_g", "weight_orig", "weight_hh_l0"
@@ -44,13 +43,7 @@ class Holdings:
             return {}
         rows = {_place(tensor) for product in products for tensor in product.variable.sources}
         names = [key for key, value in self._held(module) if not _known(module, key, value, products, rows)]
-        kind = type(module).__name__
-        if products:
-            return {f"{name}.{key}": f"a {kind} holds it beside its weight" for key in names}
-        if not names:
-            return {}
-        shown = ", ".join(names[:NAMES]) + (f" and {len(names) - NAMES} more" if len(names) > NAMES else "")
-        return {name: f"a {kind} is none of the modules that are analyzed; it holds {shown}"}
+        return holdings.reasons(name, type(module).__name__, names, bool(products), "modules", ".")
 
     def _held(self, module):
         """Yield (name, tensor, array or unregistered module) of everything in a module that is not small."""
@@ -76,7 +69,7 @@ class Holdings:
             if value.size >= MANY and value.dtype.kind in "biufc":
                 yield key, value
         elif depth:
-            for inner, part in _parts_of(value):
+            for inner, part in holdings.parts_of(value, ("torch",)):
                 yield from self._within(f"{key}.{inner}", part, depth - 1)
 
 
@@ -86,16 +79,6 @@ def _registered(module):
 
     named = [*module._parameters.items(), *module._buffers.items()]
     return [(key, tensor) for key, tensor in named if tensor is not None and not is_lazy(tensor)]
-
-
-def _parts_of(value):
-    """The (name, value) pairs within a container, or within an object whose class is neither PyTorch's nor built in."""
-    if isinstance(value, Mapping):
-        return list(value.items())
-    if isinstance(value, list | tuple | set | frozenset):
-        return list(enumerate(value))
-    own = type(value).__module__.partition(".")[0] not in ("torch", "builtins", "numpy")
-    return list(getattr(value, "__dict__", {}).items()) if own and not callable(value) else []
 
 
 def _is_tensor(value):

@@ -342,7 +342,7 @@ def test_layers_that_cannot_be_analyzed_are_named_with_the_reason():
         "einsum": "its equation contracts no axis of the kernel",
         "rnn": "its cell, a StackedRNNCells, is none of Keras's SimpleRNNCell, LSTMCell and GRUCell",
         "own": "Own has a call of its own, which may not multiply by the kernel",
-        "custom": "a Custom is none of the layers that are analyzed",
+        "custom": "a Custom is none of the layers that are analyzed; it holds w",
     }
 
 
