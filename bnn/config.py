@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from bnn.estimators import ESTIMATORS, as_setting, meanings
 from bnn.fields import ConfigError, check_fields, expect, one_of, setting
 from bnn.presets import DATA_SET_CHOICES, NETWORKS, PRESETS
+from bnn.spelling import argument, option
 from bnn.suggestions import did_you_mean
 from bnn.train_config import MAX_SIZE, TrainConfig
 
 FIRST_LAYERS = ("quantized", "real", "rotated", "whitening")
 LAST_LAYERS = ("quantized", "real")
+TERNARY_THRESHOLD = 0.02  # the paper's
 GLOROT = "glorot"  # the clip that depends on the layer
 QUANTIZERS = ("kernel_quantizer", "activation_quantizer")  # settings
 ARGUMENTS = (
@@ -63,14 +65,24 @@ class ModelConfig:
         (128, 128, 256, 256, 512, 512), "channels of each convolution; no value: no convolutions"
     )
     max_pool: tuple[int, ...] = setting(
-        (0, 1, 0, 1, 0, 1), "for each convolution, 1 if 2x2 max-pooling follows it, else 0"
+        (0, 1, 0, 1, 0, 1),
+        "for each convolution, 1 if 2x2 max-pooling follows it, else 0; required with another number of convolutions",
     )
     filter_size: int = setting(3, "side of the convolution kernels")
     fc: tuple[int, ...] = setting(
         (1024, 1024), "units of each hidden dense layer; no value: no hidden dense layers"
     )
-    levels: int = setting(2, "2: binary weights and activations; 3: ternary, see --threshold", choices=(2, 3))
-    threshold: float = setting(0.0, "ternary: values from -X to X become 0; X in [0, 1)")
+    levels: int = setting(
+        2,
+        "2: binary weights and activations; 3: ternary, see --threshold",
+        shown="2, or 3 with an estimator that has no other",
+        choices=(2, 3),
+    )
+    threshold: float = setting(
+        0.0,
+        "ternary: values from -X to X become 0; X in [0, 1)",
+        shown=f"{TERNARY_THRESHOLD}, the paper's, with 3 levels and the estimator ste",
+    )
     estimator: str = setting(
         "ste",
         f"quantizers of the network, and the gradient that training uses instead of theirs; {meanings()}",
@@ -156,16 +168,16 @@ class ModelConfig:
         for name in QUANTIZERS:
             value = getattr(self, name)
             expect(value is None or value in ESTIMATORS or ">" in value, name, own, value)
+        for name in ("levels", "first_layer", "last_layer", "estimator", *QUANTIZERS):
+            value, default = getattr(self, name), getattr(ModelConfig, name)
+            wanted = f"{default}, the default, in a continuous net, which has no quantizer"
+            expect(value == default or not self.continuous, name, wanted, value)
         for name in (self.estimator, self.kernel_quantizer, self.activation_quantizer):
             levels = ESTIMATORS[name].levels if name in ESTIMATORS else (self.levels,)
             expect(self.levels in levels, "levels", f"{levels[0]} with the estimator {name}", self.levels)
         none = f"none with the estimator {self.estimator}, which sets its own"
         takes = ESTIMATORS[self.estimator].takes_threshold
         expect(takes or self.threshold == 0, "threshold", none, self.threshold)
-        for name in ("levels", "first_layer", "last_layer", "estimator", *QUANTIZERS):
-            value, default = getattr(self, name), getattr(ModelConfig, name)
-            wanted = f"{default}, the default, in a continuous net, which has no quantizer"
-            expect(value == default or not self.continuous, name, wanted, value)
 
     @property
     def weights(self):
@@ -209,13 +221,13 @@ def settings_for(given, preset=None):
     Raises:
         ConfigError: there is no such setting, a value is out of range, or the optimizer does not fit the network.
     """
-    given = complete(given)
+    typed, given = given, complete(given)
     expect_names(given, ModelConfig, TrainConfig)
     data_set = given.get("data_set", TrainConfig.data_set)
     expect(data_set in DATA_SET_CHOICES, "data_set", one_of(DATA_SET_CHOICES), data_set)
     preset = PRESETS.get(data_set, {}) if preset is None else preset
     debug = {"epochs": 2} if given.get("debug") else {}
-    merged = preset | debug | given
+    merged = with_what_follows(preset | debug | given, typed)
     model, training = (
         kind(**{f.name: merged[f.name] for f in dataclasses.fields(kind) if f.name in merged})
         for kind in (ModelConfig, TrainConfig)
@@ -223,6 +235,58 @@ def settings_for(given, preset=None):
     if training.optimizer == "bop":
         _expect_signs(model)
     return model, training
+
+
+def with_what_follows(settings, typed):
+    """Add the settings of the network that follow from others, unless they are given.
+
+    An estimator of three levels only has them without `levels`. A ternary network has the paper's threshold: with a
+    threshold of 0, hardly any weight would become 0.
+
+    Args:
+        settings: dict, as `complete` returns them, perhaps with those of a preset.
+        typed: dict of the settings that were given by hand.
+
+    Returns:
+        dict
+
+    Raises:
+        ConfigError: the threshold or the poolings are missing, and do not follow.
+    """
+    _expect_poolings(settings, typed)
+    if settings.get("continuous"):
+        return settings
+    estimator = settings.get("estimator", ModelConfig.estimator)
+    names = [estimator, *(settings.get(name) or estimator for name in QUANTIZERS)]
+    used = [ESTIMATORS[name] for name in names if isinstance(name, str) and name in ESTIMATORS]
+    if any(entry.levels == (3,) for entry in used):
+        settings = {"levels": 3} | settings
+    takes = used and used[0].takes_threshold and any(entry.takes_threshold for entry in used[1:])
+    if settings.get("levels") != 3 or not takes or "threshold" in settings:
+        return settings
+    if settings.get("clip") == GLOROT:
+        own = " or ".join(name for name, entry in ESTIMATORS.items() if entry.levels == (3,))
+        wanted = f"{own}, whose thresholds follow the weights, with 3 levels and clip {GLOROT}"
+        raise ConfigError(f"estimator: expected {wanted}, received {estimator}")
+    return settings | {"threshold": TERNARY_THRESHOLD}
+
+
+def _expect_poolings(settings, typed):
+    """Raise a `ConfigError` for poolings that nobody typed and that do not fit the number of convolutions."""
+    conv, pool = (settings.get(name, getattr(ModelConfig, name)) for name in ("conv", "max_pool"))
+    if not (isinstance(conv, tuple) and isinstance(pool, tuple)) or len(conv) == len(pool):
+        return
+    if "max_pool" not in typed:
+        example = (*[0] * (len(conv) - 1), 1)
+        raise ConfigError(
+            f"max_pool: expected one entry for each of the {len(conv)} in conv, such as {option('max_pool', example)}, "
+            f"received none; the default, {_spelled(pool)}, is for {len(pool)}"
+        )
+    if "conv" not in typed:
+        raise ConfigError(
+            f"max_pool: expected one entry for each of the {len(conv)} in conv, by default {_spelled(conv)}, received "
+            f"{_spelled(pool)}; {argument('conv')} sets other convolutions"
+        )
 
 
 def expect_names(given, *kinds, error=ConfigError):
@@ -277,6 +341,10 @@ def complete(given, *kinds):
     named = {f.name for kind in kinds for f in dataclasses.fields(kind)}
     named -= {"epochs"} if given.get("debug") else set()  # a smoke test stays short
     return {setting: value for setting, value in NETWORKS[name].items() if setting in named} | given
+
+
+def _spelled(values):
+    return " ".join(map(str, values)) or "none"
 
 
 def _plain(value):

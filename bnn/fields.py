@@ -12,9 +12,12 @@ class ConfigError(UserError, ValueError):
     """A setting that no network or training can have; the message says what was expected and received."""
 
 
-def setting(default, help_text, **flag):
-    """A dataclass field with its help text and further keywords for argparse."""
-    return dataclasses.field(default=default, metadata={"help": help_text, **flag})
+def setting(default, help_text, shown=None, **flag):
+    """A dataclass field with its help text and further keywords for argparse.
+
+    `shown` is the text for the default in the help; None: the default itself.
+    """
+    return dataclasses.field(default=default, metadata={"help": help_text, "shown": shown, **flag})
 
 
 def expect(condition, field_name, expected, received):

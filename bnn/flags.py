@@ -104,13 +104,13 @@ def data_set_name(text):
 
 
 def _flag(f):
-    options = {k: v for k, v in f.metadata.items() if k != "help"}
+    options = {k: v for k, v in f.metadata.items() if k not in ("help", "shown")}
     if f.type is bool:
         # A network that turns it on can be had without it.
         both = any(f.name in network for network in NETWORKS.values())
         action = argparse.BooleanOptionalAction if both else "store_true"
         return options | {"action": action, "help": f.metadata["help"]}
-    shown = _spelled(f.default)
+    shown = f.metadata["shown"] or _spelled(f.default)
     options["help"] = f"{f.metadata['help']} (default: {shown}{_other_defaults(f.name)})"
     options["metavar"] = _metavar(f)
     if isinstance(f.default, tuple):

@@ -2,8 +2,10 @@
 
 import json
 import math
+import re
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bnn import config, presets, train_config
+from bnn import config, presets, spelling, train_config
 from bnn.config import ConfigError, ModelConfig, TrainConfig, from_json, settings_for, to_json
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -66,6 +68,67 @@ def test_flags_override_presets(data_set):
 def test_an_empty_conv_needs_no_max_pool(data_set):
     model, _ = settings_for({"data_set": data_set, "conv": ()})
     assert (model.conv, model.max_pool) == ((), ())
+
+
+@pytest.mark.parametrize(
+    ("given", "levels", "threshold"),
+    [
+        ({"levels": 3}, 3, 0.02),
+        ({"levels": 3, "network": "vgg-small"}, 3, 0.02),
+        ({"levels": 3, "threshold": 0.1}, 3, 0.1),
+        ({"levels": 3, "threshold": 0.0}, 3, 0.0),
+        ({"levels": 3, "kernel_quantizer": "Custom>f"}, 3, 0.02),  # of the activations
+        ({"levels": 3, "kernel_quantizer": "Custom>f", "activation_quantizer": "Custom>f"}, 3, 0.0),
+        ({"levels": 3, "estimator": "absmean"}, 3, 0.0),
+        ({"estimator": "absmean"}, 3, 0.0),
+        ({"estimator": "optimal_ternary", "network": "binarynet"}, 3, 0.0),
+        ({"activation_quantizer": "optimal_ternary"}, 3, 0.02),
+        ({"estimator": "approx_sign"}, 2, 0.0),
+        ({"levels": 3, "threshold": 0.0, "clip": "glorot"}, 3, 0.0),
+        ({}, 2, 0.0),
+    ],
+)
+def test_levels_and_threshold_follow_from_the_estimator_unless_they_are_given(given, levels, threshold):
+    model, _ = settings_for(given)
+    assert (model.levels, model.threshold) == (levels, threshold)
+    assert model.is_binary_in_effect == (given.get("threshold") == 0)
+
+
+@pytest.mark.parametrize("given", [{"clip": "glorot"}, {"network": "binarynet"}])
+def test_a_ternary_network_without_a_threshold_is_refused_where_the_papers_has_no_meaning(given):
+    with pytest.raises(
+        ConfigError, match=r"^estimator: expected optimal_ternary or absmean, .* received ste$"
+    ):
+        settings_for({"levels": 3} | given)
+
+
+def test_an_estimator_in_a_continuous_network_is_refused_by_its_name():
+    with pytest.raises(ConfigError, match=r"^estimator: expected ste, the default, in a continuous net"):
+        settings_for({"estimator": "absmean", "continuous": True})
+
+
+@pytest.mark.parametrize("conv", [(16, 32), [5], (8,) * 5])
+@pytest.mark.parametrize("other", [{}, {"data_set": "mnist-5k"}, {"network": "vgg-small"}])
+def test_the_error_for_poolings_that_nobody_typed_gives_some_that_fit(conv, other):
+    given = {"conv": conv} | other
+    for call, spelled in (
+        (spelling.command_line(), "--max_pool ([01 ]+)"),
+        (nullcontext(), r"max_pool=\((.+)\)"),
+    ):
+        with (
+            call,
+            pytest.raises(ConfigError, match=rf"^max_pool: .*, such as {spelled}, received none") as error,
+        ):
+            settings_for(given)
+        example = re.search(rf"such as {spelled}, ", str(error.value))[1]
+        pool = [int(digit) for digit in re.findall("[01]", example)]
+        assert settings_for(given | {"max_pool": pool})[0].max_pool == tuple(pool)
+
+
+def test_the_error_for_poolings_without_convolutions_names_both():
+    message = r"^max_pool: expected one entry for each of the 4 in conv, by default 32 32 64 64, received 1; --conv "
+    with spelling.command_line(), pytest.raises(ConfigError, match=message):
+        settings_for({"max_pool": [1], "data_set": "mnist-5k"})
 
 
 def test_an_empty_conv_with_poolings_is_refused():

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import keras
 
 from bnn.backend import standard_settings
-from bnn.config import GLOROT, ConfigError, ModelConfig, complete, expect_names
+from bnn.config import GLOROT, ConfigError, ModelConfig, complete, expect_names, with_what_follows
 from bnn.estimators import ESTIMATORS
 from bnn.fields import expect, one_of
 from bnn.layers import (
@@ -32,8 +32,9 @@ def build(*, kernel_quantizer=None, activation_quantizer=None, precision="float3
         activation_quantizer: quantizer of the activations, in the same form.
         precision: "float32" or "bfloat16", the arithmetic of the layers. Variables and outputs are float32.
         **settings: fields of `ModelConfig`, such as input_shape=(28, 28, 1), conv=(32, 64), max_pool=(1, 1),
-            fc=(128,), levels=3, threshold=0.02. Lists are allowed instead of tuples. network="vgg-small" gives the
-            settings of a network from the literature, without those of its training.
+            fc=(128,), levels=3. Lists are allowed instead of tuples. The threshold of a ternary network is the paper's,
+            0.02, unless it is given. network="vgg-small" gives the settings of a network from the literature, without
+            those of its training.
 
     Returns:
         keras.Model, see `build_model`. It can be saved like any other model. Before you load it, register your own
@@ -46,9 +47,9 @@ def build(*, kernel_quantizer=None, activation_quantizer=None, precision="float3
     given = {"kernel_quantizer": kernel_quantizer, "activation_quantizer": activation_quantizer}
     own = {name: quantizer for name, quantizer in given.items() if callable(quantizer)}
     named = {name: f"Custom>{getattr(q, '__name__', type(q).__name__)}" for name, q in own.items()}
-    settings = complete(settings, ModelConfig)
+    typed, settings = settings, complete(settings, ModelConfig)
     expect_names(settings, ModelConfig, error=TypeError)
-    config = ModelConfig(**settings, **given | named)
+    config = ModelConfig(**with_what_follows(settings | given | named, typed))
     makers = [_maker(config, name, own.get(name)) for name in given]
     return _Network(config, precision, *makers).model()
 
