@@ -17,7 +17,13 @@ from bnn.runs.metrics import is_measured
 from bnn.tables import aligned, html_table
 
 SHOWN = ("angle_mean_deg", "gain", "r_weights")  # statistics in the table; the files hold all
-CONDITIONS = ("images", "quantizer", "activations")  # of metrics.json, equal for seeds that are pooled
+# Of metrics.json, equal for seeds that are pooled, with the title of their row in the table.
+CONDITIONS = {
+    "precision": "computed in",
+    "images": "images for statistics",
+    "quantizer": "quantizer given",
+    "activations": "activations given",
+}
 COLUMNS = ("group", "runs", "layer", "statistic", "mean", "std", "n")
 
 
@@ -31,6 +37,8 @@ class Group:
         test_accuracy: Pooled, in [0, 1]; None if it is not known of all runs.
         val_accuracy: Pooled, the best of each run, in [0, 1]; None if a run has no log.
         layers: dict from each layer to a dict from a statistic to Pooled or None.
+        conditions: dict from "precision", the arithmetic in which test accuracy and statistics were computed, and from
+            "images", "quantizer" and "activations", see `Report.about`, to their values; None if they are not known.
     """
 
     name: str
@@ -38,6 +46,7 @@ class Group:
     test_accuracy: Pooled | None
     val_accuracy: Pooled | None
     layers: dict[str, dict[str, Pooled | None]]
+    conditions: dict
 
     @property
     def description(self):
@@ -90,12 +99,21 @@ class Comparison:
         return [group.name for group in self.groups]
 
     def _accuracies(self):
-        shown = {"test accuracy": "test_accuracy", "best val_accuracy": "val_accuracy"}
-        rows = [
-            [title, *(_text(getattr(group, name), 4) for group in self.groups)]
-            for title, name in shown.items()
-        ]
+        tests, bests = (
+            [_text(getattr(group, name), 4) for group in self.groups]
+            for name in ("test_accuracy", "val_accuracy")
+        )
+        rows = [["test accuracy", *tests], *self._conditions(), ["best val_accuracy", *bests]]
         return [["", *self._names()], *rows]
+
+    def _conditions(self):
+        """Return the row of the arithmetic, and those of other conditions in which the groups differ."""
+        rows = {name: [group.conditions[name] for group in self.groups] for name in CONDITIONS}
+        return [
+            [CONDITIONS[name], *("-" if value is None else str(value) for value in values)]
+            for name, values in rows.items()
+            if name == "precision" or len(set(values)) > 1
+        ]
 
     def _blocks(self, keys):
         """Return the table of the layers as texts, with as many statistics in each as fit."""
@@ -156,6 +174,7 @@ class Comparison:
                 "name": group.name,
                 "runs": [str(run.folder) for run in group.runs],
                 "seeds": [run.training.seed for run in group.runs],
+                **group.conditions,
                 **_json(_accuracies(group)),
                 "layers": {layer: _json(values) for layer, values in group.layers.items()},
             }
@@ -204,7 +223,7 @@ def compare(networks, *, save=False, data_dir=None, progress=silent):
 
 
 def _expect_equal_conditions(measured):
-    """Raise `RunError` unless the same number of images and the same quantizers were used for runs that are pooled."""
+    """Raise `RunError` unless runs that are pooled were measured in the same way: see `CONDITIONS`."""
     (first, reference), *others = measured
     for run, metrics in others:
         for name in CONDITIONS:
@@ -224,7 +243,8 @@ def _metrics(run, save, data_dir):
             metrics = json.loads(path.read_text())
             rows = metrics["layers"]
             if isinstance(metrics, dict) and all("layer" in row for row in rows):
-                return metrics
+                # Earlier versions computed a run as it was trained, and did not say so.
+                return {"precision": run.training.precision} | metrics
         except (ValueError, KeyError, TypeError):
             pass
         raise runs.RunError(f"{path}: expected the results of analyze.py, received a damaged file")
@@ -269,7 +289,9 @@ def _group(name, members):
     tests = [metrics.get("test_accuracy") for _, metrics in members]
     logs = [run.log() for run in networks]
     best = [max((row["val_accuracy"] for row in log), default=None) for log in logs]
-    return Group(name, networks, pool(tests), pool(best), pool_rows([metrics for _, metrics in members]))
+    conditions = {name: members[0][1].get(name) for name in CONDITIONS}
+    layers = pool_rows([metrics for _, metrics in members])
+    return Group(name, networks, pool(tests), pool(best), layers, conditions)
 
 
 def _accuracies(group):

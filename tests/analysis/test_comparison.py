@@ -112,7 +112,8 @@ def test_a_run_that_is_named_twice_counts_once():
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("images", 5), ("activations", "sign"), ("quantizer", "ternary")]
+    ("name", "value"),
+    [("images", 5), ("activations", "sign"), ("quantizer", "ternary"), ("precision", "float32")],
 )
 def test_runs_measured_under_other_conditions_are_not_compared(tmp_path, name, value):
     folder = shutil.copytree(ROOT / "results" / "mnist-conv-ternary", tmp_path / "three")
@@ -120,6 +121,25 @@ def test_runs_measured_under_other_conditions_are_not_compared(tmp_path, name, v
     metrics.write_text(json.dumps(json.loads(metrics.read_text()) | {name: value}))
     with pytest.raises(runs.RunError, match=f"seed2: expected metrics.json with {name} .*received {value}"):
         compare(folder)
+
+
+def test_the_arithmetic_of_an_accuracy_is_told(tmp_path):
+    """Published accuracies were computed in bfloat16, those of this version in float32."""
+    published = ROOT / "results" / "mnist-conv-binary" / "seed0"
+    folder = shutil.copytree(published, tmp_path / "anew")
+    metrics = json.loads((folder / "metrics.json").read_text())
+    (folder / "metrics.json").write_text(json.dumps(metrics | {"precision": "float32", "images": 60}))
+    config = json.loads((folder / "config.json").read_text())
+    config["data"]["digest"] = "f" * 64  # so that the two are not pooled
+    (folder / "config.json").write_text(json.dumps(config))
+    compared = compare([published, folder])
+    assert [group.conditions["precision"] for group in compared.groups] == ["bfloat16", "float32"]
+    lines = [" ".join(line.split()) for line in compared.text().splitlines()]
+    assert {"computed in bfloat16 float32", "images for statistics 500 60"} <= {*lines}
+    assert not any("quantizer given" in line for line in lines)
+    assert "computed in" in compared._repr_html_()
+    written = json.loads(compared.save(tmp_path / "out")[1].read_text())
+    assert [group["precision"] for group in written["groups"]] == ["bfloat16", "float32"]
 
 
 def test_the_list_shows_no_accuracy_of_an_earlier_checkpoint(tmp_path):
