@@ -16,6 +16,10 @@ If the residual is not aligned with the inputs (g_e = 1, kappa = 0), two numbers
 
     r = sign(alpha) / sqrt(1 + tan^2(theta) / g).
 
+If only kappa is small, three numbers do:
+
+    r = sign(alpha) / sqrt(1 + tan^2(theta) g_e / g).
+
 All values are float64; angles are in radians.
 """
 
@@ -45,6 +49,22 @@ def two_number_r(theta, gain):
     cos, sin = np.cos(theta), np.sin(theta)
     with np.errstate(invalid="ignore", divide="ignore"):
         return cos / np.sqrt(cos**2 + np.where(sin == 0, 0, sin**2 / np.asarray(gain, np.float64)))
+
+
+def r_three_numbers(theta, gain, residual_gain):
+    r"""Correlation of a.w_b with a.w_c if kappa = 0: sign(cos) / sqrt(1 + tan^2 g_e / g).
+
+    Args:
+        theta: array_like, angle between the quantized and the latent kernel, radians in [0, pi].
+        gain: array_like, g > 0.
+        residual_gain: array_like, g_e >= 0; 1 gives `two_number_r`.
+
+    Returns:
+        Float64 array of the broadcast shape, in [-1, 1]. It is 1 where theta is 0, whatever the gains are; elsewhere it
+        is NaN where an argument is NaN.
+    """
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return two_number_r(theta, np.asarray(gain, np.float64) / np.asarray(residual_gain, np.float64))
 
 
 def exact_r(theta, gain, residual_gain, kappa):
