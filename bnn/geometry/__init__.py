@@ -1,8 +1,8 @@
 """Theory and streamed statistics on arrays. It needs only NumPy and SciPy.
 
 It contains angles between vectors and their quantized versions, random rotations, sampling, predicted correlations,
-quantizers with any number of levels, quantizers by name, angles in the metric of the inputs, statistics of data that
-arrive in batches, and principal components.
+quantizers with any number of levels, quantizers by name, signs that are fitted to dot products, angles in the metric of
+the inputs, statistics of data that arrive in batches, and principal components.
 """
 
 from bnn.faces import face
@@ -25,6 +25,7 @@ __getattr__, __dir__, __all__ = face(
     ],
     components=["as_images", "mosaic", "principal_components"],
     correlation=["expected_sign_flips", "predicted_correlation", "predicted_correlation_permuted"],
+    fitted_signs=["FittedSigns", "fit_signs"],
     gain=["Gains", "exact_r", "gains", "levels_needed", "r_of_levels", "r_three_numbers", "two_number_r"],
     histograms=["Histogram2D", "even_edges"],
     input_metric=["ResidualGains", "angle_inputs", "residual_gain_split"],
