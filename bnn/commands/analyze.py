@@ -150,5 +150,6 @@ def _show(report, folder, wide, target_r):
         summary.write(runs.open_run(folder), report)
     path = report.save(folder)
     with figures.expected("all", kept=path):
+        figures.print_key(layers=[layer.name for layer in report])
         drawn = plots.save_all(report, folder, report.log, report.history)
     print(f"wrote {path} and {len(drawn)} figures (PNG and PDF): {', '.join(drawn)}")

@@ -27,6 +27,7 @@ def compare(networks, output, data_dir, wide=False):
         return
     paths = compared.save(output)
     with figures.expected("comparison", kept=", ".join(map(str, paths))):
+        figures.print_key(runs=[group.name for group in compared.groups], layers=compared.layers)
         paths += plots.save(plots.side_by_side(compared), output / "comparison", ("png", "pdf"))
     print(f"wrote {', '.join(map(str, paths))}")
 

@@ -5,6 +5,9 @@ figure. It returns the figure in the style of this package; as the last line of 
 writes a figure, `show` displays it anywhere in a cell, and `save_all` draws and saves the figures of analyze.py. A
 report is an `analysis.Report` or any iterable of layer reports.
 
+Names are drawn as they are: nothing in them is mathematics, and an installed font is used where matplotlib's own lacks
+their characters. A name that no installed font can show is drawn as its index, such as #3, and `key` says which it is.
+
 The figures by their numbers in the paper (arXiv 1705.07199), and the figures that are not in the paper:
 
     Fig 2a       random_and_sign         angles of random vectors, and of a vector and its signs
@@ -49,7 +52,8 @@ _found, __dir__, __all__ = face(
     first_layer=["first_kernels", "leading_components", "patch_variance"],
     history=["geometry_history", "training"],
     kernels=["angle_spread", "angles", "latent_weights"],
-    overview=["save_all"],
+    names=["key"],
+    overview=["save_all", "save_each"],
     primitives=["density", "legend_below", "points", "reference"],
     products=["activations", "dot_products", "permuted"],
     quantizers=["estimator", "level_angles", "quantizer_angles", "staircases", "ternary_angles"],
@@ -89,3 +93,7 @@ def _load_matplotlib():
         os.environ.pop("MPLBACKEND", None)
         for half_loaded in [name for name in sys.modules if name.partition(".")[0] == "matplotlib"]:
             del sys.modules[half_loaded]
+
+
+if "MPLBACKEND" in os.environ:
+    _load_matplotlib()  # the modules of this package import it by themselves, too

@@ -5,13 +5,13 @@ from matplotlib.colors import PowerNorm
 from matplotlib.ticker import PercentFormatter
 
 from bnn.plots import primitives, style
-from bnn.plots.names import shortened
+from bnn.plots.names import shortened, width
 from bnn.plots.style import BLACK
 
 ERRORS = 20  # images that a figure shows at most
 NAMED = 20  # classes up to which a confusion matrix has names and counts
 LONGEST = 8  # times the other side of an image, up to which its pixels are drawn as squares
-LETTERS = 16  # of a class name
+LETTERS, USUAL = 16, 12  # of a class name; longer ones than usual are smaller above an image
 
 
 @style.styled
@@ -36,7 +36,8 @@ def errors(images, labels, predicted, margins, class_names, axes=None):
         aspect = "auto" if max(image.shape[:2]) > LONGEST * min(image.shape[:2]) else "equal"
         primitives.picture(ax, image, cmap="gray", vmin=0, vmax=255, aspect=aspect)
         shown = f"true {names[label]},\npredicted {names[named]}"
-        ax.set_title(shown, loc="center", fontsize=9)
+        size = 9 if max(width(names[label]), width(names[named])) <= USUAL else 7.5
+        ax.set_title(shown, loc="center", fontsize=size)
         ax.set_xlabel(f"margin {margin:.2f}", fontsize=9)
     return fig
 

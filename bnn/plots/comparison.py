@@ -4,9 +4,10 @@ import numpy as np
 from matplotlib.ticker import PercentFormatter
 
 from bnn.plots import primitives, style
-from bnn.plots.names import plain
+from bnn.plots.names import shortened
 from bnn.plots.style import BLACK, BLUE, ORANGE, SKY
 
+LETTERS = 14  # of the name of a layer
 PANELS = {
     "r_weights": "r (Fig 3)",
     "r_permuted": "r permuted (Fig 4)",
@@ -25,6 +26,7 @@ def beside_paper(rows, axes=None):
     Returns:
         Figure
     """
+    names = shortened([row["layer"] for row in rows], LETTERS)
     fig, panels = style.axes_for(axes, 3, height=3.6, sharey=True)
     theirs = {"color": ORANGE, "marker": "D", "markerfacecolor": "white", "label": "paper"}
     for ax, (key, title) in zip(panels, PANELS.items(), strict=True):
@@ -35,7 +37,7 @@ def beside_paper(rows, axes=None):
             values = [np.nan if row[name] is None else row[name] for row in rows]
             ax.plot(range(len(rows)), values, linestyle=":", linewidth=1, markeredgewidth=1.5, **form)
         ax.set(title=title)
-        ax.set_xticks(range(len(rows)), [plain(row["layer"]) for row in rows], rotation=90)
+        ax.set_xticks(range(len(rows)), names, rotation=90)
         ax.grid(axis="y", alpha=0.4)
     lowest = min((row[key] for row in rows for key in PANELS if row[key] is not None), default=0)
     panels[0].set(ylabel="correlation", ylim=(min(0.5, lowest - 0.05), 1.02))
@@ -60,21 +62,27 @@ def unbinarizing(rows, images, axes=None):
     kinds = [what for what in ("kernels", "activations") if any(row["what"] == what for row in rows)]
     most = max(sum(row["what"] == what for row in rows) for what in kinds)
     fig, panels = style.axes_for(axes, len(kinds), height=0.45 * most + 1.4, sharex=True)
+    layers = list(dict.fromkeys(_layer(row) for row in rows))
+    names = dict(zip(layers, shortened(layers, LETTERS), strict=True))
     for ax, what in zip(panels, kinds, strict=True):
-        _bars(ax, [row for row in rows if row["what"] == what or row["layer"] == "none"][::-1], images)
+        _bars(ax, [row for row in rows if row["what"] == what or row["layer"] == "none"][::-1], images, names)
         ax.axvline(rows[0]["stale"], color=ORANGE, linestyle="--", linewidth=1.5, label="as trained")
         ax.set(title=f"continuous {what} in", xlabel="test accuracy", xlim=(0, 1))
     primitives.legend_below(fig if axes is None else None, panels[0], columns=3)
     return fig
 
 
-def _bars(ax, rows, images):
+def _layer(row):
+    return row["layer"].removesuffix("_activation")
+
+
+def _bars(ax, rows, images, names):
     place, refitted = np.arange(len(rows)), np.array([row["refitted"] for row in rows])
     ax.barh(place + 0.2, refitted, 0.38, color=BLUE, label="refitted")
     error = np.sqrt(refitted * (1 - refitted) / images)
     ax.errorbar(refitted, place + 0.2, xerr=error, fmt="none", ecolor=BLACK, capsize=3)
     form = {"color": SKY, "hatch": "///", "edgecolor": "white", "label": "not refitted"}
     ax.barh(place - 0.2, [row["stale"] for row in rows], 0.38, **form)
-    ax.set_yticks(place, [plain(row["layer"].removesuffix("_activation")) for row in rows])
+    ax.set_yticks(place, [names[_layer(row)] for row in rows])
     ax.tick_params(axis="y", length=0)
     ax.xaxis.set_major_formatter(PercentFormatter(1))

@@ -4,11 +4,12 @@ import numpy as np
 
 from bnn.geometry import two_number_r
 from bnn.plots import primitives, style
-from bnn.plots.names import plain
+from bnn.plots.names import shortened
 from bnn.plots.style import BLACK, COLORS, GRAY
 
 ANGLES_DEG = (26, 37, 45)  # the best ternary quantizer, the sign, and a larger angle
 MARKERS = "osD^vP"
+LETTERS = 24  # of the name of a network or layer
 EXCEPTION = 0.03  # a layer gets its name if its r differs by more than this from the r of gain and angle
 
 
@@ -35,9 +36,10 @@ def correlation_by_gain(networks, angles_deg=ANGLES_DEG, axes=None):
         ax.plot(gains, r, color=GRAY, linewidth=1.2, zorder=0)
         place = {"textcoords": "offset points", "ha": "right", "va": "center", "color": GRAY}
         ax.annotate(f"{angle:.0f}°", (gains[0], r[0]), (-4, 0), **place)
-    for (name, network), color, marker in zip(networks.items(), COLORS, MARKERS, strict=False):
+    names = shortened(networks, LETTERS)
+    for name, network, color, marker in zip(names, networks.values(), COLORS, MARKERS, strict=False):
         points = [(row["gain"], row["r_within"]) for row in network]
-        ax.plot(*zip(*points, strict=True), marker, color=color, markersize=8, label=plain(name))
+        ax.plot(*zip(*points, strict=True), marker, color=color, markersize=8, label=name)
         _name_exceptions(ax, network)
     ax.set(xscale="log", xlabel="gain g", ylabel="r within units", ylim=(None, 1.02))
     ax.xaxis.set_major_formatter("{x:g}")
@@ -54,9 +56,7 @@ def _limits(gains):
 
 
 def _name_exceptions(ax, rows):
-    for row in rows:
+    for row, name in zip(rows, shortened([row["layer"] for row in rows], LETTERS), strict=True):
         if abs(row["r_within"] - row["r_two_numbers"]) > EXCEPTION:
             place = (row["gain"], row["r_within"])
-            ax.annotate(
-                plain(row["layer"]), place, (8, -3), textcoords="offset points", color=BLACK, fontsize="small"
-            )
+            ax.annotate(name, place, (8, -3), textcoords="offset points", color=BLACK, fontsize="small")

@@ -3,9 +3,10 @@
 import numpy as np
 
 from bnn.plots import primitives, style
-from bnn.plots.names import plain
+from bnn.plots.names import shortened
 from bnn.plots.style import BLUE, ORANGE
 
+LETTERS = 24  # of the name of a layer
 PANELS = {"angle_mean_deg": "angle (°)", "gain": "gain", "r_weights": "r"}
 
 
@@ -47,13 +48,12 @@ def geometry_history(rows, report, axes=None):
     """
     layers = list(report)
     fig, panels = style.axes_for(axes, len(PANELS), height=3.4)
-    for layer, color in zip(layers, style.sequence(len(layers)), strict=True):
+    names = shortened([layer.name for layer in layers], LETTERS)
+    for layer, name, color in zip(layers, names, style.sequence(len(layers)), strict=True):
         mine = [row for row in rows if row["layer"] == layer.name]
         epochs = [row["epoch"] for row in mine]
         for ax, key in zip(panels, PANELS, strict=True):
-            ax.plot(
-                epochs, [row[key] for row in mine], "o-", color=color, markersize=3.5, label=plain(layer.name)
-            )
+            ax.plot(epochs, [row[key] for row in mine], "o-", color=color, markersize=3.5, label=name)
     theory = [layer.angle_theory_deg for layer in layers if layer.quantizer is not None]
     if np.isfinite(theory).any():
         line = {"color": ORANGE, "linestyle": "--", "linewidth": 1.5, "label": "Gaussian weights"}

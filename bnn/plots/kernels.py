@@ -5,8 +5,10 @@ from matplotlib.patches import ConnectionPatch
 from scipy.stats import gaussian_kde
 
 from bnn.plots import primitives, style
-from bnn.plots.names import plain
+from bnn.plots.names import shortened
 from bnn.plots.style import BLUE, ORANGE, SHADE
+
+LETTERS = 24  # of the name of a layer
 
 
 @style.styled
@@ -31,8 +33,9 @@ def angles(report, axes=None):
     )
     for row, (layer, color) in enumerate(zip(layers, style.sequence(len(layers)), strict=True)):
         _angles_of(layer, len(layers) - 1 - row, color, whole, zoomed)
-    names = [f"{plain(layer.name)}, d = {layer.d}" for layer in layers]
-    zoomed.set(yticks=range(len(layers))[::-1], yticklabels=names, ylim=(-0.4, len(layers)))
+    names = shortened([layer.name for layer in layers], LETTERS)
+    ticks = [f"{name}, d = {layer.d}" for name, layer in zip(names, layers, strict=True)]
+    zoomed.set(yticks=range(len(layers))[::-1], yticklabels=ticks, ylim=(-0.4, len(layers)))
     zoomed.set(xlabel="angle (degrees)")
     zoomed.tick_params(axis="y", length=0)
     whole.plot([], [], color=ORANGE, label="Gaussian weights")
@@ -134,8 +137,8 @@ def _spread_labels(ax, layers, d, spread, marks):
     far = np.nan_to_num(np.abs(np.log(spread / theory)))
     order = [i for i in np.argsort(-far, kind="stable") if spread[i] > 0]
     x, y = (np.concatenate(values) for values in zip(*marks, strict=True))
-    names = [plain(layers[i].name) for i in order]
-    primitives.labels(ax, d[order], spread[order], names, avoid=(x[y > 0], y[y > 0]))
+    names = shortened([layer.name for layer in layers], LETTERS)
+    primitives.labels(ax, d[order], spread[order], [names[i] for i in order], avoid=(x[y > 0], y[y > 0]))
 
 
 @style.styled
@@ -151,7 +154,8 @@ def latent_weights(report, axes=None):
     """
     layers = list(report)
     fig, panels = style.panels_for(axes, len(layers))
-    for layer, ax in zip(layers, panels, strict=True):
+    names = shortened([layer.name for layer in layers], primitives.PANEL_LETTERS)
+    for layer, name, ax in zip(layers, names, panels, strict=True):
         latent = np.ravel(layer.kernels.latent)
         ax.hist(latent, bins=81, density=True, color=BLUE, log=True)
         bottom = ax.get_ylim()[0]
@@ -159,7 +163,8 @@ def latent_weights(report, axes=None):
         if sigma > 0:
             normal = np.exp(-((x / sigma) ** 2) / 2) / (sigma * np.sqrt(2 * np.pi))
             ax.plot(x, normal, color="black", linewidth=1)
-        ax.set(title=f"{plain(layer.name)}, σ = {sigma:.3f}", ylim=(bottom, None))
+        primitives.entitle(ax, name, ", ", f"σ = {sigma:.3f}")
+        ax.set(ylim=(bottom, None))
         for edge in filter(None, layer.thresholds()):
             ax.axvline(edge, color=ORANGE, linewidth=1)
     ours = fig if axes is None else None

@@ -38,18 +38,29 @@ def save_all(report, folder, log=None, geometry=None):
         drawings["training"] = lambda: history.training(log)
     if geometry:
         drawings["geometry_history"] = lambda: history.geometry_history(geometry, layers)
-    _save_each(drawings, folder)
+    save_each(drawings, folder)
     return list(drawings)
 
 
-def _save_each(drawings, folder):
-    """Draw and save figures, all that can be, from a dict from the name of a figure to a function that draws it."""
+def save_each(drawings, folder, wrote=lambda paths: None):
+    """Draw figures and save each as PNG and PDF, all that can be.
+
+    Args:
+        drawings: dict from the name of a figure to a function that draws it.
+        folder: Path.
+        wrote: function that is called with the paths of each figure.
+
+    Raises:
+        DrawingError: figures could not be drawn or saved; the others are saved.
+    """
     failed = {}
     for name, draw in drawings.items():
         try:
-            style.save(draw(), folder / name, ("png", "pdf"))
+            paths = style.save(draw(), folder / name, ("png", "pdf"))
         except Exception as error:
             failed[name] = error
+        else:
+            wrote(paths)
     if failed:
         first = next(iter(failed.values()))
         error = DrawingError(f"figures that could not be drawn: {', '.join(failed)} ({reason(first)})")

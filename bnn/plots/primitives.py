@@ -6,9 +6,11 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from bnn.plots.names import width
 from bnn.plots.style import BLACK, BLUE, GRAY, ORANGE, SHADE
 
 LABEL_SIZE = 11  # points
+PANEL_LETTERS, BESIDE = 16, 8  # of a layer's name above one of three panels; if something follows in its line
 LETTER, LINE = 0.62 * LABEL_SIZE, 1.15 * LABEL_SIZE  # a letter's largest width, a line's height, in points
 # Positions where a name may start, relative to its point, in points. The nearest positions come first.
 SHIFTS = [
@@ -64,6 +66,19 @@ def picture(ax, image, **options):
         spine.set_visible(False)
 
 
+def entitle(ax, name, separator, values):
+    """Write the name of a layer and its values above one of three panels: in one line only if the name is short.
+
+    Args:
+        ax: Axes.
+        name: str, from `names.shortened` with `PANEL_LETTERS`.
+        separator: str between a short name and the values.
+        values: str; it may have several lines.
+    """
+    separator = separator if width(name) <= BESIDE else "\n"
+    ax.set_title(f"{name}{separator}{values}", fontsize=LABEL_SIZE)
+
+
 def reference(ax, value, text, *, axis="x", color=GRAY, at=1.0, align="left", linestyle=":"):
     """Draw a line across the axes at a known value, with its name.
 
@@ -106,7 +121,7 @@ def labels(ax, x, y, texts, *, avoid=((), ())):
     taken = []
     for text, spot, place in zip(texts, spots, zip(x, y, strict=True), strict=False):
         for shift in SHIFTS:
-            box = _box(spot + shift, np.sign(shift[0]) * LETTER * len(text))
+            box = _box(spot + shift, np.sign(shift[0]) * LETTER * width(text))
             parts = [box, *_leader(spot, shift)]
             if _inside(box, frame) and not any(_overlap(a, b) for a in parts for b in marks + taken):
                 taken += parts

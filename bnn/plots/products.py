@@ -1,7 +1,7 @@
 """Figures of a network's dot products, with and without quantization (paper, Figs 3 to 5)."""
 
 from bnn.plots import primitives, style
-from bnn.plots.names import plain
+from bnn.plots.names import shortened
 from bnn.plots.style import ORANGE
 
 
@@ -53,17 +53,18 @@ def activations(report, axes=None):
 
 
 def _pairs(report, kind, axes, x, y):
-    layers = [layer for layer in report if kind in layer.histograms]
+    report = list(report)
+    names = shortened([layer.name for layer in report], primitives.PANEL_LETTERS)
+    layers = [(layer, name) for layer, name in zip(report, names, strict=True) if kind in layer.histograms]
     fig, panels = style.panels_for(axes, len(layers), key=0.8)
     mesh = None
-    for layer, ax in zip(layers, panels, strict=True):
+    for (layer, name), ax in zip(layers, panels, strict=True):
         histogram, statistics = layer.histograms[kind], getattr(layer, kind)
         mesh = primitives.pairs(ax, histogram)
         x_mean, y_mean = statistics.mean
         line = y_mean + statistics.slope * (histogram.x_edges - x_mean)
         ax.plot(histogram.x_edges, line, color=ORANGE, linewidth=1)
-        title = f"{plain(layer.name)}: r = {statistics.r:.3f}\nslope {statistics.slope:.3g}"
-        ax.set_title(title, fontsize=primitives.LABEL_SIZE)
+        primitives.entitle(ax, name, ": ", f"r = {statistics.r:.3f}\nslope {statistics.slope:.3g}")
     primitives.shared_labels(fig if axes is None else None, panels, x, y)
     if axes is None and mesh is not None:
         primitives.pairs_key(fig, panels, mesh)

@@ -9,9 +9,11 @@ import numpy as np
 from bnn import geometry
 from bnn.geometry import levels
 from bnn.plots import primitives, style
+from bnn.plots.names import shortened
 from bnn.plots.primitives import density, points
 from bnn.plots.style import BLACK, BLUE, COLORS, GRAY, GREEN, ORANGE, PURPLE
 
+LETTERS = 24  # of a name
 MARKS, LINES = (BLUE, PURPLE, GREEN), (":", "-.", "--")
 
 
@@ -29,7 +31,7 @@ def ternary_angles(angles, zeros, marks=None, axes=None):
         Figure
     """
     fig, (left, right) = style.axes_for(axes, 2, height=3.4)
-    grid = np.linspace(0, max(angles), 200)
+    grid, marks = np.linspace(0, max(angles), 200), marks or {}
     closed = np.degrees(np.arccos(geometry.ternary_cos(grid)))
     sampled = [np.degrees(sample).mean() for sample in angles.values()]
     for ax, curve, found, name in (
@@ -38,7 +40,9 @@ def ternary_angles(angles, zeros, marks=None, axes=None):
     ):
         ax.plot(grid, curve, color=ORANGE, label="closed form")
         points(ax, list(found), list(found.values()), label="sampled")
-        for (mark, value), color, line in zip((marks or {}).items(), MARKS, LINES, strict=False):
+        for mark, value, color, line in zip(
+            shortened(marks, LETTERS), marks.values(), MARKS, LINES, strict=False
+        ):
             ax.axvline(value, color=color, linestyle=line, zorder=1, label=f"{mark}: {value:.3g}")
         ax.set(xlabel=r"threshold / $\sigma$", ylabel=name)
     right.legend(loc="lower right")
@@ -60,11 +64,12 @@ def quantizer_angles(d, samples, quantizers, axes=None):
         Figure
     """
     fig, (ax,) = style.axes_for(axes, 1, height=3.2)
-    for (name, angles), color in zip(samples.items(), COLORS, strict=False):
+    labels = shortened(samples, LETTERS)
+    for (name, angles), label, color in zip(samples.items(), labels, COLORS, strict=False):
         mean = levels.quantizer_angle(*quantizers[name])
         std = levels.quantizer_angle_std(*quantizers[name], d)
         x = np.linspace(mean - 5 * std, mean + 5 * std, 200)
-        density(ax, np.degrees(angles), color=color, label=f"{name}: {np.degrees(mean):.2f}°")
+        density(ax, np.degrees(angles), color=color, label=f"{label}: {np.degrees(mean):.2f}°")
         normal = np.exp(-(((x - mean) / std) ** 2) / 2) / np.sqrt(2 * np.pi) / np.degrees(std)
         ax.plot(np.degrees(x), normal, color=color)
     ax.set(xlabel="angle (degrees)", ylabel="density (per degree)")
@@ -143,7 +148,8 @@ def estimator(estimators, axes=None):
         Figure
     """
     fig, panels = style.axes_for(axes, len(estimators), height=3.6, sharey=True)
-    for ax, (title, (x, values, derivatives)) in zip(panels, estimators.items(), strict=True):
+    titles = shortened(estimators, LETTERS)
+    for ax, title, (x, values, derivatives) in zip(panels, titles, estimators.values(), strict=True):
         ax.plot(x, values, color=BLUE, label="forward: value", drawstyle="steps-mid")
         ax.fill_between(x, 0, derivatives, step="mid", color=ORANGE, alpha=0.25, linewidth=0)
         form = {"color": ORANGE, "linestyle": "--", "drawstyle": "steps-mid"}

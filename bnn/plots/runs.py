@@ -5,9 +5,10 @@ import math
 import numpy as np
 
 from bnn.plots import history, primitives, style
-from bnn.plots.names import plain
+from bnn.plots.names import shortened
 from bnn.plots.style import COLORS
 
+LETTERS, GROUP_LETTERS = 14, 24  # of the names of layers and groups
 MARKERS = "osD^vP*X"
 
 
@@ -32,7 +33,8 @@ def side_by_side(comparison, axes=None):
 
 def _layers(ax, comparison, key):
     layers, groups = comparison.layers, comparison.groups
-    for i, group in enumerate(groups):
+    names = shortened([group.name for group in groups], GROUP_LETTERS)
+    for i, (group, name) in enumerate(zip(groups, names, strict=True)):
         values = [
             (place, group.layers[layer].get(key))
             for place, layer in enumerate(layers)
@@ -48,6 +50,6 @@ def _layers(ax, comparison, key):
             marker=MARKERS[i % len(MARKERS)],
             markersize=5,
             capsize=3,
-            label=f"{plain(group.name)} (n = {len(group.runs)})",
+            label=f"{name} (n = {len(group.runs)})",
         )
-    ax.set_xticks(range(len(layers)), [plain(layer) for layer in layers], rotation=90)
+    ax.set_xticks(range(len(layers)), shortened(layers, LETTERS), rotation=90)

@@ -12,6 +12,7 @@ from matplotlib import figure as figures
 
 from bnn.files import atomic
 from bnn.paths import expanded
+from bnn.plots import fonts
 
 BLUE, ORANGE, GREEN, PURPLE, YELLOW, SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"
 COLORS = (BLUE, ORANGE, GREEN, PURPLE, YELLOW, SKY)
@@ -80,6 +81,7 @@ def styled(draw):
     def drawn(*args, **kwargs):
         with in_style():
             fig = draw(*args, **kwargs)
+            fonts.apply(fig)
         if signature.bind(*args, **kwargs).arguments.get("axes") is None:
             fig.alt = described[:1].upper() + described[1:]
         return fig

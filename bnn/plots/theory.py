@@ -8,10 +8,11 @@ import numpy as np
 
 from bnn import geometry
 from bnn.plots import primitives, style
-from bnn.plots.names import plain
+from bnn.plots.names import shortened
 from bnn.plots.primitives import density, points, reference
 from bnn.plots.style import BLUE, COLORS, GRAY, ORANGE
 
+LETTERS = 24  # of the name of a family of kernels
 LIMIT = np.degrees(np.arccos(geometry.LIMIT_COS))
 
 
@@ -160,8 +161,10 @@ def correlations(rates, predicted, measured, axes=None):
         Figure
     """
     fig, (ax,) = style.axes_for(axes, 1, height=3.8)
-    for name, color, marker in zip(predicted, COLORS, "osD^v*", strict=False):
-        ax.plot(rates, predicted[name], color=color, linewidth=1.5, label=plain(name))
+    for name, label, color, marker in zip(
+        predicted, shortened(predicted, LETTERS), COLORS, "osD^v*", strict=False
+    ):
+        ax.plot(rates, predicted[name], color=color, linewidth=1.5, label=label)
         points(ax, rates, measured[name], color=color, marker=marker)
     reference(ax, geometry.LIMIT_COS, "cosine of the angle", axis="y", align="right")
     ax.set(xlabel="rate k of the inputs' principal components", ylabel="correlation r", ylim=(0, 1.02))
