@@ -3,11 +3,14 @@
 import functools
 import json
 import os
+import re
 import resource
 import shutil
 import subprocess
 import sys
 
+import keras
+import numpy as np
 import pytest
 
 from tests.support import ROOT, STATISTICS, TINY, assert_refused, call, once
@@ -248,6 +251,21 @@ def test_figures_are_real_png_and_pdf_files(analyzed):
 def test_a_number_of_images_beyond_the_test_set_is_refused(trained, images):
     process = call("analyze.py", trained[0], "--images", images)
     assert_refused(process, f"images: expected 1 to the 500 test images, received {images}")
+
+
+def test_a_figure_that_cannot_be_drawn_costs_nothing_else(tmp_path):
+    """A folder has the name of the figure; the other figures and everything that was measured are there."""
+    keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]).save(tmp_path / "model.keras")
+    np.save(tmp_path / "images.npy", np.eye(4, dtype=np.float32))
+    (tmp_path / "angles.png" / "full").mkdir(parents=True)
+    flags = ("--images", tmp_path / "images.npy", "--output", tmp_path)
+    process = call("analyze.py", tmp_path / "model.keras", *flags)
+    assert process.returncode == 1
+    (line,) = [line for line in process.stderr.splitlines() if line.startswith("analyze.py:")]
+    assert re.search(r"error: figures that could not be drawn: angles \(.*\); wrote .*metrics.json$", line)
+    assert process.stderr.splitlines()[-1] == line
+    assert "dense" in process.stdout and "r_weights" in (tmp_path / "metrics.json").read_text()
+    assert (tmp_path / "latent_weights.pdf").is_file() and (tmp_path / "dot_products.png").is_file()
 
 
 @pytest.mark.parametrize("program", ["train.py", "analyze.py"])

@@ -7,6 +7,7 @@ from contextlib import nullcontext
 
 from bnn import backend
 from bnn.arguments import Parser
+from bnn.commands import figures
 from bnn.errors import UserError
 from bnn.flags import add_data_dir, folder
 from bnn.paths import expanded
@@ -113,14 +114,14 @@ def draw_errors(network, output, data_dir=None):
         print(run.arithmetic)
     print(f"test accuracy {1 - len(wrong) / len(test):.4f}: {len(wrong):,} of {len(test):,} images are wrong")
     counts = models.confusion_matrix(scores, test.labels)
-    figures = {"confusion": plots.confusion_matrix(counts, run.class_names)}
+    drawings = {"confusion": lambda: plots.confusion_matrix(counts, run.class_names)}
     if len(wrong):
         test, scores = test[wrong], scores[wrong]
-        figures["errors"] = plots.errors(
-            test.images, test.labels, scores.argmax(axis=1), models.margins(scores), run.class_names
-        )
-    for name, figure in figures.items():
-        print(f"wrote {', '.join(map(str, plots.save(figure, output / name, ('png', 'pdf'))))}")
+        shown = test.images, test.labels, scores.argmax(axis=1), models.margins(scores)
+        drawings["errors"] = lambda: plots.errors(*shown, run.class_names)
+    with figures.expected(", ".join(drawings)):
+        figures.print_key(classes=run.class_names)
+        plots.save_each(drawings, output, lambda paths: print(f"wrote {', '.join(map(str, paths))}"))
 
 
 def _of_packed(path):

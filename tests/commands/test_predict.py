@@ -1,6 +1,7 @@
 """bnn predict with a run: classes and margins as lines and as CSV, images of valid and other shapes, and --errors."""
 
 import csv
+import re
 import shutil
 
 import numpy as np
@@ -10,6 +11,7 @@ from PIL import Image
 from bnn import datasets, models, runs
 from bnn.commands import predict
 from bnn.datasets import DataError
+from tests.support import call
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +95,24 @@ def test_errors_draws_the_worst_errors_and_the_confusion_matrix(
     assert first.get_title("center") == expected
     texts = figures[tmp_path / "confusion"].axes[0].texts
     assert sum(int(text.get_text() or 0) for text in texts) == 500
+
+
+def test_a_figure_that_cannot_be_drawn_costs_nothing_else(run, tmp_path):
+    (tmp_path / "confusion.png" / "full").mkdir(parents=True)
+    process = call("-m", "bnn", "predict", run, "--errors", "--output", tmp_path)
+    assert process.returncode == 1
+    assert "test accuracy" in process.stdout
+    assert process.stdout.splitlines()[-1] == f"wrote {tmp_path / 'errors.png'}, {tmp_path / 'errors.pdf'}"
+    last = process.stderr.splitlines()[-1]
+    assert re.fullmatch(r"bnn predict: error: figures that could not be drawn: confusion \(.*\)", last)
+
+
+def test_a_name_without_a_font_has_a_key(run, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(runs.Run, "class_names", ("\U000e0100x\U0001fbff",) * 9 + ("b",))
+    monkeypatch.setattr("bnn.plots.fonts._search", lambda missing: ((), missing))
+    monkeypatch.setattr("bnn.plots.overview.style.save", lambda *_: [])
+    assert predict.main([str(run), "--errors", "--output", str(tmp_path)]) == 0
+    assert "classes in the figures: #0 = " in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,11 @@ def test_an_unknown_backend_is_dropped_before_figures_are_drawn(tmp_path):
     assert (tmp_path / "a.png").is_file()
 
 
+def test_a_module_of_figures_can_be_imported_with_an_unknown_backend():
+    environment = os.environ | {"MPLBACKEND": "no such backend"}
+    subprocess.run([sys.executable, "-c", "import bnn.plots.kernels"], env=environment, check=True)
+
+
 def test_the_figures_that_can_be_drawn_are_saved_and_the_others_named(tmp_path):
     with (
         pytest.raises(
