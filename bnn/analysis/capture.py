@@ -17,7 +17,7 @@ from bnn.analysis import masks, recurrent
 from bnn.analysis.product import float32
 from bnn.layers import QuantActivation
 from bnn.models import walk
-from bnn.models.inputs import as_built
+from bnn.models.inputs import as_built, count, mapped
 from bnn.models.traversal import INACTIVE, does_nothing, wrapped_calls
 
 MOVING = (  # layers that move, leave out or repeat values, or take the largest of them
@@ -81,10 +81,10 @@ def stream(model, found, images, batch_size=50, on_device=False):
         empty for kernels that multiply nothing. In place of the list None, if the layer was called in a compiled
         function, where there are no values to see.
     """
-    n = len(keras.tree.flatten(images)[0])
+    n = count(images)
     for start in range(0, n, batch_size):
         stop = start + batch_size
-        batch = keras.tree.map_structure(lambda array, first=start, last=stop: array[first:last], images)
+        batch = mapped(lambda array, first=start, last=stop: array[first:last], images)
         calls = _calls(model, found, batch)
         yield start, [_arrays(product, calls[id(product.layer)], on_device) for product in found]
 

@@ -19,17 +19,21 @@ def check_images(model, images, batch_size):
     """
     import keras
 
-    arrays = keras.tree.flatten(images)
+    from bnn.models import inputs
+
+    given = keras.tree.flatten(images)
+    arrays = inputs.arrays(given)
     if not arrays:
         raise ReportError("images: expected at least one array, received none")
     n = arrays[0].shape[0] if getattr(arrays[0], "shape", ()) else 0
     wanted = [tuple(tensor.shape[1:]) for tensor in getattr(model, "inputs", None) or ()]
-    if wanted and len(arrays) != len(wanted):  # where the structure of the inputs is not known
+    if wanted and len(given) != len(wanted):  # where the structure of the inputs is not known
         raise ReportError(
-            f"images: expected an array for each of {len(wanted)} inputs, received {len(arrays)}"
+            f"images: expected an array for each of {len(wanted)} inputs, received {len(given)}"
         )
-    for array, shape in zip(arrays, wanted or [None] * len(arrays), strict=True):
-        _check_array(array, shape, n, batch_size)
+    for array, shape in zip(given, wanted or [None] * len(given), strict=True):
+        if array is not None:
+            _check_array(array, shape, n, batch_size)
     return n
 
 

@@ -15,7 +15,7 @@ from bnn.analysis.unit_products import UnitProducts
 from bnn.files import write_csv
 from bnn.layers import latent_kernels
 from bnn.models import traversal
-from bnn.models.inputs import plain
+from bnn.models.inputs import mapped, plain
 from bnn.paths import expanded
 from bnn.runs import RunError
 
@@ -38,7 +38,7 @@ def measure(model, images):
     """
     images = plain(images)
     if not model.built:
-        model(keras.tree.map_structure(lambda array: array[:BATCH], images))  # creates the weights
+        model(mapped(lambda array: array[:BATCH], images))  # creates the weights
     layers = [KernelLog(product) for product in kernel_products.find(model)]
     for _, values in capture.stream(
         model, [layer.product for layer in layers], images, BATCH, on_device=True

@@ -114,10 +114,10 @@ def analyze(
         network: keras.Model, Run, or str or Path of a run directory or a .keras file. For a run, the network with the
             best validation accuracy is analyzed.
         images: (n, ...) array, or a list or Mapping of arrays: the inputs of the model, matched by name in a Mapping
-            and in the order of `model.inputs` in a list; or the path of a .npy or .npz
-            file, see `models.load_images`. For a run also an int, the number of test images to use, or None: the
-            first 500, as in the paper. Of a run on own data, arrays may have any form that training takes: gray images
-            without an axis of channels, and floats in the range of the run.
+            and in the order of `model.inputs` in a list, with None for an optional input that is left out; or the path
+            of a .npy or .npz file, see `models.load_images`. For a run also an int, the number of test images to use,
+            or None: the first 500, as in the paper. Of a run on own data, arrays may have any form that training takes:
+            gray images without an axis of channels, and floats in the range of the run.
         quantizer: quantizer of kernels that have none: a name that `named_quantizers.named` accepts, or a function
             from a (d, units) float32 array to an array of the same shape. None: sign for Keras layers; kernels of
             this package's continuous networks are not quantized.

@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from functools import partial
 from typing import NamedTuple
 
-import keras
 import numpy as np
 from keras import ops
 
@@ -16,7 +15,7 @@ from bnn.console import silent
 from bnn.geometry import CorrelationStatistics
 from bnn.layers.latent import latent_kernel
 from bnn.models.batch_norm import batch_norms
-from bnn.models.inputs import as_built, count
+from bnn.models.inputs import as_built, count, mapped
 from bnn.models.traversal import own_weights, walk, wrapped_calls
 
 SCORES = 1000  # the largest number of scores per image and output
@@ -135,9 +134,7 @@ def drawn(images, n, batch_size, seed, norms):
 
 def taken(images, places):
     """Select images of one or several arrays with slices, because every type of array supports slices."""
-    return keras.tree.map_structure(
-        lambda array: np.concatenate([np.asarray(array[i : i + 1]) for i in places]), images
-    )
+    return mapped(lambda array: np.concatenate([np.asarray(array[i : i + 1]) for i in places]), images)
 
 
 def _scores(run, batches, as_array, paths=None):

@@ -5,13 +5,14 @@ import math
 from contextlib import contextmanager
 from typing import NamedTuple
 
-import keras
 import numpy as np
 
+from bnn.analysis import outputs
 from bnn.analysis.capture import Call
 from bnn.analysis.checks import ReportError
 from bnn.analysis.linear_maps import Dense
 from bnn.analysis.torch_forms import COMPUTED, LATENT, STORED, array, rank_of
+from bnn.models.inputs import count, mapped
 
 NOT_FIRST = "the first axis of its inputs is not that of the images"
 CLOSE = 0.01  # the relative difference that rounding in float16 and bfloat16 can cause
@@ -48,9 +49,8 @@ def stream(model, found, images, batch_size, unanalyzed, axes):
     Yields:
         For each batch (first image's index, list with, for each product, its list of Call).
     """
-    n = len(keras.tree.flatten(images)[0])
-    for start in range(0, n, batch_size):
-        batch = keras.tree.map_structure(lambda a, at=start: a[at : at + batch_size], images)
+    for start in range(0, count(images), batch_size):
+        batch = mapped(lambda a, at=start: a[at : at + batch_size], images)
         calls = {id(product): [] for product in found}
         with _listening(found, calls, unanalyzed, axes):
             run(model, batch)
@@ -71,7 +71,7 @@ def run(model, batch):
         tensor = torch.as_tensor(np.asarray(values)).to(first.device)
         return tensor.to(first.dtype) if tensor.is_floating_point() else tensor
 
-    batch = keras.tree.map_structure(given, batch)
+    batch = mapped(given, batch)
     try:
         if isinstance(batch, dict):
             return model(**batch)
@@ -156,9 +156,8 @@ def _unlike(product, call, noticed):
         return None
     kernel = product.kernels.latent if latent else product.kernels.quantized
     products = product.multiply(call.inputs, kernel)
-    if is_real(noticed.output) and equals(
-        module, noticed, products.reshape(*products.shape[:-2], -1), rank_of(product.linear)
-    ):
+    products = products.reshape(*products.shape[:-2], -1)
+    if result_of(module, noticed, products, rank_of(product.linear)) is not None:
         return None
     which = "its weight" if latent else "the quantized kernel"
     return (
@@ -167,25 +166,34 @@ def _unlike(product, call, noticed):
     )
 
 
-def equals(module, noticed, products, rank=1):
-    """Whether the output of a module is the given products, channels last, plus its bias.
+def result_of(module, noticed, products, rank=1):
+    """Find the tensor in the output of a module that is the given products, with or without its bias.
 
     Args:
         module: torch.nn.Module.
-        noticed: Seen.
-        products: (..., units) float32 array.
+        noticed: Seen. The output may be a tensor, or a tuple, list, Mapping or data class that holds it, as of modules
+            that also return their bias or a state.
+        products: (..., units) float32 array, channels last.
         rank: int, the number of axes of one input.
+
+    Returns:
+        torch.Tensor, or None if there is none.
     """
-    bias = getattr(module, "bias", None)
-    if is_real(bias):
-        if bias.dim() > 1 or bias.numel() not in (1, products.shape[-1]):
-            return False
-        products = products + array(bias)
-    output = array(noticed.output)
-    output = np.moveaxis(output, 1, -1) if rank > 1 and output.ndim == rank + 1 else output
-    if output.shape != products.shape:
+    bias, expected = getattr(module, "bias", None), [products]
+    if is_real(bias) and bias.dim() <= 1 and bias.numel() in (1, products.shape[-1]):
+        expected = [products + array(bias), products]
+    for tensor in filter(is_real, outputs.tensors(noticed.output).values()):
+        values = array(tensor)
+        values = np.moveaxis(values, 1, -1) if rank > 1 and values.ndim == rank + 1 else values
+        if any(_equal(values, one) for one in expected):
+            return tensor
+    return None
+
+
+def _equal(values, products):
+    if values.shape != products.shape:
         return False
-    return np.linalg.norm(output - products) <= CLOSE * np.linalg.norm(output)
+    return np.linalg.norm(values - products) <= CLOSE * np.linalg.norm(values)
 
 
 def _is_pytorchs(module):

@@ -1,12 +1,11 @@
 """Measure the kernels of a PyTorch model on inputs, in one streamed pass."""
 
-import keras
 import numpy as np
 
 from bnn.analysis import torch_capture, torch_forms, torch_modules, torch_probe, torch_scores
 from bnn.analysis.checks import ReportError, check_finite, check_images
 from bnn.analysis.measuring import as_function, measured, nothing
-from bnn.models.inputs import plain
+from bnn.models.inputs import InputError, mapped, plain
 
 
 def of_model(model, inputs, quantizer, activations, kernel, *, batch_size, score_images, seed, progress):
@@ -17,7 +16,7 @@ def of_model(model, inputs, quantizer, activations, kernel, *, batch_size, score
         reason, dict from the key of each statistic that is not defined to the reason, and the inputs as NumPy arrays.
     """
     model = _checked(model)
-    inputs = keras.tree.map_structure(_as_array, plain(inputs))
+    inputs = _as_arrays(inputs)
     n = check_images(None, inputs, batch_size)
     with torch_capture.evaluating(model):
         found, unanalyzed = torch_modules.find(model, inputs, as_function(quantizer), kernel)
@@ -62,6 +61,13 @@ def _checked(model):
         values = torch.view_as_real(values) if values.is_complex() else values
         check_finite(name, torch_forms.array(values), "weights")
     return model
+
+
+def _as_arrays(inputs):
+    try:
+        return mapped(_as_array, plain(inputs))
+    except InputError as error:
+        raise ReportError(str(error)) from None
 
 
 def _as_array(values):

@@ -1,11 +1,11 @@
 """What a few images show of a PyTorch model: what its modules multiply by, and which axis the images are on."""
 
-import keras
 import numpy as np
 
 from bnn.analysis import torch_capture
 from bnn.analysis.checks import ReportError
 from bnn.analysis.torch_forms import array
+from bnn.models import inputs
 
 COUNTS = 2, 3  # images in the two batches that show the axis
 
@@ -42,14 +42,15 @@ def multiplies(module, weight, seen):
         seen: torch_capture.Seen.
 
     Returns:
-        bool, whether the weight is (d, units), as in GPT-2's Conv1D, and not (units, d); None if the output is neither
-        product, plus the bias.
+        bool, whether the weight is (d, units), as in GPT-2's Conv1D, and not (units, d); None if the output holds
+        neither product, with or without the bias.
     """
-    if not (torch_capture.is_real(seen.inputs) and torch_capture.is_real(seen.output)):
+    if not torch_capture.is_real(seen.inputs):
         return None
     inputs, kernel = array(seen.inputs), array(weight)
     for turned, columns in ((False, kernel.T), (True, kernel)):
-        if inputs.shape[-1:] == columns.shape[:1] and torch_capture.equals(module, seen, inputs @ columns):
+        fits = inputs.shape[-1:] == columns.shape[:1]
+        if fits and torch_capture.result_of(module, seen, inputs @ columns) is not None:
             return turned
     return None
 
@@ -93,5 +94,5 @@ def _axis(first, second):
 
 def _few(images, count):
     """The first images, repeated if there are fewer."""
-    n = len(keras.tree.flatten(images)[0])
-    return keras.tree.map_structure(lambda values: values[np.arange(count) % n], images)
+    n = inputs.count(images)
+    return inputs.mapped(lambda values: values[np.arange(count) % n], images)

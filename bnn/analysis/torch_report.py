@@ -20,19 +20,21 @@ def analyze_torch(
 
     The analyzed kernels are those of Linear, Conv1d to Conv3d and ConvTranspose1d to ConvTranspose3d; the query, key,
     value and output of MultiheadAttention; and the input and recurrent weights of RNN, LSTM and GRU with one layer. For
-    Embedding, only the angles are given. A module of another class is analyzed if its output is its input times its
-    `weight`, (units, d) as in Linear or (d, units) as in GPT-2's Conv1D, plus its `bias`. Every other module that holds
-    a weight, or 16 or more numbers in parameters, buffers or attributes, is named in `Report.unanalyzed`, except norms
-    and biases. The model runs in evaluation mode, without gradients and without `torch.compile`, and is not changed.
+    Embedding, only the angles are given. A module of another class is analyzed if its output is, or holds, its input
+    times its `weight`, (units, d) as in Linear or (d, units) as in GPT-2's Conv1D, with or without its `bias`. Every
+    other module that holds a weight, or 16 or more numbers in parameters, buffers or attributes, is named in
+    `Report.unanalyzed`, except norms and biases. The model runs in evaluation mode, without gradients and without
+    `torch.compile`, and is not changed.
 
     A module whose `forward` quantizes its own weight is analyzed if `kernel` recognizes it, or if the quantizer is a
-    parametrization of its weight (`torch.nn.utils.parametrize`). Its output must be its input times the quantized
-    kernel, plus its bias; so inputs must be quantized in another module.
+    parametrization of its weight (`torch.nn.utils.parametrize`). Its output must be, or hold, its input times the
+    quantized kernel, with or without its bias; so inputs must be quantized in another module.
 
     Args:
         model: torch.nn.Module.
         inputs: (n, ...) array or tensor, or a list or Mapping of these: the positional or keyword arguments of the
-            model, images first. They are converted to the device and the precision of its parameters.
+            model, images first. A Mapping may also hold lists of numbers, and None. They are converted to the device
+            and the precision of its parameters.
         quantizer: as for `analyze`, for weights that are not quantized yet. None: sign.
         activations: as for `analyze`.
         kernel: function from a module to (quantized, latent), tensors in the shape of its weight, of which it

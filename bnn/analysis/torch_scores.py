@@ -81,22 +81,34 @@ def _other_output(layer, quantized):
     """Within this context, change the output of a module to that of the quantized or of the latent kernel."""
     product = layer.product
     kernels = product.kernels
-    change = other_kernel(layer, quantized) - (kernels.latent if quantized else kernels.quantized)
+    multiplied = kernels.latent if quantized else kernels.quantized
+    change = other_kernel(layer, quantized) - multiplied
 
     def corrected(module, args, kwargs, output):
         import torch
 
         seen = torch_capture.seen(module, args, kwargs, output)
-        more = product.multiply(product.arrange(seen).inputs, change)
-        more = more.reshape(*more.shape[:-2], -1)
-        more = np.moveaxis(more, -1, 1) if rank_of(product.linear) > 1 else more
-        return output + torch.from_numpy(np.ascontiguousarray(float32(more))).to(output)
+        inputs, rank = product.arrange(seen).inputs, rank_of(product.linear)
+        more = _flat(product.multiply(inputs, change))
+        more = np.moveaxis(more, -1, 1) if rank > 1 else more
+        more = torch.from_numpy(np.ascontiguousarray(float32(more)))
+        if torch_capture.is_real(output):
+            return output + more.to(output)
+        result = torch_capture.result_of(module, seen, _flat(product.multiply(inputs, multiplied)), rank)
+        if result is not None:
+            result += more.to(result)  # in place, whatever holds it
+        return output
 
     hook = product.layer.register_forward_hook(corrected, with_kwargs=True)
     try:
         yield
     finally:
         hook.remove()
+
+
+def _flat(products):
+    """Products without an axis of groups."""
+    return products.reshape(*products.shape[:-2], -1)
 
 
 @contextmanager

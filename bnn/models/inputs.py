@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from numbers import Number
 
 import keras
 import numpy as np
@@ -13,13 +14,51 @@ class InputError(UserError, ValueError):
     """What was given does not fit the inputs of a model. The message is one line for the user."""
 
 
-def plain(given):
-    """Convert every Mapping in what a user gives, such as a tokenizer's BatchEncoding or an NpzFile, to a dict."""
+def plain(given, name=None):
+    """Convert every Mapping in what a user gives to a dict, and every list of numbers in it to an array.
 
-    def converted(part):
-        return {name: plain(value) for name, value in part.items()} if isinstance(part, Mapping) else part
+    A tokenizer's BatchEncoding is a Mapping that holds lists, an NpzFile is one that holds arrays.
 
-    return keras.tree.map_structure(converted, given)
+    Args:
+        given: array, None, or a list, tuple or Mapping of these or of numbers.
+        name: str, the key of `given` in a Mapping; None if it is in none.
+
+    Raises:
+        InputError: the rows of a list of numbers differ in length.
+    """
+    if isinstance(given, Mapping):
+        return {key: plain(value, key) for key, value in given.items()}
+    if not _is_list(given):
+        return given
+    if name is not None and _is_of_numbers(given):
+        return _as_array(name, given)
+    return type(given)(map(plain, given)) if type(given) in (list, tuple) else tuple(map(plain, given))
+
+
+def _is_of_numbers(given):
+    while _is_list(given) and len(given):
+        given = given[0]
+    return isinstance(given, Number | np.generic)
+
+
+def _as_array(name, rows):
+    try:
+        return np.asarray(rows)
+    except ValueError:
+        raise InputError(
+            f"images: expected rows of one length in {name!r}, received several lengths; pad them, such as with "
+            "padding=True of a tokenizer"
+        ) from None
+
+
+def arrays(given):
+    """Return a list of the arrays in a structure, without the inputs that are None."""
+    return [part for part in keras.tree.flatten(given) if part is not None]
+
+
+def mapped(function, given):
+    """Replace every array in a structure by a function of it. None, for an input that is left out, stays."""
+    return keras.tree.map_structure(lambda part: None if part is None else function(part), given)
 
 
 def as_built(model, given):
@@ -30,14 +69,16 @@ def as_built(model, given):
 
     Args:
         model: keras.Model.
-        given: array, or a list, tuple or Mapping of arrays, or a structure of these as the model was built with.
+        given: array, or a list, tuple or Mapping of arrays, or a structure of these as the model was built with. None
+            leaves out an input that is optional.
 
     Returns:
         The arrays in the structure of `model.input`. For a model that is not a graph, what was given, with dicts in
         place of other mappings.
 
     Raises:
-        InputError: a name is missing or unknown, the number of arrays differs, or a list has no clear order.
+        InputError: a name is missing or unknown, the number of arrays differs, a list has no clear order, or an input
+            that is not optional is None.
     """
     given = plain(given)
     structure = getattr(model, "input", None)  # a model that is not a graph has none
@@ -45,12 +86,15 @@ def as_built(model, given):
         return given
     found = {}
     _match(structure, given, found)
+    for tensor in keras.tree.flatten(structure):
+        if found[id(tensor)] is None and not _is_optional(tensor):
+            raise InputError(f"images: expected an array for the input {tensor.name}, received None")
     return keras.tree.map_structure(lambda tensor: found[id(tensor)], structure)
 
 
 def count(given):
     """Return the number of images: the length of the first of one or several arrays."""
-    return len(keras.tree.flatten(given)[0])
+    return len(arrays(given)[0])
 
 
 def batches(given, batch_size, least=1):
@@ -68,7 +112,7 @@ def batches(given, batch_size, least=1):
     sizes = [len(part) for part in np.array_split(np.arange(n), min(math.ceil(n / batch_size), n // least))]
     stops = np.cumsum(sizes)
     return [
-        keras.tree.map_structure(lambda array, a=stop - size, b=stop: array[a:b], given)
+        mapped(lambda array, a=stop - size, b=stop: array[a:b], given)
         for size, stop in zip(sizes, stops, strict=True)
     ]
 
@@ -100,14 +144,14 @@ def _by_name(structure, given):
 
 
 def _by_place(structure, given):
-    tensors, arrays = keras.tree.flatten(structure), _flat(given)
+    tensors, parts = keras.tree.flatten(structure), _flat(given)
     named = ", ".join(str(name) for name, _ in _named(structure))
-    if len(arrays) != len(tensors):
-        received = f"{len(arrays)}; they are named {named}" if len(tensors) > 1 else len(arrays)
+    if len(parts) != len(tensors):
+        received = f"{len(parts)}; they are named {named}" if len(tensors) > 1 else len(parts)
         raise InputError(f"images: expected an array for each of {len(tensors)} inputs, received {received}")
-    if any(isinstance(array, dict) for array in arrays) or (len(arrays) > 1 and not _is_ordered(structure)):
+    if any(isinstance(array, dict) for array in parts) or (len(parts) > 1 and not _is_ordered(structure)):
         raise InputError(f"images: expected a dict with arrays named {named}, received a list")
-    return {id(tensor): array for tensor, array in zip(tensors, arrays, strict=True)}
+    return {id(tensor): array for tensor, array in zip(tensors, parts, strict=True)}
 
 
 def _named(structure):
@@ -131,6 +175,11 @@ def _is_ordered(structure):
     if isinstance(structure, dict):
         return list(structure) == sorted(structure) and all(map(_is_ordered, structure.values()))
     return not _is_list(structure) or all(map(_is_ordered, structure))
+
+
+def _is_optional(tensor):
+    """Whether an input of a model may be None, as `keras.Input(optional=True)` says."""
+    return getattr(tensor._keras_history.operation, "optional", False)
 
 
 def _is_list(value):

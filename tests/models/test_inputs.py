@@ -82,3 +82,37 @@ def test_batch_norm_is_refitted_with_several_inputs():
     dense, norm = model.get_layer(index=1), next(n for n in model.layers if "batch" in n.name)
     hidden = dense(DEEP).numpy()
     np.testing.assert_allclose(norm.moving_mean.numpy(), hidden.mean(axis=0), atol=1e-5)
+
+
+class Sum(layers.Layer):
+    def call(self, first, second=None):
+        return first if second is None else first + second
+
+    def compute_output_shape(self, first_shape, second_shape=None):
+        return first_shape
+
+
+def test_none_leaves_out_an_optional_input():
+    keras.utils.set_random_seed(0)
+    wide, deep = keras.Input((6,), name="wide"), keras.Input((6,), name="deep", optional=True)
+    norm, last = layers.BatchNormalization(), layers.Dense(3)
+    model = keras.Model([wide, deep], last(norm(Sum()(wide, deep))))
+    twin = keras.Model(wide, last(norm(wide)))
+    for given in ([WIDE, None], {"deep": None, "wide": WIDE}):
+        np.testing.assert_array_equal(scores(model, given, batch_size=7), scores(twin, WIDE, batch_size=7))
+        found, expected = analyze(model, given)[0].statistics(), analyze(twin, WIDE)[0].statistics()
+        assert found == pytest.approx(expected, nan_ok=True)
+        refit_batch_norm(model, given, batch_size=20)
+        np.testing.assert_allclose(norm.moving_mean.numpy(), WIDE.mean(axis=0), atol=1e-5)
+    for given in ([None, WIDE], {"wide": None, "deep": None}):
+        with pytest.raises(ReportError, match="expected an array for the input wide, received None"):
+            analyze(model, given)
+
+
+def test_a_mapping_may_hold_lists_of_numbers():
+    model = network(BUILT["list"])
+    given = UserDict(wide=WIDE.tolist(), deep=[list(row) for row in DEEP])
+    np.testing.assert_allclose(scores(model, given), scores(model, [WIDE, DEEP]), atol=1e-5)
+    given["deep"][1] = [0.0]
+    with pytest.raises(InputError, match="rows of one length in 'deep', received several lengths"):
+        scores(model, given)

@@ -205,6 +205,50 @@ def test_a_transposed_dense_layer_has_the_rows_of_a_dense_one(units, kernel):
     assert found.unanalyzed == {}
 
 
+FORMS = {
+    "tuple": lambda y, bias: (y, None),
+    "second": lambda y, bias: (y.sum(-1), y),
+    "no bias": lambda y, bias: (y - bias, bias),
+    "dict": lambda y, bias: {"y": [y]},
+}
+
+
+class Returns(nn.Module):
+    """A dense layer, of PyTorch or of another class, that returns more than its result."""
+
+    def __init__(self, kind, form):
+        super().__init__()
+        self.inner, self.form, self.last = kind(8, 6), FORMS[form], nn.Linear(6, 2)
+        self.inner.register_forward_hook(lambda module, _, y: self.form(y, module.bias), prepend=True)
+
+    def forward(self, x):
+        y = self.inner(x)
+        parts = y["y"] if isinstance(y, dict) else y
+        return self.last(torch.relu(next(part for part in parts if part is not None and part.dim() == 3)))
+
+
+class Signed(nn.Linear):
+    def forward(self, x):
+        return nn.functional.linear(x, torch.sign(self.weight), self.bias)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_the_result_may_be_within_the_output_of_a_module(form):
+    def pair(module):
+        return (torch.sign(module.weight), module.weight) if isinstance(module, Signed) else None
+
+    for kind in (lambda d, units: Turned(units, d), nn.Linear, Signed):
+        torch.manual_seed(0)
+        model = Returns(kind, form)
+        twin = nn.Sequential(model.inner, nn.ReLU(), model.last)
+        found = analyze_torch(model, X, kernel=pair)
+        model.inner._forward_hooks.clear()
+        if form == "no bias":
+            model.inner.bias.data.zero_()
+        same_rows(found, analyze_torch(twin, X, kernel=pair))
+        assert found.unanalyzed == {} and 0 < found[0].r_scores < 1
+
+
 class Standardized(nn.Conv1d):
     def standard(self):
         w = self.weight
