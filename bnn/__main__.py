@@ -7,6 +7,7 @@ import sys
 from bnn import __version__
 from bnn.arguments import Parser
 from bnn.console import run_program
+from bnn.suggestions import did_you_mean
 
 COMMANDS = {
     "train": "train a network; the result is a run directory",
@@ -28,10 +29,16 @@ def parse(argv=None):
     )
     version = f"bnn-geometry {__version__}"
     parser.add_argument("--version", action="version", version=version, help="print the version and exit")
-    parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", help=", ".join(COMMANDS))
+    names = ", ".join(COMMANDS)
+    parser.add_argument("command", nargs="?", metavar="COMMAND", help=names)
     parser.add_argument("arguments", nargs=argparse.REMAINDER, help="arguments of the command")
     options = parser.parse_args(argv)
-    return options.command, options.arguments
+    name = options.command
+    if name not in COMMANDS:
+        received = "none" if name is None else repr(name)
+        hint = did_you_mean(name or "", COMMANDS) or "; bnn --help describes them"
+        parser.error(f"expected a command, one of {names}, received {received}{hint}")
+    return name, options.arguments
 
 
 def main():

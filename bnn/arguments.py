@@ -5,6 +5,7 @@ import textwrap
 
 from bnn.suggestions import did_you_mean
 
+NUMBERS = {int: "a whole number", float: "a number"}
 BROADEST = 100  # columns of help: longer lines are hard to read
 
 
@@ -12,19 +13,39 @@ class Parser(argparse.ArgumentParser):
     """An `ArgumentParser` that wraps the description, and says in one line what is wrong and what was meant.
 
     Indented lines of the description and the epilog, such as examples, stay as they are. Exit code 2 for an error.
+
+    Args:
+        words: str, what to type in place of a word without a flag; None: no advice.
+        **options: as for `ArgumentParser`.
     """
 
-    def __init__(self, **options):
+    def __init__(self, words=None, **options):
         super().__init__(formatter_class=HelpFormatter, **options)
+        self.words = words
 
     def parse_args(self, args=None, namespace=None):
         """The namespace; unknown flags end the program with a suggestion."""
         namespace, unknown = self.parse_known_args(args, namespace)
         if unknown:
             flags = [flag.partition("=")[0] for flag in unknown if flag.startswith("-")]
-            hints = (did_you_mean(flag, self._option_string_actions) for flag in flags)
+            hints = [did_you_mean(flag, self._option_string_actions) for flag in flags]
+            hints += [f"; {self.words}"] if self.words and not flags else []
             self.error(f"unrecognized arguments: {' '.join(unknown)}{next(filter(None, hints), '')}")
         return namespace
+
+    def _get_value(self, action, text):
+        try:
+            return super()._get_value(action, text)
+        except argparse.ArgumentError as error:
+            if not error.message.startswith("invalid "):
+                raise
+            kind = NUMBERS.get(action.type) or f"a {action.type.__name__}"
+            hint = ""
+            if action.nargs in ("*", "+") and "," in text:
+                hint = "; separate numbers by spaces"
+            elif action.nargs == "*" and text.lower() == "none":
+                hint = f"; {action.option_strings[0]} without a number means none"
+            raise argparse.ArgumentError(action, f"expected {kind}, received {text!r}{hint}") from None
 
     def _check_value(self, action, value):
         choices = action.choices

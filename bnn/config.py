@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from bnn.estimators import ESTIMATORS, as_setting, meanings
 from bnn.fields import ConfigError, check_fields, expect, one_of, setting
-from bnn.presets import DATA_SET_CHOICES, NETWORKS, PRESETS
+from bnn.presets import DATA_SET_CHOICES, DATA_SETS, NETWORKS, PRESETS
 from bnn.spelling import argument, option
 from bnn.suggestions import did_you_mean
 from bnn.train_config import MAX_SIZE, TrainConfig
@@ -224,7 +224,7 @@ def settings_for(given, preset=None):
     typed, given = given, complete(given)
     expect_names(given, ModelConfig, TrainConfig)
     data_set = given.get("data_set", TrainConfig.data_set)
-    expect(data_set in DATA_SET_CHOICES, "data_set", one_of(DATA_SET_CHOICES), data_set)
+    expect(data_set in DATA_SET_CHOICES, "data_set", one_of(DATA_SET_CHOICES), data_set, DATA_SETS)
     preset = PRESETS.get(data_set, {}) if preset is None else preset
     debug = {"epochs": 2} if given.get("debug") else {}
     merged = with_what_follows(preset | debug | given, typed)
@@ -254,6 +254,9 @@ def with_what_follows(settings, typed):
         ConfigError: the threshold or the poolings are missing, and do not follow.
     """
     _expect_poolings(settings, typed)
+    if typed.get("threshold") and "levels" not in settings | typed:
+        hint = f"; {option('levels', 3)} makes the network ternary"
+        raise ConfigError(f"threshold: expected 0 in a binary network, received {typed['threshold']!r}{hint}")
     if settings.get("continuous"):
         return settings
     estimator = settings.get("estimator", ModelConfig.estimator)
@@ -337,7 +340,7 @@ def complete(given, *kinds):
     if "network" not in given:
         return given
     name = given.pop("network")
-    expect(name in [*NETWORKS], "network", one_of(NETWORKS), name)
+    expect(name in [*NETWORKS], "network", one_of(NETWORKS), name, NETWORKS)
     named = {f.name for kind in kinds for f in dataclasses.fields(kind)}
     named -= {"epochs"} if given.get("debug") else set()  # a smoke test stays short
     return {setting: value for setting, value in NETWORKS[name].items() if setting in named} | given

@@ -6,6 +6,7 @@ import types
 import typing
 
 from bnn.errors import UserError
+from bnn.suggestions import did_you_mean
 
 
 class ConfigError(UserError, ValueError):
@@ -20,10 +21,11 @@ def setting(default, help_text, shown=None, **flag):
     return dataclasses.field(default=default, metadata={"help": help_text, "shown": shown, **flag})
 
 
-def expect(condition, field_name, expected, received):
-    """Raise a `ConfigError` naming field, expectation and value unless `condition` holds."""
+def expect(condition, field_name, expected, received, known=()):
+    """Raise a `ConfigError` naming field, expectation and value, and a similar known name, unless `condition` holds."""
     if not condition:
-        raise ConfigError(f"{field_name}: expected {expected}, received {received!r}")
+        hint = did_you_mean(received, known) if isinstance(received, str) else ""
+        raise ConfigError(f"{field_name}: expected {expected}, received {received!r}{hint}")
 
 
 def check_fields(config):
@@ -31,7 +33,7 @@ def check_fields(config):
     for f in dataclasses.fields(config):
         value, choices = getattr(config, f.name), f.metadata.get("choices")
         expect(_is_a(value, f.type), f.name, _type_name(f.type), value)
-        expect(choices is None or value in choices, f.name, one_of(choices), value)
+        expect(choices is None or value in choices, f.name, one_of(choices), value, map(str, choices or ()))
 
 
 def one_of(choices):

@@ -87,7 +87,7 @@ def add_data_dir(parser, *aliases):
     parser.add_argument(
         "--data_dir",
         *aliases,
-        type=folder,
+        type=place,
         metavar="DIR",
         help="folder of the data sets (default: $BNN_DATA, else data/ of the clone, else ./data)",
     )
@@ -96,6 +96,26 @@ def add_data_dir(parser, *aliases):
 def folder(text):
     """A Path from the text of a flag; an empty text is refused."""
     return expanded(folder_name(text))
+
+
+def place(text):
+    """A Path of a folder from the text of a flag, which may be new; a file is refused."""
+    path = folder(text)
+    if path.is_file():
+        raise argparse.ArgumentTypeError(f"expected a folder, received the file {text}")
+    return path
+
+
+def file_to_write(text):
+    """A Path of a file from the text of a flag, which may be new; a folder is refused."""
+    path = expanded(text)
+    if path.is_dir():
+        raise argparse.ArgumentTypeError(f"expected the name of a file, received the folder {text!r}")
+    if not path.parent.is_dir():
+        raise argparse.ArgumentTypeError(
+            f"expected a file in a folder that exists, received {text!r}, in none"
+        )
+    return path
 
 
 def data_set_name(text):

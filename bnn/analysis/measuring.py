@@ -13,6 +13,7 @@ from bnn.analysis.product import of_arrays as product_of_arrays
 from bnn.analysis.score_agreement import Agreements, score_agreement
 from bnn.geometry import CoordinateMoments, named_quantizers
 from bnn.geometry.named_quantizers import SIGN, ScalarQuantizer
+from bnn.spelling import argument, option
 
 OVERFLOW = "its inputs are not finite: a model that overflows in float16 is to be analyzed in float32"
 ROWS = 4096  # rows of an array per batch
@@ -25,9 +26,10 @@ def of_model(model, images, quantizer, activations, batch_size, score_images, se
         (reports, unanalyzed, undefined): list of LayerReport, dict from the name of each other layer with a kernel to
         the reason, and dict from the key of each statistic that is not defined for this network to the reason.
     """
-    quantizer, activations = as_function(quantizer), as_function(activations)
+    name, quantizer = quantizer, as_function(quantizer)
+    activations = as_function(activations, "activations")
     n_images = check_images(model, images, batch_size)
-    found, unanalyzed = _products(model, quantizer)
+    found, unanalyzed = _products(model, quantizer, name)
     batches = -(-n_images // batch_size)
 
     def stream():
@@ -94,21 +96,23 @@ def of_arrays(kernel, inputs, quantizer, before, name, seed):
     return layer.report()
 
 
-def as_function(quantizer):
-    """Return a quantizer as a function; it may be given by name."""
-    return named_quantizers.named(quantizer) if isinstance(quantizer, str) else quantizer
+def as_function(quantizer, place="quantizer"):
+    """Return a quantizer as a function; it may be given by name, as the argument `place`."""
+    return named_quantizers.named(quantizer, place) if isinstance(quantizer, str) else quantizer
 
 
-def _products(model, quantizer):
-    """Return the products that can be analyzed, and a dict of the other layers."""
+def _products(model, quantizer, name):
+    """Return the products that can be analyzed, and a dict of the other layers; `name` is the quantizer as given."""
     check_weights(model)
     found = kernel_products.find(model, quantizer)
     refused = kernel_products.refused(model, found)
     if not found:
         raise nothing(model.name, refused)
     if quantizer is not None and all(product.quantizer is not quantizer for product in found):
+        given = option("quantizer", name) if isinstance(name, str) else argument("quantizer")
         raise ReportError(
-            f"{model.name}: expected kernels without a quantizer of their own, for the one given, received none"
+            f"{given}: expected kernels without a quantizer of their own, received the network {model.name}, whose "
+            f"kernels all have one; leave {argument('quantizer')} out"
         )
     return found, refused
 

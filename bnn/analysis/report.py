@@ -146,6 +146,8 @@ def analyze(
     from bnn.analysis import measuring, subject
     from bnn.models import inputs
 
+    for place, given in (("quantizer", quantizer), ("activations", activations)):
+        measuring.as_function(given, place)  # raises for an unknown name before the network is loaded
     found = subject.find(network, images, data_dir)
     layers, unanalyzed, undefined = measuring.of_model(
         found.model, found.images, quantizer, activations, batch_size, score_images, seed, progress

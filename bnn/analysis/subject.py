@@ -14,6 +14,7 @@ from bnn.datasets import own
 from bnn.datasets.catalog import ARRAYS, is_own
 from bnn.models import accuracy, load_images, load_model
 from bnn.models.inputs import InputError, as_built
+from bnn.models.loading import is_model_file
 from bnn.paths import expanded
 
 IMAGES = 500  # number of test images of a run, as in the paper
@@ -42,7 +43,7 @@ def find(network, images=None, data_dir=None):
     """Return the Subject for the arguments of a user; arguments and errors as in `report.analyze`."""
     if isinstance(network, str | os.PathLike):
         path = expanded(network)
-        if path.suffix == ".keras" or path.is_file():
+        if is_model_file(path):
             model = load_model(path)
             return Subject(model, _given(images, model), {"model": str(path)})
         network = runs.open_run(path)

@@ -35,7 +35,7 @@ def of_model(model, inputs, quantizer, activations, kernel, *, batch_size, score
                 model, inputs, layers, score_images, batch_size, seed, progress
             )
 
-        options = as_function(activations), seed, agreement if score_images else None
+        options = as_function(activations, "activations"), seed, agreement if score_images else None
         layers, undefined = measured(name, found, unanalyzed, n, stream, *options)
         return layers, unanalyzed, undefined, inputs
 

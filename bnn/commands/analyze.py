@@ -8,8 +8,8 @@ from bnn import backend
 from bnn.arguments import Parser
 from bnn.commands import figures, several
 from bnn.config import ConfigError
-from bnn.console import progress
-from bnn.flags import add_data_dir, folder
+from bnn.console import progress, typed
+from bnn.flags import add_data_dir, folder, place
 from bnn.spelling import command_line
 
 PROGRAM = "analyze.py"
@@ -61,7 +61,7 @@ def parse(argv=None, program=PROGRAM):
     )
     parser.add_argument(
         "--output",
-        type=folder,
+        type=place,
         metavar="DIR",
         help="folder for metrics.json and figures (default: RUN, or MODEL-geometry beside the model), or for the "
         "comparison of several runs (default: none)",
@@ -92,15 +92,24 @@ def main(argv=None, program=PROGRAM):
         several.list_runs()
         return 0
     backend.expect_installed()
-    if len(args.network) > 1 or _holds_seeds(args.network[0]):
+    if len(args.network) > 1 or _holds_runs(args.network[0]):
+        _expect_runs(args.network)
         several.compare(args.network, args.output, args.data_dir, args.wide)
         return 0
     args.network = args.network[0]
-    is_model = args.network.suffix == ".keras" or args.network.is_file()
+    from bnn.models import loading
+
+    is_model = loading.is_model_file(args.network)
+    if is_model and not args.network.exists():
+        raise ConfigError(f"{args.network}: expected a run or a .keras file, received no such file")
+    if is_model:
+        loading.expect_keras_file(args.network)
     if is_model and args.images is None:
-        if not args.network.is_file():
-            raise ConfigError(f"{args.network}: expected a run or a .keras file, received no such file")
-        raise ConfigError(f"{args.network}: expected --images FILE with what the model takes, received none")
+        run = args.network.parent
+        hint = f"; {typed('analyze', run)} takes those of the run" if (run / "config.json").is_file() else ""
+        raise ConfigError(
+            f"{args.network}: expected --images FILE with what the model takes, received none{hint}"
+        )
     from bnn.analysis import analyze
 
     report = analyze(
@@ -118,8 +127,19 @@ def main(argv=None, program=PROGRAM):
     return 0
 
 
-def _holds_seeds(path):
-    return not (path / "config.json").is_file() and any(path.glob("*/config.json"))
+def _holds_runs(path):
+    inner = (found for pattern in ("*/config.json", "*/*/config.json") for found in path.glob(pattern))
+    return not (path / "config.json").is_file() and any(inner)
+
+
+def _expect_runs(paths):
+    """Raise `ConfigError` unless all paths can be compared."""
+    for path in paths:
+        if path.is_file():
+            raise ConfigError(
+                f"{path}: expected run directories to compare, received a file; a model is analyzed by itself, with "
+                "--images FILE"
+            )
 
 
 def _count(text):
@@ -127,7 +147,7 @@ def _count(text):
     try:
         return None if text is None else int(text)
     except ValueError:
-        raise ConfigError(f"--images: expected a number of test images, received {text}") from None
+        raise ConfigError(f"--images: expected a number of test images of the run, received {text}") from None
 
 
 def _show(report, folder, wide, target_r):

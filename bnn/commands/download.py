@@ -23,7 +23,7 @@ PROGRAM = "download.py"
 
 def parse(argv=None, program=PROGRAM):
     """The command line, or exit code 2 and one line on standard error."""
-    parser = Parser(prog=program, description=__doc__)
+    parser = Parser(prog=program, description=__doc__, words="a data set is --data_set NAME")
     add = parser.add_argument
     add(
         "--data_set",

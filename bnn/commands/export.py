@@ -7,8 +7,8 @@ set. If activations differ by more than rounding explains, nothing is written.
 from bnn import backend
 from bnn.arguments import Parser
 from bnn.console import progress
-from bnn.flags import add_data_dir, folder
-from bnn.paths import expanded
+from bnn.errors import UserError
+from bnn.flags import add_data_dir, file_to_write, folder
 from bnn.spelling import command_line
 
 PROGRAM = "bnn export"
@@ -31,7 +31,7 @@ def parse(argv=None, program=PROGRAM):
     )
     parser.add_argument(
         "--output",
-        type=expanded,
+        type=file_to_write,
         metavar="FILE",
         help=f"file to write (default: {', '.join(FILES.values())} in RUN)",
     )
@@ -58,6 +58,11 @@ def main(argv=None, program=PROGRAM):
     from bnn import packed, runs
     from bnn.files import atomic
 
+    if args.run.suffix == ".keras" and not (args.run.parent / "config.json").is_file():
+        raise UserError(
+            f"{args.run}: expected a run directory, received a file without its run; in Python, "
+            "bnn.packed.fold(bnn.models.load_model(FILE)) packs its network"
+        )
     run = runs.open_run(args.run)
     model = packed.reference(run)
     output = args.output or args.run / FILES[args.format]

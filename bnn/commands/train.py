@@ -14,11 +14,12 @@ from bnn.spelling import command_line
 
 PROGRAM = "train.py"
 USAGE = "%(prog)s [--data_set NAME] [--run_dir DIR] [FLAGS]\n       %(prog)s --resume RUN"
+WORDS = "a run is --run_dir DIR or --resume RUN, a data set --data_set NAME; switches take no value"
 
 
 def parse(argv=None, program=PROGRAM):
     """Parse the command line: (dict of the given settings, namespace of the other flags)."""
-    parser = Parser(prog=program, description=__doc__, usage=USAGE)
+    parser = Parser(prog=program, description=__doc__, usage=USAGE, words=WORDS)
     groups = add_flags(parser)
     _add_run_flags(groups[START].add_argument)
     groups[LOGS].add_argument(

@@ -7,6 +7,7 @@ import numpy as np
 
 from bnn.errors import UserError
 from bnn.geometry import angles, levels
+from bnn.spelling import argument
 
 NAMES = "sign, ternary, ternary:THRESHOLD or lloyd-max:LEVELS"
 MOST_LEVELS = 256
@@ -81,12 +82,13 @@ def lloyd_max_quantizer(count):
     return ScalarQuantizer(f"lloyd-max:{count}", tuple(thresholds), tuple(values), relative=True)
 
 
-def named(name):
+def named(name, place="quantizer"):
     """Return the quantizer with a given name.
 
     Args:
         name: "sign"; "ternary" (the best threshold for the standard deviation of the weights); "ternary:T" with
             T >= 0; or "lloyd-max:K" with K from 2 to 256.
+        place: str, the argument that has this value, for the error message.
 
     Returns:
         ScalarQuantizer
@@ -94,16 +96,16 @@ def named(name):
     Raises:
         QuantizerError: the name is none of these.
     """
-    kind, colon, argument = name.partition(":")
+    kind, colon, number = name.partition(":")
     try:
         if kind in ("sign", "ternary") and not colon:
             return SIGN if kind == "sign" else ternary_quantizer()
-        if kind == "ternary" and 0 <= float(argument) < math.inf:
-            return ternary_quantizer(float(argument))
-        if kind == "lloyd-max" and 2 <= int(argument) <= MOST_LEVELS:
-            return lloyd_max_quantizer(int(argument))
+        if kind == "ternary" and 0 <= float(number) < math.inf:
+            return ternary_quantizer(float(number))
+        if kind == "lloyd-max" and 2 <= int(number) <= MOST_LEVELS:
+            return lloyd_max_quantizer(int(number))
     except ValueError:
         pass
     raise QuantizerError(
-        f"quantizer: expected {NAMES} (threshold >= 0, 2 to {MOST_LEVELS} levels), received {name!r}"
+        f"{argument(place)}: expected {NAMES} (threshold >= 0, 2 to {MOST_LEVELS} levels), received {name!r}"
     )

@@ -9,6 +9,9 @@ from bnn.errors import UserError
 from bnn.paths import expanded
 
 RESAVE = "load it in Python with the Keras that wrote it, and save it with model.save('MODEL.keras')"
+TORCH = "load it in Python, and call bnn.analysis.analyze_torch(model, images)"
+# What to do about models in other formats.
+OTHER_MODELS = dict.fromkeys((".h5", ".hdf5", ".pb"), RESAVE) | dict.fromkeys((".pt", ".pth"), TORCH)
 TEXTS = {".csv", ".tsv", ".txt", ".json", ".png", ".jpg", ".jpeg"}
 # How Keras names a class or function that it does not know.
 UNKNOWN = re.compile(r"[Cc]ould not (?:locate|deserialize) ((?:class|function) '[^']+')")
@@ -32,18 +35,11 @@ def load_model(path, compiled=False):
     Raises:
         ModelFileError: the file does not exist, or does not hold a network that Keras can read.
     """
+    path = expect_keras_file(path)
     import keras
 
     import bnn.layers  # noqa: F401, registers the layers with Keras
 
-    path = expanded(path)
-    if not path.is_file():
-        found = "a folder; bnn.runs.open_run opens a run" if path.is_dir() else "no such file"
-        if (path / "saved_model.pb").is_file():
-            found = f"a SavedModel of TensorFlow; {RESAVE}"
-        raise ModelFileError(f"{path}: expected a .keras file, received {found}")
-    if path.suffix != ".keras":
-        raise ModelFileError(f"{path}: expected a .keras file that Keras 3 saved, received {_kind(path)}")
     try:
         with warnings.catch_warnings():
             # Keras and zipfile only warn about missing weights and about files outside the folder.
@@ -63,10 +59,29 @@ def load_model(path, compiled=False):
     return model
 
 
+def is_model_file(path):
+    """Return whether a Path is that of a saved model, in any format, rather than that of a run directory."""
+    return path.suffix in (".keras", *OTHER_MODELS) or path.is_file()
+
+
+def expect_keras_file(path):
+    """Return the Path of a .keras file; raise `ModelFileError`, without loading Keras, if there is none."""
+    path = expanded(path)
+    if path.is_file() and path.suffix != ".keras":
+        raise ModelFileError(f"{path}: expected a .keras file that Keras 3 saved, received {_kind(path)}")
+    if not path.is_file():
+        found = "a folder; bnn.runs.open_run opens a run" if path.is_dir() else "no such file"
+        if (path / "saved_model.pb").is_file():
+            found = f"a SavedModel of TensorFlow; {RESAVE}"
+        raise ModelFileError(f"{path}: expected a .keras file, received {found}")
+    return path
+
+
 def _kind(path):
     """Describe a file by its suffix, with what to do about a model in another format."""
     received = f"a {path.suffix} file" if path.suffix else "a file without a suffix"
-    return f"{received}; {RESAVE}" if path.suffix in (".h5", ".hdf5", ".pb") else received
+    advice = OTHER_MODELS.get(path.suffix)
+    return f"{received}; {advice}" if advice else received
 
 
 def _reason(error):

@@ -293,7 +293,10 @@ def open_run(folder):
                 f"{folder}: expected a run directory with config.json, received a SavedModel of TensorFlow; "
                 "load it in Python and save it with model.save('MODEL.keras')"
             )
-        found = f"{'a folder without one' if folder.is_dir() else 'no such folder'}{folders.nearby(folder)}"
+        kind = (
+            "a folder without one" if folder.is_dir() else "a file" if folder.is_file() else "no such folder"
+        )
+        found = f"{kind}{folders.nearby(folder)}"
         raise RunError(f"{folder}: expected a run directory with config.json, received {found}")
     try:
         config = json.loads(path.read_text())

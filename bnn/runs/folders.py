@@ -47,11 +47,12 @@ def _why_no_folder(path):
 
 def nearby(folder):
     """The end of an error message for a run that is not there: "; did you mean runs/demo?", or nothing."""
-    seeds = sorted(path.parent for path in folder.glob("*/config.json"))
-    for path in (*seeds[:1], USUAL / folder):
+    inner = sorted(path.parent for path in folder.glob("*/config.json"))
+    inner = inner or sorted(path.parent for path in folder.glob("*/*/config.json"))
+    for path in (*inner[:1], USUAL / folder, *([folder.parent] if folder.is_file() else [])):
         if (path / "config.json").is_file():
             return f"; did you mean {path}?"
-    if folder.is_dir():
+    if folder.exists():
         return ""
     places = {str(path.parent) for place in (folder.parent, USUAL) for path in place.glob("*/config.json")}
     return did_you_mean(str(folder), places) or did_you_mean(str(USUAL / folder), places)

@@ -52,6 +52,12 @@ def expand(path):
         seeds = sorted(found.parent for found in path.glob("*/config.json"))
         if seeds:
             return seeds
+        groups = sorted({found.parent.parent for found in path.glob("*/*/config.json")})
+        if groups:
+            raise RunError(
+                f"{path}: expected a run directory or a folder of runs, received a folder of such folders; "
+                f"name one or several of them, such as {groups[0]}"
+            )
     return [open_run(path).folder]
 
 

@@ -63,7 +63,7 @@ def test_a_model_file_is_analyzed_from_the_command_line(folder):
         (("missing.keras",), ("missing.keras: expected a run or a .keras file, received no such file",)),
         (
             ("missing.keras", "--images", "images.npy"),
-            ("missing.keras: expected a .keras file, received no such",),
+            ("missing.keras: expected a run or a .keras file, received no such",),
         ),
         (("model.keras", "--images", "small.npy"), ("expected shape (n, 8, 8, 3)", "received (20, 4, 8, 3)")),
         (
