@@ -29,7 +29,7 @@ KEPT = (
     "gain",
     "r_scores",
 )
-COSTS = ("accuracy lost", "cross-entropy gained")
+COSTS = ("accuracy lost", "cross-entropy added")
 # The cost that each statistic of a layer predicts, up to a monotonic map.
 PREDICTED = {
     "1 - r": lambda row: 1 - row["r_weights"],
@@ -71,7 +71,7 @@ def binarized(experiment, model):
         with_layer, row = judge(scores(layer), data.test.labels), layer.statistics()
         costs = {
             "accuracy lost": accuracy - with_layer[0],
-            "cross-entropy gained": with_layer[1] - cross_entropy,
+            "cross-entropy added": with_layer[1] - cross_entropy,
         }
         rows.append({name: row[name] for name in KEPT} | {"accuracy": accuracy} | costs)
         print(
