@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bnn.config import ConfigError
 from bnn.errors import UserError
-from bnn.quiet import quiet_start
+from bnn.quiet import exact_float32, quiet_start
 from bnn.suggestions import did_you_mean
 
 BACKENDS = ("tensorflow", "jax")
@@ -26,10 +26,12 @@ def load():
 
     TF_CPP_MIN_LOG_LEVEL=0 shows them. TensorFlow's oneDNN kernels are turned on where TensorFlow itself would not
     (processors without AVX-512): a training step takes 0.7 to 0.8 of the time. TF_ENABLE_ONEDNN_OPTS=0 leaves them out.
+    ONEDNN_DEFAULT_FPMATH_MODE is unset: with BF16, convolutions of float32 would round to 8 bits.
 
     Raises:
         BackendError: the backend is unknown or not installed, or Keras is loaded with another one.
     """
+    exact_float32()
     if "keras" in sys.modules:
         _expect_known(sys.modules["keras"].config.backend(), "; set it before Keras is imported")
     else:

@@ -62,6 +62,26 @@ def test_a_script_that_uses_a_layer_prints_only_its_own_output():
     assert (done.returncode, done.stdout, done.stderr) == (0, "(1, 2)\n", "")
 
 
+EXACT = """
+import os
+os.environ[{name!r}] = "BF16"
+from bnn import backend
+backend.load()
+import numpy as np
+from keras import ops
+images, kernel = (np.random.default_rng(0).standard_normal(shape) for shape in ((4, 8, 8, 64), (3, 3, 64, 64)))
+rounded, exact = (ops.conv(images.astype(t), kernel.astype(t)) for t in ("float32", "float64"))
+print(float(ops.max(ops.abs(ops.cast(rounded, "float64") - exact))) < 1e-3)
+"""
+
+
+@pytest.mark.parametrize("name", ["ONEDNN_DEFAULT_FPMATH_MODE", "DNNL_DEFAULT_FPMATH_MODE"])
+def test_no_setting_rounds_float32(name):
+    """On processors that multiply bfloat16, the error would be 0.3."""
+    done = call("-c", EXACT.format(name=name))
+    assert (done.returncode, done.stdout.strip()) == (0, "True"), done.stderr
+
+
 def test_messages_are_shown_if_keras_is_not_loaded():
     code = "import os\nfrom bnn.quiet import quiet_start\nwith quiet_start(): os.write(2, b'a note')"
     assert run_python(code).stderr == "a note"
