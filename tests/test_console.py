@@ -181,6 +181,17 @@ def test_hints_name_the_command_that_was_typed(called, command, expected, monkey
     assert console.typed(command) == expected
 
 
+def test_commands_are_quoted_where_a_shell_needs_it(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["bnn"])
+    words = ("--resume", "My Drive/run 1", "it's", "$HOME", "runs/a")
+    typed = console.typed("train", *words)
+    assert typed.startswith("bnn train --resume 'My Drive/run 1' ") and typed.endswith(" runs/a")
+    shell = subprocess.run(
+        ["sh", "-c", f'set -- {typed}; printf "%s\\n" "$@"'], capture_output=True, text=True
+    )
+    assert shell.stdout.splitlines() == ["bnn", "train", *words]
+
+
 # ---- progress ----
 
 

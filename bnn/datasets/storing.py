@@ -5,10 +5,10 @@ import hashlib
 import json
 import os
 import shutil
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from bnn.console import note
 from bnn.datasets.catalog import listing_digest
 from bnn.errors import UserError
 from bnn.files import atomic, lock
@@ -113,13 +113,17 @@ def stage_of(folder):
 
 
 @contextlib.contextmanager
-def staging(folder):
+def staging(folder, say=note):
     """Yield an empty staging folder that is locked against a second download and removed at the end.
 
     The kernel releases the lock of a killed process, so the next call removes the files of that process.
+
+    Args:
+        folder: Path of the data.
+        say: function that is called with a line if the file system cannot lock folders.
     """
     stage = stage_of(folder)
-    descriptor = _lock(stage)
+    descriptor = _lock(stage, say)
     if descriptor is None:
         raise DownloadError(f"expected no other download into {folder}, received one that is running")
     try:
@@ -131,7 +135,7 @@ def staging(folder):
         os.close(descriptor)
 
 
-def _lock(stage):
+def _lock(stage, say):
     """Lock a staging folder and return its descriptor; None if another call holds it or has just removed it."""
     try:
         stage.mkdir(parents=True, exist_ok=True)
@@ -144,10 +148,9 @@ def _lock(stage):
         why = lock.unsupported(descriptor)
         if os.path.samestat(os.fstat(descriptor), stage.stat()):
             if why:
-                print(
+                say(
                     f"{stage}: expected file locks, which prevent a second download into this folder, received {why}; "
-                    "do not start another download there",
-                    file=sys.stderr,
+                    "do not start another download there"
                 )
             return descriptor
     os.close(descriptor)
@@ -157,7 +160,7 @@ def _lock(stage):
 def sweep(folder):
     """Remove the files of a killed download into a folder. A running download keeps its lock and its files."""
     if stage_of(folder).exists():
-        with contextlib.suppress(OSError, DownloadError), staging(folder):
+        with contextlib.suppress(OSError, DownloadError), staging(folder, say=lambda line: None):
             pass
 
 

@@ -1,7 +1,9 @@
 """Load networks and images from our own or third-party files."""
 
+import json
 import re
 import warnings
+import zipfile
 
 import numpy as np
 
@@ -51,6 +53,12 @@ def load_model(path, compiled=False):
                 f"{path}: expected a saved network, received one with {own[1]}; neither Keras nor this package has it; "
                 "if it is yours, load it in Python and call bnn.analysis.analyze(model, images)"
             ) from None
+        if "safe_mode=False" in str(error) and (layers := _layers_with_code(path)):
+            raise ModelFileError(
+                f"{path}: expected a saved network, received one with Python code of its own (a lambda) in "
+                f"{', '.join(layers)}; if you trust it, load it in Python with keras.saving.load_model(path, "
+                "safe_mode=False) and call bnn.analysis.analyze(model, images)"
+            ) from None
         raise ModelFileError(
             f"{path}: expected a saved network, received one that Keras cannot read ({_reason(error)})"
         ) from None
@@ -75,6 +83,25 @@ def expect_keras_file(path):
             found = f"a SavedModel of TensorFlow; {RESAVE}"
         raise ModelFileError(f"{path}: expected a .keras file, received {found}")
     return path
+
+
+def _layers_with_code(path):
+    """The classes and names of the layers in a .keras file that store Python code, such as "Lambda 'double'"."""
+    with zipfile.ZipFile(path) as file:
+        return list(dict.fromkeys(_with_code(json.loads(file.read("config.json")), "a layer")))
+
+
+def _with_code(part, layer):
+    if isinstance(part, list):
+        return [found for entry in part for found in _with_code(entry, layer)]
+    if not isinstance(part, dict):
+        return []
+    if part.get("class_name") == "__lambda__":
+        return [layer]
+    settings = part.get("config")
+    if isinstance(settings, dict) and "name" in settings:
+        layer = f"{part.get('class_name')} {settings['name']!r}"
+    return _with_code([*part.values()], layer)
 
 
 def _kind(path):

@@ -1,5 +1,6 @@
 """Downloading files, also from servers that misbehave."""
 
+import importlib.util
 import os
 import resource
 import socket
@@ -178,6 +179,18 @@ def test_a_proxy_is_used(proxy, fetch):
 def test_a_proxy_that_does_not_answer_is_given_up(proxy, short, fetch):
     proxy.always["file"] = silent
     assert fetch(url="http://mirror.example/file") == "expected an answer within 0 s, received none"
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("socks") is not None, reason="needs an environment without PySocks"
+)
+def test_a_socks_proxy_without_its_package_is_one_line_with_the_way_out(monkeypatch, fetch):
+    monkeypatch.setenv("http_proxy", "socks5://127.0.0.1:9")
+    monkeypatch.delenv("no_proxy")
+    assert fetch(url="http://mirror.example/file") == (
+        "expected the package PySocks, as the environment names a SOCKS proxy, received none; "
+        "install it with: pip install PySocks"
+    )
 
 
 # ---- answers ----

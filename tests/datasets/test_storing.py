@@ -4,6 +4,7 @@ import errno
 import fcntl
 import json
 import multiprocessing
+import os
 import shutil
 from pathlib import Path
 
@@ -233,6 +234,24 @@ def test_a_lock_on_a_removed_folder_is_not_enough(folder, monkeypatch):
     monkeypatch.setattr(fcntl, "flock", late)
     with pytest.raises(DownloadError, match="received one that is running"), staging(folder):
         pass
+
+
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.ENOTSUP])
+def test_a_file_system_without_locks_is_one_line_and_no_obstacle(folder, monkeypatch, capsys, code):
+    def unsupported(*_):
+        raise OSError(code, os.strerror(code))
+
+    stage_of(folder).mkdir(parents=True)
+    (stage_of(folder) / "of a killed download").touch()
+    monkeypatch.setattr(fcntl, "flock", unsupported)
+    sweep(folder)
+    with staging(folder) as stage:
+        assert names_in(stage) == []
+    assert not stage_of(folder).exists()
+    assert capsys.readouterr().err == (
+        f"{stage_of(folder)}: expected file locks, which prevent a second download into this folder, received "
+        f"{os.strerror(code)}; do not start another download there\n"
+    )
 
 
 def hammer(folder, outcomes):

@@ -93,8 +93,28 @@ def test_files_without_a_model_are_refused(folder, tmp_path):
 def test_code_in_a_model_file_does_not_run(tmp_path):
     model = keras.Sequential([keras.Input((2,)), layers.Lambda(lambda x: x + 1)])
     model.save(tmp_path / "lambda.keras")
-    with pytest.raises(ModelFileError, match=r"a saved network, received one that Keras cannot read .*ambda"):
+    with pytest.raises(ModelFileError, match=r"a saved network, received one with Python code of its own"):
         loading.load_model(tmp_path / "lambda.keras")
+
+
+def test_layers_with_code_are_named_with_the_way_out(tmp_path):
+    """Nested and wrapped; layers without code are not named."""
+    inner = keras.Sequential(
+        [keras.Input((4, 2)), layers.Dense(2, name="plain"), layers.Lambda(lambda x: x, name="one")],
+        name="in",
+    )
+    wrapped = layers.TimeDistributed(layers.Lambda(lambda x: 2 * x, name="two"), name="around")
+    keras.Sequential([keras.Input((4, 2)), inner, wrapped]).save(tmp_path / "m.keras")
+    with pytest.raises(ModelFileError) as caught:
+        loading.load_model(tmp_path / "m.keras")
+    assert str(caught.value) == (
+        f"{tmp_path / 'm.keras'}: expected a saved network, received one with Python code of its own (a lambda) in "
+        "Lambda 'one', Lambda 'two'; if you trust it, load it in Python with "
+        "keras.saving.load_model(path, safe_mode=False) and call bnn.analysis.analyze(model, images)"
+    )
+    model = keras.saving.load_model(tmp_path / "m.keras", safe_mode=False)
+    found = report.analyze(model, np.random.default_rng(0).normal(size=(4, 4, 2)))
+    assert [layer.name for layer in found] == ["in/plain"]
 
 
 @pytest.mark.parametrize("suffix", ["npy", "npz"])
