@@ -67,6 +67,39 @@ def test_batch_norm_of_keras_is_refitted_too():
     assert norm.moving_variance.numpy() == pytest.approx(np.maximum(x, 0).var(axis=0), rel=1e-5)
 
 
+@pytest.mark.parametrize("axis", [1, 2, -1])
+@pytest.mark.parametrize("renorm", [False, True])
+def test_the_axis_of_the_channels_is_the_one_of_the_layer(axis, renorm):
+    """All sizes are equal, so that the moments of another axis would fit."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((61, 4, 4, 4)) * np.arange(1, 5)[:, None, None] + 3 * np.arange(4)[:, None]
+    x = (x + rng.standard_normal(4)).astype(np.float32)
+    norm, inputs = keras.layers.BatchNormalization(axis=axis, renorm=renorm), keras.Input((4, 4, 4))
+    after = keras.layers.BatchNormalization()
+    model = keras.Model(inputs, after(norm(inputs)))
+    refit_batch_norm(model, x, batch_size=61)
+    axes = tuple({0, 1, 2, 3} - {axis % 4})
+    assert norm.moving_mean.numpy() == pytest.approx(x.mean(axis=axes), abs=1e-4)
+    assert norm.moving_variance.numpy() == pytest.approx(x.var(axis=axes), rel=1e-4)
+    y = (x - x.mean(axis=axes, keepdims=True)) / np.sqrt(x.var(axis=axes, keepdims=True) + norm.epsilon)
+    assert after.moving_mean.numpy() == pytest.approx(y.mean(axis=(0, 1, 2)), abs=1e-4)
+    assert after.moving_variance.numpy() == pytest.approx(y.var(axis=(0, 1, 2)), rel=1e-3)
+    assert norm.renorm == renorm
+
+
+def test_masked_steps_do_not_count():
+    rng = np.random.default_rng(0)
+    x = (rng.standard_normal((50, 6, 4)) + 2).astype(np.float32)
+    kept = np.arange(6) < rng.integers(1, 7, size=50)[:, None]
+    norm, inputs = keras.layers.BatchNormalization(), keras.Input((6, 4))
+    model = keras.Model(inputs, norm(keras.layers.Masking()(inputs)))
+    refit_batch_norm(model, x * kept[..., None], batch_size=20)
+    assert norm.moving_mean.numpy() == pytest.approx(x[kept].mean(axis=0), abs=1e-4)
+    assert norm.moving_variance.numpy() == pytest.approx(x[kept].var(axis=0), rel=1e-3)
+    with pytest.raises(ValueError, match="expected inputs, received nothing but masked ones"):
+        refit_batch_norm(model, 0 * x, batch_size=20)
+
+
 def test_nested_batch_norms_are_refitted_while_dropout_is_in_inference():
     inner = keras.Sequential(
         [keras.Input((5,)), keras.layers.BatchNormalization(), keras.layers.Dropout(0.5)]
