@@ -4,6 +4,7 @@ Where to begin; each name is documented by `help`, for example `help(bnn.trainin
 
     bnn.training.train       train a network; the result is a run directory
     bnn.training.resume      continue an interrupted run
+    bnn.predict              the classes and scores of images
     bnn.analysis.analyze     the statistics of every layer, of a run or of any Keras model
     bnn.models.build         a binary, ternary or continuous network, as a Keras model
     bnn.models.load_model    a saved network
@@ -57,4 +58,5 @@ __getattr__, __dir__, __all__ = face(
     "presets",
     "runs",
     "training",
+    prediction=["predict"],
 )

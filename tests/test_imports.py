@@ -59,6 +59,7 @@ MAY_IMPORT = {
     "packed": RUNS | {"bits", "packed"},
     "training": RUNS | {"analysis.geometry_log", "training"},
     "plots": GROUND | {"geometry", "files"},
+    "prediction": RUNS | {"packed", "bits"},
     "commands": None,  # everything
 }
 NUMPY_ALONE = ("geometry", "bits", "files")

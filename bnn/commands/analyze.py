@@ -156,18 +156,17 @@ def _show(report, folder, wide, target_r):
     from bnn.runs import summary
 
     about = report.about
-    if "run" in about:
-        print(f"{about['run']}: {about['network']} network, {about['origin']}")
-        print(f"test accuracy {about['test_accuracy']:.4f} ({about['test_images']:,} images)")
-        if note := runs.open_run(about["run"]).arithmetic:
-            print(note)
+    run = runs.open_run(about["run"]) if "run" in about else None
+    if run:
+        accuracy = f"{about['test_accuracy']:.4f} ({about['test_images']:,} images)"
+        several.print_accuracy(run, about["origin"], accuracy)
     print(f"\n{report.text(wide)}\n")
     if target_r is not None:
         from bnn.analysis import levels
 
         print(f"{levels.text(levels.needed(report, target_r), target_r)}\n")
-    if about.get("run") == str(folder):
-        summary.write(runs.open_run(folder), report)
+    if run and run.folder == folder:
+        summary.write(run, report)
     path = report.save(folder)
     with figures.expected("all", kept=path):
         figures.print_key(layers=[layer.name for layer in report])

@@ -1,20 +1,19 @@
 """Predict the class of images with the network of a run, or with a packed network, which needs no Keras.
 
-One line per image: its class, and the margin between the two highest scores. --errors shows wrong classifications.
+One line per image: its class, and the margin between the two highest scores; --scores adds the five highest ones.
+--errors shows wrong classifications. In Python, bnn.predict(RUN, IMAGES) returns classes and scores.
 """
-
-from contextlib import nullcontext
 
 from bnn import backend
 from bnn.arguments import Parser
-from bnn.commands import figures
+from bnn.commands import figures, several
 from bnn.errors import UserError
-from bnn.flags import add_data_dir, folder
+from bnn.flags import add_data_dir, file_to_write, place
 from bnn.paths import expanded
 from bnn.spelling import command_line
 
 PROGRAM = "bnn predict"
-FEW = 10  # images; for so few, NumPy takes less time than loading numba
+SHOWN = 5  # scores of an image
 COLUMNS = ("image", "class", "margin")
 
 
@@ -27,11 +26,19 @@ def parse(argv=None, program=PROGRAM):
         "images",
         type=expanded,
         nargs="*",
+        default=[],
         metavar="IMAGE",
         help="PNG or JPEG file, .npy file of one or more images (height, width, channels), or folder of such files; "
         "of the size that the network takes",
     )
-    add("--csv", type=expanded, metavar="FILE", help="also write the lines as a CSV file (default: none)")
+    add(
+        "--scores",
+        action="store_true",
+        help=f"also print the {SHOWN} highest scores of each image, and write all into the CSV file (default: no)",
+    )
+    add(
+        "--csv", type=file_to_write, metavar="FILE", help="also write the lines as a CSV file (default: none)"
+    )
     add(
         "--resize",
         action="store_true",
@@ -43,13 +50,14 @@ def parse(argv=None, program=PROGRAM):
         help="draw the test images that a run classifies wrongly with the largest margin, and the confusion matrix "
         "(default: no)",
     )
-    add("--output", type=folder, metavar="DIR", help="folder for the figures of --errors (default: RUN)")
+    add("--output", type=place, metavar="DIR", help="folder for the figures of --errors (default: RUN)")
     add_data_dir(parser)
     args = parser.parse_args(argv)
     if not (args.images or args.errors):
         parser.error("expected an IMAGE or --errors, received neither")
-    if args.csv and not args.images:
-        parser.error("argument --csv: expected together with an IMAGE, received alone")
+    for name in ("csv", "scores"):
+        if getattr(args, name) and not args.images:
+            parser.error(f"argument --{name}: expected together with an IMAGE, received alone")
     if args.output and not args.errors:
         parser.error("argument --output: expected together with --errors, received alone")
     return args
@@ -68,28 +76,52 @@ def main(argv=None, program=PROGRAM):
 
 def name_classes(args):
     """Print the class of every image, and write the CSV file."""
+    from bnn import prediction
     from bnn.datasets import pictures
     from bnn.files import records
 
+    expect_network(args.network)
     paths = pictures.find(args.images)
-    shape, class_names, image_range, scores = (_of_run if args.network.is_dir() else _of_packed)(args.network)
+    classifier = prediction.classifier_of(args.network)
+    shape, image_range = classifier.shape, classifier.image_range
     rows = []
     for names, images in pictures.parts(paths, shape, args.resize, image_range):
-        rows += _rows(names, scores(images), class_names)
+        scores = classifier.scores(images)
+        rows += _rows(names, scores, classifier.names_for(scores), args.scores)
     if args.csv:
-        records.write_csv(args.csv, COLUMNS, rows)
+        records.write_csv(args.csv, tuple(rows[0]), rows)
 
 
-def _rows(names, scores, class_names):
-    """Print one line per image; return the rows of the CSV file."""
+def expect_network(path):
+    """Raise an error for a path that is clearly neither a run directory nor a packed file, before anything is read."""
+    from bnn import runs
+    from bnn.datasets.picture_files import SUFFIXES
+    from bnn.models.loading import OTHER_MODELS
+
+    hints = dict.fromkeys(SUFFIXES, "the network comes first, then the images")
+    hints |= dict.fromkeys((".keras", *OTHER_MODELS), "in Python, bnn.predict takes a model")
+    if hint := hints.get(path.suffix.lower()):
+        raise UserError(
+            f"{path}: expected a run directory or a file that bnn export wrote, received a {path.suffix} file; {hint}"
+        )
+    if not path.is_file():
+        runs.open_run(path)
+
+
+def _rows(names, scores, class_names, with_scores):
+    """Print one line per image, with the best scores if wanted; return the rows of the CSV file."""
     from bnn.models.decisions import margins
 
-    rows = [
-        dict(zip(COLUMNS, (name, class_names[best], margin), strict=True))
-        for name, best, margin in zip(names, scores.argmax(axis=1), margins(scores), strict=True)
-    ]
-    for row in rows:
-        print(f"{row['image']}: {row['class']}, margin {row['margin']:.3f}")
+    rows = []
+    for name, own, margin in zip(names, scores, margins(scores), strict=True):
+        best = (-own).argsort(kind="stable")
+        row = dict(zip(COLUMNS, (name, class_names[best[0]], margin), strict=True))
+        line = f"{name}: {row['class']}, margin {margin:.3f}"
+        if with_scores:
+            row |= {f"score {label}": value for label, value in zip(class_names, own, strict=True)}
+            line += "; scores " + ", ".join(f"{class_names[i]} {own[i]:.3f}" for i in best[:SHOWN])
+        print(line)
+        rows.append(row)
     return rows
 
 
@@ -109,10 +141,8 @@ def draw_errors(network, output, data_dir=None):
     test = data_set.test
     scores = models.scores(run.load_in_float32(), test.images, progress=progress)
     wrong = models.worst_errors(scores, test.labels)
-    print(f"{run.folder}: {run.model.kind} network, {run.origin(data_set)}")
-    if run.arithmetic:
-        print(run.arithmetic)
-    print(f"test accuracy {1 - len(wrong) / len(test):.4f}: {len(wrong):,} of {len(test):,} images are wrong")
+    accuracy = f"{1 - len(wrong) / len(test):.4f}: {len(wrong):,} of {len(test):,} images are wrong"
+    several.print_accuracy(run, run.origin(data_set), accuracy)
     counts = models.confusion_matrix(scores, test.labels)
     drawings = {"confusion": lambda: plots.confusion_matrix(counts, run.class_names)}
     if len(wrong):
@@ -122,25 +152,3 @@ def draw_errors(network, output, data_dir=None):
     with figures.expected(", ".join(drawings)):
         figures.print_key(classes=run.class_names)
         plots.save_each(drawings, output, lambda paths: print(f"wrote {', '.join(map(str, paths))}"))
-
-
-def _of_packed(path):
-    from bnn import bits, packed
-
-    network = packed.load(path)
-
-    def scores(images):
-        with bits.numpy_alone() if len(images) <= FEW else nullcontext():
-            return network.scores(images)
-
-    return network.input_shape, network.class_names, network.image_range, scores
-
-
-def _of_run(path):
-    from bnn import models, runs
-
-    run = runs.open_run(path)
-    backend.expect_installed()
-    network = run.load_in_float32()
-    image_range = run.training.image_range
-    return run.model.input_shape, run.class_names, image_range, lambda images: models.scores(network, images)

@@ -1,4 +1,4 @@
-"""The output of the programs about several runs."""
+"""What several programs print: the accuracy of a run, runs side by side, the list of runs."""
 
 from pathlib import Path
 
@@ -6,6 +6,20 @@ from bnn.commands import figures
 from bnn.console import progress
 
 USUAL = Path("runs")  # the default folder of runs
+
+
+def print_accuracy(run, origin, accuracy):
+    """Print which network a run holds, its test accuracy and, if it was trained in another one, its arithmetic.
+
+    Args:
+        run: Run.
+        origin: str, the data that it was trained on.
+        accuracy: str.
+    """
+    print(f"{run.folder}: {run.model.kind} network, {origin}")
+    print(f"test accuracy {accuracy}")
+    if run.arithmetic:
+        print(run.arithmetic)
 
 
 def compare(networks, output, data_dir, wide=False):

@@ -50,7 +50,7 @@ def parts(paths, shape, resize=False, image_range=own.UNIT):
     A line on standard error says at the end what was done to pictures, such as composing transparent ones on white.
 
     Args:
-        paths: list of Path of PNG, JPEG and .npy files.
+        paths: list of Path of PNG, JPEG and .npy files, or of arrays such as those in .npy files.
         shape: (height, width, channels) of the images that a network takes, or (features,).
         resize: bool, whether to scale images of another size, and to convert color images for a network of gray ones.
         image_range: (low, high), the values of black and white in float images, which become pixels from 0 to 255.
@@ -65,7 +65,8 @@ def parts(paths, shape, resize=False, image_range=own.UNIT):
     """
     names, images, remarks, dark = [], [], Counter(), _Darkness()
     for path in paths:
-        for name, image in _images(path, shape, resize, image_range, remarks, dark):
+        read = _of_array if isinstance(path, np.ndarray) else _images
+        for name, image in read(path, shape, resize, image_range, remarks, dark):
             if len(names) == PART or (images and image.dtype != images[0].dtype):
                 yield names, np.stack(images)
                 names, images = [], []
@@ -100,7 +101,11 @@ def _images(path, shape, resize, image_range, remarks, dark):
         dark.add(picture.pixels)
         yield str(path), _fitted(path, picture.pixels, shape, resize)
         return
-    array = _mapped(path)
+    yield from _of_array(_mapped(path), shape, resize, image_range, remarks, dark, str(path))
+
+
+def _of_array(array, shape, resize, image_range, remarks, dark, path="images"):
+    """Do the same as `_images` for an array; `path` names it."""
     if (
         len(shape) == 3
         and array.ndim == 3
@@ -117,7 +122,7 @@ def _images(path, shape, resize, image_range, remarks, dark):
     for i, image in enumerate(array):
         dark.add(image)
         image = image if image_range is None else own.pixels(path, image, image_range)
-        yield f"{path}[{i}]" if len(array) > 1 else str(path), _fitted(path, image, shape, resize)
+        yield f"{path}[{i}]" if len(array) > 1 else path, _fitted(path, image, shape, resize)
 
 
 def _mapped(path):

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 import bnn
-from bnn import bits, datasets, models, packed, runs
+from bnn import bits, datasets, models, packed, prediction, runs
 from bnn.commands import export, predict
 from bnn.errors import UserError
 from bnn.packed import chain, folding, onnx_graph
@@ -27,7 +27,7 @@ def run(trained, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def images():
-    return datasets.load("mnist-5k").test.images[: predict.FEW]
+    return datasets.load("mnist-5k").test.images[: prediction.FEW]
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +86,7 @@ def test_predict_from_a_packed_file_loads_no_keras(file, images, scores, tmp_pat
     for path, array in zip(paths[2:], (images[2], images[3, ..., 0], images[4:]), strict=True):
         np.save(path, array)
     found = lines(file, *paths)
-    names = [*paths[:4], *(f"{paths[4]}[{i}]" for i in range(predict.FEW - 4))]
+    names = [*paths[:4], *(f"{paths[4]}[{i}]" for i in range(prediction.FEW - 4))]
     assert found == [
         f"{n}: {s.argmax()}, margin {np.diff(np.sort(s)[-2:])[0]:.3f}"
         for n, s in zip(names, scores, strict=True)

@@ -8,7 +8,7 @@ import pytest
 
 from bnn import analysis, models, runs, spelling
 from bnn.__main__ import COMMANDS, parse
-from bnn.commands import analyze, download, export, train
+from bnn.commands import analyze, download, export, predict, train
 from bnn.errors import UserError
 from bnn.geometry import QuantizerError
 from tests.support import ROOT
@@ -58,6 +58,13 @@ MISTYPED = [
         "runs/a --images x.npy",
         "--images: expected a number of test images of the run, received x.npy",
     ),
+    (
+        predict,
+        "model.keras x.npy",
+        "model.keras: expected a run .*, received a .keras file; in Python, bnn.predict",
+    ),
+    (predict, "x.png runs/a", "x.png: expected a run .*, received a .png file; the network comes first"),
+    (predict, "nothing x.npy", "nothing: expected a run directory with config.json, received no such folder"),
     (export, "model.keras", r"model.keras: expected a run directory, .*; in Python, bnn.packed.fold\("),
     (
         export,

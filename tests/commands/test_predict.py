@@ -53,6 +53,19 @@ def test_folders_and_files_give_lines_and_a_csv_file(run, test, scores, tmp_path
     np.testing.assert_allclose([float(row[2]) for row in rows], [row[2] for row in expected], rtol=1e-5)
 
 
+def test_the_best_scores_are_printed_and_all_are_written(run, test, scores, tmp_path, capsys):
+    np.save(tmp_path / "two.npy", test.images[:2])
+    table = tmp_path / "scores.csv"
+    predict.main([str(run), str(tmp_path / "two.npy"), "--scores", "--csv", str(table)])
+    rows = [row for _, row in zip(range(2), scores, strict=False)]
+    for line, own in zip(capsys.readouterr().out.splitlines(), rows, strict=True):
+        best = sorted(range(10), key=lambda i: -own[i])[:5]
+        assert line.endswith("; scores " + ", ".join(f"{i} {own[i]:.3f}" for i in best))
+    header, *written = csv.reader(table.open(newline=""))
+    assert header == ["image", "class", "margin", *(f"score {i}" for i in range(10))]
+    np.testing.assert_allclose([[float(x) for x in row[3:]] for row in written], rows, rtol=1e-5)
+
+
 def test_class_names_are_those_of_the_run(run, test, scores, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(runs.Run, "class_names", tuple("abcdefghij"))
     np.save(tmp_path / "one.npy", test.images[0])
@@ -120,6 +133,7 @@ def test_a_name_without_a_font_has_a_key(run, tmp_path, capsys, monkeypatch):
     [
         ([], "expected an IMAGE or --errors, received neither"),
         (["--csv", "x.csv", "--errors"], "--csv: expected together with an IMAGE"),
+        (["--scores", "--errors"], "--scores: expected together with an IMAGE"),
         (["x.png", "--output", "x"], "--output: expected together with --errors"),
     ],
 )

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import bnn
 from bnn import bits, packed
 from bnn.analysis import analyze, notebook
 from bnn.commands import export, predict
@@ -37,8 +38,7 @@ def test_every_program_computes_in_float32(run, exact, data):
     about = analyze(run, score_images=0).about
     assert about["test_accuracy"] == accuracy(exact, data.test) and about["precision"] == "float32"
     np.testing.assert_array_equal(scores(notebook.open_run(run.folder)[2], data.test.images), expected)
-    *_, predicted = predict._of_run(run.folder)
-    np.testing.assert_array_equal(predicted(data.test.images), expected)
+    np.testing.assert_array_equal(bnn.predict(run, data.test.images).scores, expected)
     network = packed.fold(packed.reference(run))
     with bits.numpy_alone():
         np.testing.assert_allclose(network.scores(data.test.images), expected, atol=1e-4)
