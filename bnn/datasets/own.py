@@ -42,8 +42,8 @@ def from_arrays(
     A line on standard error names the classes without images in a part.
 
     Args:
-        x_train: (n, height, width) or (n, height, width, channels) array_like: whole numbers from 0 to 255, or
-            floats in `image_range`, which are rounded to 256 levels.
+        x_train: (n, height, width) or (n, height, width, channels) array_like: whole numbers from 0 to 255; floats in
+            `image_range`, which are rounded to 256 levels; or bool, black and white whatever `image_range` is.
         y_train: (n,) or (n, 1) array_like of whole numbers from 0, or (n, classes) one-hot.
         x_test: as `x_train`.
         y_test: as `y_train`.
@@ -184,7 +184,7 @@ def pixels(key, images, image_range, hint=""):
 
     Args:
         key: str, what the images are, for messages.
-        images: array of whole numbers from 0 to 255, or of floats in `image_range`.
+        images: array of whole numbers from 0 to 255, of floats in `image_range`, or of bool: black and white.
         image_range: (low, high), the values of black and white in floats.
         hint: str, the end of the message about floats outside of it.
 
@@ -196,7 +196,8 @@ def pixels(key, images, image_range, hint=""):
     """
     if images.dtype == np.uint8:
         return images
-    images = images.astype(np.float32) if images.dtype.kind == "b" else images
+    if images.dtype.kind == "b":
+        return np.where(images, np.uint8(255), np.uint8(0))
     if images.dtype.kind not in "iuf":
         raise DataError(f"{key}: expected whole numbers or floats, received the dtype {images.dtype}")
     low, high, hint = (*image_range, hint) if images.dtype.kind == "f" else (0, 255, "")

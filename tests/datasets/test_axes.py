@@ -1,4 +1,4 @@
-"""Images with the channels first are refused with the line that mends them; integer masks are pointed out."""
+"""Images with the channels first are refused with the line that mends them; masks of integers, and of bool."""
 
 import numpy as np
 import pytest
@@ -77,3 +77,17 @@ def test_integer_masks_are_pointed_out(tmp_path, capsys, dtype, largest, lines):
     np.save(tmp_path / "mask.npy", mask)
     list(pictures.parts([tmp_path / "mask.npy"], (7, 9, 1)))
     assert capsys.readouterr().err.count("nearly black") == bool(lines)
+
+
+@pytest.mark.parametrize("image_range", [(0, 1), (-1, 1), (0, 255), (1, 2)])
+def test_bool_is_black_and_white_in_any_range(tmp_path, image_range):
+    mask = rng.random((10, 7, 9)) < 0.5
+    expected, labels = np.where(mask, 255, 0)[..., None], np.arange(10) % 2
+    data = datasets.from_arrays(mask, labels, mask, labels, image_range=image_range)
+    np.savez(tmp_path / "masks.npz", x_train=mask, y_train=labels, x_test=mask, y_test=labels)
+    read = datasets.load(str(tmp_path / "masks.npz"), image_range=image_range)
+    np.save(tmp_path / "masks.npy", mask)
+    ((_, shown),) = pictures.parts([tmp_path / "masks.npy"], (7, 9, 1), image_range=image_range)
+    for images in (data.test.images, read.test.images, shown):
+        np.testing.assert_array_equal(images, expected)
+        assert images.dtype == np.uint8
