@@ -14,6 +14,7 @@ from bnn.train_config import MAX_SIZE, TrainConfig
 FIRST_LAYERS = ("quantized", "real", "rotated", "whitening")
 LAST_LAYERS = ("quantized", "real")
 TERNARY_THRESHOLD = 0.02  # the paper's
+FLOAT32 = 2**-23  # the relative distance of numbers that training tells apart
 GLOROT = "glorot"  # the clip that depends on the layer
 QUANTIZERS = ("kernel_quantizer", "activation_quantizer")  # settings
 ARGUMENTS = (
@@ -251,7 +252,8 @@ def with_what_follows(settings, typed):
         dict
 
     Raises:
-        ConfigError: the threshold or the poolings are missing, and do not follow.
+        ConfigError: the threshold or the poolings are missing, and do not follow; or the clip leaves no weight above
+            the threshold.
     """
     _expect_poolings(settings, typed)
     if typed.get("threshold") and "levels" not in settings | typed:
@@ -266,12 +268,28 @@ def with_what_follows(settings, typed):
         settings = {"levels": 3} | settings
     takes = used and used[0].takes_threshold and any(entry.takes_threshold for entry in used[1:])
     if settings.get("levels") != 3 or not takes or "threshold" in settings:
-        return settings
+        return _with_reachable_threshold(settings, names[1])
     if settings.get("clip") == GLOROT:
         own = " or ".join(name for name, entry in ESTIMATORS.items() if entry.levels == (3,))
         wanted = f"{own}, whose thresholds follow the weights, with 3 levels and clip {GLOROT}"
         raise ConfigError(f"estimator: expected {wanted}, received {estimator}")
-    return settings | {"threshold": TERNARY_THRESHOLD}
+    return _with_reachable_threshold(settings | {"threshold": TERNARY_THRESHOLD}, names[1])
+
+
+def _with_reachable_threshold(settings, quantizer):
+    """Return the settings; raise a `ConfigError` if clipped kernels, of this quantizer, cannot exceed the threshold.
+
+    Not a check of `ModelConfig`, so that runs of earlier versions still load.
+    """
+    clip, threshold = (settings.get(name, getattr(ModelConfig, name)) for name in ("clip", "threshold"))
+    numbers = all(isinstance(value, int | float) for value in (clip, threshold))
+    takes = quantizer in ESTIMATORS and ESTIMATORS[quantizer].takes_threshold
+    if numbers and takes and 0 < clip <= threshold * (1 + FLOAT32):
+        raise ConfigError(
+            f"clip: expected more than the threshold, {threshold!r}, up to which weights become 0, received {clip!r}; "
+            f"raise {argument('clip')} or lower {argument('threshold')}: every kernel would be 0"
+        )
+    return settings
 
 
 def _expect_poolings(settings, typed):

@@ -102,6 +102,29 @@ def test_a_ternary_network_without_a_threshold_is_refused_where_the_papers_has_n
         settings_for({"levels": 3} | given)
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"clip": 0.02},
+        {"clip": 0.01},
+        {"clip": 0.3, "threshold": 0.3 * (1 + 1e-9)},
+        {"clip": 0.01, "activation_quantizer": "absmean"},
+    ],
+)
+def test_a_clip_that_leaves_no_weight_above_the_threshold_is_refused(given):
+    said = r"^clip: expected more than the threshold, 0\.\d+, .* received 0\.\d+; raise "
+    with pytest.raises(ConfigError, match=said + "clip or lower threshold: "):
+        settings_for({"levels": 3} | given)
+    with spelling.command_line(), pytest.raises(ConfigError, match=said + "--clip or lower --threshold: "):
+        settings_for({"levels": 3} | given)
+
+
+def test_thresholds_of_activations_alone_may_exceed_the_clip():
+    for chosen in ({"kernel_quantizer": "absmean"}, {"estimator": "absmean"}, {"threshold": 0.0}):
+        assert settings_for({"levels": 3, "clip": 0.01} | chosen)[0].clip == 0.01
+    ModelConfig(levels=3, threshold=0.3, clip=0.1)  # as config.json of a run that an earlier version accepted
+
+
 def test_an_estimator_in_a_continuous_network_is_refused_by_its_name():
     with pytest.raises(ConfigError, match=r"^estimator: expected ste, the default, in a continuous net"):
         settings_for({"estimator": "absmean", "continuous": True})

@@ -443,6 +443,13 @@ def test_unknown_settings_are_refused():
         build(input_shap=(28, 28, 1))
 
 
+def test_a_clip_that_leaves_no_weight_above_the_threshold_is_refused():
+    with pytest.raises(
+        ConfigError, match=r"clip: expected more than the threshold, 0\.1, .* received 0\.05;"
+    ):
+        build(**SIZES, levels=3, threshold=0.1, clip=0.05)
+
+
 def test_an_unknown_precision_is_refused():
     with pytest.raises(ConfigError, match="precision: expected one of float32, bfloat16, received 'auto'"):
         build(**SIZES, precision="auto")
