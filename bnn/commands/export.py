@@ -27,7 +27,7 @@ def parse(argv=None, program=PROGRAM):
         choices=FILES,
         default="packed",
         help="packed: bits, which bnn predict runs; onnx: for any ONNX runtime; "
-        "qonnx: with the quantizers of QONNX, for FINN and, if dense, hls4ml (default: %(default)s)",
+        "qonnx: with the quantizers of QONNX, for FINN and, if dense and ternary, hls4ml (default: %(default)s)",
     )
     parser.add_argument(
         "--output",

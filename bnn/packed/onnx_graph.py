@@ -26,8 +26,9 @@ def onnx_model(model, qonnx=False, class_names=None):
 
     Args:
         model: keras.Model, as for `fold`.
-        qonnx: quantize with the nodes of QONNX [1]_, which FINN and hls4ml read: `BipolarQuant`, and for ternary values
-            `Quant` with 2 bits, signed and narrow. Otherwise use standard nodes of ONNX and weights of 8 bits.
+        qonnx: quantize with the nodes of QONNX [1]_, which FINN reads, and hls4ml in ternary dense networks:
+            `BipolarQuant`, and for ternary values `Quant` with 2 bits, signed and narrow. Otherwise use standard nodes
+            of ONNX and weights of 8 bits.
         class_names: sequence of str in the order of the scores, stored as JSON in the metadata `class_names`; None:
             "0", "1", ...
 
@@ -54,7 +55,7 @@ def onnx_model(model, qonnx=False, class_names=None):
     x = graph.link(x, replace(read.links[0], axes=None), flatten=True)
     for link in read.links[1:]:
         x = graph.link(x, link, flatten=link.axes is not None)
-    return graph.finished(x, read, names)
+    return graph.finished(read, names)
 
 
 class _Graph:
@@ -160,11 +161,11 @@ class _Graph:
             "Quant", x, scale, zero, width, domain=QONNX, signed=1, narrow=1, rounding_mode="ROUND"
         )
 
-    def finished(self, scores, read, class_names):
+    def finished(self, read, class_names):
         helper, types = self.onnx.helper, self.onnx.TensorProto
         classes = read.links[-1].kernel.shape[-1]
         n = 1 if self.qonnx else "n"  # tools for QONNX need a known batch size
-        self.nodes.append(helper.make_node("Identity", [scores], ["scores"], name="scores"))
+        self.nodes[-1].output[0] = "scores"  # hls4ml loses the output of a last node that does nothing
         graph = helper.make_graph(
             self.nodes,
             "bnn",

@@ -72,26 +72,35 @@ def test_qonnx(settings):
 
 CONVERT = """
 import sys, hls4ml
+import numpy as np
+from qonnx.core.onnx_exec import execute_onnx
 from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.util.cleanup import cleanup_model
 model = cleanup_model(ModelWrapper(sys.argv[1]))
-config = hls4ml.utils.config_from_onnx_model(model, granularity="name", backend="Vitis")
+config = hls4ml.utils.config_from_onnx_model(
+    model, granularity="name", backend="Vitis", default_precision="fixed<32,16>"
+)
 network = hls4ml.converters.convert_from_onnx_model(
     model, output_dir=sys.argv[2], backend="Vitis", hls_config=config
 )
-print([layer.class_name for layer in network.get_layers()].count("Dense"))
+network.compile()
+images = np.random.default_rng(0).integers(0, 256, (10, 1, 9, 7, 2)).astype(np.float32)
+for image in images:
+    (scores,) = execute_onnx(model, {model.graph.input[0].name: image}).values()
+    np.testing.assert_allclose(network.predict(image).ravel(), scores.ravel(), atol=0.01)
+print("equal")
 """
 
 
 @pytest.mark.skipif("HLS4ML" not in os.environ, reason="HLS4ML names no Python of an environment with hls4ml")
-def test_hls4ml_converts_a_dense_network(tmp_path):
-    model, _ = network(np.random.default_rng(2), ties=False, conv=(), fc=(20,))
+def test_hls4ml_compiles_a_dense_ternary_network(tmp_path):
+    model, _ = network(np.random.default_rng(2), ties=False, conv=(), fc=(20,), levels=3, threshold=0.02)
     path = tmp_path / "network.onnx"
     path.write_bytes(packed.onnx_model(model, qonnx=True).SerializeToString())
     line = [os.environ["HLS4ML"], "-c", CONVERT, path, tmp_path / "hls"]
     done = subprocess.run(line, capture_output=True, text=True, timeout=300, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == "2"
+    assert done.stdout.splitlines()[-1] == "equal"
 
 
 def test_if_the_package_is_missing_a_line_says_what_to_install(monkeypatch):
