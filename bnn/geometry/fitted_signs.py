@@ -12,7 +12,7 @@ place of the second moment, the loss is the variance of the error. Only this cou
 `fit_signs` starts from the nearest levels and changes one entry after the other (coordinate descent). A change is made
 if it lowers the loss, with the best scale before and after it. The first sweeps over the entries make only the largest
 changes: each sweep has a lower threshold. This ends in lower minima than the plain order, in the same time. At the end,
-no change of a single entry lowers the loss of a unit.
+no change of a single entry lowers the loss of a unit, at scales of the same sign.
 
 GPTQ [1]_ lowers the same loss in one pass and adjusts the weights that are not yet quantized. AdaRound [2]_ relaxes the
 choice between two neighboring levels. QuantEase [3]_ is a coordinate descent, too.
@@ -30,10 +30,11 @@ import numpy as np
 from scipy.sparse import csr_array
 
 THRESHOLDS = 0.7 ** np.arange(1, 17)  # of the first sweeps, relative to the largest improvement at the start
-BLOCK = 128  # entries whose changes are collected before one matrix product applies them to all others
+BLOCK = 96  # entries whose changes are collected before one matrix product applies them to the others
 SPARSE = 1 / 16  # a block with a smaller fraction of changed entries is multiplied as a sparse matrix
-DISTURBED = 0.02  # the fraction of entries that a restart changes, but two entries at least
+REDRAWN = 0.04  # the fraction of levels that a restart draws anew, but two on average at least
 ROUNDING = 1e-12  # relative differences below this are only rounding
+NEGATIVE = -1e-3  # a relative loss below this is not rounding, also if S was summed in float32
 
 
 class FittedSigns(NamedTuple):
@@ -70,9 +71,9 @@ def fit_signs(kernel, second_moment, levels=(-1, 1), *, restarts=0, seed=0):
             of the inputs, such as `SecondMoments(d).update(rows).covariance`.
         levels: (k,) array_like of distinct numbers, k >= 2, such as (-1, 0, 1) or `lloyd_max(4)[1]`; or an int k >= 2
             for the k evenly spaced integers around 0: 2 means (-1, 1), 3 (-1, 0, 1), and 4 (-3, -1, 1, 3).
-        restarts: int, >= 0. For each restart, random entries of the best q are changed, and the descent is repeated.
-            Its result is kept where it is better. This pays for a small d.
-        seed: int, of the random changes.
+        restarts: int, >= 0. Each restart draws some levels of the best q anew, repeats the descent, and keeps the units
+            that are better. It takes about a third of the time of the first descent.
+        seed: int, of the restarts.
 
     Returns:
         FittedSigns
@@ -86,21 +87,26 @@ def fit_signs(kernel, second_moment, levels=(-1, 1), *, restarts=0, seed=0):
     w, s = np.ascontiguousarray(w[order].T), s[np.ix_(order, order)]
     start = _nearest(w, levels)
     descent = _Descent(w, s, levels, start)
+    # The products with the start can be anticorrelated with those with w. The descent then approximates -w.
+    opposite = descent.scale() < 0
+    descent.negate(opposite)
     q, scale, loss = start.copy(), descent.scale(), descent.loss()
     start_loss, sweeps = loss.copy(), descent.run()
     descent.keep_better(q, scale, loss)
-    rng, disturbed = np.random.default_rng(seed), max(DISTURBED, 2 / len(s))
+    rng, redrawn = np.random.default_rng(seed), max(REDRAWN, 2 / len(s))
     for _ in range(restarts):
-        descent.move_to(np.where(rng.random(q.shape) < disturbed, rng.choice(levels, q.shape), q))
+        descent.move_to(np.where(rng.random(q.shape) < redrawn, rng.choice(levels, q.shape), q))
         descent.run()
         descent.keep_better(q, scale, loss)
-    if np.any(loss < -np.sqrt(ROUNDING) * descent.size):
+    if np.any(loss < NEGATIVE * descent.size):
         raise ValueError(
             "second_moment: expected a positive semidefinite matrix, received negative eigenvalues"
         )
     changed = np.count_nonzero(q != start, axis=1)
     if np.array_equal(levels, -levels[::-1]):
-        q, scale = np.where(scale[:, None] < 0, -q, q), np.abs(scale)
+        q[opposite] *= -1
+    else:
+        scale[opposite] *= -1
     quantized = np.empty(q.T.shape, _dtype(levels))
     quantized[order] = q.T
     return FittedSigns(quantized, scale, np.maximum(start_loss, 0), np.maximum(loss, 0), changed, sweeps)
@@ -118,12 +124,17 @@ def _checked(kernel, second_moment, levels):
     x = np.random.default_rng(0).standard_normal(len(s))
     if np.any(np.abs(s @ x - x @ s) > 1e-6 * np.linalg.norm(x) * np.linalg.norm(s)) or np.any(np.diag(s) < 0):
         raise ValueError("second_moment: expected a symmetric matrix with a diagonal >= 0")
-    if np.ndim(levels) == 0:
-        levels = np.arange(1 - levels, levels, 2) / (2 if levels % 2 else 1)
-    found = np.unique(np.asarray(levels, np.float64))
-    if len(found) < 2 or len(found) < np.size(levels) or not np.isfinite(found).all():
+    return w, s, _level_values(levels)
+
+
+def _level_values(levels):
+    values = np.asarray(levels, np.float64)
+    if values.ndim == 0:
+        values = np.arange(1 - values, values, 2) / (2 if values % 2 else 1)
+    found = np.unique(values)
+    if len(found) < 2 or len(found) < values.size or not np.isfinite(found).all():
         raise ValueError(f"levels: expected at least two distinct finite numbers, received {levels!r}")
-    return w, s, found
+    return found
 
 
 def _dtype(levels):
@@ -146,6 +157,11 @@ class _Descent:
         # If q.Sq is smaller, the products with q are only rounding.
         self.least = ROUNDING * mean_variance * len(s) * np.abs(levels).max() ** 2 or 1.0
         self.move_to(q)
+
+    def negate(self, units):
+        """Approximate the negative of the kernels of some units."""
+        for x in (self.w, self.sw, self.num):
+            x[units] *= -1
 
     def move_to(self, q):
         """Continue from the levels q."""
@@ -211,7 +227,7 @@ class _Descent:
         rows = np.arange(len(units))
         # Each turn makes the next change of each unit, at an entry of its own.
         while rows.size:
-            level, fit, new_num, new_den = self._best_change(
+            level, fit, new_num, new_den = self._best(
                 q[rows], sw[rows], sq[rows], num[rows], den[rows], np.diag(inner)
             )
             improves = fit > self._fit(num[rows], den[rows]) + thresholds[rows]
@@ -233,47 +249,51 @@ class _Descent:
         self.sq[units] += change @ self.s[block]
         return units
 
-    def _best_change(self, q, sw, sq, num, den, diagonal):
-        """For each entry: the best other level if only this entry changes, and its fit, q.Sw and q.Sq."""
-        best = None
-        for shift in range(1, len(self.levels)):
-            level = self._other(q, shift)
+    def _best(self, q, sw, sq, num, den, diagonal):
+        """For each entry: its best level if only this entry changes, and the fit, the q.Sw and the q.Sq that result."""
+        if len(self.levels) == 2:
+            candidates = [np.where(q == self.levels[0], self.levels[1], self.levels[0])]
+        else:
+            # The fit increases up to its maximum over all real numbers, and decreases from there.
+            with np.errstate(divide="ignore", invalid="ignore"):
+                slope = sw * np.maximum(den, self.least) - num * sq
+                curvature = num * diagonal - sq * sw
+                top = q + np.where(curvature > 0, slope / curvature, np.copysign(np.inf, slope))
+            upper = np.clip(np.searchsorted(self.levels, top), 1, len(self.levels) - 1)
+            candidates = [self.levels[upper - 1], self.levels[upper]]
+        tried = []
+        for level in candidates:
             change = level - q
             new_num, new_den = num + change * sw, den + change * (2 * sq + change * diagonal)
-            new = (level, self._fit(new_num, new_den), new_num, new_den)
-            best = (
-                new
-                if best is None
-                else tuple(np.where(new[1] > best[1], x, y) for x, y in zip(new, best, strict=True))
-            )
-        return best
-
-    def _other(self, q, shift):
-        """The level that follows each entry of q after `shift` steps, in a circle."""
-        if len(self.levels) == 2:
-            return np.where(q == self.levels[0], self.levels[1], self.levels[0])
-        return self.levels[(np.searchsorted(self.levels, q) + shift) % len(self.levels)]
+            tried.append((level, self._fit(new_num, new_den), new_num, new_den))
+        if len(tried) == 1:
+            return tried[0]
+        better = tried[1][1] > tried[0][1]
+        return [np.where(better, y, x) for x, y in zip(*tried, strict=True)]
 
     def _largest_improvement(self):
         largest = np.zeros(len(self.q))
         num, den, diagonal = self.num[:, None], self.den[:, None], np.diag(self.s)
         for block in self._blocks():
-            fit = self._best_change(
-                self.q[:, block], self.sw[:, block], self.sq[:, block], num, den, diagonal[block]
-            )[1]
+            q, sw, sq = self.q[:, block], self.sw[:, block], self.sq[:, block]
+            fit = self._best(q, sw, sq, num, den, diagonal[block])[1]
             largest = np.maximum(largest, (fit - self._fit(num, den)).max(axis=1))
         return largest
 
     def _fit(self, num, den):
-        return np.where(den > self.least, num, 0) ** 2 / np.maximum(den, self.least)
+        """By how much q with a positive scale lowers the loss of no kernel at all."""
+        return np.where(den > self.least, np.maximum(num, 0), 0) ** 2 / np.maximum(den, self.least)
 
 
 def _nearest(w, levels):
     """The levels that minimize |w - scale q|^2 over q and scale, (units, d) like w."""
-    if np.array_equal(levels, -levels[::-1]):
-        return np.stack([_nearest_of_unit(x, levels)[0] for x in w]) if len(w) else w.copy()
-    both = ((_nearest_of_unit(x, levels), _nearest_of_unit(-x, levels)) for x in w)
-    return np.stack([max(pair, key=lambda found: found[1])[0] for pair in both])
+    best = np.empty(w.shape)
+    for unit, x in enumerate(w):
+        best[unit], fit = _nearest_of_unit(x, levels)
+        if not np.array_equal(levels, -levels[::-1]):  # then negative scales can be better
+            negative, other_fit = _nearest_of_unit(-x, levels)
+            best[unit] = negative if other_fit > fit else best[unit]
+    return best
 
 
 def _nearest_of_unit(x, levels):
