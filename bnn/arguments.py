@@ -68,6 +68,14 @@ class HelpFormatter(argparse.HelpFormatter):
         super().__init__(*args, **options)
         self._width = min(self._width, BROADEST)
 
+    def _split_lines(self, text, width):
+        """Return the lines of a help text; those after the first line break are a list, with hanging indents."""
+        first, *items = text.split("\n")
+        lines = _lines(first, width)
+        for item in items:
+            lines += _lines(item, width, "  " if ":" in item else "")
+        return lines
+
     def _fill_text(self, text, width, indent):
         parts = textwrap.dedent(text).strip().split("\n\n")
         return "\n\n".join(part if _is_indented(part) else _wrapped(part, width) for part in parts) + "\n"
@@ -78,7 +86,14 @@ def _is_indented(paragraph):
 
 
 def _wrapped(paragraph, width):
-    return textwrap.fill(" ".join(paragraph.split()), width, break_on_hyphens=False, break_long_words=False)
+    return "\n".join(_lines(paragraph, width))
+
+
+def _lines(text, width, indent=""):
+    text = " ".join(text.split())
+    return textwrap.wrap(
+        text, width, subsequent_indent=indent, break_on_hyphens=False, break_long_words=False
+    )
 
 
 def folder_name(text):

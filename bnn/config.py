@@ -86,7 +86,7 @@ class ModelConfig:
     )
     estimator: str = setting(
         "ste",
-        f"quantizers of the network, and the gradient that training uses instead of theirs; {meanings()}",
+        f"quantizers of the network, and the gradient that training uses instead of theirs:\n{meanings()}\n",
         choices=tuple(ESTIMATORS),
     )
     # The name of another estimator or a function or class registered with Keras, instead of the estimator's quantizer.

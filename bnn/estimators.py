@@ -97,8 +97,8 @@ ESTIMATORS = {
 
 
 def meanings():
-    """Return a short description of every estimator for the help of a flag: "ste: sign, ...; approx_sign: ..."."""
-    return "; ".join(f"{e.name}: {e.forward}, gradient {e.gradient}" for e in ESTIMATORS.values())
+    """Return a short description of every estimator for the help of a flag, one line each: "ste: sign, ..."."""
+    return "\n".join(f"{e.name}: {e.forward}, gradient {e.gradient}" for e in ESTIMATORS.values())
 
 
 def as_setting(quantizer):

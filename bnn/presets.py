@@ -1,6 +1,7 @@
 """The presets: what each data set changes in the paper's settings, what own data do, and networks with names."""
 
 from bnn.datasets.catalog import is_own
+from bnn.tables import filled
 
 # What differs from the dataclasses' defaults, which are the paper's CIFAR-10 settings.
 PRESETS = {
@@ -92,7 +93,7 @@ def for_images(shape, classes, training_images):
 
 
 def text(model, training, shape, classes):
-    """Return one line about the settings that a preset chose, or flags in its place."""
+    """Return a text about the settings that a preset chose, or flags in its place."""
     parts = {
         "conv": model.conv,
         "max_pool": model.max_pool,
@@ -100,5 +101,5 @@ def text(model, training, shape, classes):
         "epochs": (training.epochs,),
         "batch_size": (training.batch_size,),
     }
-    flags = " ".join(" ".join([f"--{name}", *map(str, values)]) for name, values in parts.items())
-    return f"images of {' x '.join(map(str, shape))} in {classes} classes: {flags}"
+    flags = [" ".join([f"--{name}", *map(str, values)]) for name, values in parts.items()]
+    return filled(f"images of {' x '.join(map(str, shape))} in {classes} classes:", *flags)

@@ -2,6 +2,8 @@
 
 import html
 
+WIDTH = 80  # columns of a terminal
+
 
 def cell(value, decimals=3):
     """A value of a table as text; a dash for None."""
@@ -15,6 +17,39 @@ def aligned(lines, left=False):
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     justify = str.ljust if left else str.rjust
     return "\n".join("  ".join(map(justify, line, widths)).rstrip() for line in lines)
+
+
+def blocks(rows, width=WIDTH):
+    """Rows as `aligned` texts, each with the first column and as many of the others as fit a width.
+
+    Args:
+        rows: list of lists of equally many texts.
+        width: int. A single column beside the first one may be wider.
+
+    Returns:
+        List of str.
+    """
+    first, *columns = zip(*rows, strict=True)
+    found, block = [], [first]
+    for column in columns:
+        wider = aligned([*zip(*block, column, strict=True)])
+        if len(block) > 1 and max(map(len, wider.splitlines())) > width:
+            found.append(block)
+            block = [first]
+        block = [*block, column]
+    return [aligned([*zip(*block, strict=True)]) for block in [*found, block]]
+
+
+def filled(*parts, width=WIDTH):
+    """Join parts of a text with spaces, with a new line, indented by 2, where the next one would exceed a width.
+
+    A part, such as a path or a command, stays in one line.
+    """
+    lines = [parts[0]]
+    for part in parts[1:]:
+        longer = f"{lines[-1]} {part}"
+        lines = [*lines[:-1], longer] if len(longer) <= width else [*lines, f"  {part}"]
+    return "\n".join(lines)
 
 
 def html_table(lines, caption=""):

@@ -142,6 +142,11 @@ def assert_refused(process, *words):
     assert all(word in process.stderr for word in words), process.stderr
 
 
+def unwrapped(text):
+    """Join the lines of a printed text that were broken to fit 80 columns; see `bnn.tables.filled`."""
+    return re.sub(r"\n  (?=\S)", " ", text)
+
+
 def same_but_for_seconds(log, other):
     """Whether two logs, as returned by `Run.log`, are equal except for the times."""
     return [row | {"seconds": 0} for row in log] == [row | {"seconds": 0} for row in other]

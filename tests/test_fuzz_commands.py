@@ -14,7 +14,7 @@ from bnn.datasets import sources
 from bnn.flags import FLAGGED
 from bnn.training.start import begin
 from tests.corruption import within
-from tests.support import ROOT, TINY, assert_refused, call
+from tests.support import ROOT, TINY, assert_refused, call, unwrapped
 
 NUMBERS = [
     "0",
@@ -215,7 +215,7 @@ def test_names_that_are_not_valid_text_are_printed_with_escapes(tmp_path):
     folder = os.fsdecode(os.fsencode(str(tmp_path)) + b"/\xff")
     process = call("train.py", *TINY, "--debug", "--epochs", 1, "--run_dir", folder)
     assert process.returncode == 0, process.stderr
-    assert "\\udcff: best validation accuracy" in process.stdout
+    assert "\\udcff: best validation accuracy" in unwrapped(process.stdout)
     assert_refused(call("analyze.py", folder + "x"), "analyze.py: error: ", "\\udcffx: expected a run")
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from bnn import runs
 from bnn.runs import directory
-from tests.support import TINY, begin, call, same_but_for_seconds, wait_for_line
+from tests.support import TINY, begin, call, same_but_for_seconds, unwrapped, wait_for_line
 
 TERNARY = (
     *TINY,
@@ -190,7 +190,7 @@ def stop(number, code, epoch, *args):
     assert (process.returncode, stderr) == (code, "")
     if number != signal.SIGKILL:
         run = args[-1]
-        assert stdout.splitlines()[-1] == (
+        assert unwrapped(stdout).splitlines()[-1] == (
             f"interrupted; saved {run / 'last.keras'}; continue with: python train.py --resume {run}"
         )
 

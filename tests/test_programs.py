@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import pytest
 
-from tests.support import ROOT, STATISTICS, TINY, assert_refused, call, once
+from tests.support import ROOT, STATISTICS, TINY, assert_refused, call, once, unwrapped
 
 
 @pytest.fixture(scope="session")
@@ -45,7 +45,7 @@ def copy(trained, tmp_path):
 
 def test_train_prints_what_it_did_and_the_next_command(trained):
     folder, process = trained
-    first, heading, *epochs, last = process.stdout.splitlines()
+    first, heading, *epochs, last = unwrapped(process.stdout).splitlines()
     assert heading.split()[0] == "loss"
     assert first.startswith(f"{folder}: binary network, 7,2")
     assert first.endswith(" parameters, on mnist-5k, 4,000 training images, float32")
@@ -172,11 +172,10 @@ def test_a_finished_run_is_complete_and_its_next_steps_are_named(copy):
     process = call("train.py", "--resume", copy)
     assert (process.returncode, process.stderr) == (0, "")
     assert "wrote" not in process.stdout
-    assert process.stdout.startswith(
-        f"{copy} is complete: all 3 epochs are trained, best validation accuracy "
-    )
-    assert f"python analyze.py {copy}\n" in process.stdout
-    assert f"python train.py --init_from {copy} --run_dir NEW" in process.stdout
+    told = unwrapped(process.stdout)
+    assert told.startswith(f"{copy} is complete: all 3 epochs are trained, best validation accuracy ")
+    assert f"python analyze.py {copy}\n" in told
+    assert f"python train.py --init_from {copy} --run_dir NEW" in told
     assert {path.name: path.read_bytes() for path in copy.glob("[!.]*")} == before
 
 

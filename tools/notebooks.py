@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Execute the notebooks in new kernels, and fail on any error or warning; or convert them to static pages.
 
-    python tools/notebooks.py check --run runs/demo   # keeps nothing; a notebook without a run prints what it stores
+    python tools/notebooks.py check --run runs/demo   # keeps nothing
     python tools/notebooks.py write --run runs/demo   # keeps the outputs
-    python tools/notebooks.py html --output report    # pages that open offline, with an index.html
+    python tools/notebooks.py html --output report    # pages, with an index
 
-The pages of docs/ and results/ become pages of the report, too, so that the links of the notebooks lead there.
+With `check`, a notebook without a run must print what it stores. The pages open offline. Those of docs/ and results/
+become pages of the report, too, so that the links of the notebooks lead there.
 
 All actions apply to the notebooks of this repository, or to the given notebooks.
 """

@@ -60,7 +60,10 @@ class Report(Sequence):
         return self.text()
 
     def text(self, wide=False):
-        """Return the table as text, at most 80 columns wide if the names allow it; with `wide`, every statistic."""
+        """Return the table as text, at most 80 columns wide if the names allow it; with `wide`, every statistic.
+
+        The wide table has blocks of columns.
+        """
         table = f"{self._caption()}\n{statistics.text_table(self.rows(), wide)}"
         notes = [f"angle only: {layer.name}: {ANGLE_ONLY}" for layer in self if layer.product.linear is None]
         notes += [f"not analyzed: {name}: {reason}" for name, reason in self.unanalyzed.items()]

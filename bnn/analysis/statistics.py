@@ -10,10 +10,9 @@ from operator import attrgetter
 
 import numpy as np
 
-from bnn.tables import aligned, cell
+from bnn.tables import WIDTH, aligned, blocks, cell
 
 DECIMALS = 3  # of numbers that are not statistics, such as the paper's values beside ours
-WIDTH = 80  # columns of the default table
 
 
 @dataclass(frozen=True)
@@ -215,14 +214,15 @@ def cells(rows, keys):
 
 
 def text_table(rows, wide=False):
-    """Format rows of statistics as text: a heading line and one line per row.
+    """Format rows of statistics as text, at most `WIDTH` columns wide: a heading line and one line per row.
 
     Args:
         rows: list of dicts, from `LayerReport.statistics`.
-        wide: True for every column. Otherwise the least important columns are dropped until a line fits `WIDTH`.
+        wide: True for every column, in blocks with an empty line between, each with the names of the layers. Otherwise
+            the least important columns are dropped.
     """
     if wide:
-        return _text(rows, STATISTICS)
+        return "\n\n".join(blocks(_cells_with_headings(rows, STATISTICS)))
     shown = [statistic for statistic in STATISTICS if statistic.importance]
     while len(shown) > 1 and len(_text(rows, shown).partition("\n")[0]) > WIDTH:
         shown.remove(max(shown, key=attrgetter("importance")))
@@ -230,8 +230,11 @@ def text_table(rows, wide=False):
 
 
 def _text(rows, shown):
-    keys = [statistic.key for statistic in shown]
-    return aligned([[statistic.heading for statistic in shown], *cells(rows, keys)])
+    return aligned(_cells_with_headings(rows, shown))
+
+
+def _cells_with_headings(rows, shown):
+    return [[statistic.heading for statistic in shown], *cells(rows, [statistic.key for statistic in shown])]
 
 
 def first_keys():

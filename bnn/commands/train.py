@@ -11,6 +11,7 @@ from bnn.commands import several
 from bnn.console import typed
 from bnn.flags import LOGS, START, add_data_dir, add_flags, folder, take_settings
 from bnn.spelling import command_line
+from bnn.tables import filled
 
 PROGRAM = "train.py"
 USAGE = "%(prog)s [--data_set NAME] [--run_dir DIR] [FLAGS]\n       %(prog)s --resume RUN"
@@ -90,12 +91,14 @@ def main(argv=None, program=PROGRAM):
     except Interrupted as stop:
         if not training.complete:
             print(
-                f"interrupted; saved {stop.run.checkpoint('last')}; "
-                f"continue with: {typed('train', '--resume', stop.run.folder)}"
+                filled(
+                    f"interrupted; saved {stop.run.checkpoint('last')};",
+                    f"continue with: {typed('train', '--resume', stop.run.folder)}",
+                )
             )
             return 128 + stop.signal
     run = training.run
-    print(f"wrote {run.folder}: {_best(run)}; next: {typed('analyze', run.folder)}")
+    print(filled(f"wrote {run.folder}:", f"{_best(run)};", f"next: {typed('analyze', run.folder)}"))
     return 0
 
 
@@ -111,7 +114,7 @@ def train_seeds(given, options, command):
         how = "the same command"
         if options.overwrite:  # which would train all seeds again
             how = f"{typed('train', '--resume', stop.run.folder)}, then {how} for the seeds that are left"
-        print(f"interrupted; saved {stop.run.checkpoint('last')}; continue with {how}")
+        print(filled(f"interrupted; saved {stop.run.checkpoint('last')};", f"continue with {how}"))
         return 128 + stop.signal
     folder = trained[0].folder.parent
     several.compare([run.folder for run in trained], folder, options.data_dir)
@@ -144,9 +147,14 @@ def _what_next(run):
     """The text for a run that is complete."""
     return "\n".join(
         [
-            f"{run.folder} is complete: all {run.training.epochs} epochs are trained, {_best(run)}",
-            f"to measure it: {typed('analyze', run.folder)}",
-            f"to train further, in a new run: {typed('train', '--init_from', run.folder)} --run_dir NEW,",
+            filled(
+                f"{run.folder} is complete:", f"all {run.training.epochs} epochs are trained,", _best(run)
+            ),
+            filled("to measure it:", typed("analyze", run.folder)),
+            filled(
+                "to train further, in a new run:",
+                f"{typed('train', '--init_from', run.folder)} --run_dir NEW,",
+            ),
             "with the flags of the network and the number of new epochs",
         ]
     )

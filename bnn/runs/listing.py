@@ -11,9 +11,11 @@ from bnn.files import lock
 from bnn.paths import expanded
 from bnn.runs import metrics
 from bnn.runs.directory import RunError, open_run
-from bnn.tables import aligned
+from bnn.tables import aligned, filled
 
-COLUMNS = ("run", "state", "epochs", "val", "test", "date", "data", "settings")
+COLUMNS = ("state", "epochs", "val", "test", "date", "data")
+HEADING = "run"
+SETTINGS = "settings that differ from the preset"
 UNTOLD = {
     "data_set",
     "epochs",
@@ -62,31 +64,40 @@ def expand(path):
 
 
 def text(folder):
-    """Return a table with one line per run of a folder, or one line that says there is none."""
-    rows = [_row(path, folder) for path in find(folder)]
-    if not rows:
+    """Return a table of the runs of a folder, at most 80 columns wide, or one line that says there is none.
+
+    A run has a line with its name, one with a value for each of `COLUMNS`, and its settings.
+    """
+    paths = find(folder)
+    if not paths:
         return f"{folder}/: no runs"
-    return aligned([COLUMNS, *rows], left=True)
+    found = [_row(path) for path in paths]
+    rows = aligned([COLUMNS, *(row for row, _ in found)], left=True).splitlines()
+    names = [HEADING, *(str(path.relative_to(folder)) for path in paths)]
+    settings = [(SETTINGS,), *(settings for _, settings in found)]
+    return "\n".join(
+        f"{name}\n  {row}\n{filled(f'  {first}', *others)}"
+        for name, row, (first, *others) in zip(names, rows, settings, strict=True)
+    )
 
 
-def _row(path, folder):
-    name = str(path.relative_to(folder))
+def _row(path):
+    """Return the values of a run for `COLUMNS`, and a list of its settings."""
     try:
         run = open_run(path)
         log = run.log()
     except RunError:
-        return [name, "damaged", *["-"] * (len(COLUMNS) - 2)]
+        return ["damaged", *["-"] * (len(COLUMNS) - 1)], ["-"]
     changed = max(file.stat().st_mtime for file in (path / "config.json", path / "log.csv") if file.is_file())
-    return [
-        name,
+    row = [
         _state(run, log),
         f"{log[-1]['epoch'] if log else 0}/{run.training.epochs}",
         _fraction(max((row["val_accuracy"] for row in log), default=None)),
         _fraction(metrics.test_accuracy(run)),
         time.strftime("%Y-%m-%d %H:%M", time.localtime(changed)),
         Path(run.training.data_set).name,
-        " ".join(f"{key}={_short(value)}" for key, value in distinguishing(run).items()) or "preset",
     ]
+    return row, [f"{key}={_short(value)}" for key, value in distinguishing(run).items()]
 
 
 def _state(run, log):

@@ -15,6 +15,7 @@ from bnn.files import lock
 from bnn.paths import expanded
 from bnn.runs import summary
 from bnn.spelling import argument
+from bnn.tables import filled
 from bnn.training import continuing, display, own_data
 from bnn.training.signals import Interrupted
 
@@ -135,14 +136,16 @@ class Training:
         run, data_set = self.run, self.data_set
         if self.complete:
             return run
-        print(
-            f"{run.folder}: {run.model.kind} network, {self.model.count_params():,} parameters,"
-            f" on {data_set.label}, {len(data_set.train):,} training images, {run.training.precision}"
+        parts = (
+            f"{run.model.kind} network",
+            f"{self.model.count_params():,} parameters",
+            f"on {data_set.label}",
+            f"{len(data_set.train):,} training images",
+            run.training.precision,
         )
+        print(filled(f"{run.folder}:", *(f"{part}," for part in parts[:-1]), parts[-1]))
         if run.model.is_binary_in_effect:
-            print(
-                "threshold 0: only a weight of exactly 0 becomes 0, so this ternary network is binary in effect"
-            )
+            print("threshold 0: hardly any weight becomes 0, so the network is binary in effect")
         print(display.heading(run.training.epochs), flush=True)
         try:
             loop.fit(self.model, run, data_set, tensorboard, callbacks)

@@ -13,7 +13,7 @@ from bnn import runs
 from bnn.analysis import STATISTICS, compare, comparison, from_arrays, pool, pool_rows
 from bnn.analysis.report import Report
 from bnn.runs import listing
-from tests.support import ROOT
+from tests.support import ROOT, unwrapped
 
 
 def test_mean_and_deviation_are_those_of_a_sample():
@@ -150,11 +150,13 @@ def test_the_list_shows_no_accuracy_of_an_earlier_checkpoint(tmp_path):
     for age, shown in ((0, accuracy), (3600, "-")):
         then = time.time() - age
         os.utime(folder / "metrics.json", (then, then))
-        assert listing.text(tmp_path / "runs").splitlines()[1].split()[4] == shown
+        assert listing.text(tmp_path / "runs").splitlines()[4].split()[3] == shown
 
 
 def test_runs_are_found_and_listed_at_any_depth():
     found = listing.find(ROOT / "results")
     assert ROOT / "results" / "mnist-conv-binary" / "seed1" in found
-    line = next(line for line in listing.text(ROOT / "results").splitlines() if "conv-ternary/seed2" in line)
+    text = listing.text(ROOT / "results")
+    line = next(line for line in unwrapped(text).splitlines() if "conv-ternary/seed2" in line)
     assert {"complete", "20/20", "MNIST", "levels=3", "threshold=0.02", "seed=2"} <= set(line.split())
+    assert max(map(len, text.splitlines())) <= 80

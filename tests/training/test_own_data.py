@@ -20,6 +20,7 @@ from bnn.config import ConfigError, TrainConfig
 from bnn.datasets import DataError
 from bnn.runs import listing
 from bnn.training import seeds, start
+from tests.support import unwrapped
 from tests.training.test_loop import spy
 
 rng = np.random.default_rng(0)
@@ -105,7 +106,7 @@ def test_a_signal_in_the_last_epoch_stops_what_would_follow(
     spy(monkeypatch, "on_epoch_end", lambda _: signal.raise_signal(signal.SIGTERM))
     where = ["--data_set", str(many[0].parent.parent / "own.npz"), "--run_dir", str(tmp_path / "runs")]
     assert train.main([*where, *FLAGS, *flags]) == code
-    assert said in capsys.readouterr().out
+    assert said in unwrapped(capsys.readouterr().out)
     (log,) = tmp_path.rglob("log.csv")
     assert runs.open_run(log.parent).best_epoch()["epoch"] == 1
     assert (log.parent / "summary.txt").is_file()
@@ -119,7 +120,7 @@ def test_several_seeds_are_no_continuation(many, capsys):
 
 def test_nested_runs_are_listed_and_found_by_notebooks(many):
     folder = many[0].parent
-    lines = listing.text(folder).splitlines()[1:]
+    lines = unwrapped(listing.text(folder)).splitlines()[1:]
     assert [line.split()[0] for line in lines] == ["many/seed0", "many/seed1"]
     assert lines[1].split()[-1] == "seed=1" and "own.npz" in lines[1]
     best = max(listing.find(folder), key=lambda path: runs.open_run(path).best_epoch()["val_accuracy"])

@@ -16,7 +16,7 @@ from bnn.analysis import ablation
 from bnn.config import ConfigError
 from bnn.training import Interrupted
 from bnn.training.start import begin, load_data
-from tests.support import ROOT, TINY, call, same_but_for_seconds, small_data, small_settings
+from tests.support import ROOT, TINY, call, same_but_for_seconds, small_data, small_settings, unwrapped
 from tests.training.callbacks import Halving
 from tests.training.test_loop import assert_same_run, at_step, spy
 
@@ -60,10 +60,11 @@ def test_train_gives_the_same_run_as_the_program(trained, tmp_path, capsys):
     assert same_but_for_seconds(run.log(), theirs.log())
     for ours, other in zip(run.load_model().get_weights(), theirs.load_model().get_weights(), strict=True):
         np.testing.assert_array_equal(ours, other)
-    first, heading, *epochs = capsys.readouterr().out.splitlines()
-    assert heading == trained[1].stdout.splitlines()[1]
-    assert first == trained[1].stdout.splitlines()[0].replace(str(trained[0]), str(run.folder))
-    said = [line.split()[:-1] for line in trained[1].stdout.splitlines()[2:-1]]
+    first, heading, *epochs = unwrapped(capsys.readouterr().out).splitlines()
+    theirs = unwrapped(trained[1].stdout).splitlines()
+    assert heading == theirs[1]
+    assert first == theirs[0].replace(str(trained[0]), str(run.folder))
+    said = [line.split()[:-1] for line in theirs[2:-1]]
     assert [line.split()[:-1] for line in epochs] == said
 
 
@@ -341,6 +342,6 @@ def test_the_command_accepts_the_flags_of_the_program(tmp_path):
         "-m", "bnn", "train", *TINY, "--debug", "--epochs", 1, "--run_dir", tmp_path / "run", cwd=ROOT
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1].endswith(f"next: python -m bnn analyze {tmp_path / 'run'}")
+    assert unwrapped(done.stdout).splitlines()[-1].endswith(f"next: python -m bnn analyze {tmp_path / 'run'}")
     command = json.loads((tmp_path / "run" / "config.json").read_text())["command"]
     assert command == ["bnn", "train", *TINY, "--debug", "--epochs", "1", "--run_dir", str(tmp_path / "run")]
