@@ -91,3 +91,11 @@ def matrix(name, values, columns=None):
         raise ReportError(f"{name}: expected shape {shape}, received {values.shape}")
     check_finite(name, values)
     return values
+
+
+def by_reason(unanalyzed):
+    """Return a list of (names, reason), one for each reason, from the dict of names to reasons."""
+    names = {}
+    for name, reason in unanalyzed.items():
+        names.setdefault(reason, []).append(name)
+    return [(", ".join(group), reason) for reason, group in names.items()]

@@ -6,7 +6,7 @@ import numpy as np
 
 from bnn.analysis import capture, kernel_products
 from bnn.analysis.capture import Call
-from bnn.analysis.checks import ReportError, check_images, check_weights, matrix
+from bnn.analysis.checks import ReportError, by_reason, check_images, check_weights, matrix
 from bnn.analysis.layer_geometry import LayerGeometry, UnanalyzableError
 from bnn.analysis.linear_maps import Dense
 from bnn.analysis.product import of_arrays as product_of_arrays
@@ -119,7 +119,9 @@ def _products(model, quantizer, name):
 
 def nothing(name, unanalyzed):
     """The error for a model of which nothing can be analyzed."""
-    reasons = "; ".join(f"{name} ({reason})" for name, reason in unanalyzed.items()) or "none with a kernel"
+    reasons = (
+        "; ".join(f"{names} ({reason})" for names, reason in by_reason(unanalyzed)) or "none with a kernel"
+    )
     return ReportError(f"{name}: expected a layer with a kernel that can be analyzed, received {reasons}")
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from bnn import backend
 from bnn.analysis import statistics
+from bnn.analysis.checks import by_reason
 from bnn.console import silent
 from bnn.files import records
 from bnn.paths import expanded
@@ -66,7 +67,7 @@ class Report(Sequence):
         """
         table = f"{self._caption()}\n{statistics.text_table(self.rows(), wide)}"
         notes = [f"angle only: {layer.name}: {ANGLE_ONLY}" for layer in self if layer.product.linear is None]
-        notes += [f"not analyzed: {name}: {reason}" for name, reason in self.unanalyzed.items()]
+        notes += [f"not analyzed: {names}: {reason}" for names, reason in by_reason(self.unanalyzed)]
         notes += [f"not defined: {key}: {reason}" for key, reason in self.undefined.items()]
         return "\n\n".join([table, "\n".join(notes)] if notes else [table])
 
