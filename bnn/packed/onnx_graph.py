@@ -175,7 +175,9 @@ class _Graph:
         )
         domains = [helper.make_opsetid("", OPSET)] + [helper.make_opsetid(QONNX, 1)] * self.qonnx
         made = helper.make_model(graph, producer_name="bnn", opset_imports=domains, ir_version=IR_VERSION)
-        helper.set_model_props(made, {"class_names": json.dumps(class_names, ensure_ascii=False)})
+        # The name of a folder may not be UTF-8; JSON then has an escape in its place.
+        names = json.dumps(class_names, ensure_ascii=False).encode(errors="backslashreplace").decode()
+        helper.set_model_props(made, {"class_names": names})
         if self.qonnx:
             self.add_shapes(made, read)
         else:

@@ -1,5 +1,6 @@
 """ONNX and QONNX graphs give the scores of the Keras network; skipped if the optional packages are missing."""
 
+import json
 import os
 import subprocess
 import sys
@@ -68,6 +69,13 @@ def test_qonnx(settings):
     real = sum(settings.get(name, "quantized") != "quantized" for name in ("first_layer", "last_layer"))
     # One per quantized kernel and per activation; the scores have none.
     assert len(quantizers) == 2 * kernels - 1 - real
+
+
+def test_class_names_need_not_be_utf8():
+    names = ["caf\udce9", "猫", "$a$", '"']
+    model, _ = network(np.random.default_rng(0), ties=False, conv=(), fc=(4,))
+    (stored,) = packed.onnx_model(model, class_names=names).metadata_props
+    assert json.loads(stored.value) == names and "猫" in stored.value
 
 
 CONVERT = """
