@@ -96,7 +96,6 @@ def _write_onnx(path, model, run, args):
         import onnx
 
         images = split.images[:GRAPH_IMAGES]
-
         graph = onnx.load(path)
         _expect_agreement(packed.wrong_in_graph(graph, model, images, progress), args)
         print(f"checked on {len(images):,} test images: no difference to the float32 network beyond rounding")
@@ -148,8 +147,8 @@ def _check(network, model, run, args):
         f"scores within {found.largest:.1e}, {sum(found.others.values()):,} of "
         f"{sum(found.activations.values()):,} activations differ{_cause(found)}"
     )
-    right = network.scores(split.images).argmax(axis=1) == split.labels
-    accuracies = {"packed": right.mean(), "in float32": models.accuracy(model, split)}
+    of_both = {"packed": found.packed_classes, "in float32": found.classes}
+    accuracies = {name: (classes == split.labels).mean() for name, classes in of_both.items()}
     if run.training.precision != "float32":
         saved = models.accuracy(run.load_model(), split, progress=progress)
         accuracies[f"as trained, in {run.training.precision}"] = saved

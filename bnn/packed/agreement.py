@@ -29,6 +29,8 @@ class Agreement:
         activations: dict from a layer's name to the number of its activations.
         wrong: dict from a layer's name to the number of its activations, or scores, that differ by more than rounding
             explains in images in which no earlier layer differs; empty if both networks are the same.
+        classes: (n,) int array, the classes of the images by the Keras model.
+        packed_classes: (n,) int array, the same by the packed network.
     """
 
     images: int
@@ -38,6 +40,8 @@ class Agreement:
     unexplained: int
     activations: dict
     wrong: dict = field(default_factory=dict)
+    classes: np.ndarray | None = field(default=None, compare=False)
+    packed_classes: np.ndarray | None = field(default=None, compare=False)
 
 
 def reference(run):
@@ -90,7 +94,7 @@ def compare(network, model, images, batch_size=BATCH, progress=silent):
     read = chain.read(model)
     tap = keras.Function(model.inputs, [link.output for link in read.links])
     wrong = Counter()
-    same, largest, unexplained = 0, 0.0, 0
+    largest, unexplained, classes = 0.0, 0, []
     others, activations = dict.fromkeys(names, 0), dict.fromkeys(names, 0)
     parts = np.array_split(images, -(-len(images) // batch_size))
     for part in progress(parts, total=len(parts), unit="batch"):
@@ -106,6 +110,8 @@ def compare(network, model, images, batch_size=BATCH, progress=silent):
             if name == names[0]:
                 explained = different > 0
             unexplained += int(different[~explained].sum())
-        same += int((own.argmax(axis=1) == scores.argmax(axis=1)).sum())
+        classes.append((scores.argmax(axis=1), own.argmax(axis=1)))
         largest = max(largest, float(np.abs(own - scores).max()))
-    return Agreement(len(images), same, largest, others, unexplained, activations, dict(wrong))
+    saved, ours = map(np.concatenate, zip(*classes, strict=True))
+    same = int((saved == ours).sum())
+    return Agreement(len(images), same, largest, others, unexplained, activations, dict(wrong), saved, ours)

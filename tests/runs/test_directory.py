@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 
 from bnn import bits, packed, runs, spelling
-from bnn.config import PRESETS, ModelConfig, TrainConfig
+from bnn.config import PRESETS, ModelConfig, TrainConfig, settings_for
 from bnn.datasets import Split
 from bnn.files import atomic, records
 from bnn.models import build_model, scores
 from bnn.models.surgery import altered_copy
+from bnn.presets import for_images
 from bnn.runs import RunError, directory, provenance
 from tests.support import KINDS, small_data, small_settings, start
 
@@ -97,7 +98,7 @@ def test_default_names_are_readable_and_differ():
         TrainConfig(),
     )
     assert runs.default_name(model, training) == "cifar-10-binary-conv32-32-64-64-fc256-500epochs-seed0"
-    dense = ModelConfig(conv=(), max_pool=(), fc=(8,), levels=3, threshold=0.02)
+    dense = ModelConfig(conv=(), max_pool=(), fc=(8,), levels=3, threshold=0.02, bn_decay=0.99)
     training = TrainConfig(data_set="MNIST", seed=3, epochs=2, debug=True)
     assert runs.default_name(dense, training) == "MNIST-ternary0.02-fc8-2epochs-seed3-debug"
     other = ModelConfig(conv=(), max_pool=(), fc=(8,), estimator="approx_sign")
@@ -107,6 +108,24 @@ def test_default_names_are_readable_and_differ():
     ends = ModelConfig(conv=(), max_pool=(), fc=(), first_layer="whitening", last_layer="real")
     expected = "cifar-10-binary-whitening-first-real-last-bop-1epochs-seed0"
     assert runs.default_name(ends, TrainConfig(epochs=1, optimizer="bop")) == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"network": "binarynet"}, "clip-glorot-bn_scale-bn_decay0.9-bn_epsilon0.0001-clip_gradients-none"),
+        ({"clip": 0.5}, "clip0.5"),
+        ({"clip_gradients": 2.0}, "clip_gradients2"),
+        ({"data_set": "mnist-5k", "bn_decay": 0.999}, "bn_decay0.999"),
+        ({"data_set": "digits.npz", "bn_decay": 0.999}, "bn_decay0.999"),
+        *(({"data_set": name}, "") for name in PRESETS),
+    ],
+)
+def test_default_names_tell_apart_settings_of_clipping_and_batch_norm(given, words):
+    preset = for_images((28, 28, 1), 10, 100) if "digits.npz" in given.values() else None
+    model, training = settings_for(given, preset)
+    name = runs.default_name(model, training)
+    assert f"-binary-{words}{'-' if words else ''}{'conv' if model.conv else 'fc'}" in name
 
 
 def test_nan_becomes_null(tmp_path):

@@ -272,7 +272,7 @@ def test_a_run_may_start_from_the_weights_of_another_and_replace_a_run(tmp_path,
 def test_the_default_run_directory_is_in_the_current_folder(tmp_path, data, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run = training.train(data_set=data, **SMALL | {"epochs": 1})
-    assert str(run.folder) == "runs/mnist-5k-binary-conv4-fc8-1epochs-seed0"
+    assert str(run.folder) == "runs/mnist-5k-binary-bn_decay0.9-conv4-fc8-1epochs-seed0"
     assert (tmp_path / run.folder / "best.keras").is_file()
 
 
