@@ -1,9 +1,11 @@
-"""The lock of a run directory: only one process at a time can write into it, and holds the lock while it does."""
+"""The lock of a run directory: only one thread of one process can write into it, and holds the lock while it does."""
 
 import contextlib
 import os
 import socket
 import sys
+import threading
+from typing import NamedTuple
 
 from bnn.errors import UserError
 
@@ -13,15 +15,25 @@ except ImportError:  # Windows
     fcntl = None
 
 NAME = ".lock"
-_held = {}  # resolved folder -> descriptor of its lock file; the system closes them when the process ends
+
+
+class _Holder(NamedTuple):
+    descriptor: int  # of the lock file; the system closes it when the process ends
+    thread: threading.Thread
+
+
+_held = {}  # resolved folder -> _Holder
+_guard = threading.Lock()
 
 
 class LockError(UserError, RuntimeError):
-    """Another process writes into the directory, or the directory no longer exists. The message is one line."""
+    """Another training writes into the directory, or the directory no longer exists. The message is one line."""
 
 
 def hold(folder):
-    """Lock a folder against other processes until `release`, or until this process ends for any reason.
+    """Lock a folder against others until `release`, or until this process or thread ends for any reason.
+
+    The thread that holds a folder may lock it again.
 
     If the file system does not support locks, a line on stderr says so, and nothing stops other processes.
 
@@ -29,9 +41,22 @@ def hold(folder):
         folder: Path of a directory. Its file `.lock` holds the process ID and the host name. The file is not removed.
 
     Raises:
-        LockError: another process holds the lock, or the folder is not writable.
+        LockError: another process or thread holds the lock, or the folder is not writable.
     """
+    with _guard:
+        _hold(folder)
+
+
+def _hold(folder):
+    thread = threading.current_thread()
     if holds(folder):
+        descriptor, holder = _held[folder.resolve()]
+        if holder is not thread and holder.is_alive():
+            raise LockError(
+                f"{folder}: expected a run directory that no other training writes into, received one in use by "
+                f"another thread of this process, {holder.name}"
+            )
+        _held[folder.resolve()] = _Holder(descriptor, thread)
         return
     try:
         descriptor = os.open(folder / NAME, os.O_RDWR | os.O_CREAT, 0o666)
@@ -40,13 +65,14 @@ def hold(folder):
         os.write(descriptor, f"{os.getpid()} on {socket.gethostname()}\n".encode())
     except OSError as error:
         raise LockError(f"{folder}: expected a writable directory, received {error.strerror}") from None
-    _held[folder.resolve()] = descriptor
+    _held[folder.resolve()] = _Holder(descriptor, thread)
 
 
 def release(folder):
     """Unlock a folder that this process holds; nothing happens if it holds none."""
-    descriptor = _held.pop(folder.resolve(), None)
-    if descriptor is not None:
+    holder = _held.pop(folder.resolve(), None)
+    if holder is not None:
+        descriptor = holder.descriptor
         if fcntl is not None:
             with contextlib.suppress(OSError):
                 fcntl.flock(descriptor, fcntl.LOCK_UN)  # also for processes that inherited the descriptor
@@ -55,11 +81,13 @@ def release(folder):
 
 @contextlib.contextmanager
 def released_on_error(folder):
-    """Context manager that releases the lock of a folder if an error leaves it."""
+    """Context manager that releases the lock of a folder, if this thread holds it, when an error leaves it."""
     try:
         yield
     except BaseException:
-        release(folder)
+        holder = _held.get(folder.resolve())
+        if holder is not None and holder.thread is threading.current_thread():
+            release(folder)
         raise
 
 
@@ -107,9 +135,9 @@ def verify(folder):
 
 def holds(folder):
     """Return whether this process holds the lock of a folder."""
-    descriptor = _held.get(folder.resolve())
+    holder = _held.get(folder.resolve())
     try:
-        return descriptor is not None and os.path.samestat(os.fstat(descriptor), (folder / NAME).stat())
+        return holder is not None and os.path.samestat(os.fstat(holder.descriptor), (folder / NAME).stat())
     except FileNotFoundError:
         return False
 

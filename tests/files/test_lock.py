@@ -7,10 +7,12 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
+from functools import partial
 
 import pytest
 
-from bnn import runs
+from bnn import runs, training
 from bnn.files import lock
 from tests.support import ROOT, TINY, assert_refused, begin, call, without_keras
 
@@ -105,6 +107,32 @@ def test_a_process_may_lock_a_folder_twice_and_by_another_name(tmp_path):
     for name in ("run", "run", "link"):
         lock.hold(tmp_path / name)
         lock.verify(tmp_path / name)
+
+
+def test_a_second_thread_is_refused_while_the_first_holds_the_lock(tmp_path):
+    folder, held, done = tmp_path / "run", threading.Event(), threading.Event()
+    folder.mkdir()
+
+    def first():
+        lock.hold(folder)
+        lock.hold(folder)  # its own
+        held.set()
+        done.wait(60)
+
+    thread = threading.Thread(target=first, name="first")
+    thread.start()
+    try:
+        assert held.wait(60)
+        for function in (lock.hold, partial(training.train, data_set="mnist-5k")):
+            with pytest.raises(lock.LockError, match=r"in use by another thread of this process, first$"):
+                function(folder)
+            assert lock.is_held(folder)
+    finally:
+        done.set()
+        thread.join()
+    lock.hold(folder)  # the thread has ended without a release
+    lock.release(folder)
+    assert not lock.is_held(folder)
 
 
 def test_a_folder_that_was_removed_or_replaced_is_no_longer_held(tmp_path):
