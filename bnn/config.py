@@ -284,7 +284,7 @@ def _with_reachable_threshold(settings, quantizer):
     clip, threshold = (settings.get(name, getattr(ModelConfig, name)) for name in ("clip", "threshold"))
     numbers = all(isinstance(value, int | float) for value in (clip, threshold))
     takes = quantizer in ESTIMATORS and ESTIMATORS[quantizer].takes_threshold
-    if numbers and takes and 0 < clip <= threshold * (1 + FLOAT32):
+    if numbers and takes and threshold < 1 and 0 < clip <= threshold * (1 + FLOAT32):
         raise ConfigError(
             f"clip: expected more than the threshold, {threshold!r}, up to which weights become 0, received {clip!r}; "
             f"raise {argument('clip')} or lower {argument('threshold')}: every kernel would be 0"
