@@ -282,7 +282,7 @@ class _Descent:
         return largest
 
     def _fit(self, num, den):
-        """By how much q with a positive scale lowers the loss of no kernel at all."""
+        """(q.Sw)^2 / q.Sq, or 0 where the best scale is not positive."""
         return np.where(den > self.least, np.maximum(num, 0), 0) ** 2 / np.maximum(den, self.least)
 
 
