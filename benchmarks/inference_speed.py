@@ -48,7 +48,7 @@ def prepare(run, folder):
     model = packed.reference(opened)
     model.save(folder / FILES["float32"])
     if resolve_precision("auto") == "bfloat16":
-        twin = models.build_model(opened.model, "bfloat16")
+        twin = opened.config.build("bfloat16")
         twin.set_weights(model.get_weights())
         twin.save(folder / FILES["bfloat16"])
     with bits.numpy_alone():

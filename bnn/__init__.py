@@ -19,7 +19,8 @@ The packages:
 
     geometry    theory and streamed statistics on arrays; NumPy and SciPy alone
     layers      quantizers with their gradients, quantized layers, batch norm, rotation
-    models      build, load, traverse, alter, evaluate and size a network
+    networks    the architectures, one file each, and how they quantize
+    models      load, traverse, alter, evaluate and size a network
     training    the training loop, its batches, schedule, log and checkpoints
     analysis    every statistic of a network
     plots       every figure
@@ -51,6 +52,7 @@ __getattr__, __dir__, __all__ = face(
     "geometry",
     "layers",
     "models",
+    "networks",
     "optimizers",
     "packed",
     "paper",

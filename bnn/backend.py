@@ -7,8 +7,8 @@ import sys
 from contextlib import contextmanager
 from pathlib import Path
 
-from bnn.config import ConfigError
 from bnn.errors import UserError
+from bnn.fields import ConfigError
 from bnn.quiet import exact_float32, quiet_start
 from bnn.suggestions import did_you_mean
 

@@ -4,12 +4,12 @@ import argparse
 import dataclasses
 
 from bnn.arguments import folder_name
-from bnn.config import GLOROT, ModelConfig, TrainConfig
+from bnn.config import Quantization, TrainConfig
+from bnn.networks.quantization import GLOROT
+from bnn.networks.table import DEFAULT, NETWORKS, entry
 from bnn.paths import expanded
-from bnn.presets import DATA_SETS, NETWORKS, PRESETS
+from bnn.presets import DATA_SETS, PRESETS
 
-# Fields that have a help text have a flag.
-FLAGGED = {f.name: f for kind in (ModelConfig, TrainConfig) for f in dataclasses.fields(kind) if f.metadata}
 START, IMAGES, NETWORK, QUANTIZERS, TRAINING, LOGS = (
     "start here",
     "own images",
@@ -22,7 +22,7 @@ START, IMAGES, NETWORK, QUANTIZERS, TRAINING, LOGS = (
 GROUPS = {
     START: ("data_set", "epochs", "debug"),
     IMAGES: ("image_size", "image_range"),
-    NETWORK: ("conv", "max_pool", "fc", "filter_size", "bn_decay", "bn_epsilon", "bn_scale"),
+    NETWORK: ("network",),  # and the settings of that network
     QUANTIZERS: ("levels", "threshold", "estimator", "first_layer", "last_layer", "continuous", "clip"),
     TRAINING: (
         "batch_size",
@@ -48,35 +48,49 @@ WORDS = {"clip": {GLOROT: GLOROT}, "clip_gradients": {"none": None}}
 LONGEST_METAVAR = 30  # characters of the choices that are shown beside the flag
 
 
-def add_flags(parser):
+def add_flags(parser, network=DEFAULT):
     """Add a flag for every setting, in groups; only flags that were given appear in the namespace.
+
+    Args:
+        parser: Parser.
+        network: str, the name of the network whose settings have flags, besides those that all networks share.
 
     Returns:
         dict from the group's name to the group, for further flags.
     """
+    architecture = entry(network).architecture
+    found = flagged(architecture, Quantization, TrainConfig)
     groups = {name: parser.add_argument_group(name) for name in GROUPS}
-    for group, names in GROUPS.items():
-        for name in names:
-            groups[group].add_argument(f"--{name}", default=argparse.SUPPRESS, **_flag(FLAGGED[name]))
-    groups[NETWORK].add_argument(
-        "--network",
-        default=argparse.SUPPRESS,
-        choices=NETWORKS,
-        metavar="|".join(NETWORKS),
-        help="a network from the literature; binarynet with the training of its authors; other flags change its "
-        "settings (default: the network of the data set)",
-    )
+    for group, members in GROUPS.items():
+        for name in members:
+            options = _network_flag() if name == "network" else _flag(found[name])
+            groups[group].add_argument(f"--{name}", default=argparse.SUPPRESS, **options)
+    for name, field in flagged(architecture).items():
+        groups[NETWORK].add_argument(f"--{name}", default=argparse.SUPPRESS, **_flag(field))
     return groups
+
+
+def of_other_networks(network):
+    """Return a dict from the flags of other networks to a hint that names one that has it."""
+    own = flagged(entry(network).architecture)
+    return {
+        f"--{name}": f"; it belongs to --network {other}"
+        for other, found in NETWORKS.items()
+        for name in flagged(found.architecture)
+        if name not in own
+    }
 
 
 def take_settings(namespace):
     """Move the settings out of a namespace that a parser with `add_flags` filled.
 
     Returns:
-        dict from field name to value, for flags that were given; `seed` is a list if several were given, and `network`
-        is the name of a network.
+        dict from setting to value, for flags that were given; `seed` is a list if several were given, and `network` is
+        the name of a network.
     """
-    given = {name: vars(namespace).pop(name) for name in (*FLAGGED, "network") if name in namespace}
+    architecture = entry(getattr(namespace, "network", DEFAULT)).architecture
+    found = ("network", *flagged(architecture, Quantization, TrainConfig))
+    given = {name: vars(namespace).pop(name) for name in found if name in namespace}
     if len(given.get("seed", ())) == 1:
         given["seed"] = given["seed"][0]
     return given
@@ -123,11 +137,31 @@ def data_set_name(text):
     return f"{text}/" if text and text not in DATA_SETS and expanded(text).is_dir() else text
 
 
+def flagged(*kinds):
+    """Return a dict from name to field for the settings with a help text; a class's own come before inherited ones."""
+    found = {}
+    for kind in kinds:
+        own = vars(kind).get("__annotations__", {})
+        fields = sorted(dataclasses.fields(kind), key=lambda f: f.name not in own)
+        found |= {f.name: f for f in fields if f.metadata}
+    return found
+
+
+def _network_flag():
+    about = "; ".join(f"{name}: {found.about}" for name, found in NETWORKS.items() if found.about)
+    return {
+        "choices": NETWORKS,
+        "metavar": "|".join(NETWORKS),
+        "help": f"architecture and settings of a network; its own settings have flags, which --network NAME --help "
+        f"shows; {about} (default: {DEFAULT}, in the sizes of the data set)",
+    }
+
+
 def _flag(f):
     options = {k: v for k, v in f.metadata.items() if k not in ("help", "shown")}
     if f.type is bool:
         # A network that turns it on can be had without it.
-        both = any(f.name in network for network in NETWORKS.values())
+        both = any(f.name in found.settings for found in NETWORKS.values())
         action = argparse.BooleanOptionalAction if both else "store_true"
         return options | {"action": action, "help": f.metadata["help"]}
     shown = f.metadata["shown"] or _spelled(f.default)

@@ -147,7 +147,10 @@ def _of_run(run):
     network = run.load_in_float32()
     image_range = run.training.image_range
     return Classifier(
-        run.model.input_shape, run.class_names, image_range, lambda images: models.scores(network, images)
+        run.config.inputs.input_shape,
+        run.class_names,
+        image_range,
+        lambda images: models.scores(network, images),
     )
 
 

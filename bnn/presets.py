@@ -1,4 +1,4 @@
-"""The presets: what each data set changes in the paper's settings, what own data do, and networks with names."""
+"""The presets: what each data set changes in the paper's settings, and what the user's own data do."""
 
 from bnn.datasets.catalog import is_own
 from bnn.tables import filled
@@ -23,24 +23,6 @@ PRESETS = {
     },
 }  # fmt: skip
 DATA_SETS = tuple(PRESETS)
-# Settings of networks from the literature, and of their training if it belongs to them. They override the preset of the
-# data set; settings given by hand override them. A run records the settings and not the name.
-NETWORKS = {
-    # Six convolutions and one dense layer, the first and the last real: the network of IR-Net (arXiv:1909.10788), ReCU,
-    # SiMaN and AdaBin for CIFAR-10, from LQ-Nets (arXiv:1807.10029).
-    "vgg-small": {
-        "conv": (128, 128, 256, 256, 512, 512), "max_pool": (0, 1, 0, 1, 0, 1), "fc": (), "filter_size": 3,
-        "first_layer": "real", "last_layer": "real",
-    },
-    # The first authors' code for Courbariaux et al. (arXiv:1602.02830):
-    # https://github.com/MatthieuCourbariaux/BinaryNet, Train-time/cifar10.py. Its alpha is 1 - bn_decay.
-    "binarynet": {
-        "conv": (128, 128, 256, 256, 512, 512), "max_pool": (0, 1, 0, 1, 0, 1), "fc": (1024, 1024), "filter_size": 3,
-        "clip": "glorot", "bn_decay": 0.9, "bn_epsilon": 1e-4, "bn_scale": True,
-        "batch_size": 50, "epochs": 500, "optimizer": "adam", "lr_start": 1e-3, "lr_end": 3e-7,
-        "schedule": "exponential", "warmup": 0, "augment": "none", "loss_mode": "hinge-loss", "clip_gradients": None,
-    },
-}  # fmt: skip
 
 
 class DataSetNames(tuple):
@@ -57,6 +39,7 @@ DATA_SET_CHOICES = DataSetNames((*DATA_SETS, "FILE.npz", "FOLDER/"))
 FIRST, MOST = 32, 256  # channels of the first convolutions, and at most
 LEAST_SIDE = 12  # pixels: maps whose shorter side is less are not pooled
 BATCH = 50
+CHOSEN = ("conv", "max_pool", "fc", "epochs", "batch_size")  # settings that depend on the images
 
 
 def for_images(shape, classes, training_images):
@@ -92,14 +75,12 @@ def for_images(shape, classes, training_images):
     }
 
 
-def text(model, training, shape, classes):
-    """Return a text about the settings that a preset chose, or flags in its place."""
-    parts = {
-        "conv": model.conv,
-        "max_pool": model.max_pool,
-        "fc": model.fc,
-        "epochs": (training.epochs,),
-        "batch_size": (training.batch_size,),
-    }
-    flags = [" ".join([f"--{name}", *map(str, values)]) for name, values in parts.items()]
-    return filled(f"images of {' x '.join(map(str, shape))} in {classes} classes:", *flags)
+def text(config):
+    """Return a text about the settings of a Config that a preset chose, or flags in its place."""
+    settings, inputs = config.flat(), config.inputs
+    chosen = {name: settings[name] for name in CHOSEN if name in settings}
+    many = {name: value if isinstance(value, tuple) else (value,) for name, value in chosen.items()}
+    flags = [" ".join([f"--{name}", *map(str, values)]) for name, values in many.items()]
+    return filled(
+        f"images of {' x '.join(map(str, inputs.input_shape))} in {inputs.classes} classes:", *flags
+    )

@@ -71,7 +71,7 @@ def output_layer(run):
     from bnn.analysis import geometry_log
 
     accuracy = {row["epoch"]: row["accuracy"] for row in run.log()}
-    last = f"dense_{len(run.model.fc) + 1}"
+    last = f"dense_{len(run.config.network.fc) + 1}"
     geometry = geometry_log.read(run.folder)
     return [
         (accuracy[row["epoch"]], row["r_weights"])

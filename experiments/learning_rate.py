@@ -42,7 +42,7 @@ def measured(experiment, run):
         row = layer.statistics()
         latent[layer.name] = np.ravel(model.get_layer(layer.name).kernel)
         size = np.abs(latent[layer.name])
-        shares = {"at_clip": size >= 0.999 * run.model.clip, "beyond_one": size > 1}
+        shares = {"at_clip": size >= 0.999 * run.config.quantization.clip, "beyond_one": size > 1}
         rows.append(
             {"test_accuracy": accuracy}
             | {name: row[name] for name in STATISTICS}

@@ -10,7 +10,7 @@ import numpy as np
 
 from bnn import backend, datasets, runs, training
 from bnn.arguments import Parser
-from bnn.config import settings_for
+from bnn.config import resolve
 from bnn.console import progress
 from bnn.datasets.catalog import CIFAR_10
 from bnn.files import records
@@ -230,8 +230,8 @@ def data_set_here(data_dir):
 def binary_run(folder):
     """Open the run in a folder, and raise `RunError` if its network is not binary."""
     run = runs.open_run(folder)
-    if run.model.kind != "binary":
-        raise RunError(f"{folder}: expected a binary network, received a {run.model.kind} one")
+    if run.kind != "binary":
+        raise RunError(f"{folder}: expected a binary network, received a {run.kind} one")
     return run
 
 
@@ -259,14 +259,13 @@ def perform(experiment, measure):
 
 def expect_settings(run, given):
     """Raise `RunError` unless a run was started with the given settings."""
-    for expected, received in zip(settings_for(given), (run.model, run.training), strict=True):
-        for name, value in vars(expected).items():
-            found = getattr(received, name)
-            if found != value and (name, value) != ("precision", "auto"):
-                raise RunError(
-                    f"{run.folder}: expected a run with {name} {value}, received one with {found}; "
-                    "delete it, or use another --runs"
-                )
+    received = run.config.flat()
+    for name, value in resolve(given).flat().items():
+        if received.get(name) != value and (name, value) != ("precision", "auto"):
+            raise RunError(
+                f"{run.folder}: expected a run with {name} {value}, received one with {received.get(name)}; "
+                "delete it, or use another --runs"
+            )
 
 
 def rounded(value):

@@ -179,6 +179,12 @@ def small_settings(kind="binary", conv=(4,), **training):
     return model, TrainConfig(**defaults | {"precision": "float32"} | training)
 
 
+def small_config(kind="binary", **options):
+    """The Config of `small_settings`."""
+    model, training = small_settings(kind, **options)
+    return model.with_training(training)
+
+
 def start(folder, data, kind="binary", **options):
     """Create a small run: (compiled network, Run); for the options see `small_settings`."""
     from bnn.training.start import begin

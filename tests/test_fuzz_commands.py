@@ -9,9 +9,11 @@ import pytest
 
 from bnn import config
 from bnn.commands import analyze, download, train
+from bnn.config import Quantization, TrainConfig
 from bnn.console import run_program
 from bnn.datasets import sources
-from bnn.flags import FLAGGED
+from bnn.flags import flagged
+from bnn.networks import VGG
 from bnn.training.start import begin
 from tests.corruption import within
 from tests.support import ROOT, TINY, assert_refused, call, unwrapped
@@ -107,7 +109,7 @@ def outcome(program, main, argv, monkeypatch, capsys):
 def test_train_up_to_its_settings(cases, monkeypatch, capsys):
     """Parsing, presets and validation; the next test covers what follows."""
     rng = np.random.default_rng(0)
-    flags = [f"--{name}" for name in FLAGGED] + [
+    flags = [f"--{name}" for name in flagged(VGG, Quantization, TrainConfig)] + [
         "--run_dir",
         "--resume",
         "--init_from",

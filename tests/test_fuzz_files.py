@@ -109,7 +109,7 @@ def equal_weights(model, weights):
 @campaign(300, 20_000)
 def test_config(run, cases):
     def same(received):
-        return (received.model, received.training) == (run.model, run.training)
+        return received.config == run.config
 
     read = functools.partial(runs.open_run, run.folder)
     assert fuzz(run.folder / "config.json", cases, read, same, runs.RunError) > cases / 2

@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 
 from bnn import config, datasets, runs
-from bnn.models import build_model
 from bnn.training import Journal, StopRequests
 from tests.support import assert_refused, call, small_data, start
 
@@ -131,9 +130,9 @@ def test_the_lambda_is_real(run, marker):
 
 def test_analyze_refuses_an_exploit_in_one_line(tmp_path, marker):
     given = {"data_set": "mnist-5k", "conv": (2,), "max_pool": (1,), "fc": ()}
-    model_config, train_config = config.settings_for(given)
-    run = runs.create(tmp_path / "run", model_config, train_config, datasets.load("mnist-5k"), ["train.py"])
-    run.save_model(build_model(model_config), "best")
+    settings = config.resolve(given)
+    run = runs.create(tmp_path / "run", settings, datasets.load("mnist-5k"), ["train.py"])
+    run.save_model(settings.build(), "best")
     tamper(run, config=as_layer(python_lambda(marker)))
     assert_refused(call("analyze.py", run.folder), "best.keras: expected a saved network", "Lambda")
     assert not marker.exists()

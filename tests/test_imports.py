@@ -37,7 +37,7 @@ SETTINGS = {
     "backend",
     "paper",
 }
-MODELS = GROUND | SETTINGS | {"models", "layers", "files", "datasets"}
+MODELS = GROUND | SETTINGS | {"networks", "models", "layers", "files", "datasets"}
 RUNS = MODELS | {"runs"}
 # The packages and modules that each package or module may import besides itself.
 MAY_IMPORT = {
@@ -47,12 +47,13 @@ MAY_IMPORT = {
     "console": {"errors", "progress_bars"},
     "faces": {"quiet"},
     "arguments": {"suggestions"},
+    "networks": GROUND | {"fields", "estimators", "backend", "layers"},
     "geometry": GROUND,
     "layers": GROUND | {"optimizers", "bits"},
     "bits": GROUND,
     "files": GROUND,
     "datasets": GROUND | {"files"},
-    **dict.fromkeys(SETTINGS, GROUND | SETTINGS | {"datasets.catalog"}),
+    **dict.fromkeys(SETTINGS, GROUND | SETTINGS | {"datasets.catalog", "networks"}),
     "models": MODELS,
     "runs": RUNS,
     "analysis": RUNS | {"geometry", "analysis"},

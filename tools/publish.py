@@ -72,8 +72,8 @@ def main():
     if args.network:
         compact.save_compact(model, args.folder / "best.keras")
     metrics = {"checkpoint": args.checkpoint}
-    metrics |= measure(model, data, args.images, "sign" if run.model.continuous else None)
-    if args.ablation_images and run.model.continuous:
+    metrics |= measure(model, data, args.images, "sign" if run.config.quantization.continuous else None)
+    if args.ablation_images and run.config.quantization.continuous:
         metrics["binarized_accuracy"] = binarized_accuracy(model, data, args.ablation_images)
     elif args.ablation_images:
         rows = unbinarize(model, data, args.ablation_images)
@@ -147,15 +147,15 @@ def card(run, data, metrics, folder):
     """Write the model card in Markdown."""
     log, training = run.log(), run.training
     widths = ", ".join(
-        f"{name} {' '.join(map(str, getattr(run.model, name))) or 'none'}" for name in ("conv", "fc")
+        f"{name} {' '.join(map(str, getattr(run.config.network, name))) or 'none'}" for name in ("conv", "fc")
     )
     hours = sum(row["seconds"] for row in log) / 3600
     splits = ", ".join(f"{len(getattr(data, name)):,} {name}" for name in ("train", "validation", "test"))
-    return f"""# {run.model.kind.capitalize()} network for {data.name}
+    return f"""# {run.kind.capitalize()} network for {data.name}
 
 | | |
 |---|---|
-| network | {run.model.kind}: {widths}; threshold {run.model.threshold:g} |
+| network | {run.kind}: {widths}; threshold {run.config.quantization.threshold:g} |
 | data | {data.label} |
 | images | {splits} |
 | training | {len(log)} of {training.epochs} epochs in {hours:.1f} hours, seed {training.seed} |

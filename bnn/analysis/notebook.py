@@ -27,7 +27,7 @@ def open_run(folder=None):
     """
     try:
         run = runs.open_run(folder) if folder is not None else best_run()
-        if run.model.continuous:
+        if run.config.quantization.continuous:
             raise NotebookError(
                 f"{run.folder}: expected a binary or ternary network, received a continuous one"
             )
@@ -53,7 +53,7 @@ def best_run(folder="runs"):
             best = max(row["val_accuracy"] for row in run.log())
         except (runs.RunError, ValueError):
             continue  # the run is damaged or has just started
-        if not run.model.continuous and not run.training.debug:
+        if not run.config.quantization.continuous and not run.training.debug:
             found.append((best, path.stat().st_mtime, run))
     if not found:
         raise NotebookError(

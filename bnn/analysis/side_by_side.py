@@ -8,7 +8,6 @@ from pathlib import Path
 from bnn import runs
 from bnn.analysis import statistics
 from bnn.analysis.comparison import Pooled, pool, pool_rows
-from bnn.config import to_json
 from bnn.console import silent
 from bnn.files import records
 from bnn.paths import expanded
@@ -259,13 +258,13 @@ def _metrics(run, save, data_dir):
 
 def _settings(run):
     """Return the settings of a Run and the digest of its data, without the seed."""
-    settings = to_json(run.model) | to_json(run.training) | {"data_sha256": run.data["digest"][:8]}
+    settings = run.config.flat() | {"data_sha256": run.data["digest"][:8]}
     return {name: value for name, value in settings.items() if name != "seed"}
 
 
 def _differences(firsts):
     settings = [_settings(run) for run in firsts]
-    values = {name: [one[name] for one in settings] for name in settings[0]}
+    values = {name: [one.get(name) for one in settings] for one in settings for name in one}
     return {name: held for name, held in values.items() if any(value != held[0] for value in held)}
 
 

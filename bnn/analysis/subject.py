@@ -56,7 +56,7 @@ def _of_run(run, images, data_dir):
     log, history = run.log(), geometry_log.read(run.folder)
     if run.training.data_set == ARRAYS and images is not None and not isinstance(images, Integral):
         model = run.load_in_float32()
-        about = {"run": str(run.folder), "network": run.model.kind, "origin": "trained on arrays"}
+        about = {"run": str(run.folder), "network": run.kind, "origin": "trained on arrays"}
         about["precision"] = "float32"
         return Subject(model, _as_trained(run, _loaded(images, model)), about, log, history)
     data_set = run.load_data(data_dir)
@@ -66,7 +66,7 @@ def _of_run(run, images, data_dir):
     run.expect_fit(data_set)
     about = {
         "run": str(run.folder),
-        "network": run.model.kind,
+        "network": run.kind,
         "origin": run.origin(data_set),
         "test_accuracy": accuracy(model, data_set.test),
         "test_images": len(data_set.test),
@@ -81,7 +81,7 @@ def _as_trained(run, images):
     """Return images of own data in the form that they have in training: with an axis of channels, and as pixels."""
     if not (is_own(run.training.data_set) and isinstance(images, np.ndarray)):
         return images
-    gray = images.ndim == 3 and run.model.input_shape[-1] == 1
+    gray = images.ndim == 3 and run.config.inputs.input_shape[-1] == 1
     return own.pixels("images", images[..., None] if gray else images, run.training.image_range)
 
 

@@ -16,7 +16,7 @@ def print_accuracy(run, origin, accuracy):
         origin: str, the data that it was trained on.
         accuracy: str.
     """
-    print(f"{run.folder}: {run.model.kind} network, {origin}")
+    print(f"{run.folder}: {run.kind} network, {origin}")
     print(f"test accuracy {accuracy}")
     if run.arithmetic:
         print(run.arithmetic)

@@ -165,14 +165,14 @@ def print_summary(given, run_dir, data_dir=None):
     from bnn import runs
 
     if run_dir:
-        model_config = runs.open_run(run_dir).model
+        config = runs.open_run(run_dir).config
     else:
-        from bnn.training import own_data
+        from bnn.training import start
 
         if isinstance(given.get("seed"), list):
             given["seed"] = given["seed"][0]
-        model_config, *_ = own_data.configs(given, data_dir=data_dir)
+        config, _ = start.resolved(given, data_dir)
     backend.load()
-    from bnn.models import build_model, summary
+    from bnn.models import summary
 
-    print(summary(build_model(model_config)))
+    print(summary(config.build()))

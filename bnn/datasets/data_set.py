@@ -40,6 +40,8 @@ class DataSet:
         earlier_digest: str or None, the SHA-256 that earlier versions gave the same files; if it is not `digest`, they
             made other images of them.
         stratified: bool, whether the images of own data that were set aside, if any, were drawn by class.
+        drawn: sorted array of the places, among the training images that were given, of those that were set aside for
+            validation; None: validation images were given. See `datasets.own.redrawn`.
     """
 
     name: str
@@ -52,6 +54,7 @@ class DataSet:
     digests: frozenset[str] = frozenset()
     earlier_digest: str | None = None
     stratified: bool = True
+    drawn: np.ndarray | None = None
 
     def __repr__(self):
         counts = ", ".join(f"{name} {len(getattr(self, name)):,}" for name in ("train", "validation", "test"))

@@ -72,12 +72,42 @@ def from_arrays(
     class_names = _class_names(class_names, splits["train"].labels, _one_hot_width(y_train))
     for part, split in splits.items():
         _expect_like_training(part, split, splits["train"], len(class_names))
+    drawn = None
     if "val" not in splits:
-        splits["val"], splits["train"] = _set_aside(splits["train"], seed, stratified)
-    if said := missing({what: splits[part].labels for part, what in PARTS.items()}, class_names):
-        note(f"{name}: {said}")
+        splits["val"], splits["train"], drawn = _set_aside(splits["train"], seed, stratified)
     parts = (splits[part] for part in PARTS)
-    return DataSet(name, digest, False, *parts, class_names, stratified=stratified)
+    data_set = DataSet(name, digest, False, *parts, class_names, stratified=stratified, drawn=drawn)
+    _note_missing(data_set)
+    return data_set
+
+
+def redrawn(data_set, seed):
+    """Return a data set with the validation images that another seed draws, without reading it again.
+
+    Args:
+        data_set: DataSet of the user's own data.
+        seed: int.
+
+    Returns:
+        DataSet, as reading the same data with this seed gives it; the same one if its validation images were given.
+    """
+    if data_set.drawn is None:
+        return data_set
+    count = len(data_set.train) + len(data_set.validation)
+    order = np.argsort(np.concatenate([np.setdiff1d(np.arange(count), data_set.drawn), data_set.drawn]))
+    pairs = zip(vars(data_set.train).values(), vars(data_set.validation).values(), strict=True)
+    given = Split(*(np.concatenate(pair)[order] for pair in pairs))
+    validation, train, drawn = _set_aside(given, seed, data_set.stratified)
+    data_set = replace(data_set, train=train, validation=validation, drawn=drawn)
+    _note_missing(data_set)
+    return data_set
+
+
+def _note_missing(data_set):
+    splits = (data_set.train, data_set.validation, data_set.test)
+    labels = {what: split.labels for what, split in zip(PARTS.values(), splits, strict=True)}
+    if said := missing(labels, data_set.class_names):
+        note(f"{data_set.name}: {said}")
 
 
 def load(
@@ -267,12 +297,12 @@ def _expect_like_training(part, split, training, classes):
 
 
 def _set_aside(training, seed, stratified):
-    """Split training images into (validation, training)."""
+    """Split training images into (validation, training, places of the former)."""
     if len(training) < 2:
         raise DataError("x_train: expected at least 2 images, one of them for validation, received 1")
     count = max(1, round(VALIDATION * len(training)))
     chosen, left = set_aside(training.labels, count, seed, stratified)
-    return training[chosen], training[left]
+    return training[chosen], training[left], chosen
 
 
 def _digest(given, class_names):

@@ -114,7 +114,7 @@ def fit_signs(kernel, second_moment, levels=(-1, 1), *, restarts=0, seed=0):
 
 def _checked(kernel, second_moment, levels):
     w, s = np.asarray(kernel, np.float64), np.asarray(second_moment, np.float64)
-    if w.ndim != 2 or not len(w) or not np.isfinite(w).all():
+    if w.ndim != 2 or not np.isfinite(w).all():
         raise ValueError(f"kernel: expected finite numbers of shape (d, units), received shape {w.shape}")
     if s.shape != (len(w), len(w)) or not np.isfinite(s).all():
         raise ValueError(
@@ -184,9 +184,9 @@ class _Descent:
         return _dot(self.w - scale * self.q, self.sw - scale * self.sq)
 
     def keep_better(self, q, scale, loss):
-        """Replace the results of those units whose loss is lower here, at a scale that is not negative."""
+        """Replace the results of those units whose loss is lower here."""
         found = self.loss()
-        better = (found < loss) & (self.num >= 0)
+        better = found < loss
         q[better], scale[better], loss[better] = self.q[better], self.scale()[better], found[better]
 
     def run(self):
@@ -246,8 +246,7 @@ class _Descent:
         self.num[units], self.den[units] = num[moved, 0], den[moved, 0]
         if np.count_nonzero(change) < SPARSE * change.size:
             change = csr_array(change)
-        for unit, row in zip(units, change @ self.s[block], strict=True):
-            self.sq[unit] += row  # `self.sq[units] += ...` would copy all rows twice
+        self.sq[units] += change @ self.s[block]
         return units
 
     def _best(self, q, sw, sq, num, den, diagonal):
@@ -282,7 +281,7 @@ class _Descent:
         return largest
 
     def _fit(self, num, den):
-        """(q.Sw)^2 / q.Sq, or 0 where the best scale is not positive."""
+        """By how much q with a positive scale lowers the loss of no kernel at all."""
         return np.where(den > self.least, np.maximum(num, 0), 0) ** 2 / np.maximum(den, self.least)
 
 

@@ -1,6 +1,6 @@
 """A run directory: everything about one training run, written so that a kill at any time loses nothing.
 
-config.json     model, training, data set and digest, command, versions, commit
+config.json     network, quantization, inputs, training, data set and digest, command, versions, commit
 log.csv         one row per epoch
 geometry.csv    with --log_geometry: angle, r, r within units, gain, zeros and flip ratio of every layer
 last.keras      the network with its optimizer, for --resume
@@ -16,20 +16,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bnn import backend
-from bnn.config import ConfigError, ModelConfig, TrainConfig, expect, from_json, to_json
+from bnn.config import Config, ConfigError, config_from_json, expect, flat_model
 from bnn.console import typed
 from bnn.datasets.catalog import is_own
 from bnn.errors import UserError
 from bnn.files import atomic, lock
 from bnn.files.records import write_csv, write_json
 from bnn.paths import expanded
-from bnn.runs import folders, provenance, stored_data, summary
+from bnn.runs import folders, formats, provenance, stored_data, summary
 from bnn.runs.log import LOG_COLUMNS, log_rows, rank
 from bnn.runs.naming import default_name
 from bnn.spelling import argument, either, option
 
 CLASSES = 10  # of every data set of the catalog
-CONFIG_KEYS = {"model", "training", "data", "settings_sha256", "command", "versions", "git_commit"}
 
 
 class RunError(UserError, RuntimeError):
@@ -42,15 +41,28 @@ class Run:
 
     Attributes:
         folder: Path.
-        model: ModelConfig.
-        training: TrainConfig.
+        config: Config, the settings.
         data: dict with the data set's "name", "digest" and "official".
     """
 
     folder: Path
-    model: ModelConfig
-    training: TrainConfig
+    config: Config
     data: dict
+
+    @property
+    def training(self):
+        """The settings of the training, a TrainConfig."""
+        return self.config.training
+
+    @property
+    def kind(self):
+        """The common name of the network, such as "binary"; see `Quantization.kind`."""
+        return self.config.quantization.kind
+
+    @property
+    def model(self):
+        """The other settings in one object, and `kind`: the form of earlier versions; see `config`."""
+        return flat_model(self.config)
 
     def _repr_html_(self):  # IPython's hook
         return summary.html(self)
@@ -77,7 +89,6 @@ class Run:
         """
         backend.load()
         from bnn.models import loading
-        from bnn.models.networks import quantizer_makers
 
         path = self.checkpoint(name)
         if not path.is_file():
@@ -86,7 +97,7 @@ class Run:
                 f"continue with {either(typed('train', '--resume', self.folder), _call_of_resume(self.folder))}"
             )
         # Raises an error with the name of an unregistered quantizer, which Keras does not give.
-        quantizer_makers(self.model)
+        self.config.quantization.makers()
         try:
             with backend.standard_settings():
                 model = loading.load_model(path, compiled)
@@ -117,14 +128,12 @@ class Run:
         return f"computed in float32; trained in {trained}, in which some images are in another class"
 
     def _expect_network(self, model, path):
-        from bnn.models import build_model
-
-        built = build_model(self.model, self.training.precision)
+        built = self.config.build(self.training.precision)
         expected, received = ({layer.name: _described(layer) for layer in m.layers} for m in (built, model))
         for name in [*expected, *received]:
             if expected.get(name) != received.get(name):
                 raise RunError(
-                    f"{path}: expected the {self.model.kind} network that config.json describes, "
+                    f"{path}: expected the {self.kind} network that config.json describes, "
                     f"received another one (first difference: layer {name})"
                 )
 
@@ -139,7 +148,7 @@ class Run:
         if received != expected:
             raise RunError(
                 f"{self.folder}: expected weights of the network to be trained, received those of "
-                f"{default_name(self.model, self.training)}"
+                f"{default_name(self.config)}"
             )
         model.set_weights(weights)
 
@@ -174,10 +183,11 @@ class Run:
     def expect_fit(self, data_set):
         """Raise `RunError` unless the network accepts the images of a DataSet and has its classes."""
         shape, classes = data_set.train.images.shape[1:], len(data_set.class_names)
-        if (shape, classes) != (self.model.input_shape, self.model.classes):
+        inputs = self.config.inputs
+        if (shape, classes) != (inputs.input_shape, inputs.classes):
             raise RunError(
                 f"{self.folder}: expected a network from images of shape {shape} to {classes} classes, "
-                f"received one from {self.model.input_shape} to {self.model.classes}"
+                f"received one from {inputs.input_shape} to {inputs.classes}"
             )
 
     def log(self):
@@ -209,13 +219,12 @@ class Run:
         write_csv(self.folder / "log.csv", LOG_COLUMNS, rows)
 
 
-def create(folder, model_config, train_config, data_set, command, overwrite=False, initial=None):
+def create(folder, config, data_set, command, overwrite=False, initial=None):
     """Create a run directory and its config.json.
 
     Args:
         folder: Path, which must not hold a run yet.
-        model_config: ModelConfig.
-        train_config: TrainConfig.
+        config: Config.
         data_set: DataSet.
         command: list of str, the command line.
         overwrite: bool, whether to replace an existing run.
@@ -235,15 +244,15 @@ def create(folder, model_config, train_config, data_set, command, overwrite=Fals
     lock.hold(folder)
     expect_free(folder, overwrite)  # again, because another process may have started a run before the lock
     folders.clear(folder)
-    run = Run(folder, model_config, train_config, stored_data.record(data_set))
+    run = Run(folder, config, stored_data.record(data_set))
     if initial is not None:
         run.save_model(initial, "last")
-    model, training = to_json(model_config), to_json(train_config)
+    settings = config.to_json()
     content = {
-        "model": model,
-        "training": training,
+        "format": formats.CURRENT,
+        **settings,
         "data": run.data,
-        "settings_sha256": provenance.settings_sha256(model, training),
+        "settings_sha256": provenance.settings_sha256(*settings.values()),
         "command": command,
         "versions": provenance.versions(),
         "git_commit": provenance.git_commit(),
@@ -299,13 +308,15 @@ def open_run(folder):
         found = f"{kind}{folders.nearby(folder)}"
         raise RunError(f"{folder}: expected a run directory with config.json, received {found}")
     try:
-        config = json.loads(path.read_text())
-        model, training = from_json(ModelConfig, config["model"]), from_json(TrainConfig, config["training"])
-        _expect_config(config, training)
+        written = json.loads(path.read_text())
+        content = formats.upgraded(written)
+        config = config_from_json(content)
+        _expect_data(content, config.training)
+        formats.expect_unchanged(written)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         what = str(error) if isinstance(error, ConfigError) else "a damaged file or one of another program"
         raise RunError(f"{path}: expected the config of a run, received {what}") from None
-    return Run(folder, model, training, config["data"])
+    return Run(folder, config, content["data"])
 
 
 def _call_of_resume(folder):
@@ -326,16 +337,10 @@ def _described(layer):
     return kind, config, [w.shape for w in layer.weights]
 
 
-def _expect_config(config, training):
-    """Raise `ConfigError` for unexpected entries of config.json and for settings that were changed later."""
-    for key, value in config.items():
-        expect(key in CONFIG_KEYS, key, "no such key in config.json", value)
-    stored_data.check(config["data"], training.data_set)
+def _expect_data(content, training):
+    """Raise `ConfigError` for a data set that the settings do not name, and for a precision that is not resolved."""
+    stored_data.check(content["data"], training.data_set)
     precision = training.precision
     expect(
         precision != "auto", "precision", "the precision that auto meant at the start of the run", precision
     )
-    digest = provenance.settings_sha256(config["model"], config["training"])
-    received = config.get("settings_sha256", digest)  # earlier runs have no digest
-    expected = f"{digest}, the digest of model and training in this file"
-    expect(received == digest, "settings_sha256", expected, received)

@@ -1,13 +1,10 @@
 """The runs in a folder: which there are, how far they are, and what distinguishes them."""
 
-import dataclasses
 import time
 from pathlib import Path
 
-from bnn import presets
-from bnn.config import settings_for
-from bnn.datasets.catalog import is_own
 from bnn.files import lock
+from bnn.networks.table import DEFAULT
 from bnn.paths import expanded
 from bnn.runs import metrics
 from bnn.runs.directory import RunError, open_run
@@ -109,20 +106,9 @@ def _state(run, log):
 
 def distinguishing(run):
     """Return the settings of a Run that differ from the preset of its data, and its seed: a dict."""
-    data_set = run.training.data_set
-    preset = (
-        presets.for_images(run.model.input_shape, run.model.classes, presets.BATCH)
-        if is_own(data_set)
-        else None
-    )
-    usual = settings_for({"data_set": data_set}, preset)
-    pairs = zip(usual, (run.model, run.training), strict=True)
-    values = {
-        f.name: (getattr(one, f.name), getattr(other, f.name))
-        for one, other in pairs
-        for f in dataclasses.fields(one)
-    }
-    told = {name: mine for name, (theirs, mine) in values.items() if mine != theirs and name not in UNTOLD}
+    usual = run.config.preset().flat() | {"network": DEFAULT}
+    settings = run.config.flat()
+    told = {name: value for name, value in settings.items() if value != usual[name] and name not in UNTOLD}
     return told | {"seed": run.training.seed}
 
 

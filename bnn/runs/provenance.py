@@ -37,6 +37,6 @@ def _git(*arguments):
     return done.stdout.strip()
 
 
-def settings_sha256(model, training):
+def settings_sha256(*settings):
     """Return a digest of settings (dicts as in JSON) that reveals any later change."""
-    return hashlib.sha256(json.dumps([model, training], sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()

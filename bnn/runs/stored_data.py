@@ -28,8 +28,8 @@ def class_names(run):
     names = run.data.get("class_names")
     if names is None and run.training.data_set in ENTRIES:
         names = ENTRIES[run.training.data_set].class_names
-    fits = names is not None and len(names) == run.model.classes
-    return tuple(names) if fits else tuple(map(str, range(run.model.classes)))
+    fits = names is not None and len(names) == run.config.inputs.classes
+    return tuple(names) if fits else tuple(map(str, range(run.config.inputs.classes)))
 
 
 def origin(run, data_set):

@@ -27,8 +27,8 @@ def write(run, report=None):
 def text(run, report=None):
     """Return the summary as text."""
     parts = [f"{_network(run)}, trained on {_data(run)}", _accuracy(run, report)]
-    for title, config in (("network", run.model), ("training", run.training)):
-        rows = "\n".join(f"  {name} = {_spelled(value)}" for name, value in to_json(config).items())
+    for title, part in run.config.parts.items():
+        rows = "\n".join(f"  {name} = {_spelled(value)}" for name, value in to_json(part).items())
         parts.append(f"{title}\n{rows}")
     return "\n\n".join([*parts, report.text()] if report else parts)
 
@@ -51,7 +51,8 @@ def html(run):
 
 
 def _network(run):
-    return f"{run.model.kind} network, {run.model.weights:,} weights"
+    weights = run.config.network.weights(run.config.inputs)
+    return f"{run.kind} network, {weights:,} weights"
 
 
 def _data(run):

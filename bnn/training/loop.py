@@ -66,7 +66,7 @@ def fit(model, run, data_set, tensorboard=False, callbacks=()):
     config = run.training
     steps = len(data_set.train) // config.batch_size
     epoch, first_step = divmod(int(model.optimizer.iterations), steps)
-    validation = (data_set.validation.images, one_hot(data_set.validation.labels, run.model.classes))
+    validation = (data_set.validation.images, one_hot(data_set.validation.labels, run.config.inputs.classes))
     schedule = RateSchedule(config, steps)
 
     def batches(epoch, first_step):
@@ -77,7 +77,7 @@ def fit(model, run, data_set, tensorboard=False, callbacks=()):
             epoch,
             first_step,
             config.augment,
-            run.model.classes,
+            run.config.inputs.classes,
             config.label_smoothing,
         )
 

@@ -3,7 +3,7 @@
 import os
 
 from bnn import datasets, presets
-from bnn.config import ConfigError, TrainConfig, complete, settings_for
+from bnn.config import ConfigError, TrainConfig, plain, resolve
 from bnn.console import progress
 from bnn.datasets import DataSet
 from bnn.datasets.catalog import ARRAYS, is_own
@@ -50,8 +50,8 @@ def name_of(data_set):
     return data_set
 
 
-def configs(given, data_set=None, data_dir=None):
-    """The settings, of which own data decide the preset; they are read for that.
+def resolved(given, data_set=None, data_dir=None):
+    """Return the Config for settings, and the user data that were read for it: their shape chooses the preset.
 
     Args:
         given: dict from setting to value, those given by hand; `data_set` is a name or a path.
@@ -59,24 +59,21 @@ def configs(given, data_set=None, data_dir=None):
         data_dir: str, Path or None, as for `training.train`.
 
     Returns:
-        (ModelConfig, TrainConfig, DataSet): the last is None for a named data set, which is not read yet.
+        (Config, DataSet): the second is None for a named data set, which is not read yet.
 
     Raises:
         UserError: as `training.train` does.
     """
     if not is_own(given.get("data_set", "")):
-        return *settings_for(given), data_set
+        return resolve(given), data_set
     if data_set is None:
         checked = _checked(given)
         data_set = datasets.load(checked.data_set, data_dir, **checked.data_options, progress=progress)
     shape, classes = data_set.train.images.shape[1:], len(data_set.class_names)
-    preset = presets.for_images(shape, classes, len(data_set.train))
-    model, training = settings_for(given, preset)
-    print(presets.text(model, training, shape, classes))
-    return model, training, data_set
+    return resolve(given, presets.for_images(shape, classes, len(data_set.train))), data_set
 
 
 def _checked(given):
-    """A TrainConfig of the settings that concern own data."""
-    names = ("data_set", "seed", "image_size", "image_range")
-    return TrainConfig(**{name: value for name, value in complete(given).items() if name in names})
+    """A TrainConfig of the settings that concern user data, so that a wrong one is named before they are read."""
+    concerned = ("data_set", "seed", "image_size", "image_range")
+    return TrainConfig(**{name: value for name, value in plain(given).items() if name in concerned})

@@ -3,9 +3,10 @@
 from pathlib import Path
 
 from bnn import runs
+from bnn.datasets.own import redrawn
 from bnn.paths import expanded
 from bnn.spelling import argument
-from bnn.training import own_data, start
+from bnn.training import start
 
 
 def train(
@@ -30,37 +31,29 @@ def train(
         RunError: the folder is a run itself, or an error of `training.train`.
     """
     start.expect_tensorboard(tensorboard)
-    folder = expanded(run_dir or Path("runs") / _name(settings, data_dir))
+    first, *_ = seeds = list(dict.fromkeys(seeds))
+    # The user's data are read once, for the first seed.
+    config, data_set = start.resolved(settings | {"seed": first}, data_dir)
+    folder = expanded(run_dir or Path("runs") / runs.default_name(config, with_seed=False))
     if (folder / "config.json").is_file():
         raise runs.RunError(
             f"{folder}: expected a folder for one run per seed, received a run; use another {argument('run_dir')}"
         )
-    return [
-        _train(
-            seed, folder / f"seed{seed}", settings | {"seed": seed}, overwrite, data_dir, tensorboard, command
-        )
-        for seed in dict.fromkeys(seeds)
-    ]
+    trained = []
+    for seed in seeds:
+        run_of = folder / f"seed{seed}"
+        given = config.replace(seed=seed)
+        data = None if data_set is None else redrawn(data_set, seed)
+        if (run_of / "config.json").is_file() and not overwrite:
+            # All settings: one that is not given has its default here, and may have another value in the run.
+            training = start.go_on(run_of, _flat(given, data), data_dir=data_dir)
+        else:
+            training = start.begin_with(given, run_of, data, command, overwrite, data_dir=data_dir)
+        if training.complete:
+            print(f"{run_of} is complete")
+        trained.append(training.run_to_end(tensorboard))
+    return trained
 
 
-def _train(seed, folder, settings, overwrite, data_dir, tensorboard, command):
-    if (folder / "config.json").is_file() and not overwrite:
-        # All settings, because one that is not given has its default here, and may have another value in the run.
-        model, config, data_set = _configs(settings, data_dir)
-        settings = vars(model) | vars(config) | ({} if data_set is None else {"data_set": data_set})
-        training = start.go_on(folder, settings, data_dir=data_dir)
-    else:
-        training = start.begin(folder, settings, command=command, overwrite=overwrite, data_dir=data_dir)
-    if training.complete:
-        print(f"{folder} is complete")
-    return training.run_to_end(tensorboard)
-
-
-def _configs(settings, data_dir):
-    given, data_set = start.split(settings)
-    return own_data.configs(given, data_set, data_dir)
-
-
-def _name(settings, data_dir):
-    model, config, _ = _configs(settings, data_dir)
-    return runs.default_name(model, config, with_seed=False)
+def _flat(config, data_set):
+    return config.flat() | ({} if data_set is None else {"data_set": data_set})

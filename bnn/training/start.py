@@ -7,12 +7,14 @@ from pathlib import Path
 import numpy as np
 
 from bnn import backend, datasets, runs
-from bnn.config import QUANTIZERS, ConfigError
+from bnn.config import ConfigError
 from bnn.datasets import DataSet
 from bnn.datasets.catalog import is_own
 from bnn.estimators import as_setting
 from bnn.files import lock
+from bnn.networks.quantization import QUANTIZERS
 from bnn.paths import expanded
+from bnn.presets import text as preset_text
 from bnn.runs import summary
 from bnn.spelling import argument
 from bnn.tables import filled
@@ -50,8 +52,8 @@ def train(
         tensorboard: write TensorBoard events to the run directory.
         callbacks: more keras.callbacks.Callbacks, which must not set the learning rate.
         command: list of str, what config.json keeps as the command; None: this call.
-        **settings: fields of `ModelConfig` and `TrainConfig`; the data set's presets are the defaults. `network`, a
-            name in `bnn.presets.NETWORKS`, gives the settings of a network from the literature.
+        **settings: the settings of a `bnn.config.Config` by their names; the data set's presets are the defaults.
+            `network` is a name in `bnn.networks.NETWORKS` or a Network.
             `data_set` is a name, by default the paper's "cifar-10", or a `DataSet` with such a name, or the path of
             an .npz file or of a folder of images, of which the preset depends on the shape of the images.
 
@@ -137,14 +139,14 @@ class Training:
         if self.complete:
             return run
         parts = (
-            f"{run.model.kind} network",
+            f"{run.kind} network",
             f"{self.model.count_params():,} parameters",
             f"on {data_set.label}",
             f"{len(data_set.train):,} training images",
             run.training.precision,
         )
         print(filled(f"{run.folder}:", *(f"{part}," for part in parts[:-1]), parts[-1]))
-        if run.model.is_binary_in_effect:
+        if run.config.quantization.is_binary_in_effect:
             print("threshold 0: hardly any weight becomes 0, so the network is binary in effect")
         print(display.heading(run.training.epochs), flush=True)
         try:
@@ -174,23 +176,38 @@ def begin(run_dir, settings, *, command, overwrite=False, init_from=None, data_d
     Raises:
         UserError: as `train` does; up to data that are missing, without having loaded Keras.
     """
+    config, data_set = resolved(settings, data_dir)
+    return begin_with(config, run_dir, data_set, command, overwrite, init_from, data_dir)
+
+
+def resolved(settings, data_dir=None):
+    """Return the Config for the arguments of `train`, and the DataSet if one was given or had to be read for it.
+
+    Prints the settings that the shape of user data chose. Raises as `own_data.resolved` does.
+    """
     given, data_set = split(settings)
-    model_config, train_config, data_set = own_data.configs(given, data_set, data_dir)
+    config, data_set = own_data.resolved(given, data_set, data_dir)
+    if is_own(config.training.data_set):
+        print(preset_text(config))
+    return config, data_set
+
+
+def begin_with(config, run_dir, data_set, command, overwrite=False, init_from=None, data_dir=None):
+    """A new run of a Config; other arguments, result and errors as for `begin`; data_set is a DataSet or None."""
     backend.expect_installed()
-    folder = expanded(run_dir or Path("runs") / runs.default_name(model_config, train_config))
-    overwrite = overwrite or (train_config.debug and not run_dir)
+    folder = expanded(run_dir or Path("runs") / runs.default_name(config))
+    overwrite = overwrite or (config.training.debug and not run_dir)
     runs.expect_free(folder, overwrite)
     with lock.released_on_error(folder):
         if folder.is_dir():
             lock.hold(folder)  # A new one is locked when it is made.
-        data_set = load_data(train_config, data_set, data_dir)
-        runs.Run(folder, model_config, train_config, {}).expect_fit(data_set)
+        data_set = load_data(config.training, data_set, data_dir)
+        runs.Run(folder, config, {}).expect_fit(data_set)
         backend.load()
-        precision = backend.resolve_precision(train_config.precision)
-        train_config = dataclasses.replace(train_config, precision=precision)
-        model = _new_model(model_config, train_config, data_set, init_from)
+        config = config.replace(precision=backend.resolve_precision(config.training.precision))
+        model = _new_model(config, data_set, init_from)
         initial = model if init_from else None
-        run = runs.create(folder, model_config, train_config, data_set, command, overwrite, initial)
+        run = runs.create(folder, config, data_set, command, overwrite, initial)
         return Training(run, data_set, model)
 
 
@@ -210,20 +227,21 @@ def go_on(run_dir, settings, *, data_dir=None):
         if run.checkpoint("last").is_file():
             backend.seed_everything(run.training.seed, run.training.deterministic)
             return Training(run, data_set, run.load_model("last", compiled=True))
-        return Training(run, data_set, _new_model(run.model, run.training, data_set))
+        return Training(run, data_set, _new_model(run.config, data_set))
 
 
-def _new_model(model_config, train_config, data_set, init_from=None):
+def _new_model(config, data_set, init_from=None):
     """A compiled network as its seed and, for a whitening, the training images make it, or with a run's weights."""
-    from bnn.models import build_model, whiten
+    from bnn.models import whiten
     from bnn.training.loop import compile_model
 
-    backend.seed_everything(train_config.seed, train_config.deterministic)
-    model = build_model(model_config, train_config.precision)
+    training = config.training
+    backend.seed_everything(training.seed, training.deterministic)
+    model = config.build(training.precision)
     whiten(model, data_set.train.images)
     if init_from:
         runs.open_run(init_from).copy_weights(model)
-    compile_model(model, train_config)
+    compile_model(model, training)
     return model
 
 

@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bnn.geometry import SecondMoments, fit_signs, lloyd_max, sign
@@ -77,33 +77,6 @@ def test_the_loss_is_never_larger_than_that_of_the_nearest_levels(name, d, units
     if name == "signs":
         assert fit.start_loss == pytest.approx(loss(w, sign(w), s), abs=1e-11 * size.max())
         assert (fit.scale >= 0).all() and fit.quantized.dtype == np.int8
-
-
-@given(
-    st.sampled_from(sorted(LEVELS)),
-    st.integers(1, 7),
-    st.integers(1, 12),
-    st.integers(0, 1),
-    st.integers(0, 2**32 - 1),
-)
-@example("uneven", 3, 2, 1, 204)  # a restart ends at a negative scale
-@settings(max_examples=60)
-def test_no_single_change_lowers_the_loss_at_a_scale_of_the_same_sign(name, d, inputs, restarts, seed):
-    rng = np.random.default_rng(seed)
-    rows = rng.standard_normal((inputs, d)) * 10.0 ** rng.uniform(-3, 3, d)
-    rows[:, rng.random(d) < 0.1] = 0
-    w = rng.standard_normal((d, 3))
-    fit = fit_signs(w, rows.T @ rows / inputs, LEVELS[name], restarts=restarts)
-    for unit, q in enumerate(fit.quantized.T.astype(float)):
-        changed = [np.where(np.arange(d) == i, level, q) for i in range(d) for level in LEVELS[name]]
-        products, target = rows @ np.transpose(changed), rows @ w[:, unit]
-        norm2 = np.sum(products**2, axis=0)
-        num = np.maximum(target @ products * np.sign(fit.scale[unit]), 0)
-        reachable = norm2 > 1e-11 * np.sum(rows**2) * np.max(np.abs(LEVELS[name])) ** 2
-        lower = (target @ target - num**2 / np.where(reachable, norm2, np.inf)) / inputs
-        size = max(target @ target / inputs, w[:, unit] @ w[:, unit] * np.mean(rows**2))
-        assert lower.min() >= fit.loss[unit] - 1e-9 * size
-        assert fit.scale[unit] >= 0 or name in ("uneven", "positive")
 
 
 def reference(w, s, levels):
@@ -268,12 +241,6 @@ def test_an_integer_stands_for_evenly_spaced_levels():
             np.eye(3),
             2,
             "kernel: expected finite numbers of shape (d, units), received shape (3,)",
-        ),
-        (
-            np.ones((0, 2)),
-            np.ones((0, 0)),
-            2,
-            "kernel: expected finite numbers of shape (d, units), received shape (0, 2)",
         ),
         ([[np.nan]], [[1]], 2, "kernel: expected finite numbers"),
         (

@@ -20,7 +20,7 @@ from bnn.models import build_model, scores
 from bnn.models.surgery import altered_copy
 from bnn.presets import for_images
 from bnn.runs import RunError, directory, provenance
-from tests.support import KINDS, small_data, small_settings, start
+from tests.support import KINDS, small_config, small_data, small_settings, start
 
 ROW = dict.fromkeys(directory.LOG_COLUMNS, 0.25) | {"epoch": 1}
 
@@ -32,7 +32,7 @@ def data():
 
 @pytest.fixture
 def run(tmp_path, data):
-    return runs.create(tmp_path / "run", *small_settings("ternary"), data, ["train.py", "--levels", "3"])
+    return runs.create(tmp_path / "run", small_config("ternary"), data, ["train.py", "--levels", "3"])
 
 
 @pytest.fixture(scope="module")
@@ -57,8 +57,19 @@ def copy(trained, tmp_path):
 def test_config_records_how_the_run_was_made(run, data):
     config = json.loads((run.folder / "config.json").read_text())
     _, training = small_settings("ternary")
-    assert set(config) == directory.CONFIG_KEYS
-    assert (config["model"]["levels"], config["model"]["threshold"], config["model"]["conv"]) == (3, 0.1, [4])
+    settings = {"network", "quantization", "inputs", "training"}
+    assert set(config) == {
+        "format",
+        *settings,
+        "data",
+        "settings_sha256",
+        "command",
+        "versions",
+        "git_commit",
+    }
+    assert (config["format"], config["network"]["name"], config["network"]["conv"]) == (2, "vgg", [4])
+    assert (config["quantization"]["levels"], config["quantization"]["threshold"]) == (3, 0.1)
+    assert (config["inputs"]["input_shape"], config["inputs"]["classes"]) == ([8, 8, 1], 10)
     assert (config["training"]["seed"], config["training"]["epochs"]) == (training.seed, training.epochs)
     assert config["data"] == {"name": "mnist-5k", "digest": data.digest, "official": True}
     assert config["command"] == ["train.py", "--levels", "3"]
@@ -88,7 +99,7 @@ def test_a_copy_in_another_checkout_does_not_have_its_commit(tmp_path, monkeypat
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_open_run_returns_the_run_that_create_made(tmp_path, data, kind):
-    created = runs.create(tmp_path / "a" / "b", *small_settings(kind, seed=7), data, [])
+    created = runs.create(tmp_path / "a" / "b", small_config(kind, seed=7), data, [])
     assert runs.open_run(tmp_path / "a" / "b") == created
 
 
@@ -138,14 +149,14 @@ def test_nan_becomes_null(tmp_path):
 
 def test_create_accepts_an_empty_folder(tmp_path, data):
     (tmp_path / "empty").mkdir()
-    assert runs.create(tmp_path / "empty", *small_settings(), data, []).log() == []
+    assert runs.create(tmp_path / "empty", small_config(), data, []).log() == []
 
 
 def test_a_foreign_config_is_not_overwritten(tmp_path, data):
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
     (tmp_path / "model.safetensors").write_text("months of work")
     with pytest.raises(RunError, match=r"config\.json: expected the config of a run, received"):
-        runs.create(tmp_path, *small_settings(), data, [], overwrite=True)
+        runs.create(tmp_path, small_config(), data, [], overwrite=True)
     assert (tmp_path / "model.safetensors").read_text() == "months of work"
 
 
@@ -155,23 +166,23 @@ def test_create_never_changes_a_folder_that_is_not_a_run(tmp_path, data, overwri
     with pytest.raises(
         RunError, match="expected a new or empty run directory, received one with other files"
     ):
-        runs.create(tmp_path, *small_settings(), data, [], overwrite)
+        runs.create(tmp_path, small_config(), data, [], overwrite)
     with pytest.raises(
         RunError, match="expected a run directory that can be made and written, received a file"
     ):
-        runs.create(tmp_path / "thesis.tex", *small_settings(), data, [], overwrite)
+        runs.create(tmp_path / "thesis.tex", small_config(), data, [], overwrite)
     assert (tmp_path / "thesis.tex").read_text() == "years of work"
 
 
 def test_create_replaces_a_run_only_with_overwrite(run, data):
     run.write_log([ROW])
     with pytest.raises(RunError, match="or use overwrite=True or another run_dir"):
-        runs.create(run.folder, *small_settings(), data, [])
+        runs.create(run.folder, small_config(), data, [])
     flags = f"--resume {run.folder}, or use --overwrite or another --run_dir"
     with spelling.command_line(), pytest.raises(RunError, match=flags):
-        runs.create(run.folder, *small_settings(), data, [])
+        runs.create(run.folder, small_config(), data, [])
     assert run.log() == [ROW]
-    replaced = runs.create(run.folder, *small_settings(), data, [], overwrite=True)
+    replaced = runs.create(run.folder, small_config(), data, [], overwrite=True)
     assert (replaced.log(), replaced.model.kind) == ([], "binary")
 
 
@@ -181,7 +192,7 @@ def test_a_run_that_was_killed_before_it_began_does_not_block_its_folder(tmp_pat
     for name in (".lock", ".last.keras", "last.keras", ".config.json"):
         (folder / name).write_text("half")
         assert runs.expect_free(folder) is None
-    runs.create(folder, *small_settings(), data, [])
+    runs.create(folder, small_config(), data, [])
     assert {path.name for path in folder.iterdir()} == {".lock", "config.json"}
 
 
@@ -194,8 +205,8 @@ def test_a_kill_while_a_run_is_replaced_leaves_a_run_or_none(run, data, monkeypa
         monkeypatch.setattr(where, name, dying_after(getattr(where, name)))
     for _ in range(5):
         with pytest.raises(Killed):
-            runs.create(run.folder, *small_settings(), data, [], overwrite=True)
-    runs.create(run.folder, *small_settings(), data, [], overwrite=True)
+            runs.create(run.folder, small_config(), data, [], overwrite=True)
+    runs.create(run.folder, small_config(), data, [], overwrite=True)
     assert {path.name for path in run.folder.iterdir()} == {".lock", "config.json"}
 
 
@@ -237,24 +248,73 @@ def test_a_damaged_config_is_refused(run, content):
 @pytest.mark.parametrize(
     ("part", "name", "value"),
     [
-        ("model", "threshold", 2.0),
-        ("model", "conv", [4, -1]),
-        ("model", "conv", "12"),
-        ("model", "fc", [[8]]),
-        ("model", "surprise", 1),
+        ("quantization", "threshold", 2.0),
+        ("network", "conv", [4, -1]),
+        ("network", "conv", "12"),
+        ("network", "fc", [[8]]),
+        ("network", "surprise", 1),
+        ("inputs", "classes", 0),
         ("training", "epochs", 0),
         ("training", "seed", 0.5),
         ("training", "data_set", "svhn"),
         ("data", "surprise", 1),
     ],
 )
-def test_a_config_with_impossible_values_is_refused_by_field(run, part, name, value):
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_config_with_impossible_values_is_refused_by_field(run, part, name, value, number):
     config = json.loads((run.folder / "config.json").read_text())
+    if number == 1:
+        config = in_first_format(config)
+        part = "model" if part in ("network", "quantization", "inputs") else part
     config[part][name] = value
     (run.folder / "config.json").write_text(json.dumps(config))
     with pytest.raises(RunError, match=rf"config\.json: expected the config of a run, .*{name}") as caught:
         runs.open_run(run.folder)
     assert "damaged" not in str(caught.value)
+
+
+def in_first_format(config):
+    """The content of a config.json as earlier versions wrote it."""
+    sizes = {key: value for key, value in config["network"].items() if key != "name"}
+    model = config["inputs"] | sizes | config["quantization"]
+    kept = {key: config[key] for key in ("training", "data", "command", "versions", "git_commit")}
+    digest = provenance.settings_sha256(model, config["training"])
+    return {"model": model, **kept, "settings_sha256": digest}
+
+
+def test_the_first_format_is_read_as_the_second_and_its_file_stays(run):
+    path = run.folder / "config.json"
+    first = json.dumps(in_first_format(json.loads(path.read_text())))
+    path.write_text(first)
+    assert runs.open_run(run.folder) == run
+    assert path.read_text() == first
+
+
+@pytest.mark.parametrize("name", ["mynet", 3, None, ["vgg"]])
+def test_a_network_that_is_not_registered_is_named_with_the_way_out(run, name):
+    rewrite(run, network__name=name)
+    with pytest.raises(
+        RunError, match=r"network: expected one of vgg, .* received .*; a network of your own is"
+    ) as e:
+        runs.open_run(run.folder)
+    assert repr(name) in str(e.value) and "--use FILE.py" in str(e.value)
+
+
+@pytest.mark.parametrize("value", [0, 3, "2", None, True, 1.5])
+def test_other_formats_are_refused(run, value):
+    rewrite(run, format=value)
+    with pytest.raises(RunError, match=rf"format: expected 1 or 2, received {value!r}; .* a later version"):
+        runs.open_run(run.folder)
+
+
+def test_a_change_of_settings_in_the_first_format_shows(run):
+    config = in_first_format(json.loads((run.folder / "config.json").read_text()))
+    config["model"]["threshold"] = 0.2
+    (run.folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(
+        RunError, match=r"settings_sha256: expected [0-9a-f]{64}, the digest of model and training"
+    ):
+        runs.open_run(run.folder)
 
 
 def rewrite(run, **changes):
@@ -274,11 +334,15 @@ def rewrite(run, **changes):
         ("data__digest", 7, r"data\.digest: expected a SHA-256, received 7"),
         ("data__official", "yes", r"data\.official: expected true or false, received 'yes'"),
         ("training__precision", "auto", r"precision: expected the precision that auto meant at the start"),
-        ("training__seed", 8, r"settings_sha256: expected [0-9a-f]{64}, the digest of model and training"),
         (
-            "model__threshold",
+            "training__seed",
+            8,
+            r"settings_sha256: expected [0-9a-f]{64}, the digest of network, .* and training",
+        ),
+        (
+            "quantization__threshold",
             0.2,
-            r"settings_sha256: expected [0-9a-f]{64}, the digest of model and training",
+            r"settings_sha256: expected [0-9a-f]{64}, the digest of network, .* and training",
         ),
         ("settings_sha256", None, r"settings_sha256: expected [0-9a-f]{64}, .*, received None"),
     ],
@@ -303,7 +367,7 @@ def test_a_run_continues_only_with_its_own_data(run, data):
     small = Split(data.train.images[:, :7], data.train.labels)
     with pytest.raises(RunError, match=r"expected a network from images of shape \(7, 8, 1\) to 10 classes"):
         run.expect_data(dataclasses.replace(data, train=small))
-    other = dataclasses.replace(run, model=dataclasses.replace(run.model, classes=9))
+    other = dataclasses.replace(run, config=run.config.replace(classes=9))
     with pytest.raises(RunError, match=r"received one from \(8, 8, 1\) to 9$"):
         other.expect_data(data)
 
@@ -359,12 +423,12 @@ def test_damaged_checkpoints_are_refused_or_load_the_same_weights(copy, trained)
 @pytest.mark.parametrize(
     ("changes", "layer"),
     [
-        ({"fc": [9]}, "dense_1"),
-        ({"conv": [], "max_pool": []}, "conv_1"),
-        ({"levels": 3, "threshold": 0.1}, "conv_1"),
-        ({"continuous": True}, "conv_1"),
-        ({"bn_decay": 0.5}, "conv_1_norm"),
-        ({"filter_size": 5}, "conv_1"),
+        ({"network": {"fc": [9]}}, "dense_1"),
+        ({"network": {"conv": [], "max_pool": []}}, "conv_1"),
+        ({"quantization": {"levels": 3, "threshold": 0.1}}, "conv_1"),
+        ({"quantization": {"continuous": True}}, "conv_1"),
+        ({"network": {"bn_decay": 0.5}}, "conv_1_norm"),
+        ({"network": {"filter_size": 5}}, "conv_1"),
     ],
     ids=["units", "dense", "ternary", "continuous", "decay", "filter"],
 )
@@ -372,7 +436,8 @@ def test_damaged_checkpoints_are_refused_or_load_the_same_weights(copy, trained)
 def test_a_checkpoint_that_does_not_match_the_config_is_refused(copy, name, changes, layer):
     config = json.loads((copy.folder / "config.json").read_text())
     del config["settings_sha256"]  # as in older runs; with the digest, the changed config would be refused
-    (copy.folder / "config.json").write_text(json.dumps(config | {"model": config["model"] | changes}))
+    ((part, settings),) = changes.items()
+    (copy.folder / "config.json").write_text(json.dumps(config | {part: config[part] | settings}))
     run = runs.open_run(copy.folder)
     message = (
         rf"/{name}\.keras: expected the {run.model.kind} network that config\.json describes, "
@@ -512,9 +577,9 @@ def test_an_older_run_that_flattened_channels_first_can_be_loaded_and_packed(run
 
 
 def test_an_older_run_with_the_pooling_layer_of_keras_can_be_loaded(tmp_path, monkeypatch):
-    from bnn.models import networks
+    from bnn.networks import blocks
 
-    monkeypatch.setattr(networks, "MaxPool2x2", keras.layers.MaxPooling2D)
+    monkeypatch.setattr(blocks, "MaxPool2x2", keras.layers.MaxPooling2D)
     model, run = start(tmp_path / "run", small_data())
     run.save_model(model, "best")
     monkeypatch.undo()

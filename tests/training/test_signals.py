@@ -9,7 +9,7 @@ from bnn import runs
 from bnn.console import Terminated
 from bnn.training import Interrupted, StopRequests
 from bnn.training.signals import NUMBERS
-from tests.support import small_settings
+from tests.support import small_config
 
 
 @pytest.mark.parametrize("number", NUMBERS)
@@ -58,7 +58,7 @@ def test_other_threads_do_not_change_the_handlers():
 
 
 def test_an_interruption_says_how_to_continue(tmp_path):
-    stop = Interrupted(runs.Run(tmp_path, *small_settings(), {}), signal.SIGINT)
+    stop = Interrupted(runs.Run(tmp_path, small_config(), {}), signal.SIGINT)
     assert (
         str(stop)
         == f"interrupted; saved {tmp_path}/last.keras; continue with bnn.training.resume('{tmp_path}')"

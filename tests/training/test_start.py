@@ -153,7 +153,7 @@ def test_the_first_authors_training_is_interrupted_resumed_analyzed_and_packed(t
         training.train(tmp_path / "run", **given)
     run = training.resume(tmp_path / "run", **given)
     config = json.loads((run.folder / "config.json").read_text())
-    assert (config["model"]["clip"], config["training"]["clip_gradients"]) == ("glorot", None)
+    assert (config["quantization"]["clip"], config["training"]["clip_gradients"]) == ("glorot", None)
     optimizer = run.load_model("last", compiled=True).optimizer
     assert (optimizer.clipvalue, int(optimizer.iterations)) == (None, 20)
     model, images = run.load_model(), data.test.images

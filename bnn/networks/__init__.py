@@ -1,0 +1,17 @@
+"""The networks: one readable file per architecture, which holds its settings and its graph.
+
+`NETWORKS` lists them by name. A network of your own is a subclass of `Network` with the decorator `register`; its
+`graph` makes layers with `Blocks` or with Keras. Nothing here loads Keras before a network is built.
+"""
+
+from bnn.faces import face
+
+__getattr__, __dir__, __all__ = face(
+    __name__,
+    base=["BatchNormalized", "Inputs", "Network", "setting"],
+    blocks=["Blocks"],
+    building=["build"],
+    quantization=["Quantization"],
+    table=["NETWORKS", "register"],
+    vgg=["VGG"],
+)

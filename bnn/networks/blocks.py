@@ -1,0 +1,118 @@
+"""The layers of networks, made by name with the quantizers, the arithmetic and the initial weights of the settings."""
+
+import math
+
+import keras
+
+from bnn.fields import expect, one_of
+from bnn.layers import (
+    BatchNorm,
+    MaxPool2x2,
+    QuantActivation,
+    QuantConv2D,
+    QuantDense,
+    Rotation,
+    Whitening,
+    quantizers,
+)
+from bnn.networks.quantization import GLOROT
+
+DTYPES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}  # of layers, for each precision
+TRANSFORMS = {"rotated": Rotation, "whitening": Whitening}  # before a first layer of that kind
+
+
+class Blocks:
+    """Makes the layers of one network and applies them. Each method takes a KerasTensor and returns one.
+
+    Args:
+        network: Network, whose batch norm settings hold for all layers.
+        quantization: Quantization.
+        inputs: Inputs.
+        precision: "float32" or "bfloat16", the arithmetic of the layers. Variables and scores are float32.
+        makers: (kernel, activation), functions that make quantizers; None: those of `quantization`.
+
+    Raises:
+        ConfigError: a quantizer is not registered with Keras, or there is no such precision.
+    """
+
+    def __init__(self, network, quantization, inputs, precision="float32", makers=None):
+        expect(precision in DTYPES, "precision", one_of(DTYPES), precision)
+        self.network, self.quantization, self.inputs = network, quantization, inputs
+        self.dtype = DTYPES[precision]
+        self.kernel_quantizer, self.activation_quantizer = makers or quantization.makers()
+
+    def scaled(self, x):
+        """Map pixels from 0 to 255 to the input range. In float32: bfloat16 cannot distinguish shades near +-1."""
+        low, high = self.inputs.input_range
+        return keras.layers.Rescaling((high - low) / 255, low, dtype="float32", name="scale")(x)
+
+    def conv(self, x, filters, size, name, first=False):
+        """Convolve with a quantized kernel; to the first layer the setting `first_layer` applies."""
+        signs = _are_signs(x)
+        fans = size**2 * (x.shape[-1] + filters)
+        options = self._options(name, fans, first)
+        if first and self.quantization.first_layer in TRANSFORMS:
+            if "kernel_initializer" not in options:
+                # The Glorot limit without the transform. For a 1x1 convolution, Glorot would count fewer outputs.
+                options["kernel_initializer"] = _uniform(math.sqrt(6 / fans))
+            x, size = self._transformed(x, size, name), 1
+        return QuantConv2D(filters, size, sign_inputs=signs, **options)(x)
+
+    def dense(self, x, units, name, first=False, last=False):
+        """Multiply the last axis by a quantized kernel; `last` is for the output layer, see `scores`."""
+        if first and self.quantization.first_layer in TRANSFORMS:
+            x = self._transformed(x, 1, name)
+        return QuantDense(units, **self._options(name, x.shape[-1] + units, first, last))(x)
+
+    def norm(self, x, name, dtype=None):
+        """Batch norm, named NAME_norm."""
+        of = self.network
+        layer = BatchNorm(
+            of.bn_decay, of.bn_epsilon, of.bn_scale, name=f"{name}_norm", dtype=dtype or self.dtype
+        )
+        return layer(x)
+
+    def quantize(self, x, name):
+        """Quantize activations, in a layer named NAME_activation."""
+        return QuantActivation(self.activation_quantizer(), name=f"{name}_activation", dtype=self.dtype)(x)
+
+    def norm_and_quantize(self, x, name):
+        """Batch norm, then the quantizer of activations."""
+        return self.quantize(self.norm(x, name), name)
+
+    def max_pool(self, x, name):
+        """Take the largest value of windows of 2 x 2."""
+        return MaxPool2x2(name=name, dtype=self.dtype)(x)
+
+    def flatten(self, x):
+        """Make one vector of each image, pixel by pixel."""
+        return keras.layers.Flatten("channels_last", name="flatten", dtype=self.dtype)(x)
+
+    def scores(self, x, name, first=False):
+        """The output layer, to which the setting `last_layer` applies, and its batch norm in float32."""
+        return self.norm(self.dense(x, self.inputs.classes, name, first, last=True), name, "float32")
+
+    def _transformed(self, x, size, name):
+        """Apply the fixed transform of a first layer."""
+        transform = TRANSFORMS[self.quantization.first_layer]
+        return transform(size, name=f"{name}_{transform.__name__.lower()}", dtype="float32")(x)
+
+    def _options(self, name, fans, first=False, last=False):
+        """Return the arguments that all quantized layers share; `fans` is the sum of fan-in and fan-out."""
+        of = self.quantization
+        real = (first and of.first_layer in ("real", "whitening")) or (last and of.last_layer == "real")
+        options = {"kernel_quantizer": None if real else self.kernel_quantizer(), "clip": of.clip}
+        if of.clip == GLOROT:
+            limit = math.sqrt(1.5 / fans)
+            options |= {"clip": 1.0} if real else {"clip": limit, "kernel_initializer": _uniform(limit)}
+        return options | {"name": name, "dtype": self.dtype}
+
+
+def _are_signs(x):
+    """Whether a tensor holds only -1 and +1."""
+    layer = x._keras_history.operation
+    return isinstance(layer, QuantActivation) and quantizers.is_sign(layer.quantizer)
+
+
+def _uniform(limit):
+    return keras.initializers.RandomUniform(-limit, limit)
