@@ -185,22 +185,3 @@ PICKLED = {name: pickled_batch(PLANES[name], LABELS[name]) for name in BATCH_NAM
 def python_archive(members):
     """The archive for Python, with these members."""
     return tar_bytes([(f"toy-py/{name}", content) for name, content in members.items()])
-
-
-# ---- files of earlier versions ----
-
-
-def old_record(files, source, official=True, name="toy"):
-    """The digests.json of an earlier version."""
-    digests = {name: sha256(content) for name, content in files.items()}
-    return json.dumps(
-        {"data_set": name, "source_sha256": source, "official": official, "files": digests}, indent=2
-    )
-
-
-def old_download(folder, files, source="ab" * 32, official=True):
-    """Write a folder as an earlier version did."""
-    folder.mkdir(parents=True)
-    for name, content in files.items():
-        (folder / name).write_bytes(content)
-    (folder / "digests.json").write_text(old_record(files, source, official) + "\n")

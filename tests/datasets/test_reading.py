@@ -19,7 +19,7 @@ from bnn.datasets.catalog import CIFAR_10, ENTRIES, MNIST, listing_digest
 from bnn.datasets.reading import read_idx
 from bnn.datasets.storing import Stored
 from tests.support import ROOT
-from tests.toy_data_sets import names_in, old_download, sha256
+from tests.toy_data_sets import sha256
 
 SHARED = ROOT.parent / "shared" / "data"
 every_entry = pytest.mark.parametrize("entry", ENTRIES.values(), ids=ENTRIES)
@@ -131,30 +131,6 @@ def test_the_error_for_damaged_files_names_the_command(entry, damage, tmp_path):
     message = str(error.value)
     assert message.startswith(f"{folder / first}: expected SHA-256 {entry.files[first].sha256}, received ")
     assert message.endswith(f"; run python data/download.py --data_set {entry.name}")
-
-
-@pytest.mark.parametrize(
-    ("entry", "place", "names"),
-    [
-        (CIFAR_10, "cifar-10-batches-py", [name.removesuffix(".bin") for name in CIFAR_10.files]),
-        (MNIST, "MNIST", [f"{name}.gz" for name in MNIST.files]),
-    ],
-    ids=["cifar-10", "MNIST"],
-)
-def test_the_error_for_files_of_an_earlier_version_names_the_command_that_converts_them(
-    entry, place, names, tmp_path
-):
-    old_download(tmp_path / place, dict.fromkeys(names, b""))
-    with pytest.raises(DataError) as error:
-        datasets.load(entry.name, tmp_path)
-    assert str(error.value) == (
-        f"{entry.name}: expected its files in {tmp_path / entry.folder}, received those of an earlier version in "
-        f"{tmp_path / place}; run python data/download.py --data_set {entry.name}, which converts them without a "
-        "network"
-    )
-    (tmp_path / place / names[0]).unlink()
-    with pytest.raises(DataError, match="received none"):
-        datasets.load(entry.name, tmp_path)
 
 
 def test_the_error_for_an_unknown_name_lists_the_data_sets():
@@ -356,14 +332,6 @@ def test_real_cifar_10_is_official_in_every_container(tmp_path, monkeypatch):
         assert cifar.official and cifar.digest == CIFAR_10.digest and cifar.label == "cifar-10"
         assert all(cifar.is_known_as(known) for known in CIFAR_10.former_digests)
     check_cifar_10(cifar, 1e-4)
-    # The files as an earlier version stored them.
-    subprocess.run(["tar", "-xzf", archive, "-C", tmp_path / "out"], check=True)
-    (tmp_path / "out" / "cifar-10-batches-py" / "readme.html").unlink()
-    for path in (tmp_path / "out" / CIFAR_10.folder).iterdir():
-        path.unlink()
-    assert download.main(["--data_set", "cifar-10", "--output", str(tmp_path / "out")]) == 0
-    assert names_in(tmp_path / "out") == [CIFAR_10.folder]
-    assert datasets.load("cifar-10", tmp_path / "out").official
 
 
 @pytest.mark.slow
