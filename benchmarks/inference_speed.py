@@ -52,7 +52,7 @@ def prepare(run, folder):
         twin.set_weights(model.get_weights())
         twin.save(folder / FILES["bfloat16"])
     with bits.numpy_alone():
-        packed.save(packed.fold(model), folder / FILES["packed"])
+        packed.pack(model).save(folder / FILES["packed"])
     onnx.save(packed.onnx_model(model), folder / FILES["onnxruntime"])
     macs = models.summary(model).total.macs
     print(2 * sum(count for (weights, inputs), count in macs.items() if inputs == weights == 1))
@@ -62,7 +62,7 @@ def packed_network(path):
     """(function for many images, function for one) of a packed network."""
     from bnn import packed
 
-    network = packed.load(path)
+    network = packed.PackedNetwork.load(path)
     return network.scores, network.scores
 
 

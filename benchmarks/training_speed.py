@@ -21,7 +21,7 @@ per call:
     KERAS_BACKEND=jax python benchmarks/training_speed.py --steps 1000
 
 Every case runs in a separate process, and the cases alternate, so that other work on the machine affects all of them
-equally. "ours" is `bnn.training.train`, which train.py calls: shuffled batches of uint8 images, loss, metrics and
+equally. "ours" is `bnn.train`, which train.py calls: shuffled batches of uint8 images, loss, metrics and
 optimizer.
 """
 

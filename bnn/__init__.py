@@ -1,19 +1,20 @@
 """Binary and ternary networks, and the geometry that explains them.
 
-Where to begin; each name is documented by `help`, for example `help(bnn.training.train)`:
+Where to begin; each name is documented by `help`, for example `help(bnn.train)`:
 
-    bnn.training.train       train a network; the result is a run directory
-    bnn.training.resume      continue an interrupted run
+    bnn.train                train a network; the result is a run directory
+    bnn.resume               continue an interrupted run
+    bnn.open_run             the settings, the log and the networks of a run
+    bnn.analyze              the statistics of every layer, of a run or of any Keras model
+    bnn.compare              runs side by side
     bnn.predict              the classes and scores of images
-    bnn.analysis.analyze     the statistics of every layer, of a run or of any Keras model
-    bnn.models.build         a binary, ternary or continuous network, as a Keras model
+    bnn.build                a binary, ternary or continuous network, as a Keras model
+    bnn.pack                 a trained network as bits
     bnn.models.load_model    a saved network
     bnn.layers               QuantDense, QuantConv2D, QuantActivation, and the quantizers
     bnn.datasets.load        a data set as arrays
     bnn.geometry.angle       the angle between vectors, and its theory, on NumPy arrays
     bnn.plots                every figure of the paper, one function each
-    bnn.runs.open_run        the settings, the log and the networks of a run
-    bnn.packed.fold          a trained network as bits
 
 The packages:
 
@@ -61,4 +62,12 @@ __getattr__, __dir__, __all__ = face(
     "runs",
     "training",
     prediction=["predict"],
+    **{
+        "analysis.report": ["analyze"],
+        "analysis.side_by_side": ["compare"],
+        "models.networks": ["build"],
+        "packed.folding": ["pack"],
+        "runs.directory": ["open_run"],
+        "training.start": ["resume", "train"],
+    },
 )

@@ -140,7 +140,7 @@ def expect_names(given, kinds, error=ConfigError):
 
 def _hint(name, known, kinds):
     if name == "resume":
-        return "; bnn.training.resume(run_dir) continues a run"
+        return "; bnn.resume(run_dir) continues a run"
     if others := [other for other, found in NETWORKS.items() if name in names(found.architecture)]:
         return f"; it belongs to the network {others[0]}"
     return did_you_mean(name, known | {"network", *(ARGUMENTS if TrainConfig in kinds else ())})

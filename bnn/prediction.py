@@ -137,7 +137,7 @@ def _opened(path):
         backend.expect_installed()
         backend.load()
         return _of_model(models.load_model(path))
-    return _of_packed(packed.load(path))
+    return _of_packed(packed.PackedNetwork.load(path))
 
 
 def _of_run(run):

@@ -32,7 +32,7 @@ class Experiment:
 
     Attributes:
         name: str.
-        settings: dict of settings for all of its trainings, as for `bnn.training.train`.
+        settings: dict of settings for all of its trainings, as for `bnn.train`.
         quick: bool, whether this is a smoke test.
         runs: Path of the folder with one run directory per training.
         results: Path of the folder for the table and the figure.

@@ -33,7 +33,7 @@ for package in bnn.__all__:
     module = use(bnn, package)
     for name in getattr(module, "__all__", ()):
         use(module, name)
-use(bnn.runs.open_run("results/mnist-conv-binary/seed0"), "load_model", "best")
+use(bnn.open_run("results/mnist-conv-binary/seed0"), "load_model", "best")
 """
 
 

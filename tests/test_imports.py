@@ -182,6 +182,30 @@ def test_packages_are_attributes_that_load_on_first_use():
     assert done.stdout == "False\n"
 
 
+VERBS = {
+    "train": "training",
+    "resume": "training",
+    "open_run": "runs",
+    "analyze": "analysis",
+    "compare": "analysis",
+    "build": "models",
+    "pack": "packed",
+    "predict": "prediction",
+}
+
+
+def test_verbs_are_names_of_the_package_and_load_on_first_use():
+    import bnn
+
+    assert set(VERBS) <= set(dir(bnn))
+    for verb, package in VERBS.items():
+        assert getattr(bnn, verb) is getattr(importlib.import_module(f"bnn.{package}"), verb)
+    assert bnn.packed.fold is bnn.pack
+    code = "import sys, bnn; bnn.open_run; print({'numpy', 'keras'} & {*sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert "keras" not in done.stdout
+
+
 @pytest.mark.parametrize("package", sorted(PACKAGES & set(NUMPY_ALONE)))
 def test_packages_on_arrays_load_no_keras(package):
     loaded = {

@@ -96,7 +96,7 @@ assert "site-packages" in bnn.__file__, bnn.__file__
 assert 0.78 < bnn.geometry.angle([0.0, 1.0], [1.0, 1.0]) < 0.79
 assert "keras" not in sys.modules
 assert bnn.layers.QuantDense(3).units == 3
-model = bnn.runs.open_run({str(SHIPPED)!r}).load_model()
+model = bnn.open_run({str(SHIPPED)!r}).load_model()
 assert model.count_params() > 10**7
 assert len(bnn.datasets.load("mnist-5k").train) == 4000
 assert bnn.files  # every package can be used

@@ -61,7 +61,7 @@ def main(argv=None, program=PROGRAM):
     if args.run.suffix == ".keras" and not (args.run.parent / "config.json").is_file():
         raise UserError(
             f"{args.run}: expected a run directory, received a file without its run; in Python, "
-            "bnn.packed.fold(bnn.models.load_model(FILE)) packs its network"
+            "bnn.pack(bnn.models.load_model(FILE)) packs its network"
         )
     run = runs.open_run(args.run)
     model = packed.reference(run)
@@ -80,7 +80,7 @@ def _write_packed(path, model, run, args):
     from bnn import bits, packed
     from bnn.packed.files import serialized
 
-    path.write_bytes(serialized(packed.fold(model, run.class_names, run.training.image_range)))
+    path.write_bytes(serialized(packed.pack(model, run.class_names, run.training.image_range)))
     with bits.numpy_alone():  # for some hundred images, compiling would take longer
         _check(packed.load(path), model, run, args)
 

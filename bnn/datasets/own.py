@@ -142,7 +142,7 @@ def load(
     if name == ARRAYS:
         raise DataError(
             "data: expected the arrays that the run was trained on, received none; "
-            "use bnn.training.resume(..., data=...) or bnn.analysis.analyze(run, images)"
+            "use bnn.resume(..., data=...) or bnn.analyze(run, images)"
         )
     path = _found(name, folder)
     if path.is_dir():

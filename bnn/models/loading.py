@@ -51,13 +51,13 @@ def load_model(path, compiled=False):
         if own := UNKNOWN.search(str(error)):
             raise ModelFileError(
                 f"{path}: expected a saved network, received one with {own[1]}; neither Keras nor this package has it; "
-                "if it is yours, load it in Python and call bnn.analysis.analyze(model, images)"
+                "if it is yours, load it in Python and call bnn.analyze(model, images)"
             ) from None
         if "safe_mode=False" in str(error) and (layers := _layers_with_code(path)):
             raise ModelFileError(
                 f"{path}: expected a saved network, received one with Python code of its own (a lambda) in "
                 f"{', '.join(layers)}; if you trust it, load it in Python with keras.saving.load_model(path, "
-                "safe_mode=False) and call bnn.analysis.analyze(model, images)"
+                "safe_mode=False) and call bnn.analyze(model, images)"
             ) from None
         raise ModelFileError(
             f"{path}: expected a saved network, received one that Keras cannot read ({_reason(error)})"
@@ -78,7 +78,7 @@ def expect_keras_file(path):
     if path.is_file() and path.suffix != ".keras":
         raise ModelFileError(f"{path}: expected a .keras file that Keras 3 saved, received {_kind(path)}")
     if not path.is_file():
-        found = "a folder; bnn.runs.open_run opens a run" if path.is_dir() else "no such file"
+        found = "a folder; bnn.open_run opens a run" if path.is_dir() else "no such file"
         if (path / "saved_model.pb").is_file():
             found = f"a SavedModel of TensorFlow; {RESAVE}"
         raise ModelFileError(f"{path}: expected a .keras file, received {found}")

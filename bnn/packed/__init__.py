@@ -1,6 +1,6 @@
 """Packed networks: convert a trained network to bits, run it without Keras, save and load it, export other formats.
 
-`fold` converts a Keras model to a `PackedNetwork`, `save` and `load` write and read its file, `compare` counts the
+`pack` converts a Keras model to a `PackedNetwork`, which has the methods `save` and `load`. `compare` counts the
 differences to the float32 network. `chain` reads the model, `thresholds` folds batch norm and quantizer into integers.
 """
 
@@ -10,8 +10,7 @@ __getattr__, __dir__, __all__ = face(
     __name__,
     agreement=["Agreement", "compare", "reference", "wrong_in_graph"],
     errors=["PackError"],
-    files=["load", "save"],
-    folding=["fold"],
-    network=["PackedNetwork"],
+    folding=["fold", "pack"],
+    network=["PackedNetwork", "load", "save"],
     onnx_graph=["onnx_model"],
 )

@@ -16,26 +16,15 @@ from bnn import bits
 from bnn.bits.words import pack_bools
 from bnn.files import atomic
 from bnn.packed.errors import PackError
-from bnn.packed.network import Layer, PackedNetwork, Pixels, Scores
+from bnn.packed.parts import IMAGE_RANGE, Layer, Pixels, Scores
 from bnn.paths import expanded
 
 FORMAT, VERSION = "bnn packed network", 1
 MANIFEST = "manifest"
 
 
-def save(network, path):
-    """Write a PackedNetwork to a .npz file.
-
-    Args:
-        network: PackedNetwork.
-        path: str or Path.
-
-    Returns:
-        int, the file's size in bytes.
-
-    Raises:
-        WriteError: the file cannot be written; an existing file is kept.
-    """
+def write(network, path):
+    """Write a PackedNetwork to a file; arguments, result and errors as for `PackedNetwork.save`."""
     content = serialized(network)
     atomic.write(expanded(path), content)
     return len(content)
@@ -63,14 +52,18 @@ def serialized(network):
     return content.getvalue()
 
 
-def load(path):
-    """Load the PackedNetwork from a file that `save` wrote.
+def read(path, make):
+    """Read a file that `write` wrote.
 
     Args:
         path: str or Path.
+        make: function from input_shape, pixels, layers, class_names and image_range, `PackedNetwork`.
+
+    Returns:
+        what `make` returns
 
     Raises:
-        PackError: there is no such file, or it is damaged, of another version, or not a packed network.
+        PackError: as `PackedNetwork.load`.
     """
     try:
         manifest, arrays = _read(expanded(path))
@@ -84,7 +77,7 @@ def load(path):
             f"{path}: expected a packed network, received a damaged or foreign file ({reason})"
         ) from None
     try:
-        return _network(manifest, arrays)
+        return make(*_fields(manifest, arrays))
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise PackError(f"{path}: expected a packed network, received another one ({error})") from None
 
@@ -143,7 +136,7 @@ def _described(layer):
     return described, arrays
 
 
-def _network(manifest, arrays):
+def _fields(manifest, arrays):
     layers = []
     for i, described in enumerate(manifest["layers"]):
         own = {name.partition("/")[2]: array for name, array in arrays.items() if name.startswith(f"{i}/")}
@@ -151,9 +144,9 @@ def _network(manifest, arrays):
     shape, names = tuple(manifest["input_shape"]), tuple(manifest["class_names"])
     pixels = Pixels(*manifest["pixels"])
     # Earlier files lack it. There numbers that are not scaled may be no pixels.
-    earlier = None if pixels == Pixels(1.0, 0.0) else PackedNetwork.image_range
+    earlier = None if pixels == Pixels(1.0, 0.0) else IMAGE_RANGE
     image_range = manifest.get("image_range", earlier)
-    return PackedNetwork(shape, pixels, layers, names, None if image_range is None else tuple(image_range))
+    return shape, pixels, layers, names, None if image_range is None else tuple(image_range)
 
 
 def _layer(described, arrays):

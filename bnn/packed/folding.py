@@ -10,13 +10,14 @@ from bnn import bits
 from bnn.packed import chain, thresholds
 from bnn.packed.errors import PackError
 from bnn.packed.floats import LARGEST, numbered
-from bnn.packed.network import Layer, PackedNetwork, Pixels, Scores
+from bnn.packed.network import PackedNetwork
+from bnn.packed.parts import Layer, Pixels, Scores
 
 LARGEST_PIXEL = 255
 LARGEST_SUM = 2**31 - 2  # so that thresholds beyond it are int32 too
 
 
-def fold(model, class_names=None, image_range=PackedNetwork.image_range):
+def pack(model, class_names=None, image_range=PackedNetwork.image_range):
     """Convert a trained network to bits. It computes what the float32 network with the same weights does.
 
     It does not round the sums of bits. Keras rounds those of the first layer, and all sums of a kernel with a scale.
@@ -44,6 +45,9 @@ def fold(model, class_names=None, image_range=PackedNetwork.image_range):
     names = class_names_of(read, class_names)
     image_range = tuple(image_range) if read.dtype == "uint8" else None
     return PackedNetwork(read.input_shape, pixels, layers, names, image_range)
+
+
+fold = pack  # the earlier name
 
 
 def class_names_of(read, names=None):

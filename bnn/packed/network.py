@@ -1,120 +1,23 @@
-"""A packed network: its data, which need no Keras, and how it computes scores."""
+"""A packed network: how it computes scores, and its file."""
 
 from dataclasses import dataclass
 from math import ceil
 
 import numpy as np
 
-from bnn import bits
-from bnn.bits import Bits, Kernel, Thresholds
 from bnn.console import silent
 from bnn.datasets import axes
+from bnn.packed import files
 from bnn.packed.errors import PackError
 from bnn.packed.fitting import expect_fit
-from bnn.packed.floats import multiply, number_of, pool_largest
+from bnn.packed.parts import IMAGE_RANGE, Pixels
 
 BATCH = 100  # images at a time
 
 
-@dataclass(frozen=True)
-class Pixels:
-    """The input of the first layer: factor * pixel + summand, integers from -255 to 255 or float32.
-
-    Attributes:
-        factor: int or float.
-        summand: int or float, like `factor`.
-    """
-
-    factor: int | float
-    summand: int | float
-
-    @property
-    def integers(self):
-        """Whether images are uint8 and the first layer uses integers."""
-        return isinstance(self.factor, int)
-
-    def __call__(self, images):
-        """The input of the first layer for these pixels."""
-        if not self.integers:
-            return images.astype(np.float32) * np.float32(self.factor) + np.float32(self.summand)
-        if (self.factor, self.summand) == (1, 0):
-            return images
-        return images.astype(np.int16) * self.factor + self.summand
-
-
-@dataclass(frozen=True, eq=False)
-class Scores:
-    """The scores from sums: factor * sum + summand.
-
-    Attributes:
-        factor: (classes,) float32 array.
-        summand: (classes,) float32 array.
-    """
-
-    factor: np.ndarray
-    summand: np.ndarray
-
-    def __call__(self, sums):
-        """The scores for sums, (n, classes) float32 array."""
-        return sums.astype(np.float32) * self.factor + self.summand
-
-
-@dataclass(frozen=True, eq=False)
-class Layer:
-    """A product, and the output from its sums.
-
-    Attributes:
-        name: str, the name of the layer in the Keras model.
-        kernel: Kernel of bits; for a real first or last layer a float32 array, (height, width, channels, units) or
-            (features, units).
-        output: Thresholds; after a real kernel they are for the numbers of float32 sums (`floats.number_of`). Scores in
-            the last layer.
-        pool: "sums": use the largest sum of each 2x2 window; "bits": the largest activation; "none": no pooling.
-    """
-
-    name: str
-    kernel: Kernel | np.ndarray
-    output: Thresholds | Scores
-    pool: str = "none"
-
-    @property
-    def dense(self):
-        """Whether it is a dense layer."""
-        return self.kernel.dense if isinstance(self.kernel, Kernel) else self.kernel.ndim == 2
-
-    def __call__(self, x):
-        """The Bits, or scores, for an input of Bits or of numbers from `Pixels`."""
-        if not isinstance(self.kernel, Kernel):
-            out = self._of_floats(x)
-        elif isinstance(self.output, Scores):
-            out = self.output(self.sums(x))
-        else:
-            out = self._product(x, self.output)
-        return bits.max_pool(out) if self.pool == "bits" else out
-
-    def sums(self, x):
-        """The integer sums before thresholds or scores, without pooling: (n, ..., units) int32 array."""
-        return self._product(x, None, pooled=False)
-
-    def _product(self, x, thresholds, pooled=True):
-        integers = not isinstance(x, Bits)
-        if self.dense:
-            x = x.reshape(len(x), -1) if integers else x
-            return (bits.dense_integers if integers else bits.dense)(x, self.kernel, thresholds)
-        pool = pooled and self.pool == "sums"
-        return (bits.convolve_integers if integers else bits.convolve)(x, self.kernel, thresholds, pool)
-
-    def _of_floats(self, x):
-        values = bits.unpack(x).astype(np.float32) if isinstance(x, Bits) else x
-        sums = multiply(values, self.kernel)
-        sums = pool_largest(sums) if self.pool == "sums" else sums
-        scores = isinstance(self.output, Scores)
-        return self.output(sums) if scores else bits.binarize(number_of(sums), self.output)
-
-
 @dataclass(frozen=True, eq=False)
 class PackedNetwork:
-    """A network of bits. `fold` makes it from a Keras model, `load` from a file.
+    """A network of bits. `bnn.pack` makes it from a Keras model, `load` from a file.
 
     Attributes:
         input_shape: tuple, the shape of an image.
@@ -132,7 +35,7 @@ class PackedNetwork:
     pixels: Pixels
     layers: list
     class_names: tuple
-    image_range: tuple | None = (0.0, 1.0)
+    image_range: tuple | None = IMAGE_RANGE
 
     def __post_init__(self):
         expect_fit(self)
@@ -141,6 +44,35 @@ class PackedNetwork:
         names = ", ".join(layer.name for layer in self.layers)
         size = " x ".join(map(str, self.input_shape))
         return f"PackedNetwork(images of {size}, {len(self.class_names)} classes, layers {names})"
+
+    def save(self, path):
+        """Write the network to a .npz file.
+
+        Args:
+            path: str or Path.
+
+        Returns:
+            int, the file's size in bytes.
+
+        Raises:
+            WriteError: the file cannot be written; an existing file is kept.
+        """
+        return files.write(self, path)
+
+    @classmethod
+    def load(cls, path):
+        """Load the network from a file that `save` wrote.
+
+        Args:
+            path: str or Path.
+
+        Returns:
+            PackedNetwork
+
+        Raises:
+            PackError: there is no such file, or it is damaged, of another version, or not a packed network.
+        """
+        return files.read(path, cls)
 
     def scores(self, images, batch_size=BATCH, progress=silent):
         """The scores of images.
@@ -178,3 +110,13 @@ class PackedNetwork:
                 f"received {images.dtype} {images.shape}{axes.hint(images.shape, self.input_shape)}"
             )
         return images
+
+
+def save(network, path):
+    """Write a PackedNetwork to a file; the same as `network.save(path)`."""
+    return network.save(path)
+
+
+def load(path):
+    """Load a PackedNetwork from a file; the same as `PackedNetwork.load(path)`."""
+    return PackedNetwork.load(path)

@@ -320,7 +320,7 @@ def open_run(folder):
 
 
 def _call_of_resume(folder):
-    return f"bnn.training.resume({str(folder)!r})"
+    return f"bnn.resume({str(folder)!r})"
 
 
 def _described(layer):

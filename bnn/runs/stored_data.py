@@ -53,7 +53,7 @@ def difference(run, data_set):
         if data_set.name == ARRAYS and data_set.stratified != run.stratified:
             return (
                 "expected arrays that are split as the earlier version did that began this run, received a DataSet "
-                "that is split by class; give the arrays to bnn.training.resume(..., data=...)"
+                "that is split by class; give the arrays to bnn.resume(..., data=...)"
             )
         return ""
     if data_set.was_read_as(digest):

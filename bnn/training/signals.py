@@ -9,7 +9,7 @@ NUMBERS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupted(Exception):
-    """A training was asked to stop, and has saved; `bnn.training.resume` continues it.
+    """A training was asked to stop, and has saved; `bnn.resume` continues it.
 
     Attributes:
         run: Run.
@@ -18,8 +18,7 @@ class Interrupted(Exception):
 
     def __init__(self, run, number):
         super().__init__(
-            f"interrupted; saved {run.checkpoint('last')}; "
-            f"continue with bnn.training.resume({str(run.folder)!r})"
+            f"interrupted; saved {run.checkpoint('last')}; continue with bnn.resume({str(run.folder)!r})"
         )
         self.run, self.signal = run, number
 

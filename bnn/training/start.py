@@ -313,4 +313,4 @@ def _call(run_dir, init_from, settings):
     settings, _ = split(settings)
     folders = {"run_dir": run_dir, "init_from": init_from}
     words = [f"{name}={value}" for name, value in folders.items() if value is not None]
-    return ["bnn.training.train", *words, *(f"{name}={value!r}" for name, value in settings.items())]
+    return ["bnn.train", *words, *(f"{name}={value!r}" for name, value in settings.items())]

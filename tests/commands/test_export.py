@@ -97,9 +97,7 @@ def test_predict_from_a_packed_file_loads_no_keras(file, images, scores, tmp_pat
 @pytest.mark.parametrize("kind", ["quantized", "real"])
 def test_floats_are_pixels_in_the_range_of_the_run(images, tmp_path, capsys, kind, low, high):
     """Also if the first layer is real and could multiply any numbers."""
-    net = packed.fold(
-        bnn.models.build(input_shape=(28, 28, 1), conv=(), max_pool=(), fc=(9,), first_layer=kind)
-    )
+    net = packed.fold(bnn.build(input_shape=(28, 28, 1), conv=(), max_pool=(), fc=(9,), first_layer=kind))
     packed.save(dataclasses.replace(net, image_range=(low, high)), tmp_path / "p.npz")
     arrays = {
         "uint8": images[:1],

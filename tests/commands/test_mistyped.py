@@ -65,7 +65,7 @@ MISTYPED = [
     ),
     (predict, "x.png runs/a", "x.png: expected a run .*, received a .png file; the network comes first"),
     (predict, "nothing x.npy", "nothing: expected a run directory with config.json, received no such folder"),
-    (export, "model.keras", r"model.keras: expected a run directory, .*; in Python, bnn.packed.fold\("),
+    (export, "model.keras", r"model.keras: expected a run directory, .*; in Python, bnn.pack\("),
     (
         export,
         "runs/a/best.keras",

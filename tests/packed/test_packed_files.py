@@ -68,6 +68,16 @@ def test_the_manifest_has_the_format_version_and_class_names(saved):
     assert packed.load(saved[0]).class_names == ("cat", "dog", "é", "<x>")
 
 
+def test_a_network_has_methods_that_write_and_read_the_same_file(saved, tmp_path):
+    path, net, images = saved
+    assert net.save(tmp_path / "p.npz") == path.stat().st_size
+    assert (tmp_path / "p.npz").read_bytes() == path.read_bytes()
+    again = packed.PackedNetwork.load(str(tmp_path / "p.npz"))
+    np.testing.assert_array_equal(again.scores(images), packed.load(path).scores(images))
+    with pytest.raises(packed.PackError, match="expected a packed network, received no such file"):
+        packed.PackedNetwork.load(tmp_path / "none.npz")
+
+
 def refused(path, *words):
     with within(20), pytest.raises(packed.PackError) as error:
         packed.load(path)

@@ -391,7 +391,7 @@ def test_a_config_without_its_data_is_refused(run, value):
 
 def test_the_error_for_a_missing_checkpoint_says_how_to_make_it(run):
     message = r"expected a checkpoint best\.keras, received a run that has none yet; continue with "
-    with pytest.raises(RunError, match=rf"{message}bnn.training.resume\('{run.folder}'\)$"):
+    with pytest.raises(RunError, match=rf"{message}bnn.resume\('{run.folder}'\)$"):
         run.load_model("best")
     with spelling.command_line(), pytest.raises(RunError, match=f"{message}.* --resume {run.folder}$"):
         run.load_model("best")

@@ -217,7 +217,7 @@ def test_a_run_on_arrays_keeps_its_split(tmp_path, monkeypatch):
         start.go_on(run.folder, {"data_set": fresh})
     resumed = []
     monkeypatch.setattr(start.Training, "run_to_end", lambda training, *_: resumed.append(training.data_set))
-    bnn.training.resume(run.folder, data=ARRAYS)
+    bnn.resume(run.folder, data=ARRAYS)
     np.testing.assert_array_equal(resumed[0].validation.images, earlier.validation.images)
     assert not np.array_equal(fresh.validation.images, earlier.validation.images)
 
@@ -252,17 +252,17 @@ def test_images_that_an_earlier_version_read_otherwise_are_refused(tmp_path):
 
 def test_arrays_are_trained_on_as_a_file_with_them_is(many, tmp_path):
     """The arrays of a run are not kept. Analysis takes them in the form that training does."""
-    run = bnn.training.train(tmp_path / "run", data=tuple(ARRAYS.values()), **SETTINGS)
+    run = bnn.train(tmp_path / "run", data=tuple(ARRAYS.values()), **SETTINGS)
     other = runs.open_run(many[0] / "seed0")
     assert run.model == other.model and run.class_names == ("0", "1", "2")
     assert run.log()[0]["val_loss"] == pytest.approx(other.log()[0]["val_loss"], rel=1e-3)
     assert "angles" not in (run.folder / "summary.txt").read_text()
     found = subject.find(run, FLOATS)
     np.testing.assert_array_equal(found.images, PIXELS[..., None])
-    assert bnn.training.resume(run.folder, data=ARRAYS).folder == run.folder
+    assert bnn.resume(run.folder, data=ARRAYS).folder == run.folder
     with pytest.raises(runs.RunError, match="expected data of SHA-256"):
-        bnn.training.resume(run.folder, data=ARRAYS | {"y_test": LABELS[20:]})
-    for step in (bnn.training.resume, subject.find):
+        bnn.resume(run.folder, data=ARRAYS | {"y_test": LABELS[20:]})
+    for step in (bnn.resume, subject.find):
         with pytest.raises(DataError, match="expected the arrays that the run was trained on, received none"):
             step(run.folder)
 
@@ -280,5 +280,5 @@ def test_arrays_are_trained_on_as_a_file_with_them_is(many, tmp_path):
 )
 def test_other_arguments_are_one_line(call, message, tmp_path):
     with pytest.raises((ConfigError, DataError), match=message):
-        bnn.training.train(tmp_path / "run", **SETTINGS | call)
+        bnn.train(tmp_path / "run", **SETTINGS | call)
     assert not (tmp_path / "run").exists()

@@ -59,7 +59,4 @@ def test_other_threads_do_not_change_the_handlers():
 
 def test_an_interruption_says_how_to_continue(tmp_path):
     stop = Interrupted(runs.Run(tmp_path, small_config(), {}), signal.SIGINT)
-    assert (
-        str(stop)
-        == f"interrupted; saved {tmp_path}/last.keras; continue with bnn.training.resume('{tmp_path}')"
-    )
+    assert str(stop) == f"interrupted; saved {tmp_path}/last.keras; continue with bnn.resume('{tmp_path}')"

@@ -1,4 +1,4 @@
-"""`bnn.training.train` and `resume` do from Python what train.py does."""
+"""`bnn.train` and `resume` do from Python what train.py does."""
 
 import json
 import re
@@ -45,7 +45,7 @@ def whole(tmp_path_factory, data):
 
 def test_train_gives_the_same_run_as_the_program(trained, tmp_path, capsys):
     """Log, weights and printed lines are the same; only the recorded command differs."""
-    run = bnn.training.train(
+    run = bnn.train(
         tmp_path / "run",
         data_set="mnist-5k",
         conv=(8, 8),
@@ -136,12 +136,12 @@ def test_a_named_network_is_trained_resumed_analyzed_and_packed(tmp_path, data):
     matrices = [np.asarray(net.get_layer("conv_1_whitening").matrix) for net in (model, untrained)]
     np.testing.assert_array_equal(*matrices)
     assert not np.allclose(matrices[0], np.eye(9))
-    first, hidden, last = bnn.analysis.analyze(model, images)
+    first, hidden, last = bnn.analyze(model, images)
     for layer in (first, last):
         assert (layer.angle_mean_deg, layer.r_weights, layer.r_scores) == pytest.approx((0, 1, 1))
     assert 0 < hidden.r_scores < 1 < hidden.angle_mean_deg
     assert ablation.quantized_layers(model)[0] == ["conv_2"]
-    agreement = bnn.packed.compare(bnn.packed.fold(model), model, images)
+    agreement = bnn.packed.compare(bnn.pack(model), model, images)
     assert (agreement.same, sum(agreement.others.values())) == (len(images), 0)
 
 
@@ -163,15 +163,15 @@ def test_the_first_authors_training_is_interrupted_resumed_analyzed_and_packed(t
         assert np.abs(model.get_layer(name).kernel).max() == pytest.approx(limit, rel=0.1)
         assert np.abs(model.get_layer(name).kernel).max() <= limit
     model.get_layer("dense_1_norm").gamma.assign([-1, 2] * 4)
-    agreement = bnn.packed.compare(bnn.packed.fold(model), model, images)
+    agreement = bnn.packed.compare(bnn.pack(model), model, images)
     assert (agreement.same, agreement.unexplained) == (len(images), 0)
-    hidden, _ = bnn.analysis.analyze(model, images)
+    hidden, _ = bnn.analyze(model, images)
     assert 20 < hidden.angle_mean_deg < 40 and hidden.r_weights > 0.5
 
 
 def test_the_call_is_recorded(whole):
     command = json.loads((whole.folder / "config.json").read_text())["command"]
-    assert command[:2] == ["bnn.training.train", f"run_dir={whole.folder}"]
+    assert command[:2] == ["bnn.train", f"run_dir={whole.folder}"]
     assert {"data_set='mnist-5k'", "conv=[4]", "epochs=2"} <= set(command)
 
 
@@ -261,7 +261,7 @@ def test_a_run_may_start_from_the_weights_of_another_and_replace_a_run(tmp_path,
     for ours, other in zip(begun.model.get_weights(), whole.load_model().get_weights(), strict=True):
         np.testing.assert_array_equal(ours, other)
     call = re.escape(
-        f"continue it with bnn.training.resume('{begun.run.folder}'), or use overwrite=True or another run_dir"
+        f"continue it with bnn.resume('{begun.run.folder}'), or use overwrite=True or another run_dir"
     )
     with pytest.raises(runs.RunError, match=f"received one that holds a run; {call}$"):
         training.train(begun.run.folder, data_set=data, **SMALL)
@@ -282,7 +282,7 @@ def test_the_default_run_directory_is_in_the_current_folder(tmp_path, data, monk
         ({"epoch": 3}, r"epoch: expected no setting of this name, received 3; did you mean epochs\?"),
         ({"learning_rate": 0.1}, r"received 0.1; did you mean lr_start\?"),
         ({"call_backs": ()}, r"received \(\); did you mean callbacks\?"),
-        ({"resume": True}, r"received True; bnn.training.resume\(run_dir\) continues a run"),
+        ({"resume": True}, r"received True; bnn.resume\(run_dir\) continues a run"),
         ({"epochs": 0}, "epochs: expected 1 to"),
         (
             {"data_set": "svhn"},
