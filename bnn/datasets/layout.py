@@ -114,12 +114,17 @@ def _parts(folder, left_out):
     for part, paths in named.items():
         if len(paths) > 1:
             raise DataError(
-                f"{folder}: expected one folder {part}, received {_listed(p.name for p in paths)}"
+                f"{folder}: expected one folder {part}, received {_listed(p.name for p in paths)}; keep one of them "
+                f"there, and move the images of the others into it or away"
             )
     parts = {part: paths[0] for part, paths in named.items() if paths}
     if "train" not in parts:
         received = _listed(path.name for path in parts.values())
-        raise DataError(f"{folder}: expected a folder train, received {received} without it")
+        first = next(iter(parts.values()))
+        hint = (
+            f"name the folder of the images to train on train, or give {first}, of which parts are set aside"
+        )
+        raise DataError(f"{folder}: expected a folder train, received {received} without it; {hint}")
     others = [path for path in folders if path not in parts.values()]
     for path in others:
         _expect_no_images(path, "train, val and test alone", f"a further folder of images, {path.name}")

@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import io
 import math
+import os
 from importlib import resources
 
 import numpy as np
@@ -14,6 +15,7 @@ from bnn.datasets.catalog import CIFAR_10, ENTRIES, MNIST, is_own
 from bnn.datasets.data_set import DataSet, Split
 from bnn.datasets.place import data_folder
 from bnn.datasets.storing import DataError, verify
+from bnn.paths import expanded
 from bnn.spelling import either
 
 MNIST_5K_SHA256 = "846f6cad587fea3877f6e0fe0a1968dfc68867ce170d3bc9fc2dccdbed17961d"
@@ -26,7 +28,8 @@ def load(name, folder=None, **options):
     mnist-5k it is 4,000 / 500 / 500, stratified.
 
     Args:
-        name: "cifar-10", "MNIST", "fashion-mnist" or "mnist-5k"; or the path of own data, see `own.load`.
+        name: "cifar-10", "MNIST", "fashion-mnist" or "mnist-5k"; or the path of own data, a Path, or a str that
+            contains "/" or ends with .npz, see `own.load`.
         folder: folder where data/download.py put the data, or None for `data_folder()`.
         **options: of own data: seed, image_size, image_range, progress, class_names and stratified; see `own.load`.
 
@@ -36,12 +39,22 @@ def load(name, folder=None, **options):
     Raises:
         DataError: the name is unknown, or the files are missing, damaged or hold other data.
     """
+    if isinstance(name, os.PathLike):
+        name = str(expanded(name).absolute())
+    if not isinstance(name, str):
+        raise DataError(
+            f"data set: expected a name or a path, received a {type(name).__name__}; "
+            "bnn.datasets.from_arrays takes arrays"
+        )
     if is_own(name):
         return own.load(name, folder, **options)
     if name == "mnist-5k":
         return _load_mnist_5k()
     if name not in ENTRIES:
-        raise DataError(f"data set: expected one of {', '.join([*ENTRIES, 'mnist-5k'])}, received {name!r}")
+        here = f"; for the folder or file of this name, write ./{name}" if expanded(name).exists() else ""
+        raise DataError(
+            f"data set: expected a path, or one of {', '.join([*ENTRIES, 'mnist-5k'])}, received {name!r}{here}"
+        )
     entry = ENTRIES[name]
     stored = _stored(entry, data_folder(folder) / entry.folder)
     train, test = READERS[name](stored.folder)

@@ -91,8 +91,8 @@ def test_what_is_left_out_beside_parts_is_counted_too(make, capsys):
     ("folders", "message"),
     [
         (("test/a", "test/b"), "expected a folder train, received test without it"),
-        (("val/a", "Test/b"), "expected a folder train, received val, Test without it"),
-        (("train/a", "train/b", "val/a", "valid/a"), "expected one folder val, received val, valid"),
+        (("val/a", "Test/b"), "expected a folder train, received val, Test without it; name .* train, or give .*val,"),
+        (("train/a", "train/b", "val/a", "valid/a"), "expected one folder val, received val, valid; keep one of them"),
         (("train/a", "train/b", "more/a"), "more: expected train, val and test alone, received a further folder"),
         (("train/a", "train/b", "more"), "more: expected train, val and test alone, received a further folder"),
         (("train/a", "train/b", "test/c"), "test/c: expected one of the classes a, b, received another"),

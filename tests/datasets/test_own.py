@@ -5,6 +5,7 @@ import io
 import struct
 import zipfile
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -268,6 +269,28 @@ def test_each_sub_folder_is_one_class(tmp_path):
     for split in (data.train, data.validation, data.test):
         for image, label in zip(split.images, split.labels, strict=True):
             assert pictures[image.tobytes()] == data.class_names[label]
+
+
+def test_a_path_is_own_data_wherever_it_points(tmp_path, monkeypatch):
+    photos(tmp_path / "mnist-5k")
+    monkeypatch.chdir(tmp_path)
+    expected = datasets.load(f"{tmp_path}/mnist-5k")
+    for path in (tmp_path / "mnist-5k", Path("mnist-5k")):
+        data = datasets.load(path)
+        assert same(data, expected) and (data.name, data.digest) == (expected.name, expected.digest)
+    with pytest.raises(DataError, match="no such file or folder"):
+        datasets.load(tmp_path / "elsewhere")
+
+
+def test_a_name_without_a_slash_says_how_to_write_the_folder(tmp_path, monkeypatch):
+    photos(tmp_path / "pets")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(
+        DataError, match=r"received 'pets'; for the folder or file of this name, write \./pets$"
+    ):
+        datasets.load("pets")
+    with pytest.raises(DataError, match=r"received a ndarray; bnn.datasets.from_arrays takes arrays"):
+        datasets.load(np.zeros((3, 3)))
 
 
 def test_a_folder_may_contain_train_validation_and_test_folders(tmp_path):

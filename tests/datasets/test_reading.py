@@ -135,7 +135,8 @@ def test_the_error_for_damaged_files_names_the_command(entry, damage, tmp_path):
 
 def test_the_error_for_an_unknown_name_lists_the_data_sets():
     with pytest.raises(
-        DataError, match="expected one of MNIST, fashion-mnist, cifar-10, mnist-5k, received 'svhn'"
+        DataError,
+        match="expected a path, or one of MNIST, fashion-mnist, cifar-10, mnist-5k, received 'svhn'",
     ):
         datasets.load("svhn")
 
