@@ -101,6 +101,11 @@ def read(model):
     Raises:
         PackError: the model is not such a chain; the message names the layer.
     """
+    if not isinstance(model, keras.Model):
+        raise PackError(
+            f"model: expected a keras.Model, received a {type(model).__name__}; bnn.models.load_model loads a .keras "
+            "file, and bnn.runs.open_run(RUN).load_in_float32() the network of a run"
+        )
     calls = [call for call in _calls(model) if not does_nothing(call[0])]
     scaling = (
         _scaling(calls.pop(0)[0]) if calls and isinstance(calls[0][0], keras.layers.Rescaling) else (1.0, 0.0)

@@ -1,5 +1,7 @@
 """A folded network equals the float32 network: compared with Keras layers and with plain integer arithmetic."""
 
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
@@ -378,6 +380,15 @@ def test_models_that_are_not_a_chain_of_our_layers_are_refused_by_name(message):
 def test_a_model_that_is_not_built_is_refused():
     with pytest.raises(packed.PackError, match="expected a built functional or sequential model"):
         packed.fold(keras.Sequential([MaxPool2x2()]))
+
+
+@pytest.mark.parametrize("wrong", ["runs/first", Path("network.keras"), None])
+def test_what_is_no_model_is_refused(wrong):
+    for call in (packed.fold, packed.onnx_model):
+        with pytest.raises(
+            packed.PackError, match=r"model: expected a keras.Model, received a .*load_model loads"
+        ):
+            call(wrong)
 
 
 def test_a_wrong_number_of_class_names_is_refused():
