@@ -27,10 +27,12 @@ class Journal(keras.callbacks.Callback):
         epoch: int, number of finished epochs.
         first_step: int, number of finished steps in the next epoch.
         requests: StopRequests, which says whether a signal asked to stop.
+        opening: str, lines to print when the first epoch begins, which no callback before this one has refused.
     """
 
-    def __init__(self, run, steps, epoch, first_step, requests):
+    def __init__(self, run, steps, epoch, first_step, requests, opening=""):
         super().__init__()
+        self.opening = opening
         self.run, self.steps, self.first_step, self.requests = run, steps, first_step, requests
         # Rows of epochs after the checkpoint belong to work that was lost when the process was killed.
         self.rows = [row for row in run.log() if row["epoch"] <= epoch]
@@ -41,6 +43,9 @@ class Journal(keras.callbacks.Callback):
         self.kernels = self.partial.pop("kernels", None) or quantized_kernels(self.model)
 
     def on_epoch_begin(self, epoch, logs=None):
+        if self.opening:
+            print(self.opening, flush=True)
+            self.opening = ""
         self.start = time.perf_counter()
         self.means = {}
         config = self.run.training

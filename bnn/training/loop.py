@@ -47,7 +47,7 @@ def compile_model(model, config):
 
 
 @standard_settings()
-def fit(model, run, data_set, tensorboard=False, callbacks=()):
+def fit(model, run, data_set, tensorboard=False, callbacks=(), opening=""):
     """Train a compiled network from the step that its optimizer has reached to the end.
 
     Args:
@@ -57,6 +57,7 @@ def fit(model, run, data_set, tensorboard=False, callbacks=()):
         tensorboard: write events to the run directory.
         callbacks: more keras.callbacks.Callbacks, which must not set the learning rate. On JAX, with an accelerator, a
             "batch" may be many steps.
+        opening: str, lines to print before the first epoch.
 
     Raises:
         ConfigError: a callback sets the learning rate.
@@ -83,7 +84,7 @@ def fit(model, run, data_set, tensorboard=False, callbacks=()):
 
     feed = _feed(model, batches(epoch, first_step), schedule, config.deterministic)
     with StopRequests() as requests:
-        journal = Journal(run, steps, epoch, first_step, requests)
+        journal = Journal(run, steps, epoch, first_step, requests, opening)
         hooks = [schedule, *_observers(journal, data_set, tensorboard), *watched(callbacks), journal]
         while epoch < config.epochs:
             last = epoch + 1 if first_step else config.epochs

@@ -1,6 +1,7 @@
 """The learning rate of every step."""
 
 import math
+from collections.abc import Iterable
 
 import keras
 
@@ -71,10 +72,22 @@ def watched(callbacks):
 
 
 def listed(callbacks):
-    """Return callbacks, or lists of them, or a single one, as a list of callbacks."""
-    return keras.tree.flatten(
-        [callbacks] if isinstance(callbacks, keras.callbacks.Callback) else [*callbacks]
-    )
+    """Return callbacks, or lists of them, or a single one, as a list of callbacks; None: no callback.
+
+    Raises:
+        ConfigError: one is something else.
+    """
+    if isinstance(callbacks, Iterable) and not isinstance(callbacks, keras.callbacks.Callback):
+        callbacks = [*callbacks]
+    found = [callback for callback in keras.tree.flatten(callbacks) if callback is not None]
+    for callback in found:
+        if not isinstance(callback, keras.callbacks.Callback):
+            is_class = isinstance(callback, type)
+            received = f"the class {callback.__name__}" if is_class else f"a {type(callback).__name__}"
+            raise ConfigError(
+                f"callbacks: expected instances of keras.callbacks.Callback, received {received}"
+            )
+    return found
 
 
 def expect_no_rates(callbacks):

@@ -69,7 +69,7 @@ def train(
         Interrupted: SIGINT or SIGTERM came, perhaps in the last step of all; every finished step is saved.
     """
     expect_tensorboard(tensorboard)
-    callbacks = _without_rates(callbacks)
+    callbacks = _checked_callbacks(callbacks)
     settings = own_data.of_call(data, settings)
     command = command or _call(run_dir, init_from, settings)
     training = begin(
@@ -97,7 +97,7 @@ def resume(run_dir, *, data=None, data_dir=None, tensorboard=False, callbacks=()
         RunError: there is no such run, or it is damaged, or one of the errors of `train`.
     """
     expect_tensorboard(tensorboard)
-    callbacks = _without_rates(callbacks)
+    callbacks = _checked_callbacks(callbacks)
     if data is not None:
         run = runs.open_run(run_dir)
         settings = settings | {"data_set": own_data.of_arrays(data, run.training, run.stratified)}
@@ -145,12 +145,12 @@ class Training:
             f"{len(data_set.train):,} training images",
             run.training.precision,
         )
-        print(filled(f"{run.folder}:", *(f"{part}," for part in parts[:-1]), parts[-1]))
+        lines = [filled(f"{run.folder}:", *(f"{part}," for part in parts[:-1]), parts[-1])]
         if run.config.quantization.is_binary_in_effect:
-            print("threshold 0: hardly any weight becomes 0, so the network is binary in effect")
-        print(display.heading(run.training.epochs), flush=True)
+            lines.append("threshold 0: hardly any weight becomes 0, so the network is binary in effect")
+        lines.append(display.heading(run.training.epochs))
         try:
-            loop.fit(self.model, run, data_set, tensorboard, callbacks)
+            loop.fit(self.model, run, data_set, tensorboard, callbacks, opening="\n".join(lines))
         except Interrupted:
             if self.complete:
                 summary.write(run)
@@ -291,9 +291,9 @@ def split(settings):
     return settings, data_set if isinstance(data_set, DataSet) else None
 
 
-def _without_rates(callbacks):
-    """Return callbacks as a list; raise `ConfigError`, before anything is written, if one of Keras's sets the rate."""
-    if not callbacks:
+def _checked_callbacks(callbacks):
+    """Return callbacks as a list; raise `ConfigError`, before anything is written, if one is none or sets the rate."""
+    if callbacks is None or (isinstance(callbacks, list | tuple) and not callbacks):
         return []
     from bnn.training.schedule import expect_no_rates, listed
 

@@ -254,6 +254,23 @@ def test_own_callbacks_that_set_the_rate_are_refused_by_name(tmp_path, data, hoo
         )
 
 
+@pytest.mark.parametrize("wrong", [5, "x", [object()], Halving, lambda epoch: 0.1], ids=repr)
+def test_what_is_no_callback_is_refused_before_anything_is_written(tmp_path, data, wrong):
+    with pytest.raises(
+        ConfigError, match=r"callbacks: expected instances of keras.callbacks.Callback, received"
+    ):
+        training.train(tmp_path / "run", data_set=data, callbacks=wrong, **SMALL)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("hook", ["on_train_begin", "on_epoch_begin"])
+def test_no_heading_is_printed_for_a_callback_that_is_refused(tmp_path, data, capsys, hook):
+    with pytest.raises(ConfigError, match="received Halving, which sets it"):
+        settings = SMALL | {"conv": [], "max_pool": []}
+        training.train(tmp_path / "run", data_set=data, callbacks=Halving(hook), **settings)
+    assert not capsys.readouterr().out
+
+
 def test_a_run_may_start_from_the_weights_of_another_and_replace_a_run(tmp_path, data, whole):
     begun = begin(
         whole.folder.with_name("copy"), SMALL | {"data_set": data}, command=["x"], init_from=whole.folder
