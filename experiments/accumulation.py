@@ -14,7 +14,7 @@ BATCH = 100
 
 def measure(experiment):
     """Train, replace kernels and compare; return (rows, figure)."""
-    from bnn.analysis import ablation
+    from bnn.analysis.keras import ablation
     from bnn.models import evaluation
 
     model, data = experiment.binary_network(), experiment.data

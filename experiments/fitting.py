@@ -45,7 +45,7 @@ def measure(experiment):
 
 def at_moments(run):
     """Return one dict per moment and layer, from the logs of a run; a moment that it does not reach is left out."""
-    from bnn.analysis import geometry_log
+    from bnn.analysis.keras import geometry_log
 
     geometry = geometry_log.read(run.folder)
     measured = {row["epoch"] for row in geometry}
@@ -68,7 +68,7 @@ def reached(log, share):
 
 def output_layer(run):
     """Return (training accuracy, r of the output layer) of every epoch."""
-    from bnn.analysis import geometry_log
+    from bnn.analysis.keras import geometry_log
 
     accuracy = {row["epoch"]: row["accuracy"] for row in run.log()}
     last = f"dense_{len(run.config.network.fc) + 1}"

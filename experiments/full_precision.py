@@ -12,7 +12,7 @@ from experiments import runner
 
 def measure(experiment):
     """Train both networks and measure; return (rows, figure)."""
-    from bnn.analysis import ablation
+    from bnn.analysis.keras import ablation
     from bnn.models import accuracy
 
     data, rows = experiment.data, []

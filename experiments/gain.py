@@ -63,11 +63,11 @@ def trained(experiment, name, **changes):
 
 def examined(experiment, run, network):
     """Measure the kernels of a trained network along their inputs; return (rows of layers, rows of spectra)."""
-    from bnn.analysis import kernel_products
+    from bnn.analysis.keras import kernels
     from bnn.geometry.named_quantizers import SIGN
 
     model = run.load_model("last")
-    found = kernel_products.find(model, SIGN)
+    found = kernels.find(model, SIGN)
     count = 100 if experiment.quick else MOMENT_IMAGES
     covariances = input_covariances(model, found, experiment.data.train.images[:count])
     costs = binarization_costs(experiment, model) if network == "continuous" else {}
@@ -86,7 +86,7 @@ def examined(experiment, run, network):
 
 def input_covariances(model, found, images):
     """Return the (d, d) input covariance of each kernel, from `PLACES` random positions per image."""
-    from bnn.analysis import capture
+    from bnn.analysis.keras import capture
     from bnn.geometry import SecondMoments
 
     rng = np.random.default_rng(0)
@@ -164,7 +164,7 @@ def gain(covariance, latent):
 
 def binarization_costs(experiment, model):
     """Measure the accuracy that the continuous network loses by binarizing each layer, with refitted batch norm."""
-    from bnn.analysis import ablation
+    from bnn.analysis.keras import ablation
     from bnn.models import accuracy
 
     def refitted_accuracy(*layers):

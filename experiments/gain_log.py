@@ -5,9 +5,9 @@ import csv
 import keras
 import numpy as np
 
-from bnn.analysis import capture, kernel_products
-from bnn.analysis.geometry_log import BATCH, KernelLog
-from bnn.analysis.product import of_arrays
+from bnn.analysis.core.product import of_arrays
+from bnn.analysis.keras import capture, kernels
+from bnn.analysis.keras.geometry_log import BATCH, KernelLog
 from bnn.files import atomic, records
 from bnn.geometry.named_quantizers import SIGN
 
@@ -60,12 +60,12 @@ def read(folder):
 
 def latent_kernels(model):
     """Return a dict from layer name to the (d, groups, units) latent kernel."""
-    return {product.name: product.kernels.latent for product in kernel_products.find(model, SIGN)}
+    return {product.name: product.kernels.latent for product in kernels.find(model, SIGN)}
 
 
 def measured(model, images, initial):
     """Measure each kernel, quantized by sign, and the change of the kernel by training; return a list of dicts."""
-    found = kernel_products.find(model, SIGN)
+    found = kernels.find(model, SIGN)
     whole = [KernelLog(product) for product in found]
     moved = [KernelLog(of_arrays(p.name, p.linear, p.kernels.latent - initial[p.name], SIGN)) for p in found]
     for _, batch in capture.stream(model, found, images, BATCH):

@@ -71,7 +71,7 @@ def quantized(experiment, model):
 
 def by_gain(layers, weights, budget):
     """Find the largest common r within the budget of bits by bisection; return (r, levels of each layer)."""
-    from bnn.analysis.levels import fewest
+    from bnn.analysis.core.levels import fewest
     from bnn.geometry.gain import MOST_LEVELS
 
     low, high, best = 0.0, 1.0, [2] * len(layers)

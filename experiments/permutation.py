@@ -32,10 +32,10 @@ def measure(experiment):
 
 def permuted_across(model, images):
     """Compute r with inputs permuted across all positions and images of a batch of 50, a dict from layer to r."""
-    from bnn.analysis import capture, kernel_products
+    from bnn.analysis.keras import capture, kernels
     from bnn.geometry import CorrelationStatistics
 
-    found, rng = kernel_products.find(model), np.random.default_rng(0)
+    found, rng = kernels.find(model), np.random.default_rng(0)
     statistics = {product.name: CorrelationStatistics() for product in found}
     for _, batch in capture.stream(model, found, images):
         for product, calls in zip(found, batch, strict=True):

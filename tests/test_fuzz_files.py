@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from bnn import datasets, runs, training
-from bnn.analysis import geometry_log
+from bnn.analysis.keras import geometry_log
 from bnn.datasets.storing import install, staging, verify
 from bnn.training import Interrupted, Journal, StopRequests
 from tests.corruption import corrupted, within

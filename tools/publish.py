@@ -128,14 +128,14 @@ def measure(model, data, images, quantizer):
 
 def unbinarize(model, data, images):
     """Run `ablation.accuracies` with a progress bar."""
-    from bnn.analysis import ablation
+    from bnn.analysis.keras import ablation
 
     return ablation.accuracies(model, data.train.images[:images], data.test[:images], progress)
 
 
 def binarized_accuracy(model, data, images):
     """Compute the test accuracy of a continuous network after its kernels are binarized and batch norm is refitted."""
-    from bnn.analysis import ablation
+    from bnn.analysis.keras import ablation
     from bnn.models import accuracy, refit_batch_norm
 
     copy = ablation.binarized(model)

@@ -21,7 +21,8 @@ from statistics import fmean, linear_regression
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from bnn import paper, runs
-from bnn.analysis import comparison, geometry_log, statistics
+from bnn.analysis.core import comparison, statistics
+from bnn.analysis.keras import geometry_log
 from bnn.arguments import Parser
 from bnn.console import run_program
 from bnn.estimators import ESTIMATORS

@@ -1,22 +1,29 @@
 """Every statistic of a network.
 
 Of each kernel and what it is multiplied with, of the whole network with and without a quantizer, during a
-training, and as tables of a notebook.
+training, and as tables of a notebook. `core` computes on arrays; `keras` and `torch` find the kernels and their inputs
+in a model of that framework.
 """
 
+import sys
+
+from bnn.analysis.moved import MovedModules
 from bnn.faces import face
 
+sys.meta_path.append(MovedModules())
 __getattr__, __dir__, __all__ = face(
     __name__,
-    ablation=["binarized", "unbinarized"],
-    checks=["ReportError"],
-    comparison=["Pooled", "pool", "pool_rows"],
-    geometry_log=["GeometryLogger"],
-    product=["Kernels", "Product"],
-    layer_geometry=["LayerGeometry", "UnanalyzableError"],
-    layer_report=["LayerReport"],
     report=["Report", "analyze", "from_arrays"],
     side_by_side=["Comparison", "compare"],
-    statistics=["STATISTICS", "Statistic"],
-    torch_report=["analyze_torch"],
+    **{
+        "core.checks": ["ReportError"],
+        "core.comparison": ["Pooled", "pool", "pool_rows"],
+        "core.layer_geometry": ["LayerGeometry", "UnanalyzableError"],
+        "core.layer_report": ["LayerReport"],
+        "core.product": ["Kernels", "Product"],
+        "core.statistics": ["STATISTICS", "Statistic"],
+        "keras.ablation": ["binarized", "unbinarized"],
+        "keras.geometry_log": ["GeometryLogger"],
+        "torch.report": ["analyze_torch"],
+    },
 )

@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from bnn.analysis import capture, kernel_products
-from bnn.analysis.capture import Call
-from bnn.analysis.checks import ReportError, by_reason, check_images, check_weights, matrix
-from bnn.analysis.layer_geometry import LayerGeometry, UnanalyzableError
-from bnn.analysis.linear_maps import Dense
-from bnn.analysis.product import of_arrays as product_of_arrays
-from bnn.analysis.score_agreement import Agreements, score_agreement
+from bnn.analysis.core.checks import ReportError, by_reason, check_images, check_weights, matrix
+from bnn.analysis.core.layer_geometry import LayerGeometry, UnanalyzableError
+from bnn.analysis.core.linear_maps import Dense
+from bnn.analysis.core.product import of_arrays as product_of_arrays
+from bnn.analysis.keras import capture, kernels
+from bnn.analysis.keras.capture import Call
+from bnn.analysis.keras.scores import Agreements, score_agreement
 from bnn.geometry import CoordinateMoments, named_quantizers
 from bnn.geometry.named_quantizers import SIGN, ScalarQuantizer
 from bnn.spelling import argument, option
@@ -104,8 +104,8 @@ def as_function(quantizer, place="quantizer"):
 def _products(model, quantizer, name):
     """Return the products that can be analyzed, and a dict of the other layers; `name` is the quantizer as given."""
     check_weights(model)
-    found = kernel_products.find(model, quantizer)
-    refused = kernel_products.refused(model, found)
+    found = kernels.find(model, quantizer)
+    refused = kernels.refused(model, found)
     if not found:
         raise nothing(model.name, refused)
     if quantizer is not None and all(product.quantizer is not quantizer for product in found):

@@ -1,7 +1,7 @@
 """Helpers of the notebooks: open the run that a notebook shows, and display tables."""
 
 from bnn import datasets, runs
-from bnn.analysis import statistics
+from bnn.analysis.core import statistics
 from bnn.config import ConfigError
 from bnn.tables import aligned, html_table
 

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from bnn import backend
-from bnn.analysis import statistics
-from bnn.analysis.checks import by_reason
+from bnn.analysis.core import statistics
+from bnn.analysis.core.checks import by_reason
 from bnn.console import silent
 from bnn.files import records
 from bnn.paths import expanded

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bnn import runs
-from bnn.analysis import statistics
-from bnn.analysis.comparison import Pooled, pool, pool_rows
+from bnn.analysis.core import statistics
+from bnn.analysis.core.comparison import Pooled, pool, pool_rows
 from bnn.console import silent
 from bnn.files import records
 from bnn.paths import expanded

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from bnn import runs
-from bnn.analysis import geometry_log
-from bnn.analysis.checks import ReportError
+from bnn.analysis.core.checks import ReportError
+from bnn.analysis.keras import geometry_log
 from bnn.datasets import own
 from bnn.datasets.catalog import ARRAYS, is_own
 from bnn.models import accuracy, load_images, load_model

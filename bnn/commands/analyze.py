@@ -162,7 +162,7 @@ def _show(report, folder, wide, target_r):
         several.print_accuracy(run, about["origin"], accuracy)
     print(f"\n{report.text(wide)}\n")
     if target_r is not None:
-        from bnn.analysis import levels
+        from bnn.analysis.core import levels
 
         print(f"{levels.text(levels.needed(report, target_r), target_r)}\n")
     if run and run.folder == folder:

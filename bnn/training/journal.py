@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 
 from bnn import console
-from bnn.analysis.geometry_log import flips, quantized_kernels
+from bnn.analysis.keras.geometry_log import flips, quantized_kernels
 from bnn.files import atomic
 from bnn.runs import RunError
 from bnn.runs.log import rank

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from bnn import runs
-from bnn.analysis import STATISTICS, compare, comparison, from_arrays, pool, pool_rows
+from bnn.analysis import STATISTICS, compare, from_arrays, pool, pool_rows
+from bnn.analysis.core import comparison
 from bnn.analysis.report import Report
 from bnn.runs import listing
 from tests.support import ROOT, unwrapped

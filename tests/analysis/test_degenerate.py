@@ -9,7 +9,9 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from bnn import plots
-from bnn.analysis import geometry_log, report, statistics
+from bnn.analysis import report
+from bnn.analysis.core import statistics
+from bnn.analysis.keras import geometry_log
 from bnn.config import ModelConfig
 from bnn.files import records
 from bnn.models import build_model

@@ -66,7 +66,7 @@ def test_d_follows_from_the_equation(equation, shape, out, size):
     ],
 )
 def test_equations_that_are_not_dot_products_are_refused(equation, shape, out, reason):
-    from bnn.analysis.einsum import Contraction
+    from bnn.analysis.keras.einsum import Contraction
 
     assert reason in Contraction.of(equation, len(shape) + 1).reason()
     if "d" not in equation:  # Keras can build the layer

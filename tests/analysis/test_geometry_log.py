@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from bnn import training
-from bnn.analysis import GeometryLogger, geometry_log, report, statistics
+from bnn.analysis import GeometryLogger, report
+from bnn.analysis.core import statistics
+from bnn.analysis.keras import geometry_log
 from bnn.config import TrainConfig
 from bnn.files import write_csv
 from bnn.layers import BatchNorm, QuantActivation, QuantDense, Sign, Ternary

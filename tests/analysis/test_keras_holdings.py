@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
-from bnn.analysis import ReportError, analyze, kernel_products
+from bnn.analysis import ReportError, analyze
+from bnn.analysis.keras import kernels
 
 ROWS = np.random.default_rng(0).standard_normal((10, 8)).astype(np.float32)
 STEPS = np.random.default_rng(1).standard_normal((10, 4, 8)).astype(np.float32)
@@ -169,5 +170,5 @@ def test_biases_norms_adapters_and_seeds_are_not_named():
     adapted.enable_lora(2)
     model.compile("adam", "mse")
     model.optimizer.build(model.trainable_variables)
-    found = kernel_products.find(model)
-    assert kernel_products.refused(model, found) == {} and len(found) == 10
+    found = kernels.find(model)
+    assert kernels.refused(model, found) == {} and len(found) == 10

@@ -4,7 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from bnn.analysis import kernel_products, report
+from bnn.analysis import report
+from bnn.analysis.keras import kernels
 from bnn.geometry.named_quantizers import SIGN
 from bnn.layers import QuantActivation, QuantConv2D, QuantDense, quantizers
 
@@ -72,7 +73,7 @@ class Own(quantizers.Quantizer):
 def product_of(quantizer):
     layer = QuantConv2D(5, 3, quantizer)
     model = keras.Sequential([keras.Input((6, 6, 4)), layer])
-    (product,) = kernel_products.find(model)
+    (product,) = kernels.find(model)
     return product, model
 
 

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from bnn.analysis import from_arrays, levels, report
+from bnn.analysis import from_arrays, report
+from bnn.analysis.core import levels
 from bnn.geometry import levels_needed
 
 RNG = np.random.default_rng(0)

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bnn.analysis import capture, kernel_products
-from bnn.analysis.linear_maps import Convolution, Dense
+from bnn.analysis.core.linear_maps import Convolution, Dense
+from bnn.analysis.keras import capture, kernels
 
 
 def check(layer, x, atol=1e-4):
@@ -16,7 +16,7 @@ def check(layer, x, atol=1e-4):
     expected = keras.ops.convert_to_numpy(model(x))
     if getattr(layer, "data_format", None) == "channels_first":
         expected = np.moveaxis(expected, 1, -1)
-    (product,) = kernel_products.find(model)
+    (product,) = kernels.find(model)
     ((_, (((inputs, before, _),),)),) = capture.stream(model, [product], x, len(x))
     latent = product.kernels.latent
     np.testing.assert_allclose(product.multiply(inputs, latent).reshape(expected.shape), expected, atol=atol)

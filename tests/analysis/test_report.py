@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from bnn import geometry
-from bnn.analysis import capture, kernel_products, layer_geometry, report
+from bnn.analysis import report
+from bnn.analysis.core import layer_geometry
+from bnn.analysis.keras import capture, kernels
 from bnn.config import ModelConfig
 from bnn.models import build_model
 from tests.support import KINDS, STATISTICS
@@ -209,7 +211,7 @@ def test_statistics_of_constant_images_are_undefined():
 
 def test_stream_gives_the_tensors_that_layers_multiply(analyzed):
     kind, model, images, _ = analyzed
-    found = kernel_products.find(model)
+    found = kernels.find(model)
     batches = list(capture.stream(model, found, images, batch_size=10))
     assert [start for start, _ in batches] == [0, 10, 20]
     for i, (a, before, _) in enumerate(forward(model, images, kind)):
@@ -226,11 +228,11 @@ def test_stream_gives_the_tensors_that_layers_multiply(analyzed):
 def test_bfloat16_networks_are_measured_in_float32():
     config = ModelConfig(input_shape=(7, 7, 2), conv=(4,), max_pool=(0,), fc=())
     model = build_model(config, "bfloat16")
-    (_, batch), *_ = capture.stream(model, kernel_products.find(model), np.zeros((2, 7, 7, 2), np.uint8))
+    (_, batch), *_ = capture.stream(model, kernels.find(model), np.zeros((2, 7, 7, 2), np.uint8))
     assert {values.dtype for calls in batch for values in calls[0] if values is not None} == {
         np.dtype("float32")
     }
-    product = kernel_products.find(model)[1]
+    product = kernels.find(model)[1]
     assert product.multiply(np.ones((1, 196), np.float32), product.kernels.quantized).dtype == np.float32
 
 

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from keras import layers
 
-from bnn.analysis import ablation, report
-from bnn.analysis.score_agreement import score_agreement
+from bnn.analysis import report
+from bnn.analysis.keras import ablation
+from bnn.analysis.keras.scores import score_agreement
 from bnn.config import ModelConfig
 from bnn.models import build_model
 from tests.support import KINDS

@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from bnn.analysis import from_arrays, notebook, report, statistics
+from bnn.analysis import from_arrays, notebook, report
+from bnn.analysis.core import statistics
 from bnn.tables import html_table
 from tests.support import ROOT
 from tools import results

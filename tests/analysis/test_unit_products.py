@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from keras import layers
 
-from bnn.analysis import capture, geometry_log, kernel_products, report
+from bnn.analysis import report
+from bnn.analysis.keras import capture, geometry_log, kernels
 from bnn.geometry import angle, exact_r
 from bnn.layers import ternary
 
@@ -69,7 +70,7 @@ def test_the_values_of_every_unit_equal_those_of_its_patches(build, quantizer):
     model = build()
     images = inputs_of(model)
     (layer,) = report.analyze(model, images, quantizer=quantizer, batch_size=16, score_images=0)
-    (product,) = kernel_products.find(model, quantizer)
+    (product,) = kernels.find(model, quantizer)
     patches = patches_of(model, product, images)
     units = product.kernels.latent.shape[-1]
     for unit in range(layer.units):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bnn import datasets
-from bnn.analysis.checks import ReportError, check_images
+from bnn.analysis.core.checks import ReportError, check_images
 from bnn.datasets import DataError, axes, pictures
 
 rng = np.random.default_rng(0)

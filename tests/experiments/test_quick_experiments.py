@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from bnn import datasets, plots, runs, training
-from bnn.analysis import ablation, analyze
+from bnn.analysis import analyze
+from bnn.analysis.keras import ablation
 from bnn.config import ModelConfig, settings_for
 from bnn.models import correct, in_float32, refit_batch_norm
 from bnn.models.networks import quantizer_makers

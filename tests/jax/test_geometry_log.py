@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from bnn import models, training
-from bnn.analysis import GeometryLogger, geometry_log, kernel_products, report
+from bnn.analysis import GeometryLogger, report
+from bnn.analysis.keras import geometry_log, kernels
 from tests.support import small_data, start
 
 COMPILATION = "/jax/core/compile/backend_compile_duration"
@@ -63,11 +64,9 @@ def test_neither_inputs_nor_products_are_copied_to_the_host(monkeypatch):
 
     monkeypatch.setattr(keras.ops, "convert_to_numpy", counted)
     assert len(geometry_log.measure(model, images())) == 4
-    kernels = [product.kernels.latent for product in kernel_products.find(model)]
-    moments = max(geometry_log.BATCH * 3 * kernel[0].size for kernel in kernels)
-    assert (
-        max(sizes) <= max(moments, *(kernel.size for kernel in kernels)) < geometry_log.BATCH * 16 * 16 * 16
-    )
+    latent = [product.kernels.latent for product in kernels.find(model)]
+    moments = max(geometry_log.BATCH * 3 * kernel[0].size for kernel in latent)
+    assert max(sizes) <= max(moments, *(kernel.size for kernel in latent)) < geometry_log.BATCH * 16 * 16 * 16
 
 
 def test_the_values_are_those_of_the_report_and_of_the_current_weights():

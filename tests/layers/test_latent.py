@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from bnn.analysis import ablation
+from bnn.analysis.keras import ablation
 from bnn.layers import LatentKernel, QuantConv2D, QuantDense, Sign, latent_kernels
 
 

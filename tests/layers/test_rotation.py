@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from bnn import geometry
-from bnn.analysis.linear_maps import Convolution
+from bnn.analysis.core.linear_maps import Convolution
 from bnn.layers import QuantConv2D, Rotation, Sign
 from tests.layers.layer_runs import normal, run
 

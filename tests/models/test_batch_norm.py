@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from bnn.analysis import ablation
+from bnn.analysis.keras import ablation
 from bnn.config import ModelConfig, TrainConfig
 from bnn.datasets import Split
 from bnn.layers import BatchNorm

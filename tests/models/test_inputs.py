@@ -8,7 +8,7 @@ import pytest
 from keras import layers
 
 from bnn.analysis import ReportError, analyze
-from bnn.analysis.geometry_log import measure
+from bnn.analysis.keras.geometry_log import measure
 from bnn.models import refit_batch_norm, scores
 from bnn.models.inputs import InputError, as_built
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bnn import paper, plots
-from bnn.analysis import statistics
+from bnn.analysis.core import statistics
 from tests.plots.reading import drawn
 
 

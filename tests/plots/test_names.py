@@ -12,7 +12,7 @@ from matplotlib.cbook import is_math_text
 from matplotlib.text import Text
 
 from bnn import plots
-from bnn.analysis.comparison import Pooled
+from bnn.analysis.core.comparison import Pooled
 from bnn.plots import comparison, fonts
 from bnn.plots.names import plain, shortened
 

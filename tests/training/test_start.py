@@ -12,7 +12,7 @@ import pytest
 
 import bnn
 from bnn import datasets, runs, training
-from bnn.analysis import ablation
+from bnn.analysis.keras import ablation
 from bnn.config import ConfigError
 from bnn.training import Interrupted
 from bnn.training.start import begin, load_data

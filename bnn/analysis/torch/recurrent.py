@@ -4,7 +4,7 @@ from functools import partial
 
 import numpy as np
 
-from bnn.analysis.capture import Call
+from bnn.analysis.keras.capture import Call
 
 
 def reason(module):
@@ -27,7 +27,7 @@ def gates(module):
 
 
 def kernels(module):
-    """Yield (name, weight, function from torch_capture.Seen to a Call) for every kernel."""
+    """Yield (name, weight, function from capture.Seen to a Call) for every kernel."""
     for place, suffix in enumerate(("", "_reverse") if module.bidirectional else ("",)):
         for name, arrange in (("weight_ih", _inputs), ("weight_hh", _states)):
             key = f"{name}_l0{suffix}"

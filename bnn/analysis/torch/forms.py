@@ -6,9 +6,9 @@ from functools import partial
 
 import numpy as np
 
-from bnn.analysis.capture import Call
-from bnn.analysis.linear_maps import Convolution, Dense
-from bnn.analysis.transposed import TransposedConvolution
+from bnn.analysis.core.linear_maps import Convolution, Dense
+from bnn.analysis.core.transposed import TransposedConvolution
+from bnn.analysis.keras.capture import Call
 
 
 def array(tensor):

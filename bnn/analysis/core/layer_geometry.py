@@ -4,8 +4,8 @@ import math
 
 import numpy as np
 
-from bnn.analysis.layer_report import LayerReport
-from bnn.analysis.unit_products import UnitProducts, per_unit
+from bnn.analysis.core.layer_report import LayerReport
+from bnn.analysis.core.unit_products import UnitProducts, per_unit
 from bnn.geometry import CorrelationStatistics, Histogram2D, Rotation, UnitMoments, even_edges
 
 PATCHES = 2000  # input patches that are kept: for principal components, and the r of permuted inputs

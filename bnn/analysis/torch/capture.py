@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bnn.analysis import outputs
-from bnn.analysis.capture import Call
-from bnn.analysis.checks import ReportError
-from bnn.analysis.linear_maps import Dense
-from bnn.analysis.torch_forms import COMPUTED, LATENT, STORED, array, rank_of
+from bnn.analysis.core import outputs
+from bnn.analysis.core.checks import ReportError
+from bnn.analysis.core.linear_maps import Dense
+from bnn.analysis.keras.capture import Call
+from bnn.analysis.torch.forms import COMPUTED, LATENT, STORED, array, rank_of
 from bnn.models.inputs import count, mapped
 
 NOT_FIRST = "the first axis of its inputs is not that of the images"
@@ -40,11 +40,11 @@ def stream(model, found, images, batch_size, unanalyzed, axes):
 
     Args:
         model: torch.nn.Module in evaluation mode.
-        found: list of Product, from `torch_modules.find`.
+        found: list of Product, from `kernels.find`.
         images: (n, ...) array, or a list or dict of these.
         batch_size: int, number of images at a time.
         unanalyzed: dict, to which modules are added that do not multiply their input by their kernel.
-        axes: dict from `torch_probe.axes`, the axis of the images in each call.
+        axes: dict from `probe.axes`, the axis of the images in each call.
 
     Yields:
         For each batch (first image's index, list with, for each product, its list of Call).

@@ -1,20 +1,20 @@
-"""The effect of one kernel's quantizer on the scores of a PyTorch model: `score_agreement` for modules."""
+"""The effect of one kernel's quantizer on the scores of a PyTorch model: that of the keras wing for modules."""
 
 from contextlib import contextmanager
 
 import numpy as np
 
-from bnn.analysis import torch_capture
-from bnn.analysis.product import float32
-from bnn.analysis.score_agreement import ONE_IMAGE, agreements, drawn, other_kernel, taken, unmeasured
-from bnn.analysis.torch_forms import COMPUTED, MULTIPLIED, STORED, array, rank_of
-from bnn.analysis.torch_holdings import sharing
+from bnn.analysis.core.product import float32
+from bnn.analysis.keras.scores import ONE_IMAGE, agreements, drawn, other_kernel, taken, unmeasured
+from bnn.analysis.torch import capture
+from bnn.analysis.torch.forms import COMPUTED, MULTIPLIED, STORED, array, rank_of
+from bnn.analysis.torch.holdings import sharing
 
 
 def score_agreement(model, images, layers, n, batch_size, seed, progress):
     """Correlate the scores of a model with its scores after the kernel of one module has been replaced.
 
-    Arguments and result are as for `score_agreement.score_agreement`, for a torch.nn.Module in evaluation mode.
+    Arguments and result are as for `keras.scores.score_agreement`, for a torch.nn.Module in evaluation mode.
     """
     from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -24,7 +24,7 @@ def score_agreement(model, images, layers, n, batch_size, seed, progress):
         return unmeasured(layers, _exchange(model), ONE_IMAGE)
 
     def run(chosen):
-        return torch_capture.run(model, taken(images, chosen))
+        return capture.run(model, taken(images, chosen))
 
     with _own_moments(norms):
         return agreements(layers, run, batches, _exchange(model), array, progress)
@@ -87,14 +87,14 @@ def _other_output(layer, quantized):
     def corrected(module, args, kwargs, output):
         import torch
 
-        seen = torch_capture.seen(module, args, kwargs, output)
+        seen = capture.seen(module, args, kwargs, output)
         inputs, rank = product.arrange(seen).inputs, rank_of(product.linear)
         more = _flat(product.multiply(inputs, change))
         more = np.moveaxis(more, -1, 1) if rank > 1 else more
         more = torch.from_numpy(np.ascontiguousarray(float32(more)))
-        if torch_capture.is_real(output):
+        if capture.is_real(output):
             return output + more.to(output)
-        result = torch_capture.result_of(module, seen, _flat(product.multiply(inputs, multiplied)), rank)
+        result = capture.result_of(module, seen, _flat(product.multiply(inputs, multiplied)), rank)
         if result is not None:
             result += more.to(result)  # in place, whatever holds it
         return output

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from bnn.analysis import torch_capture
-from bnn.analysis.checks import ReportError
-from bnn.analysis.torch_forms import array
+from bnn.analysis.core.checks import ReportError
+from bnn.analysis.torch import capture
+from bnn.analysis.torch.forms import array
 from bnn.models import inputs
 
 COUNTS = 2, 3  # images in the two batches that show the axis
@@ -14,17 +14,17 @@ def first_calls(model, modules, images):
     """Run a model on two images.
 
     Returns:
-        Dict from the id of each of the modules that was called to the torch_capture.Seen of its first call.
+        Dict from the id of each of the modules that was called to the capture.Seen of its first call.
     """
     seen = {}
 
     def heard(module, args, kwargs, output):
-        seen.setdefault(id(module), torch_capture.seen(module, args, kwargs, output))
+        seen.setdefault(id(module), capture.seen(module, args, kwargs, output))
 
     hooks = [module.register_forward_hook(heard, with_kwargs=True) for module in modules]
     try:
         if modules:
-            torch_capture.run(model, _few(images, COUNTS[0]))
+            capture.run(model, _few(images, COUNTS[0]))
     except ReportError:
         return {}  # a model of a fixed number of images; others fail later
     finally:
@@ -39,18 +39,18 @@ def multiplies(module, weight, seen):
     Args:
         module: torch.nn.Module.
         weight: torch.Tensor of two axes.
-        seen: torch_capture.Seen.
+        seen: capture.Seen.
 
     Returns:
         bool, whether the weight is (d, units), as in GPT-2's Conv1D, and not (units, d); None if the output holds
         neither product, with or without the bias.
     """
-    if not torch_capture.is_real(seen.inputs):
+    if not capture.is_real(seen.inputs):
         return None
     inputs, kernel = array(seen.inputs), array(weight)
     for turned, columns in ((False, kernel.T), (True, kernel)):
         fits = inputs.shape[-1:] == columns.shape[:1]
-        if fits and torch_capture.result_of(module, seen, inputs @ columns) is not None:
+        if fits and capture.result_of(module, seen, inputs @ columns) is not None:
             return turned
     return None
 
@@ -74,7 +74,7 @@ def axes(model, found, images):
 
 def _shapes(model, found, batch):
     """The shapes of the inputs in every call of each product, a dict of lists; None for a call with a mask."""
-    ((_, calls),) = torch_capture.stream(model, found, batch, COUNTS[-1], {}, {})
+    ((_, calls),) = capture.stream(model, found, batch, COUNTS[-1], {}, {})
     return {
         id(product): [None if call.kept is not None else call.inputs.shape for call in heard]
         for product, heard in zip(found, calls, strict=True)

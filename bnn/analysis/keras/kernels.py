@@ -3,12 +3,13 @@
 import keras
 from keras import ops
 
-from bnn.analysis import recurrent, transposed
-from bnn.analysis.einsum import Contraction
-from bnn.analysis.keras_holdings import Holdings, constants
-from bnn.analysis.linear_maps import Convolution, Dense
-from bnn.analysis.product import Kernels, Product, float32, of_arrays
-from bnn.analysis.transposed import TransposedConvolution
+from bnn.analysis.core import transposed
+from bnn.analysis.core.linear_maps import Convolution, Dense
+from bnn.analysis.core.product import Kernels, Product, float32, of_arrays
+from bnn.analysis.core.transposed import TransposedConvolution
+from bnn.analysis.keras import recurrent
+from bnn.analysis.keras.einsum import Contraction
+from bnn.analysis.keras.holdings import Holdings, constants
 from bnn.geometry.named_quantizers import SIGN, ternary_quantizer
 from bnn.layers import PatchTransform, QuantConv2D, QuantDense
 from bnn.models.traversal import CONVOLUTIONS, DEPTHWISE, SEPARABLE, computes_as, own_weights, walk

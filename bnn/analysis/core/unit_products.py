@@ -6,7 +6,7 @@ import numpy as np
 from keras import ops
 
 from bnn import geometry
-from bnn.analysis import batch_moments
+from bnn.analysis.keras import batch_moments
 from bnn.geometry import CoordinateMoments, UnitMoments
 
 

@@ -9,9 +9,9 @@ import numpy as np
 from keras import ops
 
 from bnn import geometry
-from bnn.analysis import capture, kernel_products
-from bnn.analysis.statistics import defined_mean
-from bnn.analysis.unit_products import UnitProducts
+from bnn.analysis.core.statistics import defined_mean
+from bnn.analysis.core.unit_products import UnitProducts
+from bnn.analysis.keras import capture, kernels
 from bnn.files import write_csv
 from bnn.layers import latent_kernels
 from bnn.models import traversal
@@ -39,7 +39,7 @@ def measure(model, images):
     images = plain(images)
     if not model.built:
         model(mapped(lambda array: array[:BATCH], images))  # creates the weights
-    layers = [KernelLog(product) for product in kernel_products.find(model)]
+    layers = [KernelLog(product) for product in kernels.find(model)]
     for _, values in capture.stream(
         model, [layer.product for layer in layers], images, BATCH, on_device=True
     ):

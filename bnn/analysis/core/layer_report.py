@@ -7,8 +7,8 @@ from functools import cached_property
 import numpy as np
 
 from bnn import geometry
-from bnn.analysis import statistics
-from bnn.analysis.product import Kernels, Product
+from bnn.analysis.core import statistics
+from bnn.analysis.core.product import Kernels, Product
 from bnn.geometry import CorrelationStatistics
 from bnn.tables import cell, html_table
 

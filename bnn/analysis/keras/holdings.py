@@ -5,8 +5,8 @@ import numpy as np
 from keras import ops
 from keras.src.applications.convnext import LayerScale
 
-from bnn.analysis import holdings
-from bnn.analysis.holdings import DEPTH, MANY
+from bnn.analysis.core import holdings
+from bnn.analysis.core.holdings import DEPTH, MANY
 from bnn.layers import BatchNorm
 from bnn.models.traversal import own_weights, walk
 

@@ -13,8 +13,8 @@ import numpy as np
 from keras import ops
 from keras.src.backend import get_keras_mask
 
-from bnn.analysis import masks, recurrent
-from bnn.analysis.product import float32
+from bnn.analysis.core.product import float32
+from bnn.analysis.keras import masks, recurrent
 from bnn.layers import QuantActivation
 from bnn.models import walk
 from bnn.models.inputs import as_built, count, mapped
@@ -70,7 +70,7 @@ def stream(model, found, images, batch_size=50, on_device=False):
 
     Args:
         model: keras.Model.
-        found: list of Product, from `kernel_products.find`.
+        found: list of Product, from `kernels.find`.
         images: (n, ...) array, or a list or dict of arrays: the inputs of the model.
         batch_size: images per batch; memory depends only on this.
         on_device: bool, whether to leave the inputs on the device that computed them: `Call.inputs` is then a tensor

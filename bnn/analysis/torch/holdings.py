@@ -4,8 +4,8 @@ import re
 
 import numpy as np
 
-from bnn.analysis import holdings
-from bnn.analysis.holdings import DEPTH, MANY
+from bnn.analysis.core import holdings
+from bnn.analysis.core.holdings import DEPTH, MANY
 
 WEIGHTS = re.compile(
     r"(in_proj_|[qkv]_proj_)?(weight|bias)(_.*)?"

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bnn.analysis.linear_maps import Convolution
+from bnn.analysis.core.linear_maps import Convolution
 
 
 @dataclass(frozen=True)

@@ -2,14 +2,14 @@
 
 import numpy as np
 
-from bnn.analysis import torch_capture, torch_forms, torch_modules, torch_probe, torch_scores
-from bnn.analysis.checks import ReportError, check_finite, check_images
+from bnn.analysis.core.checks import ReportError, check_finite, check_images
 from bnn.analysis.measuring import as_function, measured, nothing
+from bnn.analysis.torch import capture, forms, kernels, probe, scores
 from bnn.models.inputs import InputError, mapped, plain
 
 
 def of_model(model, inputs, quantizer, activations, kernel, *, batch_size, score_images, seed, progress):
-    """Measure every kernel of a model that can be analyzed; arguments as for `torch_report.analyze_torch`.
+    """Measure every kernel of a model that can be analyzed; arguments as for `report.analyze_torch`.
 
     Returns:
         (reports, unanalyzed, undefined, inputs): list of LayerReport, dict from each other module with a weight to the
@@ -18,22 +18,20 @@ def of_model(model, inputs, quantizer, activations, kernel, *, batch_size, score
     model = _checked(model)
     inputs = _as_arrays(inputs)
     n = check_images(None, inputs, batch_size)
-    with torch_capture.evaluating(model):
-        found, unanalyzed = torch_modules.find(model, inputs, as_function(quantizer), kernel)
+    with capture.evaluating(model):
+        found, unanalyzed = kernels.find(model, inputs, as_function(quantizer), kernel)
         name = type(model).__name__
         if not found:
             raise nothing(name, unanalyzed)
-        axes = torch_probe.axes(model, found, inputs)
+        axes = probe.axes(model, found, inputs)
 
         def stream():
-            streamed = torch_capture.stream(model, found, inputs, batch_size, unanalyzed, axes)
+            streamed = capture.stream(model, found, inputs, batch_size, unanalyzed, axes)
             for start, batch in progress(streamed, total=-(-n // batch_size), unit="batch"):
                 yield start, min(batch_size, n - start), batch
 
         def agreement(layers):
-            return torch_scores.score_agreement(
-                model, inputs, layers, score_images, batch_size, seed, progress
-            )
+            return scores.score_agreement(model, inputs, layers, score_images, batch_size, seed, progress)
 
         options = as_function(activations, "activations"), seed, agreement if score_images else None
         layers, undefined = measured(name, found, unanalyzed, n, stream, *options)
@@ -59,7 +57,7 @@ def _checked(model):
             )
     for name, values in model.named_parameters():  # a buffer may be a mask of minus infinity
         values = torch.view_as_real(values) if values.is_complex() else values
-        check_finite(name, torch_forms.array(values), "weights")
+        check_finite(name, forms.array(values), "weights")
     return model
 
 

@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from keras import ops
 
-from bnn.analysis import outputs
-from bnn.analysis.product import Kernels, float32
+from bnn.analysis.core import outputs
+from bnn.analysis.core.product import Kernels, float32
 from bnn.console import silent
 from bnn.geometry import CorrelationStatistics
 from bnn.layers.latent import latent_kernel

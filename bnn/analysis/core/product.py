@@ -8,8 +8,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from bnn.analysis.linear_maps import Convolution, Dense
-from bnn.analysis.transposed import TransposedConvolution
+from bnn.analysis.core.linear_maps import Convolution, Dense
+from bnn.analysis.core.transposed import TransposedConvolution
 from bnn.geometry import QuantizerError, ScalarQuantizer
 from bnn.layers.latent import latent_kernel
 

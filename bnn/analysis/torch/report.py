@@ -57,12 +57,12 @@ def analyze_torch(
             has no hooks (a scripted model), no weights yet (a lazy module) or no values (the meta device).
     """
     backend.load()
-    from bnn.analysis import torch_measuring
     from bnn.analysis.report import Report, name_of
+    from bnn.analysis.torch import measuring
     from bnn.models.inputs import count
 
     options = {"batch_size": batch_size, "score_images": score_images, "seed": seed, "progress": progress}
-    layers, unanalyzed, undefined, inputs = torch_measuring.of_model(
+    layers, unanalyzed, undefined, inputs = measuring.of_model(
         model, inputs, quantizer, activations, kernel, **options
     )
     about = {"quantizer": name_of(quantizer), "activations": name_of(activations)}

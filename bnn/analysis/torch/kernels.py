@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from bnn.analysis import torch_recurrent
-from bnn.analysis.capture import Call
-from bnn.analysis.linear_maps import Dense
-from bnn.analysis.product import Kernels, Product, of_arrays
-from bnn.analysis.torch_forms import LATENT, MULTIPLIED, Weight, array, dense_shape, form_of, unreal
-from bnn.analysis.torch_holdings import Holdings
-from bnn.analysis.torch_probe import first_calls, multiplies
+from bnn.analysis.core.linear_maps import Dense
+from bnn.analysis.core.product import Kernels, Product, of_arrays
+from bnn.analysis.keras.capture import Call
+from bnn.analysis.torch import recurrent
+from bnn.analysis.torch.forms import LATENT, MULTIPLIED, Weight, array, dense_shape, form_of, unreal
+from bnn.analysis.torch.holdings import Holdings
+from bnn.analysis.torch.probe import first_calls, multiplies
 from bnn.geometry.named_quantizers import SIGN
 
 ATTENTION = ("query", "key", "value")
@@ -25,7 +25,7 @@ def find(model, images, quantizer=None, kernel=None):
             tensor, by which it multiplies, and to None for other modules.
 
     Returns:
-        (found, refused): list of Product, whose `arrange` takes a torch_capture.Seen and returns a Call, and a dict
+        (found, refused): list of Product, whose `arrange` takes a capture.Seen and returns a Call, and a dict
         from the name of each other module with a weight to the reason.
     """
     found, refused, holdings = [], {}, Holdings(model)
@@ -73,10 +73,10 @@ def _products(name, module, quantizer, given, seen):
 
 
 def _recurrent(name, module, quantizer):
-    reason = torch_recurrent.reason(module)
+    reason = recurrent.reason(module)
     if reason:
         return reason
-    kernels, products = list(torch_recurrent.kernels(module)), []
+    kernels, products = list(recurrent.kernels(module)), []
     for key, weight, arrange in kernels:
         if reason := unreal(weight):
             return reason
@@ -88,7 +88,7 @@ def _recurrent(name, module, quantizer):
                 quantizer,
                 arrange=arrange,
                 restore=dense_shape,
-                gates=torch_recurrent.gates(module),
+                gates=recurrent.gates(module),
                 layer=module,
                 variable=Weight(weight),
             )

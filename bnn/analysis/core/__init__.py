@@ -1,0 +1,1 @@
+"""Statistics of kernels and their inputs, whatever framework computes them."""

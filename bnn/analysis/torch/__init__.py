@@ -1,0 +1,1 @@
+"""Kernels of PyTorch models: find them, record their inputs, and exchange them."""
