@@ -16,19 +16,20 @@ class Parser(argparse.ArgumentParser):
 
     Args:
         words: str, what to type in place of a word without a flag; None: no advice.
+        elsewhere: dict from flags that other calls of the program have to a hint that begins with "; ".
         **options: as for `ArgumentParser`.
     """
 
-    def __init__(self, words=None, **options):
+    def __init__(self, words=None, elsewhere=None, **options):
         super().__init__(formatter_class=HelpFormatter, **options)
-        self.words = words
+        self.words, self.elsewhere = words, elsewhere or {}
 
     def parse_args(self, args=None, namespace=None):
         """The namespace; unknown flags end the program with a suggestion."""
         namespace, unknown = self.parse_known_args(args, namespace)
         if unknown:
             flags = [flag.partition("=")[0] for flag in unknown if flag.startswith("-")]
-            hints = [did_you_mean(flag, self._option_string_actions) for flag in flags]
+            hints = [self.elsewhere.get(f) or did_you_mean(f, self._option_string_actions) for f in flags]
             hints += [f"; {self.words}"] if self.words and not flags else []
             self.error(f"unrecognized arguments: {' '.join(unknown)}{next(filter(None, hints), '')}")
         return namespace

@@ -5,6 +5,7 @@ from the table `ESTIMATORS`, without Keras. A new estimator needs one entry here
 `bnn.layers.quantizers`.
 """
 
+import json
 import sys
 from dataclasses import dataclass
 
@@ -105,14 +106,38 @@ def as_setting(quantizer):
     """Return the value that a setting stores for a quantizer.
 
     Args:
-        quantizer: a function or class decorated with `@keras.saving.register_keras_serializable()`, or anything else.
+        quantizer: a function or class decorated with `@keras.saving.register_keras_serializable()`, an object of such
+            a class that has `get_config` and `from_config`, or anything else.
 
     Returns:
-        The name under which the function or class is registered with Keras, such as "Custom>my_sign"; any other
-        argument is returned unchanged.
+        The name under which the function or class is registered with Keras, such as "Custom>my_sign"; for an object the
+        name of its class and its config as JSON, such as 'Custom>TanhSign{"beta": 2.0}'. Any other argument is returned
+        unchanged.
     """
     keras = sys.modules.get("keras")
-    if keras is None or not callable(quantizer) or not hasattr(quantizer, "__name__"):
+    if keras is None or not callable(quantizer):
         return quantizer
-    name = keras.saving.get_registered_name(quantizer)
-    return name if keras.saving.get_registered_object(name) is quantizer else quantizer
+    kind = quantizer if hasattr(quantizer, "__name__") else type(quantizer)
+    name = keras.saving.get_registered_name(kind)
+    if keras.saving.get_registered_object(name) is not kind:
+        return quantizer
+    if kind is quantizer:
+        return name
+    if not hasattr(kind, "from_config"):
+        return quantizer
+    try:
+        config = quantizer.get_config()
+        return name + (json.dumps(config, sort_keys=True) if config else "")
+    except (AttributeError, TypeError, NotImplementedError):
+        return quantizer
+
+
+def from_setting(value):
+    """Return (name, config) of a setting with a registered name; the config is {} for a function or class.
+
+    Raises:
+        ValueError: what follows the name is no object in JSON.
+    """
+    name, brace, rest = value.partition("{")
+    config = json.loads(brace + rest) if brace else {}
+    return name, config

@@ -57,7 +57,10 @@ def _is_a(value, annotation):
 
 
 def _type_name(annotation):
-    own = "a name, None, or a function or class with @keras.saving.register_keras_serializable() above it"
+    own = (
+        "a name, None, or a function, a class or an object of a bnn.layers.Quantizer, with "
+        "@keras.saving.register_keras_serializable() above it"
+    )
     names = {int: "a whole number", float: "a finite number", bool: "true or false", str: "a string"}
     names |= {
         str | None: own,

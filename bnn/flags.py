@@ -5,7 +5,9 @@ import dataclasses
 
 from bnn.arguments import folder_name
 from bnn.config import Quantization, TrainConfig
+from bnn.datasets.catalog import USER_READERS
 from bnn.networks.quantization import GLOROT
+from bnn.networks.quantization import QUANTIZERS as QUANTIZER_SETTINGS
 from bnn.networks.table import DEFAULT, NETWORKS, entry
 from bnn.paths import expanded
 from bnn.presets import DATA_SETS, PRESETS
@@ -23,7 +25,17 @@ GROUPS = {
     START: ("data_set", "epochs", "debug"),
     IMAGES: ("image_size", "image_range"),
     NETWORK: ("network",),  # and the settings of that network
-    QUANTIZERS: ("levels", "threshold", "estimator", "first_layer", "last_layer", "continuous", "clip"),
+    QUANTIZERS: (
+        "levels",
+        "threshold",
+        "estimator",
+        "kernel_quantizer",
+        "activation_quantizer",
+        "first_layer",
+        "last_layer",
+        "continuous",
+        "clip",
+    ),
     TRAINING: (
         "batch_size",
         "lr_start",
@@ -81,14 +93,14 @@ def of_other_networks(network):
     }
 
 
-def take_settings(namespace):
-    """Move the settings out of a namespace that a parser with `add_flags` filled.
+def take_settings(namespace, network=DEFAULT):
+    """Move the settings out of a namespace that a parser with `add_flags` filled, for the same network.
 
     Returns:
         dict from setting to value, for flags that were given; `seed` is a list if several were given, and `network` is
         the name of a network.
     """
-    architecture = entry(getattr(namespace, "network", DEFAULT)).architecture
+    architecture = entry(network).architecture
     found = ("network", *flagged(architecture, Quantization, TrainConfig))
     given = {name: vars(namespace).pop(name) for name in found if name in namespace}
     if len(given.get("seed", ())) == 1:
@@ -134,7 +146,8 @@ def file_to_write(text):
 
 def data_set_name(text):
     """The name of a data set, or the path of own data; a slash is added to the path of a folder, unlike a name."""
-    return f"{text}/" if text and text not in DATA_SETS and expanded(text).is_dir() else text
+    named = text in DATA_SETS or text in USER_READERS
+    return f"{text}/" if text and not named and expanded(text).is_dir() else text
 
 
 def flagged(*kinds):
@@ -164,13 +177,15 @@ def _flag(f):
         both = any(f.name in found.settings for found in NETWORKS.values())
         action = argparse.BooleanOptionalAction if both else "store_true"
         return options | {"action": action, "help": f.metadata["help"]}
-    shown = f.metadata["shown"] or _spelled(f.default)
+    shown = f.metadata.get("shown") or _spelled(f.default)
     options["help"] = f"{f.metadata['help']} (default: {shown}{_other_defaults(f.name)})"
     options["metavar"] = _metavar(f)
     if isinstance(f.default, tuple):
         return options | {"type": type((*f.default, 0)[0]), "nargs": "*"}
     if f.name == "seed":
         return options | {"type": int, "nargs": "+"}
+    if f.name in QUANTIZER_SETTINGS:
+        return options | {"type": str, "metavar": "NAME"}
     if f.name == "data_set":
         return options | {"type": data_set_name}
     if f.name in WORDS:

@@ -34,7 +34,7 @@ class DataSetNames(tuple):
         return super().__contains__(name) or is_own(name)
 
 
-DATA_SET_CHOICES = DataSetNames((*DATA_SETS, "FILE.npz", "FOLDER/"))
+DATA_SET_CHOICES = DataSetNames((*DATA_SETS, "FILE.npz", "FOLDER/", "NAME of --use FILE.py"))
 
 FIRST, MOST = 32, 256  # channels of the first convolutions, and at most
 LEAST_SIDE = 12  # pixels: maps whose shorter side is less are not pooled

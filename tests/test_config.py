@@ -369,7 +369,7 @@ def test_weights_are_counted():
 def test_unknown_data_sets_are_refused(data_set):
     with pytest.raises(
         ConfigError,
-        match=r"data_set: expected one of .*, mnist-5k, FILE.npz, FOLDER/, received",
+        match=r"data_set: expected one of .*, mnist-5k, FILE.npz, FOLDER/, NAME of --use FILE.py, received",
     ):
         settings_for({"data_set": data_set})
 

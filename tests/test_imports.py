@@ -48,6 +48,7 @@ MAY_IMPORT = {
     "faces": {"quiet"},
     "arguments": {"suggestions"},
     "networks": GROUND | {"fields", "estimators", "backend", "layers"},
+    "user_code": GROUND,
     "geometry": GROUND,
     "layers": GROUND | {"optimizers", "bits"},
     "bits": GROUND,

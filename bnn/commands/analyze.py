@@ -11,6 +11,7 @@ from bnn.config import ConfigError
 from bnn.console import progress, typed
 from bnn.flags import add_data_dir, folder, place
 from bnn.spelling import command_line
+from bnn.user_code import add_use
 
 PROGRAM = "analyze.py"
 IMAGES = 500  # test images of a run, the paper's number
@@ -75,6 +76,7 @@ def parse(argv=None, program=PROGRAM):
     )
     parser.add_argument("--wide", action="store_true", help="print every statistic, not only the first ones")
     add_data_dir(parser)
+    add_use(parser)
     args = parser.parse_args(argv)
     for name, least in (("batch_size", 1), ("score_images", 0)):
         if getattr(args, name) < least:

@@ -10,6 +10,7 @@ from bnn.console import progress
 from bnn.errors import UserError
 from bnn.flags import add_data_dir, file_to_write, folder
 from bnn.spelling import command_line
+from bnn.user_code import add_use
 
 PROGRAM = "bnn export"
 GRAPH_IMAGES = 8  # NumPy computes a graph slowly
@@ -44,6 +45,7 @@ def parse(argv=None, program=PROGRAM):
         "0: no check (default: %(default)s)",
     )
     add_data_dir(parser)
+    add_use(parser)
     args = parser.parse_args(argv)
     if args.images < 0:
         parser.error(f"argument --images: expected at least 0, received {args.images}")
@@ -64,6 +66,11 @@ def main(argv=None, program=PROGRAM):
             "bnn.pack(bnn.models.load_model(FILE)) packs its network"
         )
     run = runs.open_run(args.run)
+    if reason := run.config.network.not_a_chain:
+        name = run.config.network.name
+        raise packed.PackError(
+            f"{run.folder}: expected a chain of layers, such as vgg, received {name}: {reason}"
+        )
     model = packed.reference(run)
     output = args.output or args.run / FILES[args.format]
     with atomic.replacing(output) as temporary:

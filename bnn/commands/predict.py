@@ -11,6 +11,7 @@ from bnn.errors import UserError
 from bnn.flags import add_data_dir, file_to_write, place
 from bnn.paths import expanded
 from bnn.spelling import command_line
+from bnn.user_code import add_use
 
 PROGRAM = "bnn predict"
 SHOWN = 5  # scores of an image
@@ -52,6 +53,7 @@ def parse(argv=None, program=PROGRAM):
     )
     add("--output", type=place, metavar="DIR", help="folder for the figures of --errors (default: RUN)")
     add_data_dir(parser)
+    add_use(parser)
     args = parser.parse_args(argv)
     if not (args.images or args.errors):
         parser.error("expected an IMAGE or --errors, received neither")

@@ -3,15 +3,18 @@
 The defaults are the paper's CIFAR-10 network and settings. Each data set has its own presets; flags override them.
 """
 
+import contextlib
 import sys
 
 from bnn import backend
 from bnn.arguments import Parser
 from bnn.commands import several
 from bnn.console import typed
-from bnn.flags import LOGS, START, add_data_dir, add_flags, folder, take_settings
+from bnn.flags import LOGS, NETWORK, START, add_data_dir, add_flags, folder, of_other_networks, take_settings
+from bnn.networks.table import DEFAULT, NETWORKS
 from bnn.spelling import command_line
 from bnn.tables import filled
+from bnn.user_code import add_use
 
 PROGRAM = "train.py"
 USAGE = "%(prog)s [--data_set NAME] [--run_dir DIR] [FLAGS]\n       %(prog)s --resume RUN"
@@ -20,15 +23,18 @@ WORDS = "a run is --run_dir DIR or --resume RUN, a data set --data_set NAME; swi
 
 def parse(argv=None, program=PROGRAM):
     """Parse the command line: (dict of the given settings, namespace of the other flags)."""
-    parser = Parser(prog=program, description=__doc__, usage=USAGE, words=WORDS)
-    groups = add_flags(parser)
+    network = _network(argv, program)
+    elsewhere = of_other_networks(network)
+    parser = Parser(prog=program, description=__doc__, usage=USAGE, words=WORDS, elsewhere=elsewhere)
+    groups = add_flags(parser, network)
     _add_run_flags(groups[START].add_argument)
     groups[LOGS].add_argument(
         "--tensorboard", action="store_true", help="write TensorBoard events to the run directory"
     )
     add_data_dir(groups[START])
+    add_use(groups[NETWORK])
     options = parser.parse_args(argv)
-    given = take_settings(options)
+    given = take_settings(options, network)
     if options.resume and (options.run_dir or options.overwrite or options.init_from):
         parser.error(
             "--resume continues a run unchanged: expected no --run_dir, --overwrite or --init_from with it"
@@ -36,6 +42,21 @@ def parse(argv=None, program=PROGRAM):
     if isinstance(given.get("seed"), list) and (options.resume or options.init_from):
         parser.error("--seed: expected one seed with --resume or --init_from, received several")
     return given, options
+
+
+def _network(argv, program):
+    """The name of the network whose settings have flags: that of --network or of the run to resume; runs --use."""
+    first = Parser(prog=program, add_help=False)
+    add_use(first)
+    first.add_argument("--network")
+    first.add_argument("--resume", type=folder)
+    options, _ = first.parse_known_args(argv)
+    if options.network is None and options.resume:
+        from bnn.runs import RunError, open_run
+
+        with contextlib.suppress(RunError):  # the program says so later
+            return open_run(options.resume).config.network.name
+    return options.network if options.network in NETWORKS else DEFAULT
 
 
 def _add_run_flags(flag):

@@ -16,8 +16,9 @@ HOMES = {
     "DataError": "storing",
     "data_folder": "place",
     "from_arrays": "own",
+    "register": "own",
 }
-__all__ = ["DataError", "DataSet", "Split", "data_folder", "from_arrays", "load"]
+__all__ = ["DataError", "DataSet", "Split", "data_folder", "from_arrays", "load", "register"]
 
 
 def __getattr__(name):

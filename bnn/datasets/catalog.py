@@ -66,11 +66,14 @@ class Package:
 
 
 ARRAYS = "arrays"  # the name of data that were given as arrays
+USER_READERS = {}  # by name, the functions that read data sets of the user's own formats
 
 
 def is_own(name):
-    """Return whether a name of `--data_set` is a file or a folder, or stands for arrays."""
-    return isinstance(name, str) and (name == ARRAYS or name.endswith(".npz") or "/" in name)
+    """Return whether a name of `--data_set` is a file, a folder or registered by the user, or stands for arrays."""
+    return isinstance(name, str) and (
+        name == ARRAYS or name in USER_READERS or name.endswith(".npz") or "/" in name
+    )
 
 
 SOURCE_KINDS = (Mirror.kind, Package.kind)

@@ -8,7 +8,7 @@ import numpy as np
 from bnn.console import note, silent
 from bnn.datasets import folders, npz_files
 from bnn.datasets.axes import is_channels_first
-from bnn.datasets.catalog import ARRAYS
+from bnn.datasets.catalog import ARRAYS, ENTRIES, USER_READERS
 from bnn.datasets.data_set import DataSet, Split
 from bnn.datasets.place import data_folder
 from bnn.datasets.splits import missing, set_aside
@@ -110,6 +110,30 @@ def _note_missing(data_set):
         note(f"{data_set.name}: {said}")
 
 
+def register(name, read):
+    """Make a data set of your own format known by a name, for `--data_set`, `bnn.datasets.load` and its runs.
+
+    Args:
+        name: str, without a slash; no name of the catalog.
+        read: function from the Path of the data folder (see `data_folder`) to a dict of the arrays x_train, y_train,
+            x_test, y_test, and if there are any x_val, y_val and class_names; see `from_arrays`.
+
+    Raises:
+        DataError: the name is taken, or could be a path; or `read` is no function.
+    """
+    if (
+        not isinstance(name, str)
+        or not name
+        or "/" in name
+        or name.endswith(".npz")
+        or name in (*ENTRIES, ARRAYS)
+    ):
+        raise DataError(f"data_set: expected a new name without a slash or .npz, received {name!r}")
+    if not callable(read):
+        raise DataError(f"data_set {name}: expected a function that reads it, received {read!r}")
+    USER_READERS[name] = read
+
+
 def load(
     name,
     folder=None,
@@ -144,6 +168,8 @@ def load(
             "data: expected the arrays that the run was trained on, received none; "
             "use bnn.resume(..., data=...) or bnn.analyze(run, images)"
         )
+    if name in USER_READERS:
+        return _registered(name, folder, seed=seed, image_range=image_range, stratified=stratified)
     path = _found(name, folder)
     if path.is_dir():
         arrays, (digest, earlier) = folders.read(path, tuple(image_size), progress, class_names, stratified)
@@ -155,6 +181,19 @@ def load(
         return replace(data_set, earlier_digest=earlier)
     except DataError as error:
         raise DataError(f"{path}: {error}") from None
+
+
+def _registered(name, folder, **options):
+    arrays = USER_READERS[name](data_folder(folder))
+    if not isinstance(arrays, dict) or not {"x_train", "y_train", "x_test", "y_test"} <= {*arrays}:
+        raise DataError(
+            f"data_set {name}: expected a dict with x_train, y_train, x_test and y_test from its reader, received "
+            f"{sorted(map(str, arrays)) if isinstance(arrays, dict) else type(arrays).__name__}"
+        )
+    try:
+        return from_arrays(**arrays, **options, name=name)
+    except TypeError as error:
+        raise DataError(f"data_set {name}: {error}") from None
 
 
 def _found(name, folder):

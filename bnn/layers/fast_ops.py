@@ -150,17 +150,21 @@ def max_pool2d(x):
     return (lean_max_pool2d if tf is None else portable_max_pool2d)(x)
 
 
-def portable_conv2d(x, kernel):
-    """Convolve with stride 1 and SAME padding.
+def portable_conv2d(x, kernel, strides=1):
+    """Convolve with SAME padding.
 
     Args:
         x: (batch, height, width, channels) float tensor.
         kernel: (size, size, channels, filters) tensor of x's dtype.
+        strides: int, the distance of the positions.
 
     Returns:
-        (batch, height, width, filters) tensor of x's dtype.
+        (batch, height, width, filters) tensor of x's dtype; sides are divided by the strides and rounded up.
     """
-    return ops.conv(x, kernel, padding="same", data_format="channels_last")
+    if kernel.shape[0] == 1 and strides > 1:
+        # The same positions, without oneDNN's strided 1x1 convolution, whose gradient is faulty (its issue 6035).
+        x, strides = x[:, ::strides, ::strides], 1
+    return ops.conv(x, kernel, strides, padding="same", data_format="channels_last")
 
 
 def tap_conv2d(x, kernel):
@@ -188,8 +192,10 @@ def tap_conv2d(x, kernel):
     return convolve(x, kernel)
 
 
-def conv2d(x, kernel):
+def conv2d(x, kernel, strides=1):
     """`portable_conv2d`; on CPUs with the faster gradient, which helps only in bfloat16 and up to 8x8 positions."""
+    if strides > 1:
+        return portable_conv2d(x, kernel, strides)
     taps = on_cpu() and x.dtype == "bfloat16" and None not in x.shape[1:3] and x.shape[1] * x.shape[2] <= 64
     return (tap_conv2d if taps else portable_conv2d)(x, kernel)
 

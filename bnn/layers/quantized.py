@@ -150,9 +150,9 @@ class QuantDense(_QuantLayer):
 
 @keras.saving.register_keras_serializable("bnn")
 class QuantConv2D(_QuantLayer):
-    """Two-dimensional convolution with a quantized kernel, stride 1, SAME padding and no bias.
+    """Two-dimensional convolution with a quantized kernel, SAME padding and no bias.
 
-    Input (batch, height, width, channels), output (batch, height, width, filters),
+    Input (batch, height, width, channels), output (batch, height / strides, width / strides, filters), rounded up,
     kernel (kernel_size, kernel_size, channels, filters), fan-in d = kernel_size^2 channels.
 
     Args:
@@ -162,6 +162,7 @@ class QuantConv2D(_QuantLayer):
             and dtype. None means that the latent kernel itself multiplies the input.
         sign_inputs: bool, whether all inputs are -1 or +1. If the kernel quantizer is `Sign`, training may then
             multiply bits. The sums are the same.
+        strides: int, the distance of the positions, in both directions.
         kernel_initializer: keyword, initializer of the latent kernel, see `keras.initializers.get`.
         clip: keyword, float > 0, largest absolute value of latent weights, see `WeightClip`.
 
@@ -169,12 +170,14 @@ class QuantConv2D(_QuantLayer):
         ValueError: a size is not a positive whole number, clip is not positive, or the quantizer is not callable.
     """
 
-    def __init__(self, filters, kernel_size, kernel_quantizer=None, sign_inputs=False, **kwargs):
+    def __init__(self, filters, kernel_size, kernel_quantizer=None, sign_inputs=False, strides=1, **kwargs):
         super().__init__(kernel_quantizer, **kwargs)
         self.filters = positive("filters", filters)
         self.kernel_size = positive("kernel_size", kernel_size)
         self.sign_inputs = bool(sign_inputs)
-        self.multiplies_signs = self.sign_inputs and quantizers.is_sign(self.kernel_quantizer)
+        self.strides = positive("strides", strides)
+        signs = self.sign_inputs and quantizers.is_sign(self.kernel_quantizer)
+        self.multiplies_signs = signs and self.strides == 1
         # Bits are computed outside of TensorFlow, so XLA cannot compile them.
         self.supports_jit = not (self.multiplies_signs and fast_ops.on_cpu())
 
@@ -189,11 +192,12 @@ class QuantConv2D(_QuantLayer):
 
     def product(self, inputs, kernel):
         """Apply the layer's linear map with the given kernel instead of its own."""
-        return fast_ops.conv2d(inputs, kernel)
+        return fast_ops.conv2d(inputs, kernel, self.strides)
 
     def compute_output_shape(self, input_shape):
         """Return (batch, height, width, filters)."""
-        return (*input_shape[:-1], self.filters)
+        batch, *sides, _ = input_shape
+        return (batch, *(side and -(-side // self.strides) for side in sides), self.filters)
 
     def get_config(self):
         """Return the arguments of the constructor."""
@@ -201,6 +205,7 @@ class QuantConv2D(_QuantLayer):
             "filters": self.filters,
             "kernel_size": self.kernel_size,
             "sign_inputs": self.sign_inputs,
+            "strides": self.strides,
         }
 
 

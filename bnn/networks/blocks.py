@@ -46,7 +46,7 @@ class Blocks:
         low, high = self.inputs.input_range
         return keras.layers.Rescaling((high - low) / 255, low, dtype="float32", name="scale")(x)
 
-    def conv(self, x, filters, size, name, first=False):
+    def conv(self, x, filters, size, name, first=False, strides=1):
         """Convolve with a quantized kernel; to the first layer the setting `first_layer` applies."""
         signs = _are_signs(x)
         fans = size**2 * (x.shape[-1] + filters)
@@ -56,7 +56,7 @@ class Blocks:
                 # The Glorot limit without the transform. For a 1x1 convolution, Glorot would count fewer outputs.
                 options["kernel_initializer"] = _uniform(math.sqrt(6 / fans))
             x, size = self._transformed(x, size, name), 1
-        return QuantConv2D(filters, size, sign_inputs=signs, **options)(x)
+        return QuantConv2D(filters, size, sign_inputs=signs, strides=strides, **options)(x)
 
     def dense(self, x, units, name, first=False, last=False):
         """Multiply the last axis by a quantized kernel; `last` is for the output layer, see `scores`."""

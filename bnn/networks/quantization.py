@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bnn.estimators import ESTIMATORS, as_setting, meanings
+from bnn.estimators import ESTIMATORS, as_setting, from_setting, meanings
 from bnn.fields import ConfigError, check_fields, expect, one_of, setting
 from bnn.spelling import argument, option
 
@@ -39,9 +39,11 @@ class Quantization:
         f"quantizers of the network, and the gradient that training uses instead of theirs:\n{meanings()}\n",
         choices=tuple(ESTIMATORS),
     )
-    # The name of another estimator or a function or class registered with Keras, instead of the estimator's quantizer.
-    kernel_quantizer: str | None = None
-    activation_quantizer: str | None = None
+    kernel_quantizer: str | None = setting(
+        None,
+        "quantizer of the kernels in place of the estimator's: an estimator, or a name registered by --use FILE.py",
+    )
+    activation_quantizer: str | None = setting(None, "the same for activations")
     continuous: bool = setting(False, "train the same network without quantizers; hard tanh instead of sign")
     first_layer: str = setting(
         "quantized",
@@ -200,14 +202,25 @@ class Quantization:
         return (lambda: make(self.threshold)) if takes_threshold else make
 
 
-def registered(setting, name):
-    """Return the function that makes quantizers from what is registered with Keras under a name."""
+def registered(setting, value):
+    """Return the function that makes quantizers from what is registered with Keras under a name; see `as_setting`."""
     import keras
 
+    try:
+        name, config = from_setting(value)
+    except ValueError as error:
+        raise ConfigError(
+            f"{setting}: expected NAME or NAME{{...}} in JSON, received {value!r} ({error})"
+        ) from None
     own = keras.saving.get_registered_object(name)
     if own is None:
         raise ConfigError(
             f"{setting}: expected a function that is registered with Keras as {name}, received none; "
-            "first import the module that defines it, in Python: a program cannot do that"
+            "first import the module that defines it, in a program by --use FILE.py"
         )
-    return own if isinstance(own, type) else lambda: own
+    if not isinstance(own, type):
+        return lambda: own
+    if not config:
+        return own
+    make = own.from_config if hasattr(own, "from_config") else lambda arguments: own(**arguments)
+    return lambda: make(dict(config))

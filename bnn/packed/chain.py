@@ -208,6 +208,8 @@ class _Reader:
             raise refusal(layer.name, "binary or ternary activations", "an input that is not quantized")
         if isinstance(layer, QuantDense) and len(before.shape) != 2:
             raise refusal(layer.name, "a flat input", tuple(before.shape[1:]))
+        if isinstance(layer, QuantConv2D) and layer.strides != 1:
+            raise refusal(layer.name, "strides of 1", layer.strides)
         kernel, magnitude = _kernel(layer, self.transform)
         if self.channels_first:
             kernel = _channels_first_to_last(kernel, self.channels_first)

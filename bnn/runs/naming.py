@@ -1,5 +1,6 @@
 """The default name of a run directory."""
 
+import re
 from pathlib import Path
 
 # Settings whose values are in the name if they differ from the preset of the data.
@@ -23,7 +24,7 @@ def default_name(config, training=None, *, with_seed=True):
     quantizers = {"kernel": quantization.kernel_quantizer, "activation": quantization.activation_quantizer}
     ends = {"first": quantization.first_layer, "last": quantization.last_layer}
     label = config.network.label
-    own = [f"{place}-{name.rpartition('>')[2]}" for place, name in quantizers.items() if name]
+    own = [f"{place}-{_bare(name)}" for place, name in quantizers.items() if name]
     own += [f"{layer}-{place}" for place, layer in ends.items() if layer != "quantized"]
     own += [training.optimizer] * (training.optimizer != "adam")
     own += _told(config)
@@ -31,6 +32,11 @@ def default_name(config, training=None, *, with_seed=True):
     parts = [data_set, kind, *own, *[label] * bool(label), f"{training.epochs}epochs"]
     parts += [f"seed{training.seed}"] * with_seed
     return "-".join(parts + ["debug"] * training.debug)
+
+
+def _bare(quantizer):
+    """Return the name of a quantizer without what a folder should not be called: "TanhSign-beta-2.0"."""
+    return "-".join(re.findall(r"[\w.]+", quantizer.rpartition(">")[2]))
 
 
 def _told(config):

@@ -6,7 +6,7 @@ from bnn import datasets, presets
 from bnn.config import ConfigError, TrainConfig, plain, resolve
 from bnn.console import progress
 from bnn.datasets import DataSet
-from bnn.datasets.catalog import ARRAYS, is_own
+from bnn.datasets.catalog import ARRAYS, USER_READERS, is_own
 from bnn.paths import expanded
 
 
@@ -45,7 +45,7 @@ def name_of(data_set):
             f"data_set: expected a name, a path or a DataSet, received a {type(data_set).__name__}; "
             "arrays are the argument data"
         )
-    if isinstance(data_set, os.PathLike) or (is_own(data_set) and data_set != ARRAYS):
+    if isinstance(data_set, os.PathLike) or (is_own(data_set) and data_set not in (ARRAYS, *USER_READERS)):
         return str(expanded(data_set).absolute())
     return data_set
 

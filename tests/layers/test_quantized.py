@@ -68,6 +68,24 @@ def test_conv_equals_keras_on_quantized_weights(kind, size):
     assert_equals_keras(QuantConv2D(4, size, quantizer), reference, normal(2, 7, 6, 3), quantized)
 
 
+@KINDS
+@pytest.mark.parametrize("size", [1, 2, 3])
+@pytest.mark.parametrize("strides", [2, 3])
+def test_strided_conv_equals_keras_on_quantized_weights(kind, size, strides):
+    quantizer, quantized = QUANTIZERS[kind]
+    reference = keras.layers.Conv2D(4, size, strides, use_bias=False, padding="same")
+    layer = QuantConv2D(4, size, quantizer, strides=strides)
+    assert_equals_keras(layer, reference, normal(2, 7, 6, 3), quantized)
+    assert QuantConv2D.from_config(layer.get_config()).strides == strides
+    assert layer.compute_output_shape((None, 7, None, 3)) == (None, -(-7 // strides), None, 4)
+
+
+@pytest.mark.parametrize("strides", [0, -1, 1.5, (2, 2), None])
+def test_strides_are_a_positive_whole_number(strides):
+    with pytest.raises(ValueError, match="strides: expected a positive whole number, received"):
+        QuantConv2D(4, 3, strides=strides)
+
+
 @pytest.mark.parametrize("x_values", ["real", "binary"])
 def test_conv_in_a_compiled_graph(x_values):
     layer, reference = QuantConv2D(8, 3, Sign()), keras.layers.Conv2D(8, 3, use_bias=False, padding="same")

@@ -303,7 +303,7 @@ def test_the_default_run_directory_is_in_the_current_folder(tmp_path, data, monk
         ({"epochs": 0}, "epochs: expected 1 to"),
         (
             {"data_set": "svhn"},
-            r"data_set: expected one of .*, mnist-5k, FILE.npz, FOLDER/, received 'svhn'",
+            r"data_set: expected one of .*, mnist-5k, FILE.npz, FOLDER/, NAME of --use FILE.py, received 'svhn'",
         ),
         ({"batch_size": 201}, "at most the 200 training images, received 201"),
         ({"batch_size": 1}, "^batch_size: expected at least 2 images, .*, received 1"),

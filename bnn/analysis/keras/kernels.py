@@ -118,7 +118,7 @@ def _contraction(layer):
 def _own_product(name, layer, quantizer):
     latent = float32(layer.kernel)
     dense = isinstance(layer, QuantDense)
-    linear = Dense() if dense else Convolution((layer.kernel_size,) * 2, (1, 1), (1, 1), "same")
+    linear = Dense() if dense else Convolution((layer.kernel_size,) * 2, (layer.strides,) * 2, (1, 1), "same")
     own, form = layer.kernel_quantizer, (-1, 1, latent.shape[-1])
     place = {"layer": layer, "variable": layer.kernel}
     if own is None and quantizer is not None:

@@ -1,0 +1,167 @@
+"""What every network of `NETWORKS` promises, and one that a user registers."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+import bnn
+from bnn import packed, runs, training
+from bnn.analysis import analyze
+from bnn.commands import export, train
+from bnn.config import ConfigError, resolve
+from bnn.layers import latent_kernels
+from bnn.networks import NETWORKS, Network, register
+from bnn.networks.table import BUILT_IN
+from bnn.packed import PackError
+from bnn.training import Interrupted
+from bnn.user_code import load
+from tests.support import ROOT, small_data, without_keras
+
+OWN = ROOT / "tests" / "networks" / "strided.py"
+SMALL = {
+    "vgg": {"conv": (4,), "max_pool": (1,), "fc": (8,)},
+    "strided": {"stages": (4, 4)},
+}  # by architecture
+TRAINING = {"epochs": 2, "batch_size": 50, "precision": "float32", "deterministic": True}
+load(OWN)
+ARCHITECTURES = sorted({found.architecture.name for found in NETWORKS.values()})
+
+
+def settings(name):
+    """Tiny settings of a network, two epochs of four steps."""
+    return {"network": name, "input_shape": (8, 8, 1), **SMALL[NETWORKS[name].architecture.name], **TRAINING}
+
+
+@pytest.fixture(scope="module")
+def data():
+    return small_data()
+
+
+@pytest.fixture(scope="module", params=ARCHITECTURES)
+def trained(request, data, tmp_path_factory):
+    """A run of each architecture."""
+    folder = tmp_path_factory.mktemp(request.param) / "run"
+    return training.train(folder, data_set=data, **settings(request.param))
+
+
+def test_a_run_is_opened_with_its_settings_and_scores(trained, data):
+    again = runs.open_run(trained.folder)
+    assert again.config == trained.config
+    scores = [run.load_model().predict(data.test.images, verbose=0) for run in (trained, again)]
+    assert np.array_equal(*scores) and np.isfinite(scores[0]).all()
+    assert trained.config.network.weights(trained.config.inputs) == sum(
+        int(np.prod(kernel.variable.shape))
+        for layer in again.load_model().layers
+        for kernel in latent_kernels(layer)
+    )
+
+
+@pytest.mark.parametrize("name", sorted(NETWORKS))
+def test_every_named_network_is_built_with_its_settings(name):
+    config = resolve(settings(name) | {"data_set": "mnist-5k"})
+    model = config.build()
+    assert model.output_shape == (None, 10)
+    usual = NETWORKS[name].settings | settings(name) | {"network": config.network.name}
+    assert usual.items() <= config.flat().items()
+    assert model.name == config.quantization.kind
+
+
+def test_an_interrupted_training_ends_with_the_same_bits(trained, data, tmp_path):
+    class Stop(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            if int(self.model.optimizer.iterations) == 5:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    given = trained.config.flat()
+    with pytest.raises(Interrupted):
+        training.train(tmp_path / "run", callbacks=[Stop()], **given | {"data_set": data})
+    run = training.resume(tmp_path / "run", data_set=data)
+    pairs = zip(*(r.load_model("last").get_weights() for r in (run, trained)), strict=True)
+    assert all(np.array_equal(a, b) for a, b in pairs)
+    assert [row["val_loss"] for row in run.log()] == [row["val_loss"] for row in trained.log()]
+
+
+def test_the_analysis_lists_every_latent_kernel(trained, data):
+    model = trained.load_model()
+    report = analyze(model, data.test.images[:20])
+    assert [layer.name for layer in report] == [layer.name for layer in model.layers if latent_kernels(layer)]
+    for layer in report:
+        assert 0 <= layer.angle_mean_deg < 90 and -1 <= layer.r_within <= 1
+
+
+def test_the_export_packs_or_refuses_by_name(trained, data, capsys):
+    model, network = trained.load_model(), trained.config.network
+    if not network.not_a_chain:
+        assert packed.compare(packed.fold(model), model, data.test.images[:20]).activations
+        return
+    with pytest.raises(PackError, match=r"conv_|chain"):
+        packed.fold(model)
+    with pytest.raises(PackError, match=f"received {network.name}: {network.not_a_chain}"):
+        export.main([str(trained.folder)])
+
+
+def test_default_names_tell_networks_apart():
+    names = [runs.default_name(resolve({"data_set": "mnist-5k", "network": name})) for name in NETWORKS]
+    assert len({*names}) == len(names)
+
+
+@pytest.mark.parametrize("name", ["vgg", "strided"])
+def test_help_has_the_flags_of_the_network_alone(name, capsys):
+    with pytest.raises(SystemExit) as stop:
+        train.main(["--use", str(OWN), "--network", name, "--help"])
+    text = capsys.readouterr().out
+    assert stop.value.code == 0
+    assert ("--stages" in text, "--conv" in text) == (name == "strided", name == "vgg")
+
+
+def test_help_of_the_built_in_networks_loads_no_keras(tmp_path):
+    code = "from bnn.commands import train; train.main(['--network', 'vgg-small', '--help'])"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=without_keras(tmp_path), cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0 and "--filter_size" in done.stdout, done.stderr
+
+
+def test_a_flag_of_another_network_names_it(capsys):
+    with pytest.raises(SystemExit) as stop:
+        train.main(["--stages", "4"])
+    assert stop.value.code == 2
+    assert "--stages 4; it belongs to --network strided" in capsys.readouterr().err
+
+
+def test_a_setting_of_another_network_names_it():
+    with pytest.raises(
+        ConfigError, match=r"stages: expected no setting of this name, .* the network strided"
+    ):
+        resolve({"stages": (4,)})
+
+
+def test_a_network_may_be_given_itself():
+    own = NETWORKS["strided"].architecture
+    config = resolve({"data_set": "mnist-5k", "network": own(stages=(6,)), "bn_decay": 0.5})
+    assert (config.network.stages, config.network.bn_decay) == ((6,), 0.5)
+    assert [layer.name for layer in bnn.models.build(network=own(stages=(6,))).layers][-1] == "dense_1_norm"
+
+
+def test_no_run_directory_imports_a_file_of_the_user(tmp_path, data, monkeypatch):
+    run = training.train(tmp_path / "run", data_set=data, **settings("strided") | {"epochs": 1})
+    monkeypatch.delitem(NETWORKS, "strided")
+    with pytest.raises(
+        runs.RunError, match=r"network: expected one of .*, received 'strided'.*--use FILE\.py"
+    ):
+        runs.open_run(run.folder)
+
+
+def test_only_networks_with_a_new_name_are_registered():
+    class Nameless(Network):
+        pass
+
+    for wrong in (3, int, Nameless, type("Vgg", (Network,), {"name": "vgg"})):
+        with pytest.raises(ConfigError, match="network: expected"):
+            register(wrong)
+    assert {"vgg", "vgg-small", "binarynet"} == BUILT_IN
