@@ -8,6 +8,7 @@ from PIL import Image
 import bnn
 from bnn import bits, datasets, models, packed, runs
 from bnn.datasets import DataError
+from bnn.models.inputs import InputError
 from bnn.prediction import PredictionError
 from tests.support import small_data, start
 
@@ -75,6 +76,28 @@ def test_another_model_takes_arrays_as_they_are():
     expected = x @ model.layers[0].kernel + model.layers[0].bias
     np.testing.assert_allclose(found.scores, expected, rtol=1e-5)
     assert found.class_names == ("0", "1", "2", "3")
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ((5, 9, 8, 3), r"^images: expected shape \(n, 8, 8, 3\), received \(5, 9, 8, 3\); ValueError: "),
+        ((8, 8, 3), r"^images: expected shape \(n, 8, 8, 3\), received \(8, 8, 3\); ValueError: "),
+        ((5, 3, 8, 8), r"received \(5, 3, 8, 8\); use np.moveaxis\(images, 1, -1\); ValueError: "),
+        ((0, 8, 8, 3), r"^images: expected at least one image, received the shape \(0, 8, 8, 3\)$"),
+        ((), r"^images: expected at least one image, received the shape \(\)$"),
+    ],
+)
+def test_arrays_that_another_model_does_not_take_are_refused_in_one_line(shape, message):
+    layers = [
+        keras.Input((8, 8, 3)),
+        keras.layers.Conv2D(2, 3),
+        keras.layers.Flatten(),
+        keras.layers.Dense(2),
+    ]
+    with pytest.raises(InputError, match=message) as refused:
+        bnn.predict(keras.Sequential(layers), np.zeros(shape, "float32"))
+    assert "\n" not in str(refused.value) and "\x1b" not in str(refused.value)
 
 
 def test_images_of_another_size_are_refused_or_scaled(run, images, scores):

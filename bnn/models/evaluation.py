@@ -25,11 +25,13 @@ def scores(model, images, batch_size=BATCH, progress=silent):
         (n, classes) float32 array.
 
     Raises:
-        InputError: the arrays do not match the inputs of the model.
+        InputError: the arrays do not match the inputs of the model, or it does not take them.
     """
-    parts = inputs.batches(inputs.as_built(model, images), batch_size)
+    given = inputs.as_built(model, images)
+    inputs.expect_images(given)
+    parts = inputs.batches(given, batch_size)
     shown = progress(parts, total=len(parts), unit="batch")
-    given = (model(part, training=False) for part in shown)
+    given = (inputs.applied(model, part) for part in shown)
     return np.concatenate([ops.convert_to_numpy(ops.cast(part, "float32")) for part in given])
 
 

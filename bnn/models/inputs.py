@@ -1,13 +1,19 @@
 """The inputs of a model: one or several arrays, in the structure that the model was built with, matched by name."""
 
 import math
+import re
 from collections.abc import Mapping
 from numbers import Number
 
 import keras
 import numpy as np
 
+from bnn.datasets import axes
 from bnn.errors import UserError
+
+COLORS = re.compile(r"\x1b\[[0-9;]*m")
+NODE = re.compile(r"\{\{.*?\}\} ")  # where TensorFlow was
+LONGEST = 300  # characters of a reason
 
 
 class InputError(UserError, ValueError):
@@ -92,9 +98,60 @@ def as_built(model, given):
     return keras.tree.map_structure(lambda tensor: found[id(tensor)], structure)
 
 
+def applied(model, given):
+    """Run a model in inference on arrays in its structure.
+
+    Returns:
+        What the model returns.
+
+    Raises:
+        InputError: the model does not take the arrays. The exception that it raised is the cause.
+    """
+    try:
+        return model(given, training=False)
+    except UserError:
+        raise
+    except Exception as error:  # of Keras, the backend or a layer, whichever finds that the arrays do not fit
+        wanted = [tuple(tensor.shape[1:]) for tensor in getattr(model, "inputs", None) or ()]
+        received = [np.shape(part) for part in arrays(given)]
+        raise InputError(f"images: expected {_expected(wanted, received)}; {_reason(error)}") from error
+
+
+def _expected(wanted, received):
+    """Say which shapes were expected and received, as far as a model has them."""
+    text = ", ".join(map(str, received))
+    if len(wanted) != len(received):
+        return f"arrays that the model takes, received the shape {text}"
+    hint = axes.hint(received[0], wanted[0]) if len(wanted) == 1 else ""
+    return f"{', '.join(map(with_count, wanted))}, received {text}{hint}"
+
+
+def with_count(shape):
+    """The shape of n images of a shape, as text; None, for a size that is free, becomes "any"."""
+    return f"shape ({', '.join(['n', *('any' if size is None else str(size) for size in shape)])})"
+
+
+def _reason(error):
+    """The line of an exception that says what is wrong; Keras puts one before it, and colors it."""
+    lines = [COLORS.sub("", line).strip() for line in str(error).splitlines()]
+    lines = [line for line in lines if line and not line.startswith("Exception encountered when calling ")]
+    return f"{type(error).__name__}: {NODE.sub('', lines[0])[:LONGEST]}" if lines else type(error).__name__
+
+
 def count(given):
     """Return the number of images: the length of the first of one or several arrays."""
     return len(arrays(given)[0])
+
+
+def expect_images(given):
+    """Raise `InputError` unless one or several arrays hold as many images each, at least one."""
+    shapes = [np.shape(part) for part in arrays(given)]
+    if not shapes or any(0 in shape[:1] or not shape for shape in shapes):
+        received = f"the shape {', '.join(map(str, shapes))}" if shapes else "none"
+        raise InputError(f"images: expected at least one image, received {received}")
+    if len({shape[0] for shape in shapes}) > 1:
+        sizes = ", ".join(str(shape[0]) for shape in shapes)
+        raise InputError(f"images: expected arrays of equally many images, received {sizes}")
 
 
 def batches(given, batch_size, least=1):

@@ -1,11 +1,14 @@
 """The arguments of `analyze`: a model, a run or a path, with images, a number of images or a file."""
 
+import keras
 import numpy as np
 import pytest
 
+import bnn
 from bnn import datasets, runs
 from bnn.analysis import ReportError, analyze, subject
 from bnn.models import accuracy
+from bnn.models.inputs import InputError
 from tests.support import small_data, start
 
 
@@ -68,6 +71,35 @@ def test_a_model_file_takes_arrays_or_a_file(run, data, tmp_path):
             analyze(path, given)
         with pytest.raises(ReportError, match="images: expected arrays for the model, or a file"):
             analyze(run.load_model(), given)
+
+
+def test_values_that_a_model_does_not_take_are_refused_in_one_line():
+    layers = [keras.Input((5,)), keras.layers.Embedding(10, 4), keras.layers.Flatten(), keras.layers.Dense(2)]
+    words = np.full((4, 5), 10)
+    with pytest.raises(
+        ReportError, match=r"^images: expected shape \(n, 5\), received \(4, 5\); .* is not in \[0, 10\)"
+    ):
+        analyze(keras.Sequential(layers), words)
+
+
+def test_arrays_that_a_subclassed_model_does_not_take_are_refused_in_one_line():
+    class Own(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.inner = keras.layers.Dense(3)
+
+        def call(self, x):
+            return self.inner(x)
+
+    model = Own()
+    model(np.zeros((1, 6)))
+    message = (
+        r"^images: expected arrays that the model takes, received the shape \(4, 5\); ValueError: Input 0 "
+    )
+    with pytest.raises(ReportError, match=message):
+        analyze(model, np.zeros((4, 5), "float32"))
+    with pytest.raises(InputError, match=message):
+        bnn.predict(model, np.zeros((4, 5), "float32"))
 
 
 def test_a_folder_that_is_not_a_run_is_refused(tmp_path):

@@ -38,6 +38,8 @@ def check_images(model, images, batch_size):
 
 
 def _check_array(array, shape, n, batch_size):
+    from bnn.models.inputs import with_count
+
     received = tuple(getattr(array, "shape", ()))
     wanted = received[1:] if shape is None else shape
     fits = len(received) == len(wanted) + 1 and all(map(_may_be, wanted, received[1:]))
@@ -45,8 +47,7 @@ def _check_array(array, shape, n, batch_size):
         raise ReportError(f"images: expected {n} of each input, as of the first, received {received[0]}")
     if not fits or 0 in received:
         hint = axes.hint(received, wanted) if len(received) == len(wanted) + 1 else ""
-        expected = ", ".join(["n", *("any" if size is None else str(size) for size in wanted)])
-        raise ReportError(f"images: expected shape ({expected}) with n >= 1, received {received}{hint}")
+        raise ReportError(f"images: expected {with_count(wanted)} with n >= 1, received {received}{hint}")
     for start in range(0, n, batch_size):
         part = np.asarray(array[start : start + batch_size])
         if part.dtype.kind not in "biuf" and not np.can_cast(part.dtype, np.float32):  # the latter: bfloat16

@@ -13,11 +13,12 @@ import numpy as np
 from keras import ops
 from keras.src.backend import get_keras_mask
 
+from bnn.analysis.core.checks import ReportError
 from bnn.analysis.core.product import float32
 from bnn.analysis.keras import masks, recurrent
 from bnn.layers import QuantActivation
 from bnn.models import walk
-from bnn.models.inputs import as_built, count, mapped
+from bnn.models.inputs import InputError, applied, as_built, count, mapped
 from bnn.models.traversal import INACTIVE, does_nothing, wrapped_calls
 
 MOVING = (  # layers that move, leave out or repeat values, or take the largest of them
@@ -124,7 +125,10 @@ def _calls(model, found, batch):
         return wrapper
 
     with wrapped_calls(layers, listening), recurrent.unfused(layers):
-        model(as_built(model, batch), training=False)
+        try:
+            applied(model, as_built(model, batch))
+        except InputError as error:
+            raise ReportError(str(error)) from error.__cause__
     return calls
 
 
