@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from bnn.datasets.catalog import is_own
 from bnn.fields import ConfigError, expect, one_of
 from bnn.networks.base import Inputs, Network
-from bnn.networks.quantization import QUANTIZERS, Quantization
+from bnn.networks.quantization import QUANTIZERS, Quantization, spelled_out
 from bnn.networks.table import DEFAULT, NETWORKS, entry
 from bnn.networks.vgg import VGG
 from bnn.presets import BATCH, DATA_SET_CHOICES, DATA_SETS, PRESETS, for_images
@@ -106,7 +106,7 @@ def resolve(given, preset=None, error=ConfigError):
     Raises:
         ConfigError: there is no such setting, a value is out of range, or the parts do not fit each other.
     """
-    given = plain(given)
+    given = spelled_out(plain(given))
     network = given.pop("network", DEFAULT)
     if isinstance(network, Network):
         kind, named = type(network), vars(network)

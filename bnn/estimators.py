@@ -1,13 +1,26 @@
-"""Estimators by name: how a network quantizes, and which gradient its training uses instead of the derivative.
+"""Quantizers by name: how a network quantizes, and which gradient its training uses instead of the derivative.
 
 The derivative of a quantizer is 0 almost everywhere. Settings, their help, networks and docs/training.md are all made
-from the table `ESTIMATORS`, without Keras. A new estimator needs one entry here and a quantizer in
-`bnn.layers.quantizers`.
+from the table `ESTIMATORS`, without Keras. `get` reads every name of a quantizer: of a setting, an argument of a layer,
+and of `analyze`. A new estimator needs one entry here, a quantizer in `bnn.layers.quantizers`, and the same map of
+arrays in `bnn.geometry.named_quantizers`.
 """
 
 import json
+import math
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from bnn.errors import UserError
+from bnn.spelling import argument
+from bnn.suggestions import did_you_mean
+
+NAMES = "sign, ternary, ternary:THRESHOLD or lloyd-max:LEVELS"
+MOST_LEVELS = 256
+
+
+class QuantizerError(UserError, ValueError):
+    """The name of a quantizer is unknown. The message says what was expected and what was received."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +38,8 @@ class Estimator:
         leaves_kernels: whether the setting `estimator` changes activations only, and `ste` quantizes the kernels.
             Latent weights are clipped to [-1, 1]. With a gradient of 0 at 1, a weight that reaches 1 would stay there.
         takes_threshold: whether the setting `threshold` applies to the ternary quantizers.
+        number: float or int, the threshold of `ternary:THRESHOLD` or the levels of `lloyd-max:LEVELS`, the argument of
+            the class; None: no argument.
     """
 
     name: str
@@ -35,6 +50,7 @@ class Estimator:
     reference: str
     leaves_kernels: bool = False
     takes_threshold: bool = False
+    number: float | None = None
 
     @property
     def levels(self):
@@ -95,6 +111,61 @@ ESTIMATORS = {
         ),
     )
 }  # fmt: skip
+
+
+# Other names of entries.
+SHORT = {
+    "sign": replace(
+        ESTIMATORS["ste"],
+        name="sign", kernel={2: "Sign"}, activation={2: "Sign"}, forward="sign", takes_threshold=False,
+    ),
+    "ternary": replace(ESTIMATORS["optimal_ternary"], name="ternary"),
+}  # fmt: skip
+
+
+def get(name, place="quantizer"):
+    """Return what the name of a quantizer stands for.
+
+    Args:
+        name: str, an entry of `ESTIMATORS`, of which `ste` alone means the sign; "sign"; "ternary", with the best
+            threshold for the standard deviation of the values, as `optimal_ternary`; "ternary:T" with T >= 0; or
+            "lloyd-max:K" with K from 2 to 256, the least squared error for Gaussian values of that deviation.
+        place: str, the argument that has this value, for the error message.
+
+    Returns:
+        Estimator
+
+    Raises:
+        QuantizerError: there is no such name; the message names a similar one.
+    """
+    kind, colon, number = name.partition(":")
+    try:
+        if not colon and kind in SHORT | ESTIMATORS:
+            return (SHORT | ESTIMATORS)[kind]
+        if kind == "ternary" and 0 <= float(number) < math.inf:
+            return _with_number(name, 3, "Ternary", "Ternary", float(number))
+        if kind == "lloyd-max" and 2 <= int(number) <= MOST_LEVELS:
+            return _with_number(name, int(number), "LloydMax", "unit_lloyd_max", int(number))
+    except ValueError:
+        pass
+    hint = "" if colon else did_you_mean(name, [*SHORT, *ESTIMATORS, "lloyd-max:4"])
+    raise QuantizerError(
+        f"{argument(place)}: expected {NAMES} (threshold >= 0, 2 to {MOST_LEVELS} levels), or one of "
+        f"{', '.join(ESTIMATORS)}, received {name!r}{hint}"
+    )
+
+
+def _with_number(name, levels, kernel, activation, number):
+    forward = f"the values of {name}"
+    return Estimator(name, {levels: kernel}, {levels: activation}, forward, "as ste", "", number=number)
+
+
+def is_name(value):
+    """Return whether a value is the name of a quantizer, see `get`."""
+    try:
+        return isinstance(value, str) and bool(get(value))
+    except QuantizerError:
+        return False
 
 
 def meanings():

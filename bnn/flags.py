@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 
+from bnn import estimators
 from bnn.arguments import folder_name
 from bnn.config import Quantization, TrainConfig
 from bnn.datasets.catalog import USER_READERS
@@ -55,6 +56,7 @@ GROUPS = {
     ),
     LOGS: ("ckpt_n", "log_geometry"),
 }
+ALIASES = {"estimator": ("--quantizer",)}
 # Words that a flag takes in place of a number, with the values of the setting.
 WORDS = {"clip": {GLOROT: GLOROT}, "clip_gradients": {"none": None}}
 LONGEST_METAVAR = 30  # characters of the choices that are shown beside the flag
@@ -76,7 +78,8 @@ def add_flags(parser, network=DEFAULT):
     for group, members in GROUPS.items():
         for name in members:
             options = _network_flag() if name == "network" else _flag(found[name])
-            groups[group].add_argument(f"--{name}", default=argparse.SUPPRESS, **options)
+            aliases = ALIASES.get(name, ())
+            groups[group].add_argument(f"--{name}", *aliases, dest=name, default=argparse.SUPPRESS, **options)
     for name, field in flagged(architecture).items():
         groups[NETWORK].add_argument(f"--{name}", default=argparse.SUPPRESS, **_flag(field))
     return groups
@@ -150,6 +153,14 @@ def data_set_name(text):
     return f"{text}/" if text and not named and expanded(text).is_dir() else text
 
 
+def quantizer_name(text):
+    """The name of a quantizer."""
+    try:
+        return estimators.get(text).name
+    except estimators.QuantizerError as error:
+        raise argparse.ArgumentTypeError(str(error).partition(": ")[2]) from None
+
+
 def flagged(*kinds):
     """Return a dict from name to field for the settings with a help text; a class's own come before inherited ones."""
     found = {}
@@ -188,6 +199,9 @@ def _flag(f):
         return options | {"type": str, "metavar": "NAME"}
     if f.name == "data_set":
         return options | {"type": data_set_name}
+    if f.name == "estimator":
+        del options["choices"]
+        return options | {"type": quantizer_name}
     if f.name in WORDS:
         return options | {"type": _number_or(WORDS[f.name])}
     return options | {"type": f.type}

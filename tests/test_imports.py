@@ -16,6 +16,7 @@ from tests.support import ROOT
 
 GROUND = {
     "errors",
+    "estimators",
     "tables",
     "console",
     "faces",
@@ -31,7 +32,6 @@ SETTINGS = {
     "train_config",
     "presets",
     "fields",
-    "estimators",
     "flags",
     "optimizers",
     "backend",
@@ -45,12 +45,13 @@ MAY_IMPORT = {
     "__main__": GROUND,  # commands are loaded by their names
     **{name: set() for name in GROUND},
     "console": {"errors", "progress_bars"},
+    "estimators": {"errors", "spelling", "suggestions"},
     "faces": {"quiet"},
     "arguments": {"suggestions"},
-    "networks": GROUND | {"fields", "estimators", "backend", "layers"},
+    "networks": GROUND | {"fields", "backend", "layers"},
     "user_code": GROUND,
     "geometry": GROUND,
-    "layers": GROUND | {"optimizers", "bits"},
+    "layers": GROUND | {"optimizers", "bits", "geometry"},
     "bits": GROUND,
     "files": GROUND,
     "datasets": GROUND | {"files"},

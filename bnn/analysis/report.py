@@ -122,8 +122,8 @@ def analyze(
             of a .npy or .npz file, see `models.load_images`. For a run also an int, the number of test images to use,
             or None: the first 500, as in the paper. Of a run on own data, arrays may have any form that training takes:
             gray images without an axis of channels, and floats in the range of the run.
-        quantizer: quantizer of kernels that have none: a name that `named_quantizers.named` accepts, or a function
-            from a (d, units) float32 array to an array of the same shape. None: sign for Keras layers; kernels of
+        quantizer: quantizer of kernels that have none: a name that `bnn.estimators.get` accepts, or a function from
+            a (d, units) float32 array to an array of the same shape. None: sign for Keras layers; kernels of
             this package's continuous networks are not quantized.
         activations: the same for real inputs of layers. Each channel is first standardized over all images and
             positions, as by a batch norm, which takes a second pass. None: only outputs of a quantizer count as

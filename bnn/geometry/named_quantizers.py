@@ -5,16 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bnn.errors import UserError
+from bnn import estimators
+from bnn.estimators import QuantizerError
 from bnn.geometry import angles, levels
-from bnn.spelling import argument
 
-NAMES = "sign, ternary, ternary:THRESHOLD or lloyd-max:LEVELS"
-MOST_LEVELS = 256
-
-
-class QuantizerError(UserError, ValueError):
-    """The name of a quantizer is unknown. The message says what was expected and what was received."""
+ABSMEAN_RATIO = 1 / math.sqrt(2 * math.pi)  # half the mean of |x|, in standard deviations of Gaussian values
+__all__ = ["QuantizerError", "ScalarQuantizer", "named"]
 
 
 @dataclass(frozen=True)
@@ -82,30 +78,55 @@ def lloyd_max_quantizer(count):
     return ScalarQuantizer(f"lloyd-max:{count}", tuple(thresholds), tuple(values), relative=True)
 
 
+class _Absmean(ScalarQuantizer):
+    """The ternary map of `layers.AbsmeanTernary`: 0 where |w| <= m / 2, else +m or -m, m the mean of |w|."""
+
+    def unit(self, values):
+        """Return the unit of the thresholds, the deviation of Gaussian values with the same mean of |w|."""
+        return np.mean(np.abs(values), dtype=np.float64) * math.sqrt(math.pi / 2)
+
+    def __call__(self, x):
+        m = np.mean(np.abs(x), dtype=np.float64)
+        return (m * angles.ternarize(x, m / 2)).astype(x.dtype)
+
+
+class _MagnitudeAware(ScalarQuantizer):
+    """The sign times the mean of |w| of each unit, on the last axis, as in `layers.MagnitudeAwareSign`."""
+
+    def __call__(self, x):
+        scale = np.mean(np.abs(x), axis=tuple(range(x.ndim - 1)), dtype=np.float64)
+        return (scale * angles.sign(x)).astype(x.dtype)
+
+
+_ABSMEAN_EDGES = (-ABSMEAN_RATIO, float(np.nextafter(ABSMEAN_RATIO, np.inf)))
+# By the quantizers of layers: their values in inference, as functions of the number in the name.
+_MAPS = {
+    **dict.fromkeys(("Sign", "ApproxSign", "SwishSign", "IdentitySign", "StochasticSign"), lambda _: SIGN),
+    "MagnitudeAwareSign": lambda _: _MagnitudeAware("magnitude_aware_sign", SIGN.thresholds, SIGN.values),
+    "Ternary": ternary_quantizer,
+    "OptimalTernary": lambda _: ternary_quantizer(),
+    "unit_ternary": lambda _: ternary_quantizer(),
+    "AbsmeanTernary": lambda _: _Absmean("absmean", _ABSMEAN_EDGES, (-1.0, 0.0, 1.0), relative=True),
+    "unit_absmean": lambda _: ternary_quantizer(ABSMEAN_RATIO, relative=True),
+    "LloydMax": lloyd_max_quantizer,
+    "unit_lloyd_max": lloyd_max_quantizer,
+}
+
+
 def named(name, place="quantizer"):
-    """Return the quantizer with a given name.
+    """Return the quantizer of arrays with a given name.
 
     Args:
-        name: "sign"; "ternary" (the best threshold for the standard deviation of the weights); "ternary:T" with
-            T >= 0; or "lloyd-max:K" with K from 2 to 256.
-        place: str, the argument that has this value, for the error message.
+        name: str, see `bnn.estimators.get`. The estimator of a gradient is left out: `approx_sign` is the sign.
+        place: str, the argument that has this value; for "activations" it is the quantizer of activations, whose
+            deviation is 1.
 
     Returns:
         ScalarQuantizer
 
     Raises:
-        QuantizerError: the name is none of these.
+        QuantizerError: there is no such name.
     """
-    kind, colon, number = name.partition(":")
-    try:
-        if kind in ("sign", "ternary") and not colon:
-            return SIGN if kind == "sign" else ternary_quantizer()
-        if kind == "ternary" and 0 <= float(number) < math.inf:
-            return ternary_quantizer(float(number))
-        if kind == "lloyd-max" and 2 <= int(number) <= MOST_LEVELS:
-            return lloyd_max_quantizer(int(number))
-    except ValueError:
-        pass
-    raise QuantizerError(
-        f"{argument(place)}: expected {NAMES} (threshold >= 0, 2 to {MOST_LEVELS} levels), received {name!r}"
-    )
+    found = estimators.get(name, place)
+    makers = found.activation if place == "activations" else found.kernel
+    return _MAPS[makers[found.levels[0]]](found.number)

@@ -144,3 +144,24 @@ def absmean_ternary(x):
         return scale * ternary(values, scale / 2)
 
     return with_gradient(quantize, lambda x, upstream: upstream)(x)
+
+
+def lloyd_max(x, thresholds, values, relative=True):
+    """Map x to values[i] where thresholds[i - 1] <= x / unit < thresholds[i]; straight-through backward.
+
+    Args:
+        x: float tensor of any shape.
+        thresholds: (k - 1,) increasing floats.
+        values: (k,) increasing floats.
+        relative: bool, whether the unit is the standard deviation of all values of x; else it is 1.
+    """
+
+    def quantize(x):
+        # If all values are 0, a tiny unit keeps the thresholds apart.
+        unit = ops.maximum(ops.std(x), 1e-30) if relative else 1.0
+        found = ops.full_like(x, values[0])
+        for threshold, low, high in zip(thresholds, values, values[1:], strict=False):
+            found = found + (high - low) * ops.cast(x >= threshold * unit, x.dtype)
+        return found
+
+    return straight_through(quantize)(x)

@@ -1,18 +1,20 @@
 """Quantizers for layers: the functions of `quantizer_functions` with their arguments, in the form that layers save.
 
-`bnn.estimators` lists the quantizers that a network can be trained with by name.
+`bnn.estimators` lists the quantizers by name; `get` makes the quantizer of a name.
 """
 
 import math
 
 import keras
 
+from bnn import estimators
 from bnn.layers.quantizer_functions import (
     ABSMEAN_RATIO,
     BEST_RATIO,
     absmean_ternary,
     approx_sign,
     identity_sign,
+    lloyd_max,
     magnitude_aware_sign,
     optimal_ternary,
     ste_sign,
@@ -188,6 +190,38 @@ class AbsmeanTernary(Quantizer):
         return abs(values).mean() * math.sqrt(math.pi / 2)
 
 
+@keras.saving.register_keras_serializable("bnn")
+class LloydMax(Quantizer):
+    """Quantizer to the levels with the least squared error for Gaussian values: `lloyd_max`.
+
+    Args:
+        levels: int from 2 to 256.
+        relative: bool, whether the thresholds have the standard deviation of all values as their unit; without it,
+            which is meant for activations, the unit is 1.
+
+    Raises:
+        ValueError: there are fewer or more levels.
+    """
+
+    def __init__(self, levels, relative=True):
+        if not isinstance(levels, int) or not 2 <= levels <= estimators.MOST_LEVELS:
+            raise ValueError(
+                f"levels: expected a whole number from 2 to {estimators.MOST_LEVELS}, received {levels!r}"
+            )
+        from bnn.geometry import levels as theory  # SciPy takes its time to load
+
+        self.levels, self.relative = levels, relative
+        self.thresholds, self.values = (part.tolist() for part in theory.lloyd_max(levels)[:2])
+
+    def __call__(self, x):
+        """Quantize a float tensor. The shape and the dtype do not change."""
+        return lloyd_max(x, self.thresholds, self.values, self.relative)
+
+    def get_config(self):
+        """Return the arguments of the constructor."""
+        return {"levels": self.levels, "relative": self.relative}
+
+
 def unit_ternary():
     """Create the `Ternary` whose threshold is best for values of standard deviation 1: `BEST_RATIO`.
 
@@ -202,6 +236,11 @@ def unit_absmean():
     return Ternary(ABSMEAN_RATIO)
 
 
+def unit_lloyd_max(levels):
+    """Create the `LloydMax` for values of standard deviation 1."""
+    return LloydMax(levels, relative=False)
+
+
 def is_sign(quantizer):
     """Return whether a quantizer is the sign with the straight-through gradient; a subclass may be something else."""
     return type(quantizer) in (Sign, StochasticSign)
@@ -212,20 +251,48 @@ def for_training(quantizer):
     return getattr(quantizer, "draw", quantizer)
 
 
-def get(identifier):
+def get(identifier, place="kernel_quantizer"):
     """Return the quantizer that an argument of a layer stands for.
 
     Args:
-        identifier: None, a callable, or the config of a saved quantizer.
+        identifier: None, a callable, the config of a saved quantizer, or a str: a name that `bnn.estimators.get`
+            accepts, or the name of a function or class that is registered with Keras, such as "Custom>my_sign".
+        place: str, the argument. A kernel gets the quantizer of kernels of that name, any other that of activations.
 
     Raises:
         ValueError: the identifier is none of these, or a class instead of its object.
+        QuantizerError: there is no quantizer of this name; it is a ValueError.
     """
     if isinstance(identifier, dict):
         return keras.saving.deserialize_keras_object(identifier)
+    if isinstance(identifier, str):
+        own = registered(identifier) if ">" in identifier else None
+        return make(estimators.get(identifier, place), place) if own is None else own()
     if isinstance(identifier, type):
         name = identifier.__name__
         raise ValueError(f"quantizer: expected an object such as {name}(), received the class {name}")
     if identifier is not None and not callable(identifier):
-        raise ValueError(f"quantizer: expected None or a callable, received {identifier!r}")
+        raise ValueError(f"quantizer: expected None, a name or a callable, received {identifier!r}")
     return identifier
+
+
+def make(estimator, place="kernel_quantizer", levels=None):
+    """Make the quantizer of an Estimator for an argument of a layer; `levels`: see `Estimator.kernel`."""
+    makers = estimator.kernel if place == "kernel_quantizer" else estimator.activation
+    maker = globals()[makers[levels or estimator.levels[0]]]
+    return maker() if estimator.number is None else maker(estimator.number)
+
+
+def registered(value):
+    """Return the function that makes the quantizers of a registered name, see `estimators.as_setting`, or None.
+
+    Raises:
+        ValueError: what follows the name is no object in JSON.
+    """
+    name, config = estimators.from_setting(value)
+    own = keras.saving.get_registered_object(name)
+    if own is None or not isinstance(own, type):
+        return own and (lambda: own)
+    if not config:
+        return own
+    return lambda: own.from_config(dict(config)) if hasattr(own, "from_config") else own(**config)

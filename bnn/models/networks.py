@@ -8,9 +8,9 @@ def build(*, kernel_quantizer=None, activation_quantizer=None, precision="float3
     """Build a network from its settings. The network is not compiled.
 
     Args:
-        kernel_quantizer: quantizer of the kernels: the name of an estimator in `bnn.estimators.ESTIMATORS`, or a
-            function from a float tensor to a tensor of the same shape and dtype. A class is called without arguments,
-            once per layer. None means the quantizer of the setting `estimator`.
+        kernel_quantizer: quantizer of the kernels: a name, such as "sign" or "lloyd-max:4", see `bnn.estimators.get`,
+            or a function from a float tensor to a tensor of the same shape and dtype. A class is called without
+            arguments, once per layer. None means the quantizer of the setting `estimator`.
         activation_quantizer: quantizer of the activations, in the same form.
         precision: "float32" or "bfloat16", the arithmetic of the layers. Variables and outputs are float32.
         **settings: settings of the network, of its quantization and its inputs, such as input_shape=(28, 28, 1),

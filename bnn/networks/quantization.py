@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bnn.estimators import ESTIMATORS, as_setting, from_setting, meanings
+from bnn import estimators
+from bnn.estimators import ESTIMATORS, as_setting, meanings
 from bnn.fields import ConfigError, check_fields, expect, one_of, setting
 from bnn.spelling import argument, option
 
@@ -36,12 +37,15 @@ class Quantization:
     )
     estimator: str = setting(
         "ste",
-        f"quantizers of the network, and the gradient that training uses instead of theirs:\n{meanings()}\n",
+        f"quantizers of the network, and the gradient that training uses instead of theirs:\n{meanings()}\n"
+        "sign: ste with 2 levels\nternary: optimal_ternary\nternary:T: ste with 3 levels and the threshold T\n"
+        "lloyd-max:K: the K levels with the least squared error for Gaussian values, gradient as ste\n",
         choices=tuple(ESTIMATORS),
     )
     kernel_quantizer: str | None = setting(
         None,
-        "quantizer of the kernels in place of the estimator's: an estimator, or a name registered by --use FILE.py",
+        "quantizer of the kernels in place of the estimator's: a name as for --estimator, or one that --use FILE.py "
+        "registers",
     )
     activation_quantizer: str | None = setting(None, "the same for activations")
     continuous: bool = setting(False, "train the same network without quantizers; hard tanh instead of sign")
@@ -74,26 +78,36 @@ class Quantization:
             expect(self.clip == GLOROT, "clip", f"a positive number or {GLOROT}", self.clip)
             none = "a number in a continuous net, whose kernels are not quantized"
             expect(not self.continuous, "clip", none, self.clip)
-            fixed = f"a number with the threshold {self.threshold:g}, which has the units of the weights"
-            expect(self.threshold == 0, "clip", fixed, self.clip)
+            threshold = self.threshold or self._number("kernel_quantizer")
+            fixed = f"a number with the threshold {threshold:g}, which has the units of the weights"
+            expect(threshold == 0, "clip", fixed, self.clip)
         else:
             expect(self.clip > 0, "clip", f"a positive number or {GLOROT}", self.clip)
 
     def _check_quantizers(self):
-        own = f"{one_of(ESTIMATORS)}, or a registered function such as Custom>my_sign"
+        own = f"{one_of(ESTIMATORS)}, {estimators.NAMES}, or a registered function such as Custom>my_sign"
         for name in QUANTIZERS:
             value = getattr(self, name)
-            expect(value is None or value in ESTIMATORS or ">" in value, name, own, value)
+            known = value is None or estimators.is_name(value) or ">" in value
+            expect(known, name, own, value, (*ESTIMATORS, *estimators.SHORT))
+            expect(self._number(name) < 1, name, "a threshold in [0, 1)", value)
         for name in ("levels", "first_layer", "last_layer", "estimator", *QUANTIZERS):
             value, default = getattr(self, name), getattr(Quantization, name)
             wanted = f"{default}, the default, in a continuous net, which has no quantizer"
             expect(value == default or not self.continuous, name, wanted, value)
         for name in (self.estimator, self.kernel_quantizer, self.activation_quantizer):
-            levels = ESTIMATORS[name].levels if name in ESTIMATORS else (self.levels,)
-            expect(self.levels in levels, "levels", f"{levels[0]} with the estimator {name}", self.levels)
+            levels = estimators.get(name).levels if estimators.is_name(name) else ()
+            # With more levels, or as a registered function, a quantizer says nothing about `levels`.
+            fits = self.levels in levels or not {2, 3}.intersection(levels)
+            expect(fits, "levels", f"{[*levels, 0][0]} with the estimator {name}", self.levels)
         none = f"none with the estimator {self.estimator}, which sets its own"
         takes = ESTIMATORS[self.estimator].takes_threshold
         expect(takes or self.threshold == 0, "threshold", none, self.threshold)
+
+    def _number(self, name):
+        """The threshold in the quantizer "ternary:T" of a setting, or 0."""
+        value = getattr(self, name)
+        return estimators.get(value).number if str(value).startswith("ternary:") else 0
 
     @classmethod
     def implied(cls, settings, given):
@@ -111,7 +125,7 @@ class Quantization:
             return {}
         estimator = settings.get("estimator", cls.estimator)
         named = [estimator, *(settings.get(name) or estimator for name in QUANTIZERS)]
-        used = [ESTIMATORS[name] for name in named if isinstance(name, str) and name in ESTIMATORS]
+        used = [estimators.get(name) for name in named if estimators.is_name(name)]
         implied = {"levels": 3} if any(one.levels == (3,) for one in used) else {}
         settings = implied | settings
         takes = used and used[0].takes_threshold and any(one.takes_threshold for one in used[1:])
@@ -129,7 +143,9 @@ class Quantization:
         """
         clip, threshold = (settings.get(name, getattr(cls, name)) for name in ("clip", "threshold"))
         numbers = all(isinstance(value, int | float) for value in (clip, threshold))
-        takes = quantizer in ESTIMATORS and ESTIMATORS[quantizer].takes_threshold
+        takes = estimators.is_name(quantizer) and estimators.get(quantizer).takes_threshold
+        if str(quantizer).startswith("ternary:") and estimators.is_name(quantizer):
+            takes, threshold = True, estimators.get(quantizer).number
         if numbers and takes and threshold < 1 and 0 < clip <= threshold * (1 + FLOAT32):
             raise ConfigError(
                 f"clip: expected more than the threshold, {threshold!r}, up to which weights become 0, received "
@@ -153,8 +169,11 @@ class Quantization:
 
     @property
     def kind(self):
-        """The common name: "binary", "ternary" or "continuous"; "quantized" with custom quantizers."""
-        if not {self.kernel_quantizer, self.activation_quantizer} <= {None, *ESTIMATORS}:
+        """The common name: "binary", "ternary" or "continuous"; "quantized" with custom quantizers or more levels."""
+        own = [name for name in (self.kernel_quantizer, self.activation_quantizer) if name is not None]
+        if not all(
+            estimators.is_name(name) and {2, 3}.intersection(estimators.get(name).levels) for name in own
+        ):
             return "quantized"
         return "continuous" if self.continuous else {2: "binary", 3: "ternary"}[self.levels]
 
@@ -186,9 +205,9 @@ class Quantization:
         if self.continuous:
             return lambda: None
         name = getattr(self, setting) or self.estimator
-        return (
-            self._of_estimator(setting, ESTIMATORS[name]) if name in ESTIMATORS else registered(setting, name)
-        )
+        if not estimators.is_name(name):
+            return registered(setting, name)
+        return self._of_estimator(setting, estimators.get(name))
 
     def _of_estimator(self, setting, estimator) -> Callable:
         from bnn.layers import quantizers
@@ -196,31 +215,54 @@ class Quantization:
         kernels = setting == "kernel_quantizer"
         if kernels and estimator.leaves_kernels and self.kernel_quantizer is None:
             estimator = ESTIMATORS["ste"]
-        names = estimator.kernel if kernels else estimator.activation
-        make = getattr(quantizers, names[self.levels])
-        takes_threshold = estimator.takes_threshold and self.levels == 3
-        return (lambda: make(self.threshold)) if takes_threshold else make
+        if estimator.takes_threshold and self.levels == 3:
+            return lambda: quantizers.Ternary(self.threshold)
+        return lambda: quantizers.make(estimator, setting)
 
 
 def registered(setting, value):
     """Return the function that makes quantizers from what is registered with Keras under a name; see `as_setting`."""
-    import keras
+    from bnn.layers import quantizers
 
     try:
-        name, config = from_setting(value)
+        make = quantizers.registered(value)
     except ValueError as error:
         raise ConfigError(
             f"{setting}: expected NAME or NAME{{...}} in JSON, received {value!r} ({error})"
         ) from None
-    own = keras.saving.get_registered_object(name)
-    if own is None:
+    if make is None:
+        name = value.partition("{")[0]
         raise ConfigError(
             f"{setting}: expected a function that is registered with Keras as {name}, received none; "
             "first import the module that defines it, in a program by --use FILE.py"
         )
-    if not isinstance(own, type):
-        return lambda: own
-    if not config:
-        return own
-    make = own.from_config if hasattr(own, "from_config") else lambda arguments: own(**arguments)
-    return lambda: make(dict(config))
+    return make
+
+
+def spelled_out(settings):
+    """Return settings in which `estimator` is an entry of `ESTIMATORS`, from those with any name of a quantizer.
+
+    "sign" is `ste` with 2 levels, "ternary" `optimal_ternary`, "ternary:T" `ste` with 3 levels and the threshold T, and
+    "lloyd-max:K" that quantizer for kernels and activations.
+
+    Raises:
+        ConfigError: there is no such name, or a setting contradicts it.
+    """
+    name = settings.get("estimator")
+    if not isinstance(name, str) or name in ESTIMATORS:
+        return settings
+    try:
+        found = estimators.get(name, "estimator")
+    except estimators.QuantizerError as error:
+        raise ConfigError(str(error)) from None
+    if name == "ternary":
+        means = {"estimator": "optimal_ternary"}
+    elif name.startswith("lloyd-max"):
+        means = {"estimator": "ste"} | dict.fromkeys(QUANTIZERS, name)
+    else:
+        means = {"estimator": "ste", "levels": found.levels[0]}
+        means |= {} if found.number is None else {"threshold": found.number}
+    for key, value in means.items():
+        given = settings.get(key)
+        expect(key == "estimator" or given in (value, None), key, f"{value} with the estimator {name}", given)
+    return settings | means

@@ -3,6 +3,7 @@
 from bnn import runs
 from bnn.config import ConfigError, expect_names, plain
 from bnn.networks.base import Network
+from bnn.networks.quantization import spelled_out
 from bnn.networks.table import entry
 from bnn.spelling import argument, option
 
@@ -21,7 +22,7 @@ def expect_checkpoint(run):
 
 def expect_agreement(run, given):
     """Raise a `ConfigError` unless a run was begun with the given settings."""
-    stored, typed = run.config.flat(), plain(given)
+    stored, typed = run.config.flat(), spelled_out(plain(given))
     given = _spelled_out(typed)
     given |= type(run.config.network).implied(stored | given, typed)
     expect_names(given, [type(part) for part in run.config.parts.values()])

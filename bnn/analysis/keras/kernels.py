@@ -1,5 +1,7 @@
 """Find the kernels of a model's layers, and the reason for each layer whose kernel cannot be analyzed."""
 
+from dataclasses import replace
+
 import keras
 from keras import ops
 
@@ -10,8 +12,8 @@ from bnn.analysis.core.transposed import TransposedConvolution
 from bnn.analysis.keras import recurrent
 from bnn.analysis.keras.einsum import Contraction
 from bnn.analysis.keras.holdings import Holdings, constants
-from bnn.geometry.named_quantizers import SIGN, ternary_quantizer
-from bnn.layers import PatchTransform, QuantConv2D, QuantDense
+from bnn.geometry.named_quantizers import SIGN, lloyd_max_quantizer, ternary_quantizer
+from bnn.layers import LloydMax, PatchTransform, QuantConv2D, QuantDense
 from bnn.models.traversal import CONVOLUTIONS, DEPTHWISE, SEPARABLE, computes_as, own_weights, walk
 
 TRANSPOSED = (keras.layers.Conv1DTranspose, keras.layers.Conv2DTranspose, keras.layers.Conv3DTranspose)
@@ -131,6 +133,8 @@ def _own_product(name, layer, quantizer):
 def _scalar(quantizer):
     """Return the levels of a layer's quantizer if it declares them; see `layers.Quantizer`."""
     levels = getattr(quantizer, "levels", None)
+    if isinstance(quantizer, LloydMax):
+        return replace(lloyd_max_quantizer(levels), relative=quantizer.relative)
     if levels == 3 and hasattr(quantizer, "threshold"):
         return ternary_quantizer(quantizer.threshold, getattr(quantizer, "relative", False))
     return SIGN if levels == 2 else None
