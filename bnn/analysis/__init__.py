@@ -19,7 +19,7 @@ __getattr__, __dir__, __all__ = face(
         "core.checks": ["ReportError"],
         "core.comparison": ["Pooled", "pool", "pool_rows"],
         "core.layer_geometry": ["LayerGeometry", "UnanalyzableError"],
-        "core.layer_report": ["LayerReport"],
+        "core.layer_report": ["LayerReport", "register"],
         "core.product": ["Kernels", "Product"],
         "core.statistics": ["STATISTICS", "Statistic"],
         "keras.ablation": ["binarized", "unbinarized"],

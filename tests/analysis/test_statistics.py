@@ -1,12 +1,18 @@
 """The table of statistics: one entry and one function add a statistic to files, tables and documentation."""
 
+import dataclasses
 import json
 
+import keras
 import numpy as np
 import pytest
 
+import bnn
 from bnn.analysis import from_arrays, notebook, report
 from bnn.analysis.core import statistics
+from bnn.analysis.keras import geometry_log
+from bnn.files import write_csv
+from bnn.layers import QuantDense, Sign
 from bnn.tables import html_table
 from tests.support import ROOT
 from tools import results
@@ -25,6 +31,64 @@ def added(monkeypatch):
     )
     monkeypatch.setattr(statistics, "STATISTICS", (*statistics.STATISTICS, entry))
     return entry
+
+
+def clipped(layer):
+    """The fraction of latent weights of magnitude 0.2 or more."""
+    return float(np.mean(np.abs(layer.kernels.latent) >= 0.2))
+
+
+@pytest.fixture
+def registered(monkeypatch):
+    """A statistic of the user, also for logs."""
+    monkeypatch.setattr(
+        statistics, "STATISTICS", statistics.STATISTICS
+    )  # what is registered is forgotten again
+    entry = statistics.Statistic(
+        "clipped", "clipped", "clipped", 3, "", 2, "weights of 0.2 or more", "", clipped, logged=True
+    )
+    bnn.analysis.register(entry)
+    return entry
+
+
+def test_a_registered_statistic_is_in_reports_and_logs(registered, layer, tmp_path):
+    expected = np.mean(np.abs(layer.kernels.latent) >= 0.2)
+    assert layer.clipped == layer.statistics()["clipped"] == expected
+    assert "clipped" in str(report.Report([layer])).splitlines()[1]
+    model = keras.Sequential(
+        [keras.Input((6,)), QuantDense(5, Sign(), name="one"), QuantDense(4, Sign(), name="two")]
+    )
+    images = np.random.default_rng(0).normal(size=(20, 6)).astype("float32")
+    model.compile("sgd", "mse")
+    logger = bnn.analysis.GeometryLogger(images, tmp_path / "g.csv")
+    model.fit(images, np.zeros((20, 4)), epochs=1, verbose=0, callbacks=[logger])
+    rows = geometry_log.read(tmp_path / "g.csv")
+    assert [(row["epoch"], row["layer"]) for row in rows] == [(0, "one"), (0, "two"), (1, "one"), (1, "two")]
+    for row in rows[2:]:
+        weights = np.array(model.get_layer(row["layer"]).kernel)
+        assert row["clipped"] == np.mean(np.abs(weights) >= 0.2)
+
+
+def test_a_log_with_a_statistic_that_is_not_registered_is_read_without_it(registered, monkeypatch, tmp_path):
+    row = {
+        "epoch": 0,
+        "layer": "a",
+        **dict.fromkeys(geometry_log.STATISTICS, 0.5),
+        "flip_ratio": None,
+        "clipped": 0.25,
+    }
+    write_csv(tmp_path / "g.csv", list(row), [row])
+    assert geometry_log.read(tmp_path / "g.csv") == [row]
+    monkeypatch.undo()
+    assert "clipped" not in geometry_log.read(tmp_path / "g.csv")[0]
+
+
+def test_keys_that_are_taken_or_no_names_are_refused(registered):
+    for key in ("clipped", "gain", "kernels", "r_scores", "name", "two words", "", 3):
+        with pytest.raises(bnn.analysis.ReportError, match="statistic: expected a Statistic with a new key"):
+            bnn.analysis.register(dataclasses.replace(registered, key=key))
+    with pytest.raises(bnn.analysis.ReportError, match="received 3"):
+        bnn.analysis.register(3)
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import numpy as np
 
 from bnn import geometry
 from bnn.analysis.core import statistics
+from bnn.analysis.core.checks import ReportError
 from bnn.analysis.core.product import Kernels, Product
 from bnn.geometry import CorrelationStatistics
 from bnn.tables import cell, html_table
@@ -145,3 +146,21 @@ class LayerReport:
         None means not measured. NaN, null in the file, means not defined; see the functions in `statistics`.
         """
         return {statistic.key: getattr(self, statistic.key) for statistic in statistics.STATISTICS}
+
+
+def register(statistic):
+    """Add a statistic of your own to reports, tables, metrics.json and comparisons; if `logged`, also to geometry logs.
+
+    Args:
+        statistic: Statistic, with an importance above 0 if the default table shall have it.
+
+    Raises:
+        ReportError: it is no Statistic, or its key is no name, or is that of another attribute of a LayerReport.
+    """
+    key = getattr(statistic, "key", "")
+    taken = {*dir(LayerReport), *LayerReport.__dataclass_fields__, *(s.key for s in statistics.STATISTICS)}
+    if not isinstance(statistic, statistics.Statistic) or not str(key).isidentifier() or key in taken:
+        raise ReportError(
+            f"statistic: expected a Statistic with a new key that is a name, received {statistic!r}"
+        )
+    statistics.STATISTICS = (*statistics.STATISTICS, statistic)

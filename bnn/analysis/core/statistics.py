@@ -1,6 +1,7 @@
 """Every statistic of a layer, in one table: metrics.json, all tables and the documentation are made from it.
 
-A new statistic is one function of a `LayerReport` and one entry of `STATISTICS`.
+A new statistic is one function of a `LayerReport` and one entry of `STATISTICS`. `layer_report.register` adds one of
+your own.
 """
 
 import math
@@ -29,6 +30,8 @@ class Statistic:
         meaning: one sentence in Markdown.
         definition: where it is defined: a section or figure of the paper, or a page of docs/.
         compute: function from a LayerReport to a str, int or float, or None if it was not measured.
+        logged: whether the geometry log of a training has it, too. `compute` then also gets a
+            `geometry_log.KernelLog`, which has `name`, `kernels`, `angles` and `gains`, and must return a float.
     """
 
     key: str
@@ -40,6 +43,7 @@ class Statistic:
     meaning: str
     definition: str
     compute: Callable
+    logged: bool = False
 
 
 def defined_mean(values):
@@ -182,6 +186,11 @@ STATISTICS = (
     Statistic("zeros", "zeros", "zeros", 3, "", 0,
               "fraction of zeros in the quantized kernel; 0 for a binary one", "", zeros),
 )  # fmt: skip
+
+
+def logged():
+    """Return the registered statistics that geometry logs have besides their own columns, a list of Statistic."""
+    return [statistic for statistic in STATISTICS if statistic.logged]
 
 
 def find(key):

@@ -9,7 +9,8 @@ import numpy as np
 from keras import ops
 
 from bnn import geometry
-from bnn.analysis.core.statistics import defined_mean
+from bnn.analysis.core.product import Kernels
+from bnn.analysis.core.statistics import defined_mean, logged
 from bnn.analysis.core.unit_products import UnitProducts
 from bnn.analysis.keras import capture, kernels
 from bnn.files import write_csv
@@ -65,17 +66,36 @@ class KernelLog:
         """The quantized and the latent kernel side by side, copied to the device once per log."""
         return ops.convert_to_tensor(np.concatenate(self.product.kernels, axis=-1))
 
+    @property
+    def name(self):
+        """The layer's name, as in a LayerReport."""
+        return self.product.name
+
+    @property
+    def kernels(self):
+        """Kernels, each (d, units) float32: `.quantized` and `.latent`."""
+        return Kernels(*(kernel.reshape(len(kernel), -1) for kernel in self.product.kernels))
+
+    @property
+    def angles(self):
+        """(units,) float64 array, angles in radians between quantized and latent kernel."""
+        return geometry.angle(*self.kernels, axis=0)
+
+    @cached_property
+    def gains(self):
+        """geometry.Gains of the units, after all batches."""
+        return self.per_unit.gains()
+
     def row(self):
-        """Return a dict of "layer" and the logged `STATISTICS`."""
-        kernels = self.product.kernels
-        gains = self.per_unit.gains()
+        """Return a dict of "layer", the logged `STATISTICS`, and the registered statistics that are logged."""
         return {
-            "layer": self.product.name,
-            "angle_mean_deg": math.degrees(defined_mean(geometry.angle(*kernels, axis=0))),
+            "layer": self.name,
+            "angle_mean_deg": math.degrees(defined_mean(self.angles)),
             "r_weights": float(self.per_unit.moments.pooled().r[0]),
-            "r_within": defined_mean(gains.r),
-            "gain": defined_mean(gains.gain),
-            "zeros": float(np.mean(kernels.quantized == 0)),
+            "r_within": defined_mean(self.gains.r),
+            "gain": defined_mean(self.gains.gain),
+            "zeros": float(np.mean(self.kernels.quantized == 0)),
+            **{statistic.key: statistic.compute(self) for statistic in logged()},
         }
 
 
@@ -167,13 +187,13 @@ class GeometryLogger(keras.callbacks.Callback):
             for row in measure(self.model, self.images)
         ]
         self.rows += rows
-        write_csv(self.path, COLUMNS, self.rows)
+        write_csv(self.path, _columns(), self.rows)
         if self.writer is not None:
             self._write_events(rows)
 
     def _write_events(self, rows):
         for row in rows:
-            for name in (*STATISTICS, "flip_ratio"):
+            for name in (*STATISTICS, "flip_ratio", *(statistic.key for statistic in logged())):
                 if row[name] is not None:
                     self.writer.add_scalar(f"{name}/{row['layer']}", row[name], step=row["epoch"])
         self.writer.flush()
@@ -206,12 +226,17 @@ def read(path):
         return []
     try:
         with path.open(newline="") as file:
-            return [{name: _value(row, name) for name in COLUMNS} for row in csv.DictReader(file)]
+            return [{name: _value(row, name) for name in _columns()} for row in csv.DictReader(file)]
     except (ValueError, KeyError, TypeError, csv.Error) as error:
         raise RunError(f"{path}: expected the columns {', '.join(COLUMNS)}, received {error!r}") from None
 
 
+def _columns():
+    """The names of the columns, with those of registered statistics at the end."""
+    return [*COLUMNS, *(statistic.key for statistic in logged())]
+
+
 def _value(row, name):
-    if name in LATER and not row.get(name):
+    if (name in LATER or name not in COLUMNS) and not row.get(name):
         return None
-    return COLUMNS[name](row[name])
+    return COLUMNS.get(name, float)(row[name])
