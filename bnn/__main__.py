@@ -15,7 +15,7 @@ COMMANDS = {
     "export": "write a trained network as bits, or as an ONNX graph",
     "predict": "predict the class of images",
     "test": "check in a minute that this installation works correctly",
-    "download": "fetch MNIST, Fashion-MNIST and CIFAR-10 and verify every byte",
+    "download": "fetch MNIST and CIFAR-10, or Fashion-MNIST, and verify every byte",
 }
 
 

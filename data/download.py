@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Fetch MNIST, Fashion-MNIST and CIFAR-10 into this folder and verify every byte; see --help."""
+"""Fetch MNIST and CIFAR-10, or Fashion-MNIST, into this folder and verify every byte; see --help."""
 
 import sys
 from pathlib import Path

