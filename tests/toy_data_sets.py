@@ -59,15 +59,15 @@ def gzip_toy(*sources):
 
 
 def tar_bytes(entries, level=6):
-    """A .tar.gz of (TarInfo or name, content) pairs; the size in a given TarInfo is not changed."""
+    """A .tar.gz of (TarInfo or name, content) pairs, always with the same bytes."""
     buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz", format=tarfile.PAX_FORMAT, compresslevel=level) as tar:
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as tar:
         for info, content in entries:
             if isinstance(info, str):
                 info = tarfile.TarInfo(info)
                 info.size = len(content)
             tar.addfile(info, io.BytesIO(content))
-    return buffer.getvalue()
+    return gzip.compress(buffer.getvalue(), level, mtime=0)
 
 
 MEMBERS = {"one": b"1" * 900, "two": b"22"}
@@ -75,7 +75,7 @@ GOOD_ENTRIES = [(f"toy/{name}", content) for name, content in MEMBERS.items()]
 TAR = tar_bytes([*GOOD_ENTRIES, ("toy/readme.html", b"<html>")])
 VARIANT_MEMBERS = {"one": b"I" * 900, "two": b"II"}
 VARIANT = tar_bytes([(f"toy/{name}", content) for name, content in VARIANT_MEMBERS.items()])
-ARCHIVE = Archive("toy.tar.gz", 1_000_000, "toy", {"one": 1000, "two": 1000}, {"readme.html": 1000})
+ARCHIVE = Archive("toy.tar.gz", sha256(TAR), 1_000_000, "toy")
 
 
 def tar_toy(*sources):
@@ -85,12 +85,7 @@ def tar_toy(*sources):
 # ---- a package of the files ----
 
 PACKED = tar_bytes([("package/data/one", MEMBERS["one"]), ("package/data/two", MEMBERS["two"])])
-PACKAGE = Package(
-    "toy@1.0.0",
-    Archive(
-        "toy-1.0.0.tgz", 1_000_000, "package", {"data/one": 1000, "data/two": 1000}, {"package.json": 1000}
-    ),
-)
+PACKAGE = Package("toy@1.0.0", Archive("toy-1.0.0.tgz", sha256(PACKED), 1_000_000, "package/data"))
 
 
 # ---- batches of labels and planes of pixels: as binary files, pickles and sheets ----
@@ -104,27 +99,12 @@ BATCHES = {
     f"{name}.bin": np.column_stack([np.array(LABELS[name], np.uint8), PLANES[name]]).tobytes()
     for name in BATCH_NAMES
 }
-PICKLES = Archive("toy-py.tar.gz", 1_000_000, "toy-py", dict.fromkeys(BATCH_NAMES, 100_000), form="pickles")
-SHEETS = Archive(
-    "toy-1.0.0.tgz",
-    1_000_000,
-    "package",
-    {f"{name}.png": 100_000 for name in BATCH_NAMES}
-    | {"train_lables.json": 10_000, "test_lables.json": 10_000},
-    form="sheets",
-)
-SHEETS_PACKAGE = Package("toy@1.0.0", SHEETS)
 
 
-def batches_toy(*sources, **others):
-    return toy(BATCHES, (PICKLES,), sources, **others)
-
-
-def png(array, mode=None, **options):
+def png(array):
     """A PNG file of an array of pixels."""
     buffer = io.BytesIO()
-    image = Image.fromarray(array)
-    (image.convert(mode) if mode else image).save(buffer, "PNG", **options)
+    Image.fromarray(array).save(buffer, "PNG")
     return buffer.getvalue()
 
 
@@ -133,14 +113,12 @@ def sheet(name):
     return PLANES[name].reshape(ROWS, 3, PIXELS).transpose(0, 2, 1)
 
 
-def sheet_members(**changes):
+def sheet_members():
     """The members of a package of sheets, a dict from name to content."""
     members = {f"{name}.png": png(sheet(name)) for name in BATCH_NAMES}
     members["train_lables.json"] = json.dumps(LABELS["first"] + LABELS["second"]).encode()
     members["test_lables.json"] = json.dumps(LABELS["test"]).encode()
-    return members | {
-        name.replace("_png", ".png").replace("_json", ".json"): value for name, value in changes.items()
-    }
+    return members
 
 
 def package_of(members):
@@ -185,3 +163,12 @@ PICKLED = {name: pickled_batch(PLANES[name], LABELS[name]) for name in BATCH_NAM
 def python_archive(members):
     """The archive for Python, with these members."""
     return tar_bytes([(f"toy-py/{name}", content) for name, content in members.items()])
+
+
+PICKLES = Archive("toy-py.tar.gz", sha256(python_archive(PICKLED)), 1_000_000, "toy-py", form="pickles")
+SHEETS = Archive("toy-1.0.0.tgz", sha256(package_of(sheet_members())), 1_000_000, "package", form="sheets")
+SHEETS_PACKAGE = Package("toy@1.0.0", SHEETS)
+
+
+def batches_toy(*sources, **others):
+    return toy(BATCHES, (PICKLES,), sources, **others)

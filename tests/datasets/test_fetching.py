@@ -54,10 +54,8 @@ from tests.toy_data_sets import (
     names_in,
     package_of,
     pickled_batch,
-    png,
     python_archive,
     sha256,
-    sheet,
     sheet_members,
     tar_bytes,
     tar_toy,
@@ -128,21 +126,13 @@ def test_files_compressed_in_another_way_are_official(level, gzip_server, tmp_pa
     assert_official(gzip_toy(), tmp_path, CONTENTS)
 
 
-def test_files_of_an_archive_packed_in_another_way_are_official(server, tmp_path):
-    server.files["toy.tar.gz"] = tar_bytes([("toy/two", MEMBERS["two"]), ("toy/one", MEMBERS["one"])], 1)
-    ensure(tar_toy(server.url), tmp_path)
-    assert_official(tar_toy(), tmp_path, MEMBERS)
-
-
 def test_pickles_sheets_and_binary_files_give_the_same_data(servers, npm, small_batches, tmp_path):
     python, binary = servers(), servers()
     python.files["toy-py.tar.gz"] = python_archive(PICKLED)
-    binary.files["toy-bin.tar.gz"] = tar_bytes(
-        [(f"toy-bin/{name}", content) for name, content in BATCHES.items()]
-    )
+    packed = tar_bytes([(f"toy-bin/{name}", content) for name, content in BATCHES.items()])
+    binary.files["toy-bin.tar.gz"] = packed
     npm.packs(package_of(sheet_members()))
-    limits = {name: len(content) for name, content in BATCHES.items()}
-    containers = (*batches_toy().containers, Archive("toy-bin.tar.gz", 10_000, "toy-bin", limits))
+    containers = (*batches_toy().containers, Archive("toy-bin.tar.gz", sha256(packed), 10_000, "toy-bin"))
     for k, source in enumerate((python.url, binary.url, SHEETS_PACKAGE)):
         entry = batches_toy(source, containers=containers)
         (tmp_path / str(k)).mkdir()
@@ -239,19 +229,19 @@ def test_files_of_one_mirror_are_kept_when_the_next_is_tried(servers, tmp_path):
     assert first.requests == ["images.gz", "labels.gz"] and second.requests == ["labels.gz"]
 
 
-def test_a_file_overwritten_by_a_damaged_package_is_fetched_again(servers, npm, tmp_path):
-    """The first mirror has one file, a damaged package overwrites it, and the last mirror has all files."""
+def test_a_file_overwritten_by_a_package_with_other_content_is_fetched_again(servers, npm, tmp_path):
+    """The first mirror has one file, a package overwrites it, and the last mirror has all files."""
     first, last = servers(), servers()
     first.files, last.files = {"images.gz": GZIPPED["images.gz"]}, dict(GZIPPED)
-    limits = {name: len(content) for name, content in CONTENTS.items()}
-    bad = Package("toy@1.0.0", Archive("toy.tgz", 50_000, "package", limits))
-    npm.packs(package_of({"images": bytes(len(CONTENTS["images"])), "labels": CONTENTS["labels"]}))
+    packed = package_of({"images": bytes(len(CONTENTS["images"])), "labels": CONTENTS["labels"]})
+    bad = Package("toy@1.0.0", Archive("toy.tgz", sha256(packed), 50_000, "package"))
+    npm.packs(packed)
     ensure(gzip_toy(first.url, bad, last.url), tmp_path)
     assert_official(gzip_toy(), tmp_path, CONTENTS)
 
 
 def test_if_a_mirror_lacks_one_container_its_others_are_tried(server, tmp_path):
-    other = Archive("other.tar.gz", 1_000_000, "toy", {"one": 1000, "two": 1000}, {"readme.html": 1000})
+    other = Archive("other.tar.gz", "0" * 64, 1_000_000, "toy")
     server.files["toy.tar.gz"] = TAR
     ensure(toy(MEMBERS, (other, *tar_toy().containers), [server.url]), tmp_path)
     assert server.requests == ["other.tar.gz", "toy.tar.gz"]
@@ -259,7 +249,7 @@ def test_if_a_mirror_lacks_one_container_its_others_are_tried(server, tmp_path):
 
 def test_a_mirror_that_used_up_its_time_is_not_asked_for_another_container(server, tmp_path, monkeypatch):
     monkeypatch.setattr(deadline, "HEADERS_S", 0.2)
-    other = Archive("other.tar.gz", 1_000_000, "toy", {"one": 1000, "two": 1000})
+    other = Archive("other.tar.gz", "0" * 64, 1_000_000, "toy")
     server.files["toy.tar.gz"], server.always["other.tar.gz"] = TAR, silent
     refused(toy(MEMBERS, (other, *tar_toy().containers), [server.url]), tmp_path)
     assert server.requests == ["other.tar.gz"]
@@ -383,48 +373,24 @@ def test_a_mirror_of_the_user_comes_before_the_package(tar_server, npm, tmp_path
     assert tar_server.requests and not npm.calls.exists()
 
 
-other_pixel = sheet("first").copy()
-other_pixel[-1, -1, -1] ^= 1
-other_labels = str([*LABELS["test"][:-1], (LABELS["test"][-1] + 1) % 10]).encode()
-LINK = tarfile.TarInfo("package/first.png")
-LINK.type, LINK.linkname = tarfile.SYMTYPE, "/etc/passwd"
-BAD_PACKAGES = {
-    "no package": (b"<html>", "expected plain files package/"),
-    "truncated": (package_of(sheet_members())[:-50], "expected plain files package/"),
-    "link": (tar_bytes([(LINK, b"")]), "first.png as a link"),
-    "other member": (package_of(sheet_members() | {"more": b""}), "received an entry 'package/more'"),
-    "parent": (
-        package_of(sheet_members() | {"../first.png": b""}),
-        "received an entry 'package/../first.png'",
-    ),
-    "too large": (
-        package_of(sheet_members(first_png=bytes(100_001))),
-        "first.png of 100,001 bytes, where",
-    ),
-    "member missing": (package_of({"first.png": b""}), "received no "),
-    "another pixel": (package_of(sheet_members(first_png=png(other_pixel))), "first.bin: expected content"),
-    "another label": (package_of(sheet_members(test_lables_json=other_labels)), "test.bin: expected content"),
-    "another order": (
-        package_of(sheet_members(first_png=png(sheet("second")))),
-        "first.bin: expected content",
-    ),
-    "few labels": (
-        package_of(sheet_members(test_lables_json=b"[1]")),
-        "expected a list of 6 labels, received 1",
-    ),
-    "no sheet": (package_of(sheet_members(test_png=b"")), "test.png: expected a PNG file"),
-}
+def unopened(monkeypatch):
+    """Fail at any attempt to open an archive."""
+    monkeypatch.setattr(tarfile, "open", lambda *_, **__: pytest.fail("an archive was opened"))
 
 
-@pytest.mark.parametrize(("data", "reason"), BAD_PACKAGES.values(), ids=BAD_PACKAGES)
-def test_a_bad_package_is_followed_by_the_next_source(data, reason, server, npm, small_batches, tmp_path):
-    npm.packs(data)
-    assert reason in refused(batches_toy(SHEETS_PACKAGE), tmp_path)
-    said = []
-    server.files["toy-py.tar.gz"] = python_archive(PICKLED)
-    ensure(batches_toy(SHEETS_PACKAGE, server.url), tmp_path, say=said.append)
-    assert len(said) == 3 and reason in said[1] and said[1].startswith("toy: npm package toy@1.0.0: ")
-    assert_official(batches_toy(), tmp_path, BATCHES)
+def test_a_package_with_another_digest_is_not_opened_and_followed_by_the_next(
+    servers, npm, tmp_path, monkeypatch
+):
+    npm.packs(package_of({"data/one": b"other"}))
+    reason = f"npm package toy@1.0.0: expected SHA-256 {sha256(PACKED)}, received "
+    with monkeypatch.context() as patch:
+        unopened(patch)
+        assert reason in refused(tar_toy(PACKAGE), tmp_path)
+    server, said = servers(), []
+    server.files["toy.tar.gz"] = TAR
+    ensure(tar_toy(PACKAGE, server.url), tmp_path, say=said.append)
+    assert len(said) == 3 and reason in said[1]
+    assert_official(tar_toy(), tmp_path, MEMBERS)
 
 
 def test_after_npm_hangs_the_next_source_is_tried(tar_server, npm, tmp_path, monkeypatch):
@@ -439,13 +405,14 @@ def test_after_npm_hangs_the_next_source_is_tried(tar_server, npm, tmp_path, mon
 # ---- variants ----
 
 
-def test_another_archive_needs_its_digest(servers, tmp_path, folder):
+def test_another_archive_needs_its_digest_and_is_not_opened_before(servers, tmp_path, folder, monkeypatch):
     official, mirror = servers(), servers()
     official.files["toy.tar.gz"], mirror.files["toy.tar.gz"] = TAR, VARIANT
     entry, digest = tar_toy(official.url), sha256(VARIANT)
-    message = refused(entry, tmp_path, mirror=mirror.url)
-    expected, received = sha256(MEMBERS["one"]), sha256(VARIANT_MEMBERS["one"])
-    assert f"one: expected content with SHA-256 {expected}, received {received}" in message
+    with monkeypatch.context() as patch:
+        unopened(patch)
+        message = refused(entry, tmp_path, mirror=mirror.url)
+    assert f"toy.tar.gz: expected SHA-256 {sha256(TAR)}, received {digest}" in message
     assert f"--sha256 {digest} with --mirror accepts this archive" in message and official.requests == []
     for done in ("wrote", "verified"):
         stored, did = ensure(entry, tmp_path, mirror.url, digest)
@@ -457,12 +424,12 @@ def test_another_archive_needs_its_digest(servers, tmp_path, folder):
     assert ensure(entry, tmp_path, force=True)[0].official
 
 
-def test_an_archive_of_official_content_needs_no_digest_and_may_have_one(server, tmp_path):
-    """The digest may be the archive's own. A second call with it finds the data there."""
-    archive = server.files["toy.tar.gz"] = tar_bytes(GOOD_ENTRIES, 1)
+def test_official_content_packed_in_another_way_needs_the_digest_of_its_archive(server, tmp_path):
+    """A second call with the digest finds the data there, and so does one without it."""
+    archive = server.files["toy.tar.gz"] = tar_bytes(GOOD_ENTRIES[::-1], 1)
     digest = sha256(archive)
-    assert archive != TAR
-    for options, done in (({}, "wrote"), ({"sha256": digest}, "wrote"), ({"sha256": digest}, "verified")):
+    assert "accepts this archive" in refused(tar_toy(), tmp_path, mirror=server.url)
+    for options, done in (({"sha256": digest}, "wrote"), ({"sha256": digest}, "verified"), ({}, "verified")):
         stored, did = ensure(tar_toy(), tmp_path, server.url, **options)
         assert (did, stored.official, stored.label) == (done, True, "official")
     assert digest in stored.digests

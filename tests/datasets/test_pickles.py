@@ -1,11 +1,7 @@
-"""The restricted unpickler reads numbers, strings and plain containers; hostile files cannot call functions.
-
-Nor can they use much memory or time.
-"""
+"""The restricted unpickler reads numbers, strings and plain containers; hostile files cannot call functions."""
 
 import os
 import pickle
-import resource
 import subprocess
 import sys
 
@@ -15,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bnn.datasets.pickles import restricted_loads
-from tests.corruption import within
 from tests.toy_data_sets import python2_dumps
 
 
@@ -111,8 +106,6 @@ NUMBER = b"cnumpy\ndtype\n(U\x02u8K\x00K\x01tR"
 OBJECT = b"cnumpy\ndtype\n(U\x02O8K\x00K\x01tR"
 SUBARRAY_OF_OBJECTS = b"(K\x03U\x01|(" + OBJECT + b"K\x01\x85tNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x3ftb"
 EIGHT = b"U\x08ABCDEFGH"
-# Tuples nested 60 deep, each holding the next one twice: to hash or print this takes 2^60 steps.
-NESTED = b")q\x00" + b"h\x00h\x00\x86q\x00" * 60
 
 
 def state(kind, shape=b"K\x01\x85", content=EIGHT):
@@ -159,33 +152,6 @@ def test_no_array_is_made_from_pointers(stream):
 def test_the_handwritten_stream_is_valid():
     read = restricted_loads(b"\x80\x02" + ARRAY + state(NUMBER) + b".")
     assert read.tolist() == [int.from_bytes(b"ABCDEFGH", sys.byteorder)]
-
-
-def test_a_pickle_cannot_make_the_reader_use_much_memory():
-    """Python's C unpickler allocates a memo as large as the index in the file, here 2^28."""
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    assert restricted_loads(b"\x80\x02Nr\x00\x00\x00\x10.") is None
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 1 << 20  # in KiB
-
-
-@pytest.mark.parametrize(
-    "stream",
-    [
-        b"}" + NESTED + b"K\x01s",
-        b"}(K\x01K\x02" + NESTED + b"K\x01u",
-        b"(" + NESTED + b"K\x01d",
-        b"\x8f(" + NESTED + b"\x90",
-        b"(" + NESTED + b"\x91",
-        b"cnumpy\ndtype\n" + NESTED + b"\x85R",
-        b"cnumpy\ndtype\n(" + NESTED + b"tR",
-        ARRAY + state(NESTED),
-        ARRAY + state(NUMBER, shape=NESTED),
-    ],
-    ids=["item", "items", "dict", "set", "frozen set", "type", "types", "array's type", "array's shape"],
-)
-def test_a_pickle_cannot_make_the_reader_use_much_time(stream):
-    with within(5), pytest.raises(pickle.UnpicklingError):
-        restricted_loads(b"\x80\x04" + stream + b".")
 
 
 @settings(max_examples=200)
