@@ -195,23 +195,25 @@ def stop(number, code, epoch, *args):
         )
 
 
-def test_stopped_and_killed_trainings_end_like_uninterrupted_ones(trained, tmp_path):
-    def undisturbed_ternary():
+def test_a_training_that_was_killed_and_stopped_ends_like_an_uninterrupted_one(trained, tmp_path):
+    run = tmp_path / "binary"
+    stop(signal.SIGKILL, -signal.SIGKILL, "1/3", *TINY, "--run_dir", run)
+    stop(signal.SIGINT, 130, "2/3", "--resume", run)
+    assert call("train.py", "--resume", run).returncode == 0
+    assert_same(run, trained[0])
+
+
+@pytest.mark.slow
+def test_a_ternary_training_that_was_stopped_ends_like_an_uninterrupted_one(tmp_path):
+    def undisturbed():
         assert call("train.py", *TERNARY, "--run_dir", tmp_path / "whole").returncode == 0
 
-    def disturbed_ternary():
+    def disturbed():
         run = tmp_path / "ternary"
         stop(signal.SIGTERM, 143, "1/3", *TERNARY, "--run_dir", run)
         assert call("train.py", "--resume", run, *TERNARY).returncode == 0
 
-    def disturbed_binary():
-        run = tmp_path / "binary"
-        stop(signal.SIGKILL, -signal.SIGKILL, "1/3", *TINY, "--run_dir", run)
-        stop(signal.SIGINT, 130, "2/3", "--resume", run)
-        assert call("train.py", "--resume", run).returncode == 0
-
-    in_parallel(undisturbed_ternary, disturbed_binary, disturbed_ternary)
-    assert_same(tmp_path / "binary", trained[0])
+    in_parallel(undisturbed, disturbed)
     assert_same(tmp_path / "ternary", tmp_path / "whole")
 
 

@@ -81,6 +81,7 @@ def test_kernels_that_are_not_quantized_have_no_flips(tmp_path, data):
     model, run = start(tmp_path / "run", data, "continuous", epochs=1, log_geometry=1)
     training.fit(model, run, data)
     assert {row["flip_ratio"] for row in rows_of(run)} == {None}
+    assert [row["flip_ratio"] for row in run.log()] == [0]
 
 
 def test_interrupted_runs_log_the_same_as_uninterrupted_runs(tmp_path, data, monkeypatch):

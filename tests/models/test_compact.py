@@ -70,16 +70,3 @@ def test_a_kernel_with_weights_beyond_float16_is_not_rounded(tmp_path):
     save_compact(model, tmp_path / "compact.keras")
     loaded = keras.saving.load_model(tmp_path / "compact.keras").layers[-1]
     np.testing.assert_array_equal(loaded.kernel, np.float32([[1e5], [0.1]]))
-
-
-def test_on_a_full_disk_the_old_file_is_kept(tmp_path, monkeypatch):
-    def full(path, content):
-        raise OSError(28, "No space left on device")
-
-    model = build_model(ModelConfig(input_shape=(8, 8, 1), conv=(), max_pool=(), fc=()))
-    path = tmp_path / "best.keras"
-    path.write_bytes(b"old")
-    monkeypatch.setattr("bnn.files.atomic.write", full)
-    with pytest.raises(OSError, match="No space"):
-        save_compact(model, path)
-    assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]

@@ -90,13 +90,6 @@ def test_files_without_a_model_are_refused(folder, tmp_path):
             loading.load_model(tmp_path / name)
 
 
-def test_code_in_a_model_file_does_not_run(tmp_path):
-    model = keras.Sequential([keras.Input((2,)), layers.Lambda(lambda x: x + 1)])
-    model.save(tmp_path / "lambda.keras")
-    with pytest.raises(ModelFileError, match=r"a saved network, received one with Python code of its own"):
-        loading.load_model(tmp_path / "lambda.keras")
-
-
 def test_layers_with_code_are_named_with_the_way_out(tmp_path):
     """Nested and wrapped; layers without code are not named."""
     inner = keras.Sequential(

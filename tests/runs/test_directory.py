@@ -1,7 +1,6 @@
 """Run directories: their contents, what is refused, and what is kept when a write fails."""
 
 import dataclasses
-import errno
 import json
 import math
 import pathlib
@@ -15,7 +14,7 @@ import pytest
 from bnn import bits, packed, runs, spelling
 from bnn.config import PRESETS, ModelConfig, TrainConfig, settings_for
 from bnn.datasets import Split
-from bnn.files import atomic, records
+from bnn.files import records
 from bnn.models import build_model, scores
 from bnn.models.surgery import altered_copy
 from bnn.presets import for_images
@@ -525,38 +524,6 @@ def test_only_the_last_row_may_be_incomplete(run):
         (run.folder / "log.csv").write_text("\n".join([*lines[:2], torn, lines[3], ""]))
         with pytest.raises(RunError, match=r"log\.csv: .* received a row of another length after 1 others"):
             run.log()
-
-
-# writes that fail
-
-
-@pytest.mark.parametrize("call", ["write_bytes", "replace"])
-def test_a_failed_write_keeps_the_old_file(tmp_path, monkeypatch, call):
-    path = tmp_path / "metrics.json"
-    records.write_json(path, {"good": 1})
-
-    def full(*_):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(pathlib.Path, call, full)
-    with pytest.raises(OSError, match="No space left"):
-        records.write_json(path, {"good": 2})
-    assert json.loads(path.read_text()) == {"good": 1}
-
-
-def test_a_failed_save_keeps_the_old_checkpoint(copy, trained, monkeypatch):
-    _, model = trained
-
-    def full(self, path, *_):
-        path.write_bytes(b"PK half")
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(keras.Model, "save", full)
-    with pytest.raises(atomic.WriteError, match=r"last\.keras: expected to write it, received No space left"):
-        copy.save_model(model, "last")
-    assert not (copy.folder / ".last.keras").exists()
-    loaded = copy.load_model("last").get_weights()
-    assert all(np.array_equal(a, b) for a, b in zip(loaded, model.get_weights(), strict=True))
 
 
 def test_an_older_run_that_flattened_channels_first_can_be_loaded_and_packed(run):

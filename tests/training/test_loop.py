@@ -224,10 +224,10 @@ def test_signals_within_an_epoch_save_and_the_rest_follows_exactly(tmp_path, dat
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
 
 
-@pytest.mark.parametrize(("kind", "options"), [("continuous", {}), ("stochastic", OPTIONS | SMOOTHED | BOP)])
-def test_other_kinds_and_options_continue_exactly_too(tmp_path, data, monkeypatch, kind, options):
+def test_other_options_continue_exactly_too(tmp_path, data, monkeypatch):
     """A ternary network is interrupted in test_kills.py."""
-    model, undisturbed = start(tmp_path / "whole", data, kind, epochs=2, **options)
+    options = {"kind": "stochastic", "epochs": 2} | OPTIONS | SMOOTHED | BOP
+    model, undisturbed = start(tmp_path / "whole", data, **options)
     fed = []
     batches = lambda *args: fed.append(training.Batches(*args)) or fed[-1]  # noqa: E731
     monkeypatch.setattr("bnn.training.loop.Batches", batches)
@@ -235,21 +235,19 @@ def test_other_kinds_and_options_continue_exactly_too(tmp_path, data, monkeypatc
     with monkeypatch.context() as patch:
         spy(patch, "on_epoch_end", lambda j: kernels.append(binary_kernels(j.model)))
         training.fit(model, undisturbed, data)
-    model, run = start(tmp_path / "run", data, kind, epochs=2, **options)
+    model, run = start(tmp_path / "run", data, **options)
     interrupt(monkeypatch, 13, signal.SIGINT, lambda: training.fit(model, run, data))
     go_on(run, data)
     assert_same_run(run, undisturbed)
-    assert (run.log()[0]["flip_ratio"] == 0) == (kind == "continuous")
-    if options:  # the labels of the training images alone are smoothed
-        assert {batches.targets.max() for batches in fed} == {np.float32(0.55)}
-        scores = run.load_model("last").predict(data.validation.images, verbose=0)
-        loss = keras.losses.CategoricalCrossentropy(from_logits=True)(one_hot(data.validation.labels), scores)
-        assert run.log()[-1]["val_loss"] == pytest.approx(float(loss), rel=1e-5)
-        # Bop leaves no latent weights.
-        assert set(np.unique(kernels)) == {-1, 1}
-        assert [row["flip_ratio"] for row in run.log()] == [
-            np.mean(before != after) for before, after in itertools.pairwise(kernels)
-        ]
+    # The labels of the training images alone are smoothed.
+    assert {batches.targets.max() for batches in fed} == {np.float32(0.55)}
+    scores = run.load_model("last").predict(data.validation.images, verbose=0)
+    loss = keras.losses.CategoricalCrossentropy(from_logits=True)(one_hot(data.validation.labels), scores)
+    assert run.log()[-1]["val_loss"] == pytest.approx(float(loss), rel=1e-5)
+    # Bop leaves no latent weights.
+    assert set(np.unique(kernels)) == {-1, 1}
+    flips = [np.mean(before != after) for before, after in itertools.pairwise(kernels)]
+    assert [row["flip_ratio"] for row in run.log()] == flips
 
 
 def binary_kernels(model):
@@ -277,29 +275,24 @@ def test_a_signal_in_the_last_step_of_all_leaves_a_complete_run(tmp_path, data, 
     assert {path.name: path.read_bytes() for path in run.folder.iterdir()} == before
 
 
-@pytest.mark.parametrize(("name", "time"), [("last.keras", 1), ("log.csv", 2), ("last.keras", 2)])
-def test_after_a_kill_at_any_write_training_continues_exactly(tmp_path, data, whole, monkeypatch, name, time):
-    """Kill just before a file is renamed for the first or second time: in the first or second epoch."""
+@pytest.mark.parametrize("name", ["log.csv", "last.keras"])
+def test_after_a_kill_at_any_write_training_continues_exactly(tmp_path, data, whole, monkeypatch, name):
+    """Kill just before a file is renamed for the second time. test_start.py has a run without a checkpoint."""
     model, run = start(tmp_path / "run", data)
-    kill_before(monkeypatch, name, time, lambda: training.fit(model, run, data))
-    if time == 2:
-        go_on(run, data)
-    else:
-        assert not run.checkpoint("last").exists()
-        model, _ = start(tmp_path / "unused", data)
-        training.fit(model, run, data)
+    kill_before(monkeypatch, name, 2, lambda: training.fit(model, run, data))
+    go_on(run, data)
     remove_leftovers(run)
     assert_same_run(run, whole[0])
 
 
-@pytest.mark.parametrize("name", ["partial-16.npz", "last.keras"])
-def test_a_kill_while_an_interruption_is_saved_keeps_the_one_before(tmp_path, data, whole, monkeypatch, name):
+def test_a_kill_while_an_interruption_is_saved_keeps_the_one_before(tmp_path, data, whole, monkeypatch):
     model, run = start(tmp_path / "run", data)
     interrupt(monkeypatch, 13, signal.SIGINT, lambda: training.fit(model, run, data))
-    with monkeypatch.context() as patch:
-        spy(patch, "on_train_batch_end", at_step(16, lambda: signal.raise_signal(signal.SIGINT)))
-        kill_before(patch, name, 1, lambda: go_on(run, data))
-    assert int(run.load_model("last", compiled=True).optimizer.iterations) == 13
+    for name in ("partial-16.npz", "last.keras"):
+        with monkeypatch.context() as patch:
+            spy(patch, "on_train_batch_end", at_step(16, lambda: signal.raise_signal(signal.SIGINT)))
+            kill_before(patch, name, 1, lambda: go_on(run, data))
+        assert int(run.load_model("last", compiled=True).optimizer.iterations) == 13
     go_on(run, data)
     remove_leftovers(run)
     assert_same_run(run, whole[0])

@@ -145,13 +145,10 @@ def test_a_named_network_is_trained_resumed_analyzed_and_packed(tmp_path, data):
     assert (agreement.same, sum(agreement.others.values())) == (len(images), 0)
 
 
-def test_the_first_authors_training_is_interrupted_resumed_analyzed_and_packed(tmp_path, data, monkeypatch):
+def test_the_first_authors_training_is_analyzed_and_packed(tmp_path, data):
     given = SMALL | {"network": "binarynet", "data_set": data, "conv": []}
     del given["bn_decay"], given["max_pool"]
-    with monkeypatch.context() as patch, pytest.raises(Interrupted):
-        spy(patch, "on_train_batch_end", at_step(13, lambda: signal.raise_signal(signal.SIGINT)))
-        training.train(tmp_path / "run", **given)
-    run = training.resume(tmp_path / "run", **given)
+    run = training.train(tmp_path / "run", **given)
     config = json.loads((run.folder / "config.json").read_text())
     assert (config["quantization"]["clip"], config["training"]["clip_gradients"]) == ("glorot", None)
     optimizer = run.load_model("last", compiled=True).optimizer
@@ -210,22 +207,14 @@ def test_a_ternary_network_without_a_threshold_is_pointed_out(tmp_path, data, ca
     assert ("binary in effect" in capsys.readouterr().out) == (threshold == 0)
 
 
-def test_training_works_in_a_thread(tmp_path, data, whole):
-    done = []
-    thread = threading.Thread(
-        target=lambda: done.append(training.train(tmp_path / "run", data_set=data, **SMALL))
-    )
+def test_training_works_in_a_thread_and_callbacks_are_called_at_every_step(tmp_path, data, whole):
+    done, seen = [], []
+    callback = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: seen.append(batch))
+    options = SMALL | {"data_set": data, "callbacks": [callback]}
+    thread = threading.Thread(target=lambda: done.append(training.train(tmp_path / "run", **options)))
     thread.start()
     thread.join()
     assert_same_run(done[0], whole)
-
-
-def test_callbacks_are_called_at_every_step(tmp_path, data):
-    import keras
-
-    seen = []
-    callback = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: seen.append(batch))
-    training.train(tmp_path / "run", data_set=data, callbacks=[callback], **SMALL)
     assert seen == [*range(10)] * 2
 
 
