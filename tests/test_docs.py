@@ -28,7 +28,7 @@ PAGES = {
 }
 TEXTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 RESULTS = [*sorted((ROOT / "results").glob("*.md")), ROOT / "results" / "experiments" / "README.md"]
-LINKED = [*TEXTS, ROOT / "data" / "README.md", *RESULTS]
+LINKED = [*TEXTS, ROOT / "CONTRIBUTING.md", ROOT / "data" / "README.md", *RESULTS]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^][]*\]\(([^()\s]+)\)")
 PROGRAMS = {"train": "train.py", "analyze": "analyze.py", "test": "test.py", "download": "data/download.py"}
