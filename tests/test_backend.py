@@ -88,13 +88,14 @@ def test_messages_are_shown_if_keras_is_not_loaded():
 
 
 @pytest.mark.parametrize(
-    ("name", "end"),
+    ("program", "name", "end"),
     [
-        ("tenserflow", "received 'tenserflow'; did you mean tensorflow?"),
-        ("torch", "received 'torch'"),
+        ("train.py --data_set mnist-5k", "tenserflow", "received 'tenserflow'; did you mean tensorflow?"),
+        ("train.py --data_set mnist-5k", "torch", "received 'torch'"),
+        ("analyze.py runs/x", "torch", "received 'torch'"),
+        ("test.py", "torch", "received 'torch'"),
     ],
 )
-@pytest.mark.parametrize("program", ["train.py --data_set mnist-5k", "analyze.py runs/x", "test.py"])
 def test_an_unknown_backend_is_a_usage_error_of_one_line(program, name, end):
     process = call(*program.split(), env=os.environ | {"KERAS_BACKEND": name})
     assert process.returncode == 2

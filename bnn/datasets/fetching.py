@@ -140,6 +140,8 @@ def _archive(url, archive: Archive, entry, missing, stage, patience, accepted):
         _unpack(path, archive, entry, missing, stage, accepted)
     except (SourceError, ConversionError, DataError) as error:
         raise type(error)(f"{archive.name}: {error}") from None
+    finally:
+        path.unlink(missing_ok=True)
 
 
 def _unpack(path, archive, entry, missing, stage, accepted=None):

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -17,6 +18,17 @@ from bnn.training import Journal
 from tests.support import ROOT, assert_refused, call, small_data, start, without_keras
 
 STEPS = 10  # per epoch: 200 images in batches of 20
+WRITES = re.compile(
+    r"""\.write_(text|bytes)\(|open\([^)]*["'][wax]b?["']|fig\.savefig\(|\bnp\.savez?\((?!content)"""
+)
+ELSEWHERE = {
+    "files/atomic.py": "this is the way",
+    "console.py": "standard error",
+    "commands/test.py": "a temporary folder",
+    **dict.fromkeys(
+        ("convert.py", "packages.py", "sources.py"), "a folder whose files storing.install moves"
+    ),
+}
 
 
 def test_content_is_replaced_in_one_step(tmp_path):
@@ -28,6 +40,15 @@ def test_content_is_replaced_in_one_step(tmp_path):
         assert path.read_bytes() == b"old"
     assert path.read_bytes() == b"new"
     assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_every_module_writes_files_in_one_step():
+    writers = {
+        path.relative_to(ROOT / "bnn").as_posix().removeprefix("datasets/")
+        for path in (ROOT / "bnn").rglob("*.py")
+        if WRITES.search(path.read_text()) and "atomic" not in path.read_text()
+    }
+    assert writers == ELSEWHERE.keys()
 
 
 def test_two_processes_may_write_the_same_file(tmp_path):
