@@ -13,7 +13,7 @@ BATCH = 100
 
 
 def measure(experiment):
-    """Train, replace kernels and compare; return (rows, figure)."""
+    """Train, replace kernels and compare; return (rows, function that draws them)."""
     from bnn.analysis.keras import ablation
     from bnn.models import evaluation
 
@@ -28,7 +28,7 @@ def measure(experiment):
         accuracy = evaluation.accuracy(copy, data.test, progress=runner.testing)
         compared = compare(original, copy, data.test.images[: experiment.analyzed])
         rows += [{"replaced": replaced, "test_accuracy": accuracy, **row} for row in compared]
-    return rows, draw(rows, names)
+    return rows, lambda: draw(rows, names)
 
 
 def copies(names):

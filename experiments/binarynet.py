@@ -41,7 +41,7 @@ STATISTICS = ("layer", "d", "angle_mean_deg", "gain", "r_within", "r_weights", "
 
 
 def measure(experiment):
-    """Train every network with every seed and measure; return (rows, figure)."""
+    """Train every network with every seed and measure; return (rows, function that draws them)."""
     from bnn.models import accuracy, in_float32
 
     rows, first = [], experiment.settings["seed"]
@@ -64,7 +64,7 @@ def measure(experiment):
         )
         print(f"{row['network']:>24}: {values} points over {PAPER}")
     experiment.write_table(summary, "summary")
-    return rows, draw(rows, summary)
+    return rows, lambda: draw(rows, summary)
 
 
 def effects(rows):

@@ -14,7 +14,7 @@ STATISTICS = ("d", "angle_mean_deg", "angle_theory_deg", "r_weights", "r_permute
 
 
 def measure(experiment):
-    """Train every kind with every seed and measure; return (rows, figure)."""
+    """Train every kind with every seed and measure; return (rows, function that draws them)."""
     from bnn.models import evaluation
 
     rows, first_seed = [], experiment.settings["seed"]
@@ -26,7 +26,7 @@ def measure(experiment):
             accuracy = evaluation.accuracy(model, experiment.data.test, progress=runner.testing)
             row = {"first_layer": kind, "seed": seed, "test_accuracy": accuracy}
             rows.append(row | {name: layer[name] for name in STATISTICS})
-    return rows, draw(rows)
+    return rows, lambda: draw(rows)
 
 
 def draw(rows):

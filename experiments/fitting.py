@@ -28,7 +28,7 @@ STATISTICS = ("angle_mean_deg", "gain", "r_within", "r_weights")
 
 
 def measure(experiment):
-    """Train with both settings and every seed; return (rows, figure)."""
+    """Train with both settings and every seed; return (rows, function that draws them)."""
     rows, curves, first = [], [], experiment.settings["seed"]
     for seed in range(first, first + (1 if experiment.quick else SEEDS)):
         for name, changes in SETTINGS.items():
@@ -40,7 +40,7 @@ def measure(experiment):
             curves.append(labels | {"points": output_layer(run)})
             rows += [labels | row for row in at_moments(run)]
     tell(rows)
-    return rows, draw(rows, curves)
+    return rows, lambda: draw(rows, curves)
 
 
 def at_moments(run):

@@ -11,7 +11,7 @@ from experiments import runner
 
 
 def measure(experiment):
-    """Train both networks and measure; return (rows, figure)."""
+    """Train both networks and measure; return (rows, function that draws them)."""
     from bnn.analysis.keras import ablation
     from bnn.models import accuracy
 
@@ -27,7 +27,7 @@ def measure(experiment):
         quantizer = "sign" if changes else None
         for layer in experiment.layers(model, quantizer=quantizer):
             rows.append({"network": network} | accuracies | layer.statistics())
-    return rows, draw(rows)
+    return rows, lambda: draw(rows)
 
 
 def draw(rows):

@@ -33,7 +33,7 @@ SHOWN = "conv_4"  # the layer whose spectrum the figure shows, if the network ha
 
 
 def measure(experiment):
-    """Train all networks and measure; return (rows, figure)."""
+    """Train all networks and measure; return (rows, function that draws them)."""
     rows, history, spectra = [], [], []
     first = experiment.settings["seed"]
     for seed in range(first, first + (1 if experiment.quick else SEEDS)):
@@ -48,7 +48,7 @@ def measure(experiment):
     experiment.write_table(history, "history")
     experiment.write_table(spectra, "spectra")
     tell(rows)
-    return rows, draw(rows, history, spectra)
+    return rows, lambda: draw(rows, history, spectra)
 
 
 def trained(experiment, name, **changes):

@@ -28,7 +28,7 @@ DIGITS = {name: CHANGES[name] for name in ("paper", "cosine", "real first layer"
 
 
 def measure(experiment):
-    """Train with more and more changes and every seed; return (rows, figure)."""
+    """Train with more and more changes and every seed; return (rows, function that draws them)."""
     from bnn.models import accuracy
 
     data, rows, logs, first = experiment.data, [], {}, experiment.settings["seed"]
@@ -49,7 +49,7 @@ def measure(experiment):
         )
         print(f"{row['change']:17} test accuracy {row['test_accuracy']:.4f}, {values}")
     experiment.write_table(summary, "summary")
-    return rows, draw(summary, logs)
+    return rows, lambda: draw(summary, logs)
 
 
 def together(changes):

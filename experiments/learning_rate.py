@@ -17,7 +17,7 @@ FALL = 0.01  # ratio of the learning rates at the end and at the start
 
 
 def measure(experiment):
-    """Train and measure every layer; return (rows, figure)."""
+    """Train and measure every layer; return (rows, function that draws them)."""
     rates, clips = (RATES[1:2], CLIPS[:2]) if experiment.quick else (RATES, CLIPS)
     rows, weights = [], {}
     for clip in clips:
@@ -28,7 +28,7 @@ def measure(experiment):
             found, latent = measured(experiment, run)
             rows += [{"learning_rate": rate, "clip": clip, **row} for row in found]
             weights |= {(rate, clip, layer): values for layer, values in latent.items()}
-    return rows, draw(rows, weights, rates, clips)
+    return rows, lambda: draw(rows, weights, rates, clips)
 
 
 def measured(experiment, run):

@@ -20,13 +20,13 @@ QUICK = (2, 4)
 
 
 def measure(experiment):
-    """Train every network and quantize it in both ways; return (rows, figure)."""
+    """Train every network and quantize it in both ways; return (rows, function that draws them)."""
     rows, first = [], experiment.settings["seed"]
     for seed in range(first, first + (1 if experiment.quick else SEEDS)):
         for name in networks.NETWORKS:
             model = networks.trained(experiment, name, seed)
             rows += [{"network": name, "seed": seed, **row} for row in quantized(experiment, model)]
-    return rows, draw(rows)
+    return rows, lambda: draw(rows)
 
 
 def quantized(experiment, model):

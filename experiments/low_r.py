@@ -17,7 +17,7 @@ FRACTIONS = (0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5)
 
 
 def measure(experiment):
-    """Load or train the network and measure; return (rows, figure)."""
+    """Load or train the network and measure; return (rows, function that draws them)."""
     rows = []
     for layer in experiment.layers(experiment.binary_network(), score_images=0):
         left_out = without_directions(layer.patches, *layer.kernels)
@@ -30,7 +30,7 @@ def measure(experiment):
             {"layer": layer.name, "change": CUT, "amount": fraction, "r": r, "cosine": ""}
             for fraction, r in zip(FRACTIONS, cut, strict=True)
         ]
-    return rows, draw(rows)
+    return rows, lambda: draw(rows)
 
 
 def without_directions(patches, quantized, latent):

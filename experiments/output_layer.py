@@ -41,7 +41,7 @@ class Seen:
 
 
 def measure(experiment):
-    """Load or train the network and measure; return (rows, figure)."""
+    """Load or train the network and measure; return (rows, function that draws them)."""
     import keras
 
     if experiment.finished and experiment.finished.training.loss_mode != "hinge-loss":
@@ -60,7 +60,7 @@ def measure(experiment):
         for weight in (layer.kernel, model.layers[-1].offset)
     )
     rows = measured(train, test, latent, offset)
-    return rows, draw(rows)
+    return rows, lambda: draw(rows)
 
 
 def seen(before, split):

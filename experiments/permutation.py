@@ -13,7 +13,7 @@ from experiments import runner
 
 
 def measure(experiment):
-    """Load or train the network and measure; return (rows, figure)."""
+    """Load or train the network and measure; return (rows, function that draws them)."""
     model, rows = experiment.binary_network(), []
     layers = experiment.layers(model, score_images=0)
     across = permuted_across(model, experiment.data.test.images[: experiment.analyzed])
@@ -27,7 +27,7 @@ def measure(experiment):
                 "cosine": float(np.cos(np.radians(layer.angle_mean_deg))),
             }
         )
-    return rows, draw(rows)
+    return rows, lambda: draw(rows)
 
 
 def permuted_across(model, images):

@@ -51,7 +51,7 @@ REFITTED = "batch norm refitted"
 
 
 def measure(experiment):
-    """Train every network with every seed; return (rows, figure)."""
+    """Train every network with every seed; return (rows, function that draws them)."""
     photographs, first = experiment.data.name == "cifar-10", experiment.settings["seed"]
     base = BASE | (PHOTOGRAPHS if photographs else DIGITS)
     rows = []
@@ -66,7 +66,7 @@ def measure(experiment):
         )
         print(f"{row['change']:>24}: {values} points over {row['compared_with']}")
     experiment.write_table(summary, "summary")
-    return rows, draw(summary)
+    return rows, lambda: draw(summary)
 
 
 def compared(photographs, quick=False):

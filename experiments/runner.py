@@ -107,12 +107,12 @@ class Experiment:
         bar = functools.partial(progress, description="measuring")
         return analyze(model, self.data.test.images[: self.analyzed], progress=bar, **options)
 
-    def write(self, rows, figure):
-        """Write the table (rows with equal keys) and the figure, and print their paths."""
+    def write(self, rows, draw):
+        """Write the table (rows with equal keys), then the figure that a function draws, and print their paths."""
         from bnn import plots
 
         table = self.write_table(rows)
-        (picture,) = plots.save(figure, self.results / self.name, ("png",))
+        (picture,) = plots.save(draw(), self.results / self.name, ("png",))
         print(f"wrote {table} and {picture}")
 
     def write_table(self, rows, part=None):
@@ -240,7 +240,7 @@ def perform(experiment, measure):
 
     Args:
         experiment: Experiment.
-        measure: function from the experiment to (rows of the table, figure).
+        measure: function from the experiment to (rows of the table, function that draws the figure).
 
     Returns:
         Int, the exit code.

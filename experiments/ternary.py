@@ -35,7 +35,7 @@ STATISTICS = ("layer", "d", "angle_mean_deg", "zeros", "gain", "r_within", "r_we
 
 
 def measure(experiment):
-    """Train every network with every seed and measure; return (rows, figure)."""
+    """Train every network with every seed and measure; return (rows, function that draws them)."""
     from bnn.models import accuracy
 
     data, rows, first = experiment.data, [], experiment.settings["seed"]
@@ -56,7 +56,7 @@ def measure(experiment):
                 found = layer.statistics()
                 rows.append(row | {key: found[key] for key in STATISTICS})
     tell(rows)
-    return rows, draw(rows)
+    return rows, lambda: draw(rows)
 
 
 def networks():

@@ -45,14 +45,14 @@ PREDICTED = {
 
 
 def measure(experiment):
-    """Train every network and binarize every layer; return (rows, figure)."""
+    """Train every network and binarize every layer; return (rows, function that draws them)."""
     rows, first = [], experiment.settings["seed"]
     for seed in range(first, first + (1 if experiment.quick else SEEDS)):
         for name in networks.NETWORKS:
             model = networks.trained(experiment, name, seed)
             rows += [{"network": name, "seed": seed, **row} for row in binarized(experiment, model)]
     tell(rows)
-    return rows, draw(rows)
+    return rows, lambda: draw(rows)
 
 
 def binarized(experiment, model):

@@ -18,7 +18,6 @@ from bnn.analysis import analyze
 from bnn.analysis.keras import ablation
 from bnn.config import ModelConfig, settings_for
 from bnn.models import correct, in_float32, refit_batch_norm
-from bnn.models.networks import quantizer_makers
 from bnn.runs import RunError
 from bnn.training import Journal
 from experiments import (
@@ -535,7 +534,7 @@ def test_neighboring_ternary_networks_differ_in_one_thing():
         made = []
         for step in ternary.STEPS:
             config = ModelConfig(**compared[f"{rule}: {step}"])
-            made.append([make() for make in quantizer_makers(config)])
+            made.append([make() for make in config.makers()])
         (paper, _), (fixed, _), (own, _) = made
         assert {activation.threshold for _, activation in made} == {own.threshold}
         assert (paper.threshold, fixed.threshold) == (0.02, own.threshold)
@@ -566,7 +565,7 @@ def train_only(folder):
     experiment = runner.begin("one", "Is it trained?", 2, line)
 
     def measure(experiment):
-        return [{"epochs": len(experiment.trained("binary").log())}], plots.figure(1)[0]
+        return [{"epochs": len(experiment.trained("binary").log())}], lambda: plots.figure(1)[0]
 
     return runner.perform(experiment, measure)
 
@@ -588,6 +587,17 @@ def test_an_interrupted_experiment_continues(tmp_path, monkeypatch, capsys):
     assert train_only(tmp_path) == 0
     assert epochs == [0, 1]
     assert (tmp_path / "one.csv").read_text().split() == ["epochs", "2"]
+
+
+def test_the_table_is_there_if_the_figure_cannot_be_drawn(tmp_path):
+    experiment = runner.begin("one", "Is it drawn?", 2, ["--quick", "--results", str(tmp_path)])
+
+    def draw():
+        raise ValueError("no figure")
+
+    with pytest.raises(ValueError, match="no figure"):
+        runner.perform(experiment, lambda _: ([{"r": 0.5}], draw))
+    assert (tmp_path / "one.csv").read_text().split() == ["r", "0.5"]
 
 
 def test_a_training_killed_before_its_last_checkpoint_continues(tmp_path, monkeypatch):
