@@ -11,6 +11,7 @@ from bnn.config import ConfigError
 from bnn.console import progress, typed
 from bnn.flags import add_data_dir, folder, place
 from bnn.spelling import command_line
+from bnn.tables import filled
 from bnn.user_code import add_use
 
 PROGRAM = "analyze.py"
@@ -174,4 +175,5 @@ def _show(report, folder, wide, target_r):
     with figures.expected("all", kept=path):
         figures.print_key(layers=[layer.name for layer in report])
         drawn = plots.save_all(report, folder, report.log, report.history)
-    print(f"wrote {path} and {len(drawn)} figures (PNG and PDF): {', '.join(drawn)}")
+    names = [f"{name}," for name in drawn[:-1]] + drawn[-1:]
+    print(filled(f"wrote {path}", f"and {len(drawn)} figures (PNG and PDF):", *names))

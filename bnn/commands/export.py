@@ -10,6 +10,7 @@ from bnn.console import progress
 from bnn.errors import UserError
 from bnn.flags import add_data_dir, file_to_write, folder
 from bnn.spelling import command_line
+from bnn.tables import filled
 from bnn.user_code import add_use
 
 PROGRAM = "bnn export"
@@ -76,10 +77,17 @@ def main(argv=None, program=PROGRAM):
     with atomic.replacing(output) as temporary:
         (_write_packed if args.format == "packed" else _write_onnx)(temporary, model, run, args)
         size = temporary.stat().st_size
-    smaller = f", {4 * model.count_params() / size:.1f} times smaller than its float32 weights"
-    print(f"wrote {output}: {size:,} bytes{smaller if args.format == 'packed' else ''}")
-    print(f"classes: {', '.join(f'{i} = {name}' for i, name in enumerate(run.class_names))}")
+    smaller = f"{4 * model.count_params() / size:.1f} times smaller than its float32 weights"
+    parts = [f"{size:,} bytes", *([smaller] if args.format == "packed" else [])]
+    print(filled(f"wrote {output}:", *_list(parts)))
+    print(filled("classes:", *_list(f"{i} = {name}" for i, name in enumerate(run.class_names))))
     return 0
+
+
+def _list(parts):
+    """Parts of a text with commas between them, which `filled` takes."""
+    *others, last = parts
+    return [*(f"{part}," for part in others), last]
 
 
 def _write_packed(path, model, run, args):
@@ -105,7 +113,12 @@ def _write_onnx(path, model, run, args):
         images = split.images[:GRAPH_IMAGES]
         graph = onnx.load(path)
         _expect_agreement(packed.wrong_in_graph(graph, model, images, progress), args)
-        print(f"checked on {len(images):,} test images: no difference to the float32 network beyond rounding")
+        print(
+            filled(
+                f"checked on {len(images):,} test images:",
+                "no difference to the float32 network beyond rounding",
+            )
+        )
 
 
 def _expect_agreement(wrong, args):
@@ -131,13 +144,15 @@ def _images(run, args):
         return None
 
 
-def _cause(found):
-    """Say that all differences come from the first layer, the only one whose sums float32 rounds."""
+def _differences(found):
+    """The activations that differ, in parts; the first layer is the only one whose sums float32 rounds."""
+    counted = f"{sum(found.others.values()):,} of {sum(found.activations.values()):,} activations differ"
     first = next(iter(found.others.values()), 0)
     if not first or found.unexplained:
-        return ""
-    others = ", the others because of these" if sum(found.others.values()) > first else ""
-    return f": {first:,} in the first layer, whose rounded sums fall on the other side of a threshold{others}"
+        return [counted]
+    others = ["the others because of these"] if sum(found.others.values()) > first else []
+    where = f"{counted}: {first:,} in the first layer"
+    return [where, "whose rounded sums fall on the other side of a threshold", *others]
 
 
 def _check(network, model, run, args):
@@ -149,14 +164,15 @@ def _check(network, model, run, args):
         return
     found = packed.compare(network, model, split.images, progress=progress)
     _expect_agreement(found.wrong, args)
-    print(
-        f"checked on {found.images:,} test images: {found.same:,} in the same class as with the float32 network, "
-        f"scores within {found.largest:.1e}, {sum(found.others.values()):,} of "
-        f"{sum(found.activations.values()):,} activations differ{_cause(found)}"
-    )
+    parts = [
+        f"{found.same:,} in the same class as with the float32 network",
+        f"scores within {found.largest:.1e}",
+        *_differences(found),
+    ]
+    print(filled(f"checked on {found.images:,} test images:", *_list(parts)))
     of_both = {"packed": found.packed_classes, "in float32": found.classes}
     accuracies = {name: (classes == split.labels).mean() for name, classes in of_both.items()}
     if run.training.precision != "float32":
         saved = models.accuracy(run.load_model(), split, progress=progress)
         accuracies[f"as trained, in {run.training.precision}"] = saved
-    print(f"accuracy on them: {', '.join(f'{value:.4f} {name}' for name, value in accuracies.items())}")
+    print(filled("accuracy on them:", *_list(f"{value:.4f} {name}" for name, value in accuracies.items())))

@@ -41,11 +41,18 @@ def file(run):
     return run / "packed.npz"
 
 
+def printed(capsys):
+    """The texts that were printed, each without the line breaks that keep it within 80 columns."""
+    out = capsys.readouterr().out
+    assert all(len(line) <= 80 or " /" in line for line in out.splitlines())  # a path stays in one line
+    return out.replace("\n  ", " ").splitlines()
+
+
 def test_export_says_what_it_checked_and_wrote(run, capsys, tmp_path):
     """The network has 14 x 14 x 8 + 7 x 7 x 8 + 16 activations per image."""
     output = tmp_path / "bits.npz"
     assert export.main([str(run), "--images", "30", "--output", str(output)]) == 0
-    checked, accurate, wrote, classes = capsys.readouterr().out.splitlines()
+    checked, accurate, wrote, classes = printed(capsys)
     assert classes.startswith("classes: 0 = 0, 1 = 1, ")
     assert re.fullmatch(
         r"checked on 30 test images: 30 in the same class as with the float32 network, "
@@ -126,7 +133,7 @@ def test_graphs_are_written(run, form, capsys):
     onnx = pytest.importorskip("onnx")
     assert export.main([str(run), "--format", form]) == 0
     path = run / export.FILES[form]
-    checked, wrote, classes = capsys.readouterr().out.splitlines()
+    checked, wrote, classes = printed(capsys)
     assert checked == "checked on 8 test images: no difference to the float32 network beyond rounding"
     assert wrote == f"wrote {path}: {path.stat().st_size:,} bytes" and classes.endswith(", 9 = 9")
     graph = onnx.load(path)
