@@ -14,7 +14,7 @@ from bnn.suggestions import did_you_mean
 from bnn.train_config import TrainConfig
 
 # The other arguments of `training.train`.
-ARGUMENTS = ("run_dir", "data", "overwrite", "init_from", "data_dir", "tensorboard", "callbacks")
+ARGUMENTS = ("run_dir", "data", "overwrite", "init_from", "data_dir", "tensorboard", "callbacks", "verbose")
 # Settings that runs of earlier versions lack; they get the default.
 LATER = {
     "image_size", "image_range", "log_geometry", "first_layer", "last_layer", "clip", "schedule", "warmup", "augment",

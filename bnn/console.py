@@ -6,9 +6,12 @@ import os
 import shlex
 import signal
 import sys
+from contextvars import ContextVar
 from pathlib import Path
 
 from bnn.errors import UserError
+
+_shown = ContextVar("shown", default=True)
 
 
 class Terminated(KeyboardInterrupt):
@@ -125,8 +128,26 @@ def note(line):
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
+@contextlib.contextmanager
+def shown(verbose):
+    """Context manager: within it, `say` prints and `progress` shows only if `verbose` is true."""
+    token = _shown.set(bool(verbose))
+    try:
+        yield
+    finally:
+        _shown.reset(token)
+
+
+def say(text):
+    """Print a text at once, unless `shown(False)` is in force."""
+    if _shown.get():
+        print(text, flush=True)
+
+
 def progress(iterable=None, total=None, unit="it", description=None, initial=0, details=None):
     """Progress on standard error: a bar on a terminal, which leaves no trace; elsewhere at most one line a minute.
+
+    Nothing is shown within `shown(False)`.
 
     Args:
         iterable: what is counted as it is iterated over; None: the bar is moved by hand, with `update(n)`.
@@ -151,6 +172,7 @@ def progress(iterable=None, total=None, unit="it", description=None, initial=0, 
         initial=initial,
         unit_scale=unit == "B",
         details=details,
+        disable=not _shown.get(),
     )
 
 

@@ -44,7 +44,7 @@ class Journal(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         if self.opening:
-            print(self.opening, flush=True)
+            console.say(self.opening)
             self.opening = ""
         self.start = time.perf_counter()
         self.means = {}
@@ -125,7 +125,7 @@ class Journal(keras.callbacks.Callback):
             or self.requests.signal is not None
         ):
             self._save_last()
-        print(display.epoch_line(row, config.epochs), flush=True)
+        console.say(display.epoch_line(row, config.epochs))
         self.first_step, self.partial = 0, {}
         if self.requests.signal is not None and epoch + 1 < config.epochs:
             raise Interrupted(self.run, self.requests.signal)

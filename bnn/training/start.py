@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bnn import backend, datasets, runs
+from bnn import backend, console, datasets, runs
 from bnn.config import ConfigError
 from bnn.datasets import DataSet
 from bnn.datasets.catalog import is_own
@@ -34,12 +34,13 @@ def train(
     tensorboard=False,
     callbacks=(),
     command=None,
+    verbose=True,
     **settings,
 ):
     """Train a network from the beginning; the result is a run directory. What train.py does.
 
-    Prints one line about the network and one for each epoch. SIGINT and SIGTERM save before they stop. All random
-    number generators of the process are seeded.
+    Prints one line about the network and one for each epoch, unless `verbose` is false. SIGINT and SIGTERM save before
+    they stop. All random number generators of the process are seeded.
 
     Args:
         run_dir: str or Path, where the run is kept; None: `runs/` and a name from the settings.
@@ -52,6 +53,7 @@ def train(
         tensorboard: write TensorBoard events to the run directory.
         callbacks: more keras.callbacks.Callbacks, which must not set the learning rate.
         command: list of str, what config.json keeps as the command; None: this call.
+        verbose: bool; False: print nothing and show no progress bar. A warning is printed anyway.
         **settings: the settings of a `bnn.config.Config` by their names; the data set's presets are the defaults.
             `network` is a name in `bnn.networks.NETWORKS` or a Network.
             `data_set` is a name, by default the paper's "cifar-10", or a `DataSet` with such a name, or the path of
@@ -72,13 +74,14 @@ def train(
     callbacks = _checked_callbacks(callbacks)
     settings = own_data.of_call(data, settings)
     command = command or _call(run_dir, init_from, settings)
-    training = begin(
-        run_dir, settings, command=command, overwrite=overwrite, init_from=init_from, data_dir=data_dir
-    )
-    return training.run_to_end(tensorboard, callbacks)
+    with console.shown(verbose):
+        training = begin(
+            run_dir, settings, command=command, overwrite=overwrite, init_from=init_from, data_dir=data_dir
+        )
+        return training.run_to_end(tensorboard, callbacks)
 
 
-def resume(run_dir, *, data=None, data_dir=None, tensorboard=False, callbacks=(), **settings):
+def resume(run_dir, *, data=None, data_dir=None, tensorboard=False, callbacks=(), verbose=True, **settings):
     """Continue an interrupted run, to the same bits as without the interruption; a finished run stays as it is.
 
     Args:
@@ -87,6 +90,7 @@ def resume(run_dir, *, data=None, data_dir=None, tensorboard=False, callbacks=()
         data_dir: str or Path of the data sets; None: see `bnn.datasets.data_folder`.
         tensorboard: write TensorBoard events to the run directory.
         callbacks: as for `train`.
+        verbose: as for `train`.
         **settings: must be those with which the run was begun; none need be given. `data_set` may be a `DataSet`.
 
     Returns:
@@ -101,7 +105,8 @@ def resume(run_dir, *, data=None, data_dir=None, tensorboard=False, callbacks=()
     if data is not None:
         run = runs.open_run(run_dir)
         settings = settings | {"data_set": own_data.of_arrays(data, run.training, run.stratified)}
-    return go_on(run_dir, settings, data_dir=data_dir).run_to_end(tensorboard, callbacks)
+    with console.shown(verbose):
+        return go_on(run_dir, settings, data_dir=data_dir).run_to_end(tensorboard, callbacks)
 
 
 @dataclass(frozen=True)
@@ -188,7 +193,7 @@ def resolved(settings, data_dir=None):
     given, data_set = split(settings)
     config, data_set = own_data.resolved(given, data_set, data_dir)
     if is_own(config.training.data_set):
-        print(preset_text(config))
+        console.say(preset_text(config))
     return config, data_set
 
 

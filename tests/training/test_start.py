@@ -1,9 +1,11 @@
 """`bnn.train` and `resume` do from Python what train.py does."""
 
+import io
 import json
 import re
 import shutil
 import signal
+import sys
 import threading
 
 import keras
@@ -188,6 +190,29 @@ def test_a_run_without_a_checkpoint_is_resumed_from_the_start(tmp_path, data, wh
     """A kill in the first epoch leaves such a run."""
     begin(tmp_path / "run", SMALL | {"data_set": data}, command=[])
     assert_same_run(training.resume(tmp_path / "run", data_set=data), whole)
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_without_verbose_nothing_is_printed_and_no_bar_is_shown(tmp_path, data, whole, capsys, monkeypatch):
+    """Neither by a training on arrays, whose settings are printed else, nor by one that continues."""
+    arrays = 2 * (data.train.images, data.train.labels)
+    settings = {"conv": [4], "max_pool": [1], "fc": [8], "batch_size": 20, "epochs": 1}
+    shown = []
+    for verbose in (False, True):
+        terminal = Terminal()
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "stderr", terminal)
+            bnn.train(tmp_path / f"arrays{verbose}", data=arrays, verbose=verbose, **settings)
+            begin(tmp_path / f"run{verbose}", SMALL | {"data_set": data}, command=[])
+            bnn.resume(tmp_path / f"run{verbose}", data_set=data, verbose=verbose)
+        shown.append((capsys.readouterr().out.count("\n"), "images/s" in terminal.getvalue()))
+        assert verbose or not terminal.getvalue()
+    assert shown[0] == (0, False) and shown[1][0] > 6 and shown[1][1]
+    assert_same_run(runs.open_run(tmp_path / "runFalse"), whole)
 
 
 def test_a_published_run_is_not_trained_again(tmp_path, whole, data):
