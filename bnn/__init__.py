@@ -5,7 +5,7 @@ Where to begin; each name is documented by `help`, for example `help(bnn.train)`
     bnn.train                train a network; the result is a run directory
     bnn.resume               continue an interrupted run
     bnn.open_run             the settings, the log and the networks of a run
-    bnn.analyze              the statistics of every layer, of a run or of any Keras model
+    bnn.analyze              the statistics of every layer, of a run, or of a Keras or PyTorch model
     bnn.compare              runs side by side
     bnn.predict              the classes and scores of images
     bnn.build                a binary, ternary or continuous network, as a Keras model

@@ -13,7 +13,7 @@ from bnn.faces import face
 sys.meta_path.append(MovedModules())
 __getattr__, __dir__, __all__ = face(
     __name__,
-    report=["Report", "analyze", "from_arrays"],
+    report=["analyze", "analyze_torch", "from_arrays"],
     side_by_side=["Comparison", "compare"],
     **{
         "core.checks": ["ReportError"],
@@ -21,9 +21,9 @@ __getattr__, __dir__, __all__ = face(
         "core.layer_geometry": ["LayerGeometry", "UnanalyzableError"],
         "core.layer_report": ["LayerReport", "register"],
         "core.product": ["Kernels", "Product"],
+        "core.report": ["Report"],
         "core.statistics": ["STATISTICS", "Statistic"],
         "keras.ablation": ["binarized", "unbinarized"],
         "keras.geometry_log": ["GeometryLogger"],
-        "torch.report": ["analyze_torch"],
     },
 )

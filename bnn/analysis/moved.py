@@ -5,8 +5,8 @@ from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 
 CORE = (
-    "checks comparison holdings layer_geometry layer_report levels linear_maps outputs product statistics "
-    "transposed unit_products"
+    "checks comparison holdings layer_geometry layer_report levels linear_maps measuring outputs product "
+    "statistics unit_products"
 )
 KERAS = "ablation batch_moments capture einsum geometry_log masks recurrent"
 TORCH = "capture forms holdings probe recurrent scores"
@@ -18,9 +18,10 @@ NEW = {
     "kernel_products": "keras.kernels",
     "score_agreement": "keras.scores",
     **{f"torch_{name}": f"torch.{name}" for name in TORCH.split()},
-    "torch_measuring": "torch.measuring",
+    "transposed": "core.linear_maps",
+    "torch_measuring": "torch.adapter",
     "torch_modules": "torch.kernels",
-    "torch_report": "torch.report",
+    "torch_report": "report",
 }
 
 

@@ -1,98 +1,17 @@
 """The geometry of a network: statistics of a model, a run or arrays, one row per kernel."""
 
-from collections.abc import Sequence
+import os
+import sys
+from importlib import import_module
 
 from bnn import backend
-from bnn.analysis.core import statistics
-from bnn.analysis.core.checks import by_reason
+from bnn.analysis.core import measuring
+from bnn.analysis.core.checks import ReportError
+from bnn.analysis.core.report import Report
 from bnn.console import silent
-from bnn.files import records
-from bnn.paths import expanded
-from bnn.tables import html_table
+from bnn.models.inputs import count
 
-ANGLE_ONLY = "it looks rows up and multiplies nothing; each row is a unit"
-
-
-class Report(Sequence):
-    """A sequence of the LayerReports of a network: `report["conv_2"]`, `report[1]`.
-
-    `print`, and the last line of a notebook's cell, show a table of the most important statistics. `text(wide=True)`
-    returns a table of all statistics.
-
-    Attributes:
-        unanalyzed: dict from the name of each layer without a LayerReport, but with a kernel or with 16 or more numbers
-            other than biases and norms, to the reason. Numbers beside the kernel of a LayerReport, those of the model
-            itself and constants of operations have names of their own.
-        about: dict with "images", the number of images, and "quantizer" and "activations", the arguments. For a run
-            also "run", "network", "origin", "test_accuracy" in [0, 1], "test_images", "data_set" and "data_digest";
-            for a file also "model".
-        log: rows of the run's log.csv, from `Run.log`; None if the network is not a run.
-        history: rows of the run's geometry.csv, from `geometry_log.read`; empty if it logged no geometry, None if the
-            network is not a run.
-        undefined: dict from the key of each statistic that is not defined for this network, such as "r_scores" for one
-            image and batch norm, to the reason. It is NaN in the rows.
-    """
-
-    def __init__(self, layers, unanalyzed=None, about=None, log=None, history=None, undefined=None):
-        self._layers, self.undefined = tuple(layers), undefined or {}
-        self.unanalyzed, self.about = unanalyzed or {}, about or {}
-        self.log, self.history = log, history
-
-    def __getitem__(self, which):
-        """Return the LayerReport for a name or an index, or a tuple of them for a slice.
-
-        Raises:
-            KeyError: no LayerReport has that name.
-            IndexError: the index is out of range.
-        """
-        if not isinstance(which, str):
-            return self._layers[which]
-        for layer in self._layers:
-            if layer.name == which:
-                return layer
-        names = ", ".join(layer.name for layer in self._layers)
-        reason = f" ({self.unanalyzed[which]})" if which in self.unanalyzed else ""
-        raise KeyError(f"expected a layer among {names}, received {which!r}{reason}")
-
-    def __len__(self):
-        return len(self._layers)
-
-    def __repr__(self):
-        return self.text()
-
-    def text(self, wide=False):
-        """Return the table as text, at most 80 columns wide if the names allow it; with `wide`, every statistic.
-
-        The wide table has blocks of columns.
-        """
-        table = f"{self._caption()}\n{statistics.text_table(self.rows(), wide)}"
-        notes = [f"angle only: {layer.name}: {ANGLE_ONLY}" for layer in self if layer.product.linear is None]
-        notes += [f"not analyzed: {names}: {reason}" for names, reason in by_reason(self.unanalyzed)]
-        notes += [f"not defined: {key}: {reason}" for key, reason in self.undefined.items()]
-        return "\n\n".join([table, "\n".join(notes)] if notes else [table])
-
-    def _repr_html_(self):  # IPython's hook
-        keys = statistics.first_keys()
-        heads = [statistics.title(key) for key in keys]
-        return html_table([heads, *statistics.cells(self.rows(), keys)], self._caption())
-
-    def _caption(self):
-        over = f" over {self.about['images']} images" if "images" in self.about else ""
-        return f"geometry{over} (angles in degrees)"
-
-    def rows(self):
-        """Return the rows of metrics.json, a list of the results of `LayerReport.statistics`."""
-        return [layer.statistics() for layer in self]
-
-    def save(self, folder):
-        """Write metrics.json to a folder, which is created if needed, and return the Path of the file."""
-        path = expanded(folder) / "metrics.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        undefined = {"undefined": self.undefined} if self.undefined else {}
-        records.write_json(
-            path, self.about | {"unanalyzed": self.unanalyzed} | undefined | {"layers": self.rows()}
-        )
-        return path
+ADAPTERS = {"keras": "bnn.analysis.keras", "torch": "bnn.analysis.torch"}  # see `core.adapter.Wing`
 
 
 def analyze(
@@ -101,6 +20,7 @@ def analyze(
     *,
     quantizer=None,
     activations=None,
+    kernel=None,
     batch_size=50,
     score_images=100,
     seed=0,
@@ -114,20 +34,37 @@ def analyze(
     layers, and so does a recurrent layer: its inputs and its states. Rows that a mask removes leave the statistics.
     Layers of this package keep their own quantizers.
 
+    Of PyTorch, the analyzed kernels are those of Linear, Conv1d to Conv3d and ConvTranspose1d to ConvTranspose3d; the
+    query, key, value and output of MultiheadAttention; and the input and recurrent weights of RNN, LSTM and GRU with
+    one layer. For Embedding, only the angles are given. A module of another class is analyzed if its output is, or
+    holds, its input times its `weight`, (units, d) as in Linear or (d, units) as in GPT-2's Conv1D, with or without its
+    `bias`. Every other module that holds a weight, or 16 or more numbers in parameters, buffers or attributes, is named
+    in `Report.unanalyzed`, except norms and biases. The model runs in evaluation mode, without gradients and without
+    `torch.compile`, and is not changed. Keras is not needed for it.
+
+    A PyTorch module whose `forward` quantizes its own weight is analyzed if `kernel` recognizes it, or if the quantizer
+    is a parametrization of its weight (`torch.nn.utils.parametrize`). Its output must be, or hold, its input times the
+    quantized kernel, with or without its bias; so inputs must be quantized in another module.
+
     Args:
-        network: keras.Model, Run, or str or Path of a run directory or a .keras file. For a run, the network with the
-            best validation accuracy is analyzed.
+        network: keras.Model, torch.nn.Module, Run, or str or Path of a run directory or a .keras file. For a run, the
+            network with the best validation accuracy is analyzed.
         images: (n, ...) array, or a list or Mapping of arrays: the inputs of the model, matched by name in a Mapping
             and in the order of `model.inputs` in a list, with None for an optional input that is left out; or the path
             of a .npy or .npz file, see `models.load_images`. For a run also an int, the number of test images to use,
             or None: the first 500, as in the paper. Of a run on own data, arrays may have any form that training takes:
-            gray images without an axis of channels, and floats in the range of the run.
+            gray images without an axis of channels, and floats in the range of the run. For PyTorch, arrays or tensors:
+            the positional or keyword arguments of the model, images first. A Mapping may also hold lists of numbers,
+            and None. They are converted to the device and the precision of its parameters.
         quantizer: quantizer of kernels that have none: a name that `bnn.estimators.get` accepts, or a function from
-            a (d, units) float32 array to an array of the same shape. None: sign for Keras layers; kernels of
-            this package's continuous networks are not quantized.
+            a (d, units) float32 array to an array of the same shape. None: sign; kernels of this package's continuous
+            networks are not quantized.
         activations: the same for real inputs of layers. Each channel is first standardized over all images and
             positions, as by a batch norm, which takes a second pass. None: only outputs of a quantizer count as
             quantized inputs.
+        kernel: for PyTorch, a function from a module to (quantized, latent), tensors in the shape of its weight, of
+            which it multiplies by the first; to one tensor, by which it multiplies and which `quantizer` is to
+            quantize, such as a standardized weight; and to None for modules that multiply by their weight.
         batch_size: images per batch. No statistic depends on it. Memory depends on this, and on `score_images` if the
             model has batch norms: `r_scores` then takes batches of its own, of at most 50 images.
         score_images: largest number of images, drawn at random, for `r_scores`, which takes one pass over them per
@@ -138,30 +75,79 @@ def analyze(
             the same arguments.
 
     Returns:
-        Report
+        Report. Of PyTorch, r_rotated is NaN for modules with their own quantizer, unless it is the sign. r_scores is
+        None for a weight that is computed from others, as by weight norm. Where modules share a weight, r_scores
+        replaces it in the calls of one of them. Which axis of a module's inputs is that of the images, such as the
+        second in layers with `batch_first=False`, is found with two small batches; inputs without such an axis have no
+        row.
 
     Raises:
         QuantizerError: the name of a quantizer is unknown.
-        ReportError: no layer can be analyzed, the quantizer applies to none, a weight is not finite, or the images do
-            not fit the model.
+        ReportError: the network is none of these, no layer can be analyzed, the quantizer applies to none, a weight or
+            an input is not finite, or the images do not fit the model; or a PyTorch model has no hooks (a scripted
+            model), no weights yet (a lazy module) or no values (the meta device).
         RunError, DataError, ModelFileError: the run, its data or the file cannot be read.
     """
-    backend.load()
-    from bnn.analysis import measuring, subject
-    from bnn.models import inputs
+    function = measuring.as_function(quantizer)
+    activated = measuring.as_function(activations, "activations")
+    model, about, log, history = network, {}, None, None
+    if isinstance(network, str | os.PathLike) or _is_run(network):
+        backend.load()
+        from bnn.analysis import subject
 
-    for place, given in (("quantizer", quantizer), ("activations", activations)):
-        measuring.as_function(given, place)  # raises for an unknown name before the network is loaded
-    found = subject.find(network, images, data_dir)
-    layers, unanalyzed, undefined = measuring.of_model(
-        found.model, found.images, quantizer, activations, batch_size, score_images, seed, progress
-    )
-    about = found.about | {
+        found = subject.find(network, images, data_dir)
+        model, images, about, log, history = found.model, found.images, found.about, found.log, found.history
+    with _wing(model).adapted(model, images, function, kernel, batch_size) as adapter:
+        measuring.check_quantizer(adapter, function, quantizer)
+        options = {"score_images": score_images, "seed": seed, "progress": progress}
+        layers, undefined = measuring.of_adapter(adapter, activated, batch_size, **options)
+    about = about | {
         "quantizer": name_of(quantizer),
         "activations": name_of(activations),
-        "images": inputs.count(found.images),
+        "images": count(adapter.images),
     }
-    return Report(layers, unanalyzed, about, found.log, found.history, undefined)
+    return Report(layers, adapter.unanalyzed, about, log, history, undefined)
+
+
+def analyze_torch(model, inputs, **options):
+    """Measure a PyTorch model: the former name of `analyze`, which recognizes one.
+
+    Args:
+        model: torch.nn.Module.
+        inputs: `images` of `analyze`.
+        **options: as for `analyze`.
+
+    Returns:
+        Report
+
+    Raises:
+        ReportError: it is no torch.nn.Module, or as for `analyze`.
+    """
+    if not _is_of("torch", model):
+        raise ReportError(f"model: expected a torch.nn.Module, received a {type(model).__name__}")
+    return analyze(model, inputs, **options)
+
+
+def _is_run(network):
+    """Whether it is a Run; there is none unless the module of that class has been imported."""
+    directory = sys.modules.get("bnn.runs.directory")
+    return directory is not None and isinstance(network, directory.Run)
+
+
+def _is_of(framework, model):
+    """Whether a model is one of a framework; one that is not loaded is not asked, because it cannot have made it."""
+    return sys.modules.get(framework) is not None and import_module(ADAPTERS[framework]).accepts(model)
+
+
+def _wing(model):
+    """The `core.adapter.Wing` of the framework of a model."""
+    for framework, wing in ADAPTERS.items():
+        if _is_of(framework, model):
+            return import_module(wing)
+    raise ReportError(
+        "network: expected a Keras model, a PyTorch module, a run or the path of a run or a .keras file, received "
+        f"a {type(model).__name__}"
+    )
 
 
 def from_arrays(kernel, inputs, *, quantizer="sign", before=None, name="kernel", seed=0):
@@ -182,9 +168,6 @@ def from_arrays(kernel, inputs, *, quantizer="sign", before=None, name="kernel",
         QuantizerError: the quantizer's name is unknown.
         ReportError: shapes do not fit, or a value is not finite.
     """
-    backend.load()
-    from bnn.analysis import measuring
-
     return measuring.of_arrays(kernel, inputs, quantizer, before, name, seed)
 
 

@@ -13,7 +13,6 @@ from bnn.analysis.keras import geometry_log
 from bnn.datasets import own
 from bnn.datasets.catalog import ARRAYS, is_own
 from bnn.models import accuracy, load_images, load_model
-from bnn.models.inputs import InputError, as_built
 from bnn.models.loading import is_model_file
 from bnn.paths import expanded
 
@@ -40,16 +39,13 @@ class Subject:
 
 
 def find(network, images=None, data_dir=None):
-    """Return the Subject for the arguments of a user; arguments and errors as in `report.analyze`."""
+    """Return the Subject for a Run or a path; arguments and errors as in `report.analyze`."""
     if isinstance(network, str | os.PathLike):
         path = expanded(network)
         if is_model_file(path):
-            model = load_model(path)
-            return Subject(model, _given(images, model), {"model": str(path)})
+            return Subject(load_model(path), images, {"model": str(path)})
         network = runs.open_run(path)
-    if isinstance(network, runs.Run):
-        return _of_run(network, images, data_dir)
-    return Subject(network, _given(images, network))
+    return _of_run(network, images, data_dir)
 
 
 def _of_run(run, images, data_dir):
@@ -93,16 +89,5 @@ def _count(images, most):
     return images
 
 
-def _given(images, model):
-    """Return the images in the structure of the model's inputs; they are loaded if a path is given."""
-    try:
-        return as_built(model, _loaded(images, model))
-    except InputError as error:
-        raise ReportError(str(error)) from None
-
-
 def _loaded(images, model):
-    """Return the images, or load them if a path is given."""
-    if images is None or isinstance(images, Integral):
-        raise ReportError(f"images: expected arrays for the model, or a file with them, received {images}")
     return load_images(images, model) if isinstance(images, str | os.PathLike) else images

@@ -2,10 +2,10 @@
 
 import math
 import re
+from collections import OrderedDict
 from collections.abc import Mapping
 from numbers import Number
 
-import keras
 import numpy as np
 
 from bnn.datasets import axes
@@ -57,14 +57,34 @@ def _as_array(name, rows):
         ) from None
 
 
+def leaves(given):
+    """Return a list of what the dicts, lists and tuples of a structure hold, in the order of `keras.tree.flatten`."""
+    if isinstance(given, dict):
+        given = [given[key] for key in _keys(given)]
+    return [leaf for part in given for leaf in leaves(part)] if _is_list(given) else [given]
+
+
+def _keys(given):
+    """The keys of a dict in the order in which Keras flattens it: sorted, if they can be."""
+    try:
+        return list(given) if isinstance(given, OrderedDict) else sorted(given)
+    except TypeError:
+        return list(given)
+
+
 def arrays(given):
     """Return a list of the arrays in a structure, without the inputs that are None."""
-    return [part for part in keras.tree.flatten(given) if part is not None]
+    return [part for part in leaves(given) if part is not None]
 
 
 def mapped(function, given):
     """Replace every array in a structure by a function of it. None, for an input that is left out, stays."""
-    return keras.tree.map_structure(lambda part: None if part is None else function(part), given)
+    if isinstance(given, dict):
+        return {key: mapped(function, part) for key, part in given.items()}
+    if _is_list(given):
+        parts = [mapped(function, part) for part in given]
+        return parts if isinstance(given, list) else tuple(parts)
+    return None if given is None else function(given)
 
 
 def as_built(model, given):
@@ -92,10 +112,10 @@ def as_built(model, given):
         return given
     found = {}
     _match(structure, given, found)
-    for tensor in keras.tree.flatten(structure):
+    for tensor in leaves(structure):
         if found[id(tensor)] is None and not _is_optional(tensor):
             raise InputError(f"images: expected an array for the input {tensor.name}, received None")
-    return keras.tree.map_structure(lambda tensor: found[id(tensor)], structure)
+    return mapped(lambda tensor: found[id(tensor)], structure)
 
 
 def applied(model, given):
@@ -190,7 +210,7 @@ def _match(structure, given, found):
 
 def _by_name(structure, given):
     keys = dict(_named(structure))
-    names = {tensor.name: tensor for tensor in keras.tree.flatten(structure)}
+    names = {tensor.name: tensor for tensor in leaves(structure)}
     for tensors in (keys, names):
         if set(given) == set(tensors):
             return {id(tensor): given[name] for name, tensor in tensors.items()}
@@ -201,7 +221,7 @@ def _by_name(structure, given):
 
 
 def _by_place(structure, given):
-    tensors, parts = keras.tree.flatten(structure), _flat(given)
+    tensors, parts = leaves(structure), _flat(given)
     named = ", ".join(str(name) for name, _ in _named(structure))
     if len(parts) != len(tensors):
         received = f"{len(parts)}; they are named {named}" if len(tensors) > 1 else len(parts)

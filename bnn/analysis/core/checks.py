@@ -4,6 +4,7 @@ import numpy as np
 
 from bnn.datasets import axes
 from bnn.errors import UserError
+from bnn.models import inputs
 
 
 class ReportError(UserError, ValueError):
@@ -17,11 +18,7 @@ def check_images(model, images, batch_size):
         ReportError: there are none, or they do not have the shape that the model expects, are not numbers, or are not
             finite.
     """
-    import keras
-
-    from bnn.models import inputs
-
-    given = keras.tree.flatten(images)
+    given = inputs.leaves(images)
     arrays = inputs.arrays(given)
     if not arrays:
         raise ReportError("images: expected at least one array, received none")
@@ -38,8 +35,6 @@ def check_images(model, images, batch_size):
 
 
 def _check_array(array, shape, n, batch_size):
-    from bnn.models.inputs import with_count
-
     received = tuple(getattr(array, "shape", ()))
     wanted = received[1:] if shape is None else shape
     fits = len(received) == len(wanted) + 1 and all(map(_may_be, wanted, received[1:]))
@@ -47,7 +42,9 @@ def _check_array(array, shape, n, batch_size):
         raise ReportError(f"images: expected {n} of each input, as of the first, received {received[0]}")
     if not fits or 0 in received:
         hint = axes.hint(received, wanted) if len(received) == len(wanted) + 1 else ""
-        raise ReportError(f"images: expected {with_count(wanted)} with n >= 1, received {received}{hint}")
+        raise ReportError(
+            f"images: expected {inputs.with_count(wanted)} with n >= 1, received {received}{hint}"
+        )
     for start in range(0, n, batch_size):
         part = np.asarray(array[start : start + batch_size])
         if part.dtype.kind not in "biuf" and not np.can_cast(part.dtype, np.float32):  # the latter: bfloat16
@@ -57,15 +54,6 @@ def _check_array(array, shape, n, batch_size):
 
 def _may_be(wanted, size):
     return wanted in (None, size)
-
-
-def check_weights(model):
-    """Raise `ReportError` unless every weight of a model is finite."""
-    import keras
-
-    for weight in model.weights:
-        values = keras.ops.convert_to_numpy(keras.ops.cast(weight, "float32"))
-        check_finite(weight.path, values, "weights")
 
 
 def check_finite(name, values, what="values"):

@@ -8,7 +8,17 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from keras import ops
+
+
+def _in_groups(rows, kernel):
+    """Multiply (rows, groups x c) inputs, group by group, with a (c, groups, units) kernel: (rows, groups, units)."""
+    channels, groups, _ = kernel.shape
+    if groups == 1:
+        return (rows @ kernel[:, 0])[:, None]
+    rows = rows.reshape(len(rows), groups, channels)
+    if channels == 1:
+        return rows * kernel[0]
+    return np.matmul(rows.swapaxes(0, 1), kernel.swapaxes(0, 1)).swapaxes(0, 1)
 
 
 @dataclass(frozen=True)
@@ -23,10 +33,8 @@ class Dense:
 
     def multiply(self, inputs, kernel):
         """See `Convolution.multiply`; inputs are (n, ..., groups d)."""
-        if self.groups == 1:
-            return ops.expand_dims(ops.matmul(inputs, kernel[:, 0]), -2)
-        split = ops.reshape(inputs, (*inputs.shape[:-1], self.groups, -1))
-        return ops.einsum("...gd,dgu->...gu", split, kernel)
+        rows = inputs.reshape(-1, inputs.shape[-1])
+        return _in_groups(rows, kernel).reshape(*inputs.shape[:-1], self.groups, -1)
 
     def positions(self, shape):
         """See `Convolution.positions`: every axis between the first and the last."""
@@ -64,28 +72,19 @@ class Convolution:
         """Multiply the inputs with a kernel at every position.
 
         Args:
-            inputs: (n, ..., channels) float32 array or tensor.
-            kernel: (d, groups, units) float32 array or tensor, d = product of kernel_size x channels / groups.
+            inputs: (n, ..., channels) float32 array.
+            kernel: (d, groups, units) float32 array, d = product of kernel_size x channels / groups.
 
         Returns:
-            (n, ..., groups, units) float32 tensor.
+            (n, ..., groups, units) float32 array.
         """
-        padding, x = self.padding, ops.convert_to_tensor(inputs)
-        if padding not in ("valid", "same"):
-            padding, x = "valid", ops.pad(x, self._padding(inputs.shape))
-        options = {"strides": self.strides, "padding": padding, "dilation_rate": self.dilation}
-        options["data_format"] = "channels_last"
-        channels = inputs.shape[-1] // self.groups
-        if channels == 1 < self.groups and len(set(self.strides)) == 1:  # TensorFlow needs equal strides
-            y = ops.depthwise_conv(x, ops.reshape(kernel, (*self.kernel_size, self.groups, -1)), **options)
-            return ops.reshape(y, (*y.shape[:-1], self.groups, -1))
-        # One convolution per group: TensorFlow compiles a grouped convolution again at every call.
-        parts = []
-        for g in range(self.groups):
-            part = ops.reshape(kernel[:, g], (*self.kernel_size, channels, -1))
-            y = ops.conv(x[..., g * channels : (g + 1) * channels], part, **options)
-            parts.append(ops.expand_dims(y, -2))
-        return parts[0] if self.groups == 1 else ops.concatenate(parts, axis=-2)
+        taps, groups = math.prod(self.kernel_size), self.groups
+        kernel = kernel.reshape(taps, -1, groups, kernel.shape[-1])
+        shape = (len(inputs), *self.positions(inputs.shape), groups, kernel.shape[-1])
+        products = np.zeros((math.prod(shape[:-2]), *shape[-2:]), np.float32)
+        for rows, tap in zip(self.taps(inputs), kernel, strict=True):
+            products += _in_groups(rows, tap)
+        return products.reshape(shape)
 
     def positions(self, shape):
         """Return the shape of the output without its first and last axis, for inputs of the given shape."""
@@ -109,7 +108,7 @@ class Convolution:
         Returns:
             (groups, m, d) array, with d in the order of the kernel.
         """
-        padded = np.pad(inputs, self._padding(inputs.shape))
+        padded = np.pad(inputs, self.borders(inputs.shape))
         corners = np.unravel_index(places[:, 1], self.positions(inputs.shape))
         cut = np.empty((len(places), *self.kernel_size, inputs.shape[-1]), inputs.dtype)
         geometry = list(zip(self._spans(), self.strides, self.dilation, strict=True))
@@ -132,7 +131,7 @@ class Convolution:
         Yields:
             For each tap, in the order of the kernel, an (n x positions, channels) array.
         """
-        padded = np.pad(inputs, self._padding(inputs.shape))
+        padded = np.pad(inputs, self.borders(inputs.shape))
         sizes = self.positions(inputs.shape)
         for tap in np.ndindex(*self.kernel_size):
             starts = [at * step for at, step in zip(tap, self.dilation, strict=True)]
@@ -145,8 +144,8 @@ class Convolution:
     def _spans(self):
         return tuple((k - 1) * step + 1 for k, step in zip(self.kernel_size, self.dilation, strict=True))
 
-    def _padding(self, shape):
-        """Return the number of zeros for `np.pad` before and after each axis."""
+    def borders(self, shape):
+        """The numbers of zeros before and after each axis of inputs of the given shape, as for `np.pad`."""
         if isinstance(self.padding, tuple):
             return [(0, 0), *self.padding, (0, 0)]
         borders = []
@@ -157,3 +156,67 @@ class Convolution:
             before = {"valid": 0, "same": missing // 2, "causal": span - 1}[self.padding]
             borders.append((before, missing - before if self.padding == "same" else 0))
         return [(0, 0), *borders, (0, 0)]
+
+
+@dataclass(frozen=True)
+class TransposedConvolution:
+    """Transposed convolution in one to three dimensions, channels last; the methods are those of `Convolution`.
+
+    Attributes:
+        kernel_size: of each dimension, as the other tuples.
+        strides: input positions are so far apart in the output.
+        dilation: between taps of the kernel.
+        cropped: output positions that are cut off in front.
+        extra: size of the output less that of the input times the stride.
+        groups: int.
+    """
+
+    kernel_size: tuple
+    strides: tuple
+    dilation: tuple
+    cropped: tuple
+    extra: tuple
+    groups: int = 1
+
+    def multiply(self, inputs, kernel):
+        """See `Convolution.multiply`; the taps of the kernel are in the order of the convolution of stride 1."""
+        return self.convolution.multiply(self.spread(np.asarray(inputs)), kernel)
+
+    def positions(self, shape):
+        """See `Convolution.positions`."""
+        sizes = zip(shape[1:-1], self.strides, self.extra, strict=True)
+        return tuple(size * stride + extra for size, stride, extra in sizes)
+
+    def patches(self, inputs, places):
+        """See `Convolution.patches`."""
+        return self.convolution.patches(self.spread(inputs), places)
+
+    def taps(self, inputs):
+        """See `Convolution.taps`; the zeros count."""
+        return self.convolution.taps(self.spread(inputs))
+
+    @property
+    def convolution(self):
+        """The Convolution that multiplies what `spread` returns."""
+        rank = len(self.kernel_size)
+        return Convolution(self.kernel_size, (1,) * rank, self.dilation, "valid", self.groups)
+
+    def spread(self, inputs):
+        """The inputs with zeros inserted between and around them."""
+        geometry = zip(self.kernel_size, self.dilation, self.cropped, strict=True)
+        starts = [(k - 1) * step - cropped for k, step, cropped in geometry]
+        spans = [
+            (k - 1) * step + out
+            for k, step, out in zip(
+                self.kernel_size, self.dilation, self.positions(inputs.shape), strict=True
+            )
+        ]
+        spread = np.zeros((len(inputs), *spans, inputs.shape[-1]), inputs.dtype)
+        taken, filled = [slice(None)], [slice(None)]
+        for start, stride, span, size in zip(starts, self.strides, spans, inputs.shape[1:-1], strict=True):
+            first = max(-(start // stride), 0)  # inputs that are cut off in front
+            count = min(size, (span - 1 - start) // stride + 1) - first
+            taken.append(slice(first, first + count))
+            filled.append(slice(start + first * stride, start + (first + count - 1) * stride + 1, stride))
+        spread[tuple(filled)] = inputs[tuple(taken)]
+        return spread

@@ -1,17 +1,13 @@
-"""A kernel with all that a statistic needs to know of it: its two forms, its quantizer, and how it meets its input."""
+"""A kernel with all that a statistic needs: its two forms, its quantizer, and the linear map that applies it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import keras
 import numpy as np
-from keras import ops
 
-from bnn.analysis.core.linear_maps import Convolution, Dense
-from bnn.analysis.core.transposed import TransposedConvolution
+from bnn.analysis.core.linear_maps import Convolution, Dense, TransposedConvolution
 from bnn.geometry import QuantizerError, ScalarQuantizer
-from bnn.layers.latent import latent_kernel
 
 
 class Kernels(NamedTuple):
@@ -19,6 +15,25 @@ class Kernels(NamedTuple):
 
     quantized: np.ndarray
     latent: np.ndarray
+
+
+class Call(NamedTuple):
+    """What a kernel multiplies in one call of its layer.
+
+    Attributes:
+        inputs: (n, ..., channels) float32 array; (rows, channels) if a mask removed other rows.
+        before: array of the same shape, what the activation quantizer that made the inputs was given, or None.
+        kept: (n, positions) bool array, True for each position that is a row of `inputs`; None without a mask.
+    """
+
+    inputs: np.ndarray
+    before: np.ndarray | None = None
+    kept: np.ndarray | None = None
+
+
+def multiplied(linear, inputs, kernel):
+    """The products by NumPy, of which a framework may have its own; see `Convolution.multiply`."""
+    return linear.multiply(inputs, kernel)
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,13 +46,18 @@ class Product:
         kernels: Kernels, each a (d, groups, units) float32 array.
         quantizer: function from the latent to the quantized kernel; None if the kernel is not quantized.
         scalar: ScalarQuantizer with the levels of `quantizer`, for theory; None if they are unknown.
-        layer: keras.Layer; None for arrays.
-        variable: keras.Variable with the latent kernel; None for arrays, and where adapters (LoRA) add to it.
-        arrange: from the capture.Given of a call to what the kernel is multiplied with, channels last.
+        layer: the layer or module of the framework; None for arrays.
+        variable: the framework's variable with the latent kernel; None for arrays, and where adapters (LoRA) add to it.
+        arrange: from what the framework's `capture` recorded of a call to what the kernel is multiplied with, channels
+            last: an array from a keras.capture.Given, a Call from a torch.capture.Seen.
         restore: from a kernel in the form of `kernels` to one in the shape of the variable; None: by its shape alone.
         masked: bool, whether a mask of the layer's inputs removes rows of what the kernel is multiplied with.
         own_input: bool, whether that is the layer's input, and not a state or the result of another kernel.
         gates: names of the parts, of as many units each, that are side by side in the kernel of a recurrent layer.
+        multiplied: from `linear`, inputs and a kernel to the products, a float32 NumPy array, as the framework computes
+            them.
+        quantize_columns: function from (d, n) latent kernels to the quantized ones; None: `quantizer`, which a layer
+            that has its own calls with the shape of its kernel.
     """
 
     name: str
@@ -45,21 +65,19 @@ class Product:
     kernels: Kernels
     quantizer: Callable | None
     scalar: ScalarQuantizer | None
-    layer: keras.Layer | None = None
-    variable: keras.Variable | None = None
+    layer: Any = None
+    variable: Any = None
     arrange: Callable = lambda given: given.inputs
     restore: Callable | None = None
     masked: bool = False
     own_input: bool = True
     gates: tuple = ()
+    multiplied: Callable = multiplied
+    quantize_columns: Callable | None = None
 
     def quantize(self, columns):
-        """Quantize (d, n) float32 latent kernels; a layer's own quantizer gets them in the shape of its kernel."""
-        own = latent_kernel(self.layer, self.variable)
-        if own is None or own.quantizer is not self.quantizer:
-            return np.asarray(self.quantizer(columns))
-        kernels = columns.reshape(*self.variable.shape[:-1], -1)
-        return float32(self.quantizer(ops.convert_to_tensor(kernels))).reshape(columns.shape)
+        """Quantize (d, n) float32 latent kernels."""
+        return np.asarray((self.quantize_columns or self.quantizer)(columns))
 
     def in_shape(self, kernel, shape):
         """A kernel in the form of `kernels` in that of the variable, whose shape is given."""
@@ -75,7 +93,7 @@ class Product:
         Returns:
             (n, ..., groups, units) float32 NumPy array.
         """
-        return ops.convert_to_numpy(self.linear.multiply(inputs, kernel))
+        return self.multiplied(self.linear, inputs, kernel)
 
 
 def of_arrays(name, linear, latent, quantizer, **kwargs):
@@ -89,10 +107,3 @@ def of_arrays(name, linear, latent, quantizer, **kwargs):
     quantized = quantized.reshape(latent.shape)
     scalar = quantizer if isinstance(quantizer, ScalarQuantizer) else None
     return Product(name, linear, Kernels(quantized, latent), quantizer, scalar, **kwargs)
-
-
-def float32(tensor):
-    """Convert an array, tensor or variable of any dtype to a float32 NumPy array."""
-    if isinstance(tensor, np.ndarray):
-        return tensor.astype(np.float32, copy=False)
-    return ops.convert_to_numpy(ops.cast(tensor, "float32"))

@@ -3,10 +3,8 @@
 import math
 
 import numpy as np
-from keras import ops
 
 from bnn import geometry
-from bnn.analysis.keras import batch_moments
 from bnn.geometry import CoordinateMoments, UnitMoments
 
 
@@ -14,12 +12,13 @@ class UnitProducts:
     """Accumulates the moments that `geometry.gains` needs for one kernel.
 
     Attributes:
+        product: Product.
         moments: UnitMoments of the pairs (a.w_b, a.w_c) of each unit.
     """
 
     def __init__(self, product):
         """Start without data; `product` is a Product."""
-        self._product, self._calls = product, {}
+        self.product, self._calls = product, {}
         self.moments = UnitMoments(product.kernels.latent[0].size)
 
     def update(self, call, inputs, quantized, latent):
@@ -32,27 +31,10 @@ class UnitProducts:
             latent: the same with the latent kernel.
         """
         if len(inputs):  # a mask may leave nothing
-            self._moments_of(call, inputs).update(inputs.reshape(len(inputs), -1))
+            self.moments_of(call, inputs).update(inputs.reshape(len(inputs), -1))
             self.moments.update(per_unit(quantized), per_unit(latent))
 
-    def update_on_device(self, call, inputs, both):
-        """Add one batch as `update` does, but compute products and most sums where the inputs are, in float32.
-
-        Args:
-            call: int, index of the call.
-            inputs: (n, ..., channels) float32 array or tensor.
-            both: (d, groups, 2 units) float32 tensor, the quantized and the latent kernel.
-        """
-        if not len(inputs):
-            return
-        inputs = ops.convert_to_tensor(inputs)
-        mean, scatter = _in_float64(batch_moments.of_inputs(inputs))
-        self._moments_of(call, inputs).merge(len(inputs), mean.reshape(-1), scatter.reshape(-1))
-        products = self._product.linear.multiply(inputs, both)
-        positions = math.prod(products.shape[1:-2])
-        self.moments.merge(positions, *_in_float64(batch_moments.of_products(products)))
-
-    def _moments_of(self, call, inputs):
+    def moments_of(self, call, inputs):
         """The CoordinateMoments of the inputs of a call."""
         if call not in self._calls:
             shape = tuple(inputs.shape[1:])
@@ -61,8 +43,8 @@ class UnitProducts:
 
     def gains(self):
         """geometry.Gains of the units, in the order of `LayerReport.kernels`."""
-        kernels = (kernel.reshape(len(kernel), -1) for kernel in self._product.kernels)
-        units = self._product.kernels.latent.shape[-1]
+        kernels = (kernel.reshape(len(kernel), -1) for kernel in self.product.kernels)
+        units = self.product.kernels.latent.shape[-1]
         return geometry.gains(*kernels, self.moments, np.repeat(self._input_variances(), units))
 
     def _input_variances(self):
@@ -71,7 +53,7 @@ class UnitProducts:
         The variance of an entry over images and positions is the mean over positions of its variance over images plus
         the variance over positions of its mean, so two maps of the inputs give it without any patch.
         """
-        groups = self._product.kernels.latent.shape[1]
+        groups = self.product.kernels.latent.shape[1]
         if not self._calls:
             return np.full(groups, np.nan)
         counts = [moments.count for _, moments in self._calls.values()]
@@ -82,13 +64,7 @@ class UnitProducts:
     def _taps(self, shape, moments):
         """Yield, for each tap of the kernel, the (positions, channels) means and variances of its inputs."""
         maps = (values.reshape(1, *shape) for values in (moments.mean, moments.std**2))
-        return zip(*map(self._product.linear.taps, maps), strict=True)
-
-
-def _in_float64(moments):
-    """The mean and the scatter, float64 arrays, from the result of a function of `batch_moments`."""
-    first, shift, scatter = (ops.convert_to_numpy(part).astype(np.float64) for part in moments)
-    return first + shift, scatter
+        return zip(*map(self.product.linear.taps, maps), strict=True)
 
 
 def per_unit(products):

@@ -5,8 +5,14 @@ float64. They are of deviations from one of the values, so rounding is relative 
 standard deviation is below 1e-19 count as constant, because their squares are 0 in float32.
 """
 
+import math
+
 import keras
+import numpy as np
 from keras import ops
+
+from bnn.analysis.core.unit_products import UnitProducts
+from bnn.analysis.keras.products import multiply
 
 
 def compiled(function):
@@ -59,3 +65,30 @@ def _centered(values, axis):
     deviations = values - ops.expand_dims(origin, axis)  # exactly 0 for a constant
     shift = ops.mean(deviations, axis=axis)
     return origin, shift, deviations - ops.expand_dims(shift, axis)
+
+
+class BatchProducts(UnitProducts):
+    """Accumulates what `UnitProducts` does, with products and most sums computed where the inputs are, in float32."""
+
+    def update_on_device(self, call, inputs, both):
+        """Add one batch of one call of the layer.
+
+        Args:
+            call: int, index of the call.
+            inputs: (n, ..., channels) float32 array or tensor.
+            both: (d, groups, 2 units) float32 tensor, the quantized and the latent kernel.
+        """
+        if not len(inputs):
+            return
+        inputs = ops.convert_to_tensor(inputs)
+        mean, scatter = _in_float64(of_inputs(inputs))
+        self.moments_of(call, inputs).merge(len(inputs), mean.reshape(-1), scatter.reshape(-1))
+        products = multiply(self.product.linear, inputs, both)
+        positions = math.prod(products.shape[1:-2])
+        self.moments.merge(positions, *_in_float64(of_products(products)))
+
+
+def _in_float64(moments):
+    """The mean and the scatter, float64 arrays, from the result of a function of this module."""
+    first, shift, scatter = (ops.convert_to_numpy(part).astype(np.float64) for part in moments)
+    return first + shift, scatter

@@ -14,8 +14,9 @@ from keras import ops
 from keras.src.backend import get_keras_mask
 
 from bnn.analysis.core.checks import ReportError
-from bnn.analysis.core.product import float32
+from bnn.analysis.core.product import Call
 from bnn.analysis.keras import masks, recurrent
+from bnn.analysis.keras.products import float32
 from bnn.layers import QuantActivation
 from bnn.models import walk
 from bnn.models.inputs import InputError, applied, as_built, count, mapped
@@ -50,20 +51,6 @@ class Given(NamedTuple):
     inputs: np.ndarray
     mask: np.ndarray | None = None
     state: list | None = None
-
-
-class Call(NamedTuple):
-    """What a kernel multiplies in one call of its layer.
-
-    Attributes:
-        inputs: (n, ..., channels) float32 array; (rows, channels) if a mask removed other rows.
-        before: array of the same shape, what the activation quantizer that made the inputs was given, or None.
-        kept: (n, positions) bool array, True for each position that is a row of `inputs`; None without a mask.
-    """
-
-    inputs: np.ndarray
-    before: np.ndarray | None = None
-    kept: np.ndarray | None = None
 
 
 def stream(model, found, images, batch_size=50, on_device=False):

@@ -11,8 +11,8 @@ from keras import ops
 from bnn import geometry
 from bnn.analysis.core.product import Kernels
 from bnn.analysis.core.statistics import defined_mean, logged
-from bnn.analysis.core.unit_products import UnitProducts
 from bnn.analysis.keras import capture, kernels
+from bnn.analysis.keras.batch_moments import BatchProducts
 from bnn.files import write_csv
 from bnn.layers import latent_kernels
 from bnn.models import traversal
@@ -54,7 +54,7 @@ class KernelLog:
 
     def __init__(self, product):
         """Start without data; `product` is a Product."""
-        self.product, self.per_unit = product, UnitProducts(product)
+        self.product, self.per_unit = product, BatchProducts(product)
 
     def update(self, calls):
         """Add one batch: a list of capture.Call, one for each call of the layer."""

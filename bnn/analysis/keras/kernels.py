@@ -1,17 +1,17 @@
 """Find the kernels of a model's layers, and the reason for each layer whose kernel cannot be analyzed."""
 
 from dataclasses import replace
+from functools import partial
 
 import keras
 from keras import ops
 
-from bnn.analysis.core import transposed
 from bnn.analysis.core.linear_maps import Convolution, Dense
-from bnn.analysis.core.product import Kernels, Product, float32, of_arrays
-from bnn.analysis.core.transposed import TransposedConvolution
-from bnn.analysis.keras import recurrent
+from bnn.analysis.core.product import Kernels
+from bnn.analysis.keras import recurrent, transposed
 from bnn.analysis.keras.einsum import Contraction
 from bnn.analysis.keras.holdings import Holdings, constants
+from bnn.analysis.keras.products import float32, product_of, product_of_arrays
 from bnn.geometry.named_quantizers import SIGN, lloyd_max_quantizer, ternary_quantizer
 from bnn.layers import LloydMax, PatchTransform, QuantConv2D, QuantDense
 from bnn.models.traversal import CONVOLUTIONS, DEPTHWISE, SEPARABLE, computes_as, own_weights, walk
@@ -124,10 +124,17 @@ def _own_product(name, layer, quantizer):
     own, form = layer.kernel_quantizer, (-1, 1, latent.shape[-1])
     place = {"layer": layer, "variable": layer.kernel}
     if own is None and quantizer is not None:
-        return of_arrays(name, linear, latent.reshape(form), quantizer, **place)
+        return product_of_arrays(name, linear, latent.reshape(form), quantizer, **place)
     quantized = latent if own is None else float32(own(ops.convert_to_tensor(latent)))
     kernels = Kernels(quantized.reshape(form), latent.reshape(form))
-    return Product(name, linear, kernels, own, _scalar(own), **place)
+    if own is not None:
+        place["quantize_columns"] = partial(_quantized, own, latent.shape[:-1])
+    return product_of(name, linear, kernels, own, _scalar(own), **place)
+
+
+def _quantized(own, window, columns):
+    """Quantize (d, n) kernels by a layer's own quantizer, which gets them in the shape of its kernel."""
+    return float32(own(ops.convert_to_tensor(columns.reshape(*window, -1)))).reshape(columns.shape)
 
 
 def _scalar(quantizer):
@@ -143,24 +150,24 @@ def _scalar(quantizer):
 def _keras_products(name, layer, quantizer):
     if isinstance(layer, keras.layers.Embedding):
         latent, place = float32(layer.embeddings).T[:, None], _place(layer, layer.embeddings)
-        return [of_arrays(name, None, latent, quantizer, restore=lambda k, _: k[:, 0].T, **place)]
+        return [product_of_arrays(name, None, latent, quantizer, restore=lambda k, _: k[:, 0].T, **place)]
     kernel, place = _kernel(layer)
     if isinstance(layer, keras.layers.Dense):
-        return [of_arrays(name, Dense(), kernel[:, None], quantizer, masked=True, **place)]
+        return [product_of_arrays(name, Dense(), kernel[:, None], quantizer, masked=True, **place)]
     if isinstance(layer, keras.layers.EinsumDense):
         return [_einsum_product(name, layer, kernel, quantizer, place)]
     if layer.data_format == "channels_first":
         place["arrange"] = lambda given: ops.moveaxis(given.inputs, 1, -1)
     if isinstance(layer, TRANSPOSED):
-        linear, latent = TransposedConvolution.of_layer(layer), transposed.columns(kernel)
-        return [of_arrays(name, linear, latent, quantizer, restore=transposed.restore, **place)]
+        linear, latent = transposed.map_of(layer), transposed.columns(kernel)
+        return [product_of_arrays(name, linear, latent, quantizer, restore=transposed.restore, **place)]
     window = (layer.kernel_size, layer.strides, layer.dilation_rate, layer.padding)
     if isinstance(layer, CONVOLUTIONS):
         latent = kernel.reshape(-1, layer.groups, layer.filters // layer.groups)
-        return [of_arrays(name, Convolution(*window, layer.groups), latent, quantizer, **place)]
+        return [product_of_arrays(name, Convolution(*window, layer.groups), latent, quantizer, **place)]
     linear, latent = Convolution(*window, kernel.shape[-2]), kernel.reshape(-1, *kernel.shape[-2:])
     if isinstance(layer, DEPTHWISE):
-        return [of_arrays(name, linear, latent, quantizer, **place)]
+        return [product_of_arrays(name, linear, latent, quantizer, **place)]
     return _separable_products(name, quantizer, linear, latent, place)
 
 
@@ -173,7 +180,7 @@ def _kernel(layer):
 def _einsum_product(name, layer, kernel, quantizer, place):
     contraction = _contraction(layer)
     latent = contraction.columns(kernel)
-    return of_arrays(
+    return product_of_arrays(
         name,
         Dense(latent.shape[1]),
         latent,
@@ -191,7 +198,7 @@ def _recurrent_products(name, layer, quantizer):
     common = {"masked": True, "gates": recurrent.gates(layer)}
     latent = float32(cell.recurrent_kernel)
     return [
-        of_arrays(
+        product_of_arrays(
             f"{name}/kernel",
             Dense(),
             float32(cell.kernel)[:, None],
@@ -199,7 +206,7 @@ def _recurrent_products(name, layer, quantizer):
             **common,
             **_place(layer, cell.kernel),
         ),
-        of_arrays(
+        product_of_arrays(
             f"{name}/recurrent_kernel",
             Dense(groups),
             latent.reshape(len(latent), groups, -1),
@@ -222,7 +229,7 @@ def _separable_products(name, quantizer, linear, latent, place):
     layer = place["layer"]
     pointwise = float32(layer.pointwise_kernel)
     pointwise = pointwise.reshape(pointwise.shape[-2], 1, -1)
-    first = of_arrays(f"{name}/depthwise", linear, latent, quantizer, **place)
+    first = product_of_arrays(f"{name}/depthwise", linear, latent, quantizer, **place)
 
     def between(given):
         y = first.multiply(float32(first.arrange(given)), latent)
@@ -230,7 +237,7 @@ def _separable_products(name, quantizer, linear, latent, place):
 
     return [
         first,
-        of_arrays(
+        product_of_arrays(
             f"{name}/pointwise",
             Dense(),
             pointwise,

@@ -10,7 +10,7 @@ import numpy as np
 from bnn.analysis.core import outputs
 from bnn.analysis.core.checks import ReportError
 from bnn.analysis.core.linear_maps import Dense
-from bnn.analysis.keras.capture import Call
+from bnn.analysis.core.product import Call
 from bnn.analysis.torch.forms import COMPUTED, LATENT, STORED, array, rank_of
 from bnn.models.inputs import count, mapped
 
@@ -68,7 +68,7 @@ def run(model, batch):
     first = next((p for p in model.parameters() if p.is_floating_point()), torch.zeros(1))
 
     def given(values):
-        tensor = torch.as_tensor(np.asarray(values)).to(first.device)
+        tensor = torch.as_tensor(np.require(values, requirements="W")).to(first.device)
         return tensor.to(first.dtype) if tensor.is_floating_point() else tensor
 
     batch = mapped(given, batch)

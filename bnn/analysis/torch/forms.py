@@ -6,9 +6,8 @@ from functools import partial
 
 import numpy as np
 
-from bnn.analysis.core.linear_maps import Convolution, Dense
-from bnn.analysis.core.transposed import TransposedConvolution
-from bnn.analysis.keras.capture import Call
+from bnn.analysis.core.linear_maps import Convolution, Dense, TransposedConvolution
+from bnn.analysis.core.product import Call
 
 
 def array(tensor):

@@ -3,8 +3,7 @@
 import numpy as np
 
 from bnn.analysis.core.linear_maps import Dense
-from bnn.analysis.core.product import Kernels, Product, of_arrays
-from bnn.analysis.keras.capture import Call
+from bnn.analysis.core.product import Call, Kernels, Product, of_arrays
 from bnn.analysis.torch import recurrent
 from bnn.analysis.torch.forms import LATENT, MULTIPLIED, Weight, array, dense_shape, form_of, unreal
 from bnn.analysis.torch.holdings import Holdings

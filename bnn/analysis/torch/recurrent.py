@@ -4,7 +4,8 @@ from functools import partial
 
 import numpy as np
 
-from bnn.analysis.keras.capture import Call
+from bnn.analysis.core.product import Call
+from bnn.analysis.torch.forms import array
 
 
 def reason(module):
@@ -60,7 +61,7 @@ def _initial(module, place, seen):
     if given is None:
         return np.zeros((1, module.hidden_size), np.float32)
     state = given[0] if isinstance(given, tuple) else given
-    return _array(state[place])
+    return array(state[place])
 
 
 def _padded(module, values):
@@ -69,12 +70,8 @@ def _padded(module, values):
 
     if isinstance(values, PackedSequence):
         padded, lengths = pad_packed_sequence(values, batch_first=True)
-        return _array(padded), np.arange(padded.shape[1]) < lengths.numpy()[:, None]
-    values = _array(values)
+        return array(padded), np.arange(padded.shape[1]) < lengths.numpy()[:, None]
+    values = array(values)
     if values.ndim == 2:
         return values[None], None
     return (values if module.batch_first else values.swapaxes(0, 1)), None
-
-
-def _array(tensor):
-    return np.array(tensor.detach().float().cpu().numpy())

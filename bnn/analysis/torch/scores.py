@@ -4,8 +4,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from bnn.analysis.core.product import float32
-from bnn.analysis.keras.scores import ONE_IMAGE, agreements, drawn, other_kernel, taken, unmeasured
+from bnn.analysis.core.agreement import ONE_IMAGE, agreements, drawn, other_kernel, taken, unmeasured
 from bnn.analysis.torch import capture
 from bnn.analysis.torch.forms import COMPUTED, MULTIPLIED, STORED, array, rank_of
 from bnn.analysis.torch.holdings import sharing
@@ -91,7 +90,7 @@ def _other_output(layer, quantized):
         inputs, rank = product.arrange(seen).inputs, rank_of(product.linear)
         more = _flat(product.multiply(inputs, change))
         more = np.moveaxis(more, -1, 1) if rank > 1 else more
-        more = torch.from_numpy(np.ascontiguousarray(float32(more)))
+        more = torch.from_numpy(np.ascontiguousarray(more))
         if capture.is_real(output):
             return output + more.to(output)
         result = capture.result_of(module, seen, _flat(product.multiply(inputs, multiplied)), rank)

@@ -4,79 +4,60 @@ from dataclasses import replace
 
 import numpy as np
 
-from bnn.analysis.core.checks import ReportError, by_reason, check_images, check_weights, matrix
+from bnn.analysis.core.checks import ReportError, by_reason, matrix
 from bnn.analysis.core.layer_geometry import LayerGeometry, UnanalyzableError
 from bnn.analysis.core.linear_maps import Dense
+from bnn.analysis.core.product import Call
 from bnn.analysis.core.product import of_arrays as product_of_arrays
-from bnn.analysis.keras import capture, kernels
-from bnn.analysis.keras.capture import Call
-from bnn.analysis.keras.scores import Agreements, score_agreement
 from bnn.geometry import CoordinateMoments, named_quantizers
 from bnn.geometry.named_quantizers import SIGN, ScalarQuantizer
+from bnn.models.inputs import count
 from bnn.spelling import argument, option
 
 OVERFLOW = "its inputs are not finite: a model that overflows in float16 is to be analyzed in float32"
 ROWS = 4096  # rows of an array per batch
 
 
-def of_model(model, images, quantizer, activations, batch_size, score_images, seed, progress):
-    """Measure every kernel of a model that can be analyzed; arguments as for `report.analyze`.
-
-    Returns:
-        (reports, unanalyzed, undefined): list of LayerReport, dict from the name of each other layer with a kernel to
-        the reason, and dict from the key of each statistic that is not defined for this network to the reason.
-    """
-    name, quantizer = quantizer, as_function(quantizer)
-    activations = as_function(activations, "activations")
-    n_images = check_images(model, images, batch_size)
-    found, unanalyzed = _products(model, quantizer, name)
-    batches = -(-n_images // batch_size)
-
-    def stream():
-        streamed = capture.stream(model, found, images, batch_size)
-        for start, batch in progress(streamed, total=batches, unit="batch"):
-            yield start, min(batch_size, n_images - start), batch
-
-    def agreement(layers):
-        return score_agreement(model, images, layers, score_images, batch_size, seed, progress)
-
-    about = model.name, found, unanalyzed, n_images
-    layers, undefined = measured(*about, stream, activations, seed, agreement if score_images else None)
-    return layers, unanalyzed, undefined
-
-
-def measured(name, found, unanalyzed, n_images, stream, activations, seed, agreement):
-    """Gather the statistics of kernels.
+def of_adapter(adapter, activations, batch_size, score_images, seed, progress):
+    """Measure every kernel of a model.
 
     Args:
-        name: str, the model's.
-        found: list of Product.
-        unanalyzed: dict from name to reason, to which products are added that turn out to be no rows.
-        n_images: int.
-        stream: function without arguments that starts a pass, an iterator of (first image's index, images in the
-            batch, list with, for each product, its list of capture.Call, or None where there are no values to see).
+        adapter: `adapter.Adapter`, to whose `unanalyzed` kernels are added that turn out to have no rows.
         activations: function that quantizes standardized inputs; None: leave them.
+        batch_size: int, images per batch.
+        score_images: int, the largest number of images for `r_scores`; 0: leave it out.
         seed: int.
-        agreement: function from a list of LayerGeometry to the Agreements of their scores; None: leave it out.
+        progress: function that shows progress over batches and layers.
 
     Returns:
         (reports, undefined): list of LayerReport, and dict from the key of each statistic that is not defined for this
         network to the reason.
     """
+    found, unanalyzed, n_images = adapter.products, adapter.unanalyzed, count(adapter.images)
+    if not found:
+        raise _nothing(adapter)
+
+    def stream():
+        batches = -(-n_images // batch_size)
+        for start, batch in progress(adapter.stream(batch_size), total=batches, unit="batch"):
+            yield start, min(batch_size, n_images - start), batch
+
     standards = _standards(stream(), found, activations) if activations else [None] * len(found)
     generators = np.random.default_rng(seed).spawn(len(found))
     layers = [
         LayerGeometry(p, n_images, rng, s) for p, rng, s in zip(found, generators, standards, strict=True)
     ]
-    for start, count, batch in stream():
+    for start, size, batch in stream():
         for layer, calls in zip(layers, batch, strict=True):
             if layer.name not in unanalyzed:
-                _update(layer, start, count, calls, unanalyzed)
+                _update(layer, start, size, calls, unanalyzed)
     layers = [layer for layer in layers if layer.name not in unanalyzed]
     if not layers:
-        raise nothing(name, unanalyzed)
-    scores, reason = agreement(layers) if agreement else Agreements([None] * len(layers))
-    reports = [layer.report(r) for layer, r in zip(layers, scores, strict=True)]
+        raise _nothing(adapter)
+    values, reason = [None] * len(layers), None
+    if score_images:
+        values, reason = adapter.score_agreement(layers, score_images, batch_size, seed, progress)
+    reports = [layer.report(r) for layer, r in zip(layers, values, strict=True)]
     return reports, {"r_scores": reason} if reason else {}
 
 
@@ -96,33 +77,28 @@ def of_arrays(kernel, inputs, quantizer, before, name, seed):
     return layer.report()
 
 
+def check_quantizer(adapter, quantizer, name):
+    """Raise `ReportError` if a function quantizes no kernel of an adapter; `name` is the quantizer as it was given."""
+    if quantizer is None or not adapter.products or any(p.quantizer is quantizer for p in adapter.products):
+        return
+    given = option("quantizer", name) if isinstance(name, str) else argument("quantizer")
+    raise ReportError(
+        f"{given}: expected kernels without a quantizer of their own, received the network {adapter.name}, whose "
+        f"kernels all have one; leave {argument('quantizer')} out"
+    )
+
+
 def as_function(quantizer, place="quantizer"):
     """Return a quantizer as a function; it may be given by name, as the argument `place`."""
     return named_quantizers.named(quantizer, place) if isinstance(quantizer, str) else quantizer
 
 
-def _products(model, quantizer, name):
-    """Return the products that can be analyzed, and a dict of the other layers; `name` is the quantizer as given."""
-    check_weights(model)
-    found = kernels.find(model, quantizer)
-    refused = kernels.refused(model, found)
-    if not found:
-        raise nothing(model.name, refused)
-    if quantizer is not None and all(product.quantizer is not quantizer for product in found):
-        given = option("quantizer", name) if isinstance(name, str) else argument("quantizer")
-        raise ReportError(
-            f"{given}: expected kernels without a quantizer of their own, received the network {model.name}, whose "
-            f"kernels all have one; leave {argument('quantizer')} out"
-        )
-    return found, refused
-
-
-def nothing(name, unanalyzed):
-    """The error for a model of which nothing can be analyzed."""
-    reasons = (
-        "; ".join(f"{names} ({reason})" for names, reason in by_reason(unanalyzed)) or "none with a kernel"
+def _nothing(adapter):
+    reasons = "; ".join(f"{names} ({reason})" for names, reason in by_reason(adapter.unanalyzed))
+    return ReportError(
+        f"{adapter.name}: expected a layer with a kernel that can be analyzed, received "
+        f"{reasons or 'none with a kernel'}"
     )
-    return ReportError(f"{name}: expected a layer with a kernel that can be analyzed, received {reasons}")
 
 
 def _update(layer, start, count, calls, unanalyzed):

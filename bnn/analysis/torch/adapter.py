@@ -1,41 +1,41 @@
-"""Measure the kernels of a PyTorch model on inputs, in one streamed pass."""
+"""A PyTorch model as the analysis sees it."""
+
+import os
+from contextlib import contextmanager
 
 import numpy as np
 
 from bnn.analysis.core.checks import ReportError, check_finite, check_images
-from bnn.analysis.measuring import as_function, measured, nothing
 from bnn.analysis.torch import capture, forms, kernels, probe, scores
+from bnn.models import load_images
 from bnn.models.inputs import InputError, mapped, plain
 
 
-def of_model(model, inputs, quantizer, activations, kernel, *, batch_size, score_images, seed, progress):
-    """Measure every kernel of a model that can be analyzed; arguments as for `report.analyze_torch`.
+class TorchAdapter:
+    """A PyTorch model in evaluation mode with its images; see `core.adapter.Adapter`."""
 
-    Returns:
-        (reports, unanalyzed, undefined, inputs): list of LayerReport, dict from each other module with a weight to the
-        reason, dict from the key of each statistic that is not defined to the reason, and the inputs as NumPy arrays.
-    """
+    def __init__(self, model, images, quantizer, kernel, batch_size):
+        """Find the kernels of a model with a few images, and check all; arguments as of `core.adapter.Wing`."""
+        self.model, self.name, self.images = model, type(model).__name__, _as_arrays(images)
+        check_images(None, self.images, batch_size)
+        self.products, self.unanalyzed = kernels.find(model, self.images, quantizer, kernel)
+        self._axes = probe.axes(model, self.products, self.images) if self.products else {}
+
+    def stream(self, batch_size):
+        """Run the model on the images, and yield the calls of its kernels; see `core.adapter.Adapter`."""
+        return capture.stream(self.model, self.products, self.images, batch_size, self.unanalyzed, self._axes)
+
+    def score_agreement(self, layers, n, batch_size, seed, progress):
+        """Compare scores with and without one quantizer; see `scores.score_agreement`."""
+        return scores.score_agreement(self.model, self.images, layers, n, batch_size, seed, progress)
+
+
+@contextmanager
+def evaluated(model, images, quantizer, kernel, batch_size):
+    """Within this context, a model is in evaluation mode; the value is its TorchAdapter."""
     model = _checked(model)
-    inputs = _as_arrays(inputs)
-    n = check_images(None, inputs, batch_size)
     with capture.evaluating(model):
-        found, unanalyzed = kernels.find(model, inputs, as_function(quantizer), kernel)
-        name = type(model).__name__
-        if not found:
-            raise nothing(name, unanalyzed)
-        axes = probe.axes(model, found, inputs)
-
-        def stream():
-            streamed = capture.stream(model, found, inputs, batch_size, unanalyzed, axes)
-            for start, batch in progress(streamed, total=-(-n // batch_size), unit="batch"):
-                yield start, min(batch_size, n - start), batch
-
-        def agreement(layers):
-            return scores.score_agreement(model, inputs, layers, score_images, batch_size, seed, progress)
-
-        options = as_function(activations, "activations"), seed, agreement if score_images else None
-        layers, undefined = measured(name, found, unanalyzed, n, stream, *options)
-        return layers, unanalyzed, undefined, inputs
+        yield TorchAdapter(model, images, quantizer, kernel, batch_size)
 
 
 def _checked(model):
@@ -43,8 +43,6 @@ def _checked(model):
     import torch
 
     model = getattr(model, "_orig_mod", model)
-    if not isinstance(model, torch.nn.Module):
-        raise ReportError(f"model: expected a torch.nn.Module, received a {type(model).__name__}")
     for name, module in model.named_modules():
         if isinstance(module, torch.jit.ScriptModule):
             raise ReportError(f"{name or 'model'}: expected a module with hooks, received a scripted one")
@@ -62,6 +60,8 @@ def _checked(model):
 
 
 def _as_arrays(inputs):
+    if isinstance(inputs, str | os.PathLike):
+        return load_images(inputs, None)
     try:
         return mapped(_as_array, plain(inputs))
     except InputError as error:

@@ -1,0 +1,64 @@
+"""What the analysis asks of a framework. A wing is a folder beside this one; `report.ADAPTERS` has a line for each."""
+
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+
+class Adapter(Protocol):
+    """A model of a framework with the images that it is analyzed on.
+
+    Attributes:
+        name: str, the model's.
+        images: (n, ...) array, or a list, tuple or dict of arrays: the inputs of the model.
+        products: list of Product, the kernels that can be measured.
+        unanalyzed: dict from the name of each other layer that holds numbers to the reason.
+    """
+
+    name: str
+    images: Any
+    products: list
+    unanalyzed: dict
+
+    def stream(self, batch_size):
+        """Run the model on the images.
+
+        Yields:
+            For each batch (first image's index, list with, for each product, its list of Call). The list is empty for
+            kernels that multiply nothing; None in its place where values cannot be seen.
+        """
+
+    def score_agreement(self, layers, n, batch_size, seed, progress):
+        """Correlate the scores of the model with its scores after the kernel of one layer has been replaced.
+
+        Args:
+            layers: list of LayerGeometry of the model, with data.
+            n: int, the largest number of images to use.
+            batch_size: int, the largest number of images per batch.
+            seed: int, the seed of the draw of images.
+            progress: function that shows progress over the layers.
+
+        Returns:
+            `agreement.Agreements`; `agreement.agreements` computes them with a context that exchanges one kernel.
+        """
+
+
+class Wing(Protocol):
+    """The package of a framework, with these two functions."""
+
+    def accepts(self, model) -> bool:
+        """Whether a model is one of this framework, which is loaded."""
+
+    def adapted(self, model, images, quantizer, kernel, batch_size) -> AbstractContextManager[Adapter]:
+        """Within the returned context, the model can be measured; afterwards it is as before.
+
+        Args:
+            model: of which `accepts` is true.
+            images: what the user gave.
+            quantizer: function from a (d, units) float32 array to one of the same shape, for kernels that have none;
+                or None.
+            kernel: as for `report.analyze`.
+            batch_size: int, images to check at a time.
+
+        Raises:
+            ReportError: the model cannot be analyzed, or the images do not fit it.
+        """

@@ -1,0 +1,54 @@
+"""A Keras model as the analysis sees it."""
+
+import os
+from numbers import Integral
+
+from keras import ops
+
+from bnn.analysis.core.checks import ReportError, check_finite, check_images
+from bnn.analysis.keras import capture, kernels, scores
+from bnn.models import load_images
+from bnn.models.inputs import InputError, as_built
+from bnn.spelling import argument
+
+
+class KerasAdapter:
+    """A Keras model with its images; see `core.adapter.Adapter`."""
+
+    def __init__(self, model, images, quantizer, kernel, batch_size):
+        """Find the kernels of a model, and check its weights and the images; arguments as of `core.adapter.Wing`."""
+        if kernel is not None:
+            raise ReportError(
+                f"{argument('kernel')}: expected None for a Keras model, whose layers name their quantizers; it is for "
+                "modules of PyTorch"
+            )
+        self.model, self.name, self.images = model, model.name, given(images, model)
+        check_images(model, self.images, batch_size)
+        _check_weights(model)
+        self.products = kernels.find(model, quantizer)
+        self.unanalyzed = kernels.refused(model, self.products)
+
+    def stream(self, batch_size):
+        """Run the model on the images, and yield the calls of its kernels; see `core.adapter.Adapter`."""
+        return capture.stream(self.model, self.products, self.images, batch_size)
+
+    def score_agreement(self, layers, n, batch_size, seed, progress):
+        """Compare scores with and without one quantizer; see `scores.score_agreement`."""
+        return scores.score_agreement(self.model, self.images, layers, n, batch_size, seed, progress)
+
+
+def given(images, model):
+    """Return what a user gave in the structure of the model's inputs; it is loaded if it is a path."""
+    if images is None or isinstance(images, Integral):
+        raise ReportError(f"images: expected arrays for the model, or a file with them, received {images}")
+    try:
+        return as_built(
+            model, load_images(images, model) if isinstance(images, str | os.PathLike) else images
+        )
+    except InputError as error:
+        raise ReportError(str(error)) from None
+
+
+def _check_weights(model):
+    for weight in model.weights:
+        check_finite(weight.path, ops.convert_to_numpy(ops.cast(weight, "float32")), "weights")
