@@ -1,4 +1,7 @@
-"""Faces of packages: public names whose module loads when the name is first used (PEP 562)."""
+"""Faces of packages: public names whose module loads when the name is first used (PEP 562).
+
+Beside each face is a stub, `__init__.pyi`, from which editors and type checkers read the same names.
+"""
 
 import importlib
 import sys

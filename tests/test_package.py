@@ -55,7 +55,8 @@ def without_data():
 
 def test_the_wheel_holds_all_modules_and_nothing_else(wheel):
     names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
-    assert names == {str(path.relative_to(ROOT)) for path in (ROOT / "bnn").rglob("*.py")}
+    paths = [*(ROOT / "bnn").rglob("*.py"), *(ROOT / "bnn").rglob("*.pyi")]
+    assert names == {str(path.relative_to(ROOT)) for path in paths}
 
 
 def test_building_leaves_nothing_behind(wheel):

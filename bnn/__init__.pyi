@@ -1,0 +1,31 @@
+from . import analysis as analysis
+from . import backend as backend
+from . import bits as bits
+from . import commands as commands
+from . import config as config
+from . import datasets as datasets
+from . import errors as errors
+from . import estimators as estimators
+from . import files as files
+from . import flags as flags
+from . import geometry as geometry
+from . import layers as layers
+from . import models as models
+from . import networks as networks
+from . import optimizers as optimizers
+from . import packed as packed
+from . import paper as paper
+from . import plots as plots
+from . import presets as presets
+from . import runs as runs
+from . import training as training
+from .analysis.report import analyze as analyze
+from .analysis.side_by_side import compare as compare
+from .models.networks import build as build
+from .packed.folding import pack as pack
+from .prediction import predict as predict
+from .runs.directory import open_run as open_run
+from .training.start import resume as resume
+from .training.start import train as train
+
+__version__: str

@@ -1,0 +1,10 @@
+from .base import BatchNormalized as BatchNormalized
+from .base import Inputs as Inputs
+from .base import Network as Network
+from .base import setting as setting
+from .blocks import Blocks as Blocks
+from .building import build as build
+from .quantization import Quantization as Quantization
+from .table import NETWORKS as NETWORKS
+from .table import register as register
+from .vgg import VGG as VGG

@@ -1,0 +1,10 @@
+from .directory import CLASSES as CLASSES
+from .directory import Run as Run
+from .directory import RunError as RunError
+from .directory import create as create
+from .directory import expect_free as expect_free
+from .directory import open_run as open_run
+from .directory import reopen as reopen
+from .listing import expand as expand
+from .listing import find as find
+from .naming import default_name as default_name

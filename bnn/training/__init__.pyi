@@ -1,0 +1,11 @@
+from .batches import Batches as Batches
+from .batches import one_hot as one_hot
+from .journal import Journal as Journal
+from .loop import compile_model as compile_model
+from .loop import fit as fit
+from .schedule import RateSchedule as RateSchedule
+from .schedule import learning_rate as learning_rate
+from .signals import Interrupted as Interrupted
+from .signals import StopRequests as StopRequests
+from .start import resume as resume
+from .start import train as train
