@@ -104,7 +104,7 @@ def read(model):
     if not isinstance(model, keras.Model):
         raise PackError(
             f"model: expected a keras.Model, received a {type(model).__name__}; bnn.models.load_model loads a .keras "
-            "file, and bnn.runs.open_run(RUN).load_in_float32() the network of a run"
+            "file, and bnn.open_run(RUN).load_in_float32() the network of a run"
         )
     calls = [call for call in _calls(model) if not does_nothing(call[0])]
     scaling = (
