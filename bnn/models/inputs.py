@@ -129,7 +129,7 @@ def applied(model, given):
     """
     try:
         return model(given, training=False)
-    except UserError:
+    except (UserError, RuntimeError):  # the latter: of the code of a layer, or of the memory
         raise
     except Exception as error:  # of Keras, the backend or a layer, whichever finds that the arrays do not fit
         wanted = [tuple(tensor.shape[1:]) for tensor in getattr(model, "inputs", None) or ()]
