@@ -5,8 +5,8 @@ import importlib
 import keras
 import pytest
 
-from bnn.estimators import ESTIMATORS, as_setting, meanings
-from bnn.layers import Sign, ste_sign
+from bnn.estimators import ESTIMATORS, as_setting, from_setting, meanings
+from bnn.layers import Sign, Ternary, ste_sign
 from bnn.layers import quantizers as factories
 from tests.support import ROOT
 
@@ -58,10 +58,23 @@ def test_registered_functions_and_classes_become_names(registered):
     assert as_setting(ste_sign) == "bnn>ste_sign"
 
 
+def test_objects_of_registered_classes_become_names_with_their_config():
+    assert as_setting(Sign()) == "bnn>Sign"
+    assert as_setting(Ternary(0.25)) == 'bnn>Ternary{"threshold": 0.25}'
+    assert from_setting('bnn>Ternary{"threshold": 0.25}') == ("bnn>Ternary", {"threshold": 0.25})
+
+
 @pytest.mark.parametrize(
     "value",
-    [None, "ste", "nonsense", 3, Sign(), lambda x: x],
-    ids=["none", "a name", "an unknown name", "a number", "a quantizer", "a function"],
+    [None, "ste", "nonsense", 3, keras.Model(), lambda x: x],
+    ids=[
+        "none",
+        "a name",
+        "an unknown name",
+        "a number",
+        "an object that Keras saves otherwise",
+        "a function",
+    ],
 )
 def test_any_other_value_is_not_changed(value):
     assert as_setting(value) is value
