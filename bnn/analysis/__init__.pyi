@@ -8,14 +8,14 @@ from .core.layer_report import LayerReport as LayerReport
 from .core.layer_report import register as register
 from .core.product import Kernels as Kernels
 from .core.product import Product as Product
+from .core.report import Report as Report
 from .core.statistics import STATISTICS as STATISTICS
 from .core.statistics import Statistic as Statistic
 from .keras.ablation import binarized as binarized
 from .keras.ablation import unbinarized as unbinarized
 from .keras.geometry_log import GeometryLogger as GeometryLogger
-from .report import Report as Report
 from .report import analyze as analyze
+from .report import analyze_torch as analyze_torch
 from .report import from_arrays as from_arrays
 from .side_by_side import Comparison as Comparison
 from .side_by_side import compare as compare
-from .torch.report import analyze_torch as analyze_torch
