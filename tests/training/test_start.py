@@ -268,7 +268,11 @@ def test_own_callbacks_that_set_the_rate_are_refused_by_name(tmp_path, data, hoo
         )
 
 
-@pytest.mark.parametrize("wrong", [5, "x", [object()], Halving, lambda epoch: 0.1], ids=repr)
+@pytest.mark.parametrize(
+    "wrong",
+    [5, "x", [object()], Halving, lambda epoch: 0.1],
+    ids=["number", "text", "list", "class", "function"],
+)
 def test_what_is_no_callback_is_refused_before_anything_is_written(tmp_path, data, wrong):
     with pytest.raises(
         ConfigError, match=r"callbacks: expected instances of keras.callbacks.Callback, received"
