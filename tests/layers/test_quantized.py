@@ -276,8 +276,8 @@ def test_weight_clip_can_be_restored_from_its_config():
         (lambda: QuantDense(2, clip=0), "limit: expected a positive number, received 0"),
         (lambda: QuantConv2D(1, 0), "kernel_size: expected a positive whole number, received 0"),
         (lambda: QuantConv2D(1, (3, 3)), r"kernel_size: expected a positive whole number, received \(3, 3\)"),
-        (lambda: QuantDense(2, "sign"), "quantizer: expected None or a callable, received 'sign'"),
-        (lambda: QuantActivation(3), "quantizer: expected None or a callable, received 3"),
+        (lambda: QuantDense(2, "sing"), "received 'sing'; did you mean sign"),
+        (lambda: QuantActivation(3), "quantizer: expected None, a name or a callable, received 3"),
     ],
 )
 def test_bad_arguments_are_named(make, message):

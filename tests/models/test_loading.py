@@ -10,7 +10,7 @@ from keras import layers
 
 from bnn.analysis import report
 from bnn.models import ModelFileError, loading
-from tests.support import assert_refused, call
+from tests.support import assert_refused, call, unwrapped
 
 IMAGES = np.random.default_rng(0).standard_normal((20, 8, 8, 3)).astype(np.float32)
 
@@ -34,7 +34,7 @@ def test_a_model_file_is_analyzed_from_the_command_line(folder):
     command = ("analyze.py", folder / "model.keras", "--images", folder / "images.npy")
     process = call(*command, "--quantizer", "ternary", "--activations", "sign", "--batch_size", 8)
     assert (process.returncode, process.stderr) == (0, "")
-    lines = process.stdout.splitlines()
+    lines = unwrapped(process.stdout).splitlines()
     assert "not analyzed: einsum: its equation contracts no axis of the kernel" in lines
     output = folder / "model-geometry"
     assert lines[-1].startswith(f"wrote {output / 'metrics.json'} and 5 figures")

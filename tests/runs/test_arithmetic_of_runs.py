@@ -8,7 +8,7 @@ from bnn import bits, packed
 from bnn.analysis import analyze, notebook
 from bnn.commands import export, predict
 from bnn.models import accuracy, in_float32, refit_batch_norm, scores
-from tests.support import small_data, start
+from tests.support import small_data, start, unwrapped
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,9 @@ def test_nothing_is_said_of_a_run_in_float32(tmp_path):
 def test_the_export_prints_all_accuracies(run, exact, data, capsys, tmp_path):
     assert export.main([str(run.folder), "--output", str(tmp_path / "packed.npz")]) == 0
     trained = accuracy(run.load_model(), data.test)
-    found = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("accuracy"))
+    found = next(
+        line for line in unwrapped(capsys.readouterr().out).splitlines() if line.startswith("accuracy")
+    )
     assert found.endswith(
         f"{accuracy(exact, data.test):.4f} in float32, {trained:.4f} as trained, in bfloat16"
     )
