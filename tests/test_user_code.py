@@ -1,8 +1,5 @@
 """`--use FILE.py`: quantizers with arguments, data sets and errors of the user's own files."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 
@@ -10,7 +7,7 @@ import bnn
 from bnn import runs
 from bnn.datasets.storing import DataError
 from bnn.user_code import UserCodeError, load
-from tests.support import ROOT
+from tests.support import call
 
 CODE = '''
 import keras
@@ -49,10 +46,9 @@ def file(tmp_path_factory):
     return path
 
 
-def program(name, *arguments):
-    line = [sys.executable, "-m", "bnn", name, *map(str, arguments)]
-    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True)
-    return done.returncode, done.stdout, done.stderr
+def program(*arguments):
+    process = call("-m", "bnn", *arguments)
+    return process.returncode, process.stdout, process.stderr
 
 
 @pytest.fixture(scope="module")
