@@ -2,6 +2,7 @@
 
 import dataclasses
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 from bnn.datasets.catalog import is_own
 from bnn.fields import ConfigError, expect, one_of
@@ -107,11 +108,7 @@ def resolve(given, preset=None, error=ConfigError):
         ConfigError: there is no such setting, a value is out of range, or the parts do not fit each other.
     """
     given = spelled_out(plain(given))
-    network = given.pop("network", DEFAULT)
-    if isinstance(network, Network):
-        kind, named = type(network), vars(network)
-    else:
-        kind, named = entry(network)[:2]
+    kind, named = network_of(given)
     kinds = (kind, Quantization, Inputs, TrainConfig)
     expect_names(given, kinds, error)
     data_set = given.get("data_set", TrainConfig.data_set)
@@ -121,6 +118,20 @@ def resolve(given, preset=None, error=ConfigError):
     for one in (kind, Quantization):
         merged |= one.implied(merged, given)
     return Config(*(one(**{name: merged[name] for name in names(one) if name in merged}) for one in kinds))
+
+
+def network_of(given):
+    """Return (class of the network, dict of the settings that it brings) for settings given by hand.
+
+    A Network brings all of its own. A named one brings those of its publication, but for a smoke test not the epochs.
+    """
+    network = given.get("network", DEFAULT)
+    if isinstance(network, Network):
+        return type(network), vars(network)
+    kind, named, _ = entry(network)
+    return kind, {
+        name: value for name, value in named.items() if not (name == "epochs" and given.get("debug"))
+    }
 
 
 def names(kind):
@@ -228,8 +239,6 @@ def flat_model(config):
     if type(config.network) is VGG:
         del settings["network"]
         return ModelConfig(**settings)
-    from types import SimpleNamespace
-
     return SimpleNamespace(**settings, kind=config.quantization.kind)
 
 

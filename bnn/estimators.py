@@ -57,6 +57,11 @@ class Estimator:
         """Tuple of ints: the possible numbers of levels of a network with this estimator."""
         return tuple(self.kernel)
 
+    @property
+    def own_threshold(self):
+        """The threshold in the name `ternary:THRESHOLD`; None: the name has none."""
+        return self.number if self.kernel.get(3) == "Ternary" else None
+
 
 def _paper(authors, number):
     return f"[{authors}](https://arxiv.org/abs/{number})"
@@ -160,12 +165,12 @@ def _with_number(name, levels, kernel, activation, number):
     return Estimator(name, {levels: kernel}, {levels: activation}, forward, "as ste", "", number=number)
 
 
-def is_name(value):
-    """Return whether a value is the name of a quantizer, see `get`."""
+def find(value):
+    """Return what a value stands for, an Estimator; None if it is no name of a quantizer, see `get`."""
     try:
-        return isinstance(value, str) and bool(get(value))
+        return get(value) if isinstance(value, str) else None
     except QuantizerError:
-        return False
+        return None
 
 
 def meanings():

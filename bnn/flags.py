@@ -2,16 +2,18 @@
 
 import argparse
 import dataclasses
+import types
+import typing
 
 from bnn import estimators
 from bnn.arguments import folder_name
 from bnn.config import Quantization, TrainConfig
 from bnn.datasets.catalog import USER_READERS
 from bnn.networks.quantization import GLOROT
-from bnn.networks.quantization import QUANTIZERS as QUANTIZER_SETTINGS
 from bnn.networks.table import DEFAULT, NETWORKS, entry
 from bnn.paths import expanded
 from bnn.presets import DATA_SETS, PRESETS
+from bnn.spelling import words
 
 START, IMAGES, NETWORK, QUANTIZERS, TRAINING, LOGS = (
     "start here",
@@ -188,15 +190,13 @@ def _flag(f):
         both = any(f.name in found.settings for found in NETWORKS.values())
         action = argparse.BooleanOptionalAction if both else "store_true"
         return options | {"action": action, "help": f.metadata["help"]}
-    shown = f.metadata.get("shown") or _spelled(f.default)
+    shown = f.metadata.get("shown") or words(f.default)
     options["help"] = f"{f.metadata['help']} (default: {shown}{_other_defaults(f.name)})"
     options["metavar"] = _metavar(f)
     if isinstance(f.default, tuple):
         return options | {"type": type((*f.default, 0)[0]), "nargs": "*"}
     if f.name == "seed":
         return options | {"type": int, "nargs": "+"}
-    if f.name in QUANTIZER_SETTINGS:
-        return options | {"type": str, "metavar": "NAME"}
     if f.name == "data_set":
         return options | {"type": data_set_name}
     if f.name == "estimator":
@@ -204,7 +204,12 @@ def _flag(f):
         return options | {"type": quantizer_name}
     if f.name in WORDS:
         return options | {"type": _number_or(WORDS[f.name])}
-    return options | {"type": f.type}
+    return options | {"type": _kind(f)}
+
+
+def _kind(f):
+    """The type of a setting; of one that may be None, the other type."""
+    return typing.get_args(f.type)[0] if isinstance(f.type, types.UnionType) else f.type
 
 
 def _number_or(words):
@@ -224,15 +229,10 @@ def _metavar(f):
     choices = "|".join(map(str, f.metadata.get("choices", ())))
     if 0 < len(choices) <= LONGEST_METAVAR:
         return choices
-    return {float: "X", str: "NAME"}.get(f.type, "N")
+    return {float: "X", str: "NAME"}.get(_kind(f), "N")
 
 
 def _other_defaults(name):
     """The values that presets give to a flag, as help text: '; MNIST: 100; mnist-5k: 30'."""
     values = {data_set: preset[name] for data_set, preset in PRESETS.items() if name in preset}
-    return "".join(f"; {data_set}: {_spelled(value)}" for data_set, value in values.items())
-
-
-def _spelled(value):
-    """A default value, as help text."""
-    return (" ".join(map(str, value)) or "none") if isinstance(value, tuple) else value
+    return "".join(f"; {data_set}: {words(value)}" for data_set, value in values.items())

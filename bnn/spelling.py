@@ -37,3 +37,8 @@ def option(name, value=True):
     values = () if value is True else value if isinstance(value, tuple) else (value,)
     plain = value if isinstance(value, bool | int | float | tuple) else str(value)
     return either(shlex.join([f"--{name}", *map(str, values)]), f"{name}={plain!r}")
+
+
+def words(value):
+    """Return a setting as it is typed: the entries of a list or tuple, or "none" for an empty one."""
+    return " ".join(map(str, value)) or "none" if isinstance(value, list | tuple) else str(value)

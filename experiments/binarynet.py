@@ -59,10 +59,7 @@ def measure(experiment):
                 rows.append(row | {key: found[key] for key in STATISTICS})
     summary = effects(rows)
     for row in summary:
-        values = ", ".join(
-            f"{key} {runner.with_spread(row[key], row[f'{key}_std'], 2)}" for key in ("validation", "test")
-        )
-        print(f"{row['network']:>24}: {values} points over {PAPER}")
+        print(f"{row['network']:>24}: {runner.points(row)} points over {PAPER}")
     experiment.write_table(summary, "summary")
     return rows, lambda: draw(rows, summary)
 

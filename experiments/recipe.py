@@ -61,10 +61,7 @@ def measure(experiment):
             rows.append({"change": name, "seed": seed} | accuracies(experiment, run))
     summary = effects(rows)
     for row in summary:
-        values = ", ".join(
-            f"{key} {runner.with_spread(row[key], row[f'{key}_std'], 2)}" for key in ("validation", "test")
-        )
-        print(f"{row['change']:>24}: {values} points over {row['compared_with']}")
+        print(f"{row['change']:>24}: {runner.points(row)} points over {row['compared_with']}")
     experiment.write_table(summary, "summary")
     return rows, lambda: draw(summary)
 

@@ -221,6 +221,12 @@ def with_spread(mean, deviation, decimals):
     return f"{mean:.{decimals}f}" + ("" if np.isnan(deviation) else f" +- {deviation:.{decimals}f}")
 
 
+def points(effect):
+    """Format a row with the effects of a change on both accuracies, in points: "validation 1.20 +- 0.10, test ..."."""
+    parts = ("validation", "test")
+    return ", ".join(f"{part} {with_spread(effect[part], effect[f'{part}_std'], 2)}" for part in parts)
+
+
 def data_set_here(data_dir):
     """Return the name of CIFAR-10 if it is downloaded, else that of the digits, which need no download."""
     downloaded = (datasets.data_folder(data_dir) / CIFAR_10.folder).is_dir()

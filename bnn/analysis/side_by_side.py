@@ -13,6 +13,7 @@ from bnn.files import records
 from bnn.paths import expanded
 from bnn.runs import listing, summary
 from bnn.runs.metrics import is_measured
+from bnn.spelling import words
 from bnn.tables import aligned, html_table
 
 SHOWN = ("angle_mean_deg", "gain", "r_weights")  # statistics in the table; the files hold all
@@ -91,7 +92,7 @@ class Comparison:
     def _differing(self):
         if not self.differences:
             return "the settings do not differ"
-        rows = [[name, *map(_spelled, values)] for name, values in self.differences.items()]
+        rows = [[name, *map(words, values)] for name, values in self.differences.items()]
         return aligned([["settings that differ", *self._names()], *rows])
 
     def _names(self):
@@ -136,7 +137,7 @@ class Comparison:
         return [_text(values.get(one.key), one.decimals) for one in found for values in held]
 
     def _repr_html_(self):  # IPython's hook
-        differences = [[name, *map(_spelled, values)] for name, values in self.differences.items()]
+        differences = [[name, *map(words, values)] for name, values in self.differences.items()]
         rows = [["", *self._names()], *differences, *self._accuracies()[1:]]
         return html_table(rows, "runs") + html_table(self._lines(SHOWN), "layers (angles in degrees)")
 
@@ -303,7 +304,3 @@ def _json(values):
 
 def _text(pooled, decimals):
     return "-" if pooled is None else pooled.text(decimals)
-
-
-def _spelled(value):
-    return " ".join(map(str, value)) or "none" if isinstance(value, list | tuple) else str(value)

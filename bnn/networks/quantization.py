@@ -78,7 +78,7 @@ class Quantization:
             expect(self.clip == GLOROT, "clip", f"a positive number or {GLOROT}", self.clip)
             none = "a number in a continuous net, whose kernels are not quantized"
             expect(not self.continuous, "clip", none, self.clip)
-            threshold = self.threshold or self._number("kernel_quantizer")
+            threshold = self.threshold or self._own_threshold("kernel_quantizer")
             fixed = f"a number with the threshold {threshold:g}, which has the units of the weights"
             expect(threshold == 0, "clip", fixed, self.clip)
         else:
@@ -88,15 +88,16 @@ class Quantization:
         own = f"{one_of(ESTIMATORS)}, {estimators.NAMES}, or a registered function such as Custom>my_sign"
         for name in QUANTIZERS:
             value = getattr(self, name)
-            known = value is None or estimators.is_name(value) or ">" in value
+            known = value is None or estimators.find(value) or ">" in value
             expect(known, name, own, value, (*ESTIMATORS, *estimators.SHORT))
-            expect(self._number(name) < 1, name, "a threshold in [0, 1)", value)
+            expect(self._own_threshold(name) < 1, name, "a threshold in [0, 1)", value)
         for name in ("levels", "first_layer", "last_layer", "estimator", *QUANTIZERS):
             value, default = getattr(self, name), getattr(Quantization, name)
             wanted = f"{default}, the default, in a continuous net, which has no quantizer"
             expect(value == default or not self.continuous, name, wanted, value)
         for name in (self.estimator, self.kernel_quantizer, self.activation_quantizer):
-            levels = estimators.get(name).levels if estimators.is_name(name) else ()
+            found = estimators.find(name)
+            levels = found.levels if found else ()
             # With more levels, or as a registered function, a quantizer says nothing about `levels`.
             fits = self.levels in levels or not {2, 3}.intersection(levels)
             expect(fits, "levels", f"{[*levels, 0][0]} with the estimator {name}", self.levels)
@@ -104,10 +105,10 @@ class Quantization:
         takes = ESTIMATORS[self.estimator].takes_threshold
         expect(takes or self.threshold == 0, "threshold", none, self.threshold)
 
-    def _number(self, name):
+    def _own_threshold(self, name):
         """The threshold in the quantizer "ternary:T" of a setting, or 0."""
-        value = getattr(self, name)
-        return estimators.get(value).number if str(value).startswith("ternary:") else 0
+        found = estimators.find(getattr(self, name))
+        return (found and found.own_threshold) or 0
 
     @classmethod
     def implied(cls, settings, given):
@@ -125,7 +126,7 @@ class Quantization:
             return {}
         estimator = settings.get("estimator", cls.estimator)
         named = [estimator, *(settings.get(name) or estimator for name in QUANTIZERS)]
-        used = [estimators.get(name) for name in named if estimators.is_name(name)]
+        used = [found for found in map(estimators.find, named) if found]
         implied = {"levels": 3} if any(one.levels == (3,) for one in used) else {}
         settings = implied | settings
         takes = used and used[0].takes_threshold and any(one.takes_threshold for one in used[1:])
@@ -143,9 +144,10 @@ class Quantization:
         """
         clip, threshold = (settings.get(name, getattr(cls, name)) for name in ("clip", "threshold"))
         numbers = all(isinstance(value, int | float) for value in (clip, threshold))
-        takes = estimators.is_name(quantizer) and estimators.get(quantizer).takes_threshold
-        if str(quantizer).startswith("ternary:") and estimators.is_name(quantizer):
-            takes, threshold = True, estimators.get(quantizer).number
+        found = estimators.find(quantizer)
+        takes = found and found.takes_threshold
+        if found and found.own_threshold is not None:
+            takes, threshold = True, found.own_threshold
         if numbers and takes and threshold < 1 and 0 < clip <= threshold * (1 + FLOAT32):
             raise ConfigError(
                 f"clip: expected more than the threshold, {threshold!r}, up to which weights become 0, received "
@@ -170,10 +172,8 @@ class Quantization:
     @property
     def kind(self):
         """The common name: "binary", "ternary" or "continuous"; "quantized" with custom quantizers or more levels."""
-        own = [name for name in (self.kernel_quantizer, self.activation_quantizer) if name is not None]
-        if not all(
-            estimators.is_name(name) and {2, 3}.intersection(estimators.get(name).levels) for name in own
-        ):
+        own = [estimators.find(getattr(self, name)) for name in QUANTIZERS if getattr(self, name) is not None]
+        if not all(found and {2, 3}.intersection(found.levels) for found in own):
             return "quantized"
         return "continuous" if self.continuous else {2: "binary", 3: "ternary"}[self.levels]
 
@@ -205,9 +205,8 @@ class Quantization:
         if self.continuous:
             return lambda: None
         name = getattr(self, setting) or self.estimator
-        if not estimators.is_name(name):
-            return registered(setting, name)
-        return self._of_estimator(setting, estimators.get(name))
+        found = estimators.find(name)
+        return self._of_estimator(setting, found) if found else registered(setting, name)
 
     def _of_estimator(self, setting, estimator) -> Callable:
         from bnn.layers import quantizers

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from bnn.fields import ConfigError, expect, setting
 from bnn.networks.base import MAX_LAYERS, BatchNormalized, expect_sizes
-from bnn.spelling import argument, option
+from bnn.spelling import argument, option, words
 
 
 @dataclass(frozen=True)
@@ -115,14 +115,10 @@ def _expect_both(conv, pool, given):
         example = (*[0] * (len(conv) - 1), 1)
         raise ConfigError(
             f"{expected}, such as {option('max_pool', example)}, received none; "
-            f"the default, {_spelled(pool)}, is for {len(pool)}"
+            f"the default, {words(pool)}, is for {len(pool)}"
         )
     if "conv" not in given:
         raise ConfigError(
-            f"{expected}, by default {_spelled(conv)}, received {_spelled(pool)}; "
+            f"{expected}, by default {words(conv)}, received {words(pool)}; "
             f"{argument('conv')} sets other convolutions"
         )
-
-
-def _spelled(values):
-    return " ".join(map(str, values)) or "none"

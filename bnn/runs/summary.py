@@ -4,6 +4,7 @@ from bnn.config import to_json
 from bnn.errors import UserError
 from bnn.files import atomic
 from bnn.runs import metrics
+from bnn.spelling import words
 from bnn.tables import cell, html_table
 
 NAME = "summary.txt"
@@ -28,7 +29,7 @@ def text(run, report=None):
     """Return the summary as text."""
     parts = [f"{_network(run)}, trained on {_data(run)}", _accuracy(run, report)]
     for title, part in run.config.parts.items():
-        rows = "\n".join(f"  {name} = {_spelled(value)}" for name, value in to_json(part).items())
+        rows = "\n".join(f"  {name} = {words(value)}" for name, value in to_json(part).items())
         parts.append(f"{title}\n{rows}")
     return "\n\n".join([*parts, report.text()] if report else parts)
 
@@ -72,7 +73,3 @@ def _accuracy(run, report):
             f"test accuracy {report.about['test_accuracy']:.4f} ({report.about['test_images']:,} images)"
         )
     return "\n".join(lines or ["no epoch done"])
-
-
-def _spelled(value):
-    return " ".join(map(str, value)) or "none" if isinstance(value, list | tuple) else str(value)

@@ -1,10 +1,8 @@
 """What a run must have, and with which settings, to be continued."""
 
 from bnn import runs
-from bnn.config import ConfigError, expect_names, plain
-from bnn.networks.base import Network
+from bnn.config import ConfigError, expect_names, network_of, plain
 from bnn.networks.quantization import spelled_out
-from bnn.networks.table import entry
 from bnn.spelling import argument, option
 
 
@@ -23,7 +21,10 @@ def expect_checkpoint(run):
 def expect_agreement(run, given):
     """Raise a `ConfigError` unless a run was begun with the given settings."""
     stored, typed = run.config.flat(), spelled_out(plain(given))
-    given = _spelled_out(typed)
+    given = dict(typed)
+    if "network" in typed:
+        kind, named = network_of(typed)
+        given = named | typed | {"network": kind.name}
     given |= type(run.config.network).implied(stored | given, typed)
     expect_names(given, [type(part) for part in run.config.parts.values()])
     for name, value in given.items():
@@ -33,18 +34,3 @@ def expect_agreement(run, given):
                 f"other settings need another {argument('run_dir')}, and {option('init_from', run.folder)} begins "
                 "with its weights"
             )
-
-
-def _spelled_out(given):
-    """Return settings with those of the named network, and the name of its architecture in place of its own."""
-    if "network" not in given:
-        return given
-    network = given["network"]
-    if isinstance(network, Network):
-        return vars(network) | given | {"network": network.name}
-    found = entry(network)
-    # A smoke test is shorter than the training of the network's authors.
-    named = {
-        name: value for name, value in found.settings.items() if not (name == "epochs" and given.get("debug"))
-    }
-    return named | given | {"network": found.architecture.name}

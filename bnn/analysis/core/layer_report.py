@@ -9,7 +9,7 @@ import numpy as np
 from bnn import geometry
 from bnn.analysis.core import statistics
 from bnn.analysis.core.checks import ReportError
-from bnn.analysis.core.product import Kernels, Product
+from bnn.analysis.core.product import Product
 from bnn.geometry import CorrelationStatistics
 from bnn.tables import cell, html_table
 
@@ -79,7 +79,7 @@ class LayerReport:
     @cached_property
     def kernels(self):
         """Kernels, each (d, units) float32: `.quantized` and `.latent`."""
-        return Kernels(*(kernel.reshape(len(kernel), -1) for kernel in self.product.kernels))
+        return self.product.columns
 
     @cached_property
     def angles(self):

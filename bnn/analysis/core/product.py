@@ -75,6 +75,11 @@ class Product:
     multiplied: Callable = multiplied
     quantize_columns: Callable | None = None
 
+    @property
+    def columns(self):
+        """The kernels of all groups side by side: Kernels, each (d, units) float32."""
+        return Kernels(*(kernel.reshape(len(kernel), -1) for kernel in self.kernels))
+
     def quantize(self, columns):
         """Quantize (d, n) float32 latent kernels."""
         return np.asarray((self.quantize_columns or self.quantizer)(columns))

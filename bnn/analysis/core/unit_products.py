@@ -43,9 +43,8 @@ class UnitProducts:
 
     def gains(self):
         """geometry.Gains of the units, in the order of `LayerReport.kernels`."""
-        kernels = (kernel.reshape(len(kernel), -1) for kernel in self.product.kernels)
         units = self.product.kernels.latent.shape[-1]
-        return geometry.gains(*kernels, self.moments, np.repeat(self._input_variances(), units))
+        return geometry.gains(*self.product.columns, self.moments, np.repeat(self._input_variances(), units))
 
     def _input_variances(self):
         """(groups,) float64 array: the mean variance of the entries of a group's patches, tr S / d; NaN without data.

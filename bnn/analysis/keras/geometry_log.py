@@ -9,7 +9,6 @@ import numpy as np
 from keras import ops
 
 from bnn import geometry
-from bnn.analysis.core.product import Kernels
 from bnn.analysis.core.statistics import defined_mean, logged
 from bnn.analysis.keras import capture, kernels
 from bnn.analysis.keras.batch_moments import BatchProducts
@@ -74,7 +73,7 @@ class KernelLog:
     @property
     def kernels(self):
         """Kernels, each (d, units) float32: `.quantized` and `.latent`."""
-        return Kernels(*(kernel.reshape(len(kernel), -1) for kernel in self.product.kernels))
+        return self.product.columns
 
     @property
     def angles(self):
