@@ -1,8 +1,7 @@
 #!/usr/bin/env python3
 """Quick self-test, under a minute on two cores; see --help, and bnn.commands.test."""
 
-from bnn.commands.test import main
-from bnn.console import run_program
+from bnn.__main__ import run_script
 
 if __name__ == "__main__":
-    run_program("test.py", main)
+    run_script("test")

@@ -1,8 +1,7 @@
 #!/usr/bin/env python3
 """Train a binary, ternary or continuous network; see --help, and bnn.commands.train."""
 
-from bnn.commands.train import main
-from bnn.console import run_program
+from bnn.__main__ import run_script
 
 if __name__ == "__main__":
-    run_program("train.py", main)
+    run_script("train")

@@ -27,8 +27,8 @@ def network_and_images(n):
     """Create the paper's network in float32 and n random images."""
     import numpy as np
 
-    from bnn.config import ModelConfig
     from bnn.models import build_model, refit_batch_norm
+    from bnn.settings.config import ModelConfig
 
     images = np.random.default_rng(0).integers(256, size=(n, 32, 32, 3), dtype=np.uint8)
     model = build_model(ModelConfig())

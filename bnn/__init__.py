@@ -21,6 +21,7 @@ The packages:
     geometry    theory and streamed statistics on arrays; NumPy and SciPy alone
     layers      quantizers with their gradients, quantized layers, batch norm, rotation
     networks    the architectures, one file each, and how they quantize
+    settings    what a run is made of: one Config, its presets and its flags
     models      load, traverse, alter, evaluate and size a network
     training    the training loop, its batches, schedule, log and checkpoints
     analysis    every statistic of a network
@@ -30,44 +31,43 @@ The packages:
     packed      a trained network as bits: folding, running, its file, ONNX graphs
     bits        words of bits, and their products
     files       files that stay whole when a program is killed
+    console     what programs print and read: messages, progress, tables, the error that a user can correct
     commands    the programs
 
 Each is an attribute of `bnn` and loads when it is first used: `bnn.geometry.angle` does not load Keras.
 """
 
-from bnn.faces import face
+import sys
+
+from bnn.lazy_exports import FormerNames, face
 
 __version__ = "0.1.0"
+sys.meta_path.append(FormerNames())
 __getattr__, __dir__, __all__ = face(
     __name__,
     "analysis",
     "backend",
     "bits",
     "commands",
-    "config",
+    "console",
     "datasets",
-    "errors",
-    "estimators",
     "files",
-    "flags",
     "geometry",
     "layers",
     "models",
     "networks",
-    "optimizers",
     "packed",
-    "paper",
     "plots",
-    "presets",
     "runs",
+    "settings",
     "training",
-    prediction=["predict"],
     **{
+        "analysis.prediction": ["predict"],
         "analysis.report": ["analyze"],
         "analysis.side_by_side": ["compare"],
-        "models.networks": ["build"],
         "packed.folding": ["pack"],
         "runs.directory": ["open_run"],
+        "settings.building": ["build"],
         "training.start": ["resume", "train"],
     },
 )

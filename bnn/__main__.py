@@ -5,9 +5,9 @@ import importlib
 import sys
 
 from bnn import __version__
-from bnn.arguments import Parser
 from bnn.console import run_program
-from bnn.suggestions import did_you_mean
+from bnn.console.arguments import Parser
+from bnn.console.suggestions import did_you_mean
 
 COMMANDS = {
     "train": "train a network; the result is a run directory",
@@ -50,8 +50,16 @@ def main():
 def run():
     """Run the command of the command line; its exit code."""
     name, arguments = parse()
-    command = importlib.import_module(f"bnn.commands.{name}")
-    return command.main(arguments, f"bnn {name}")
+    return _command(name).main(arguments, f"bnn {name}")
+
+
+def run_script(name):
+    """Run a command as the script of the same name, such as train.py, does; and exit."""
+    run_program(f"{name}.py", lambda: _command(name).main())
+
+
+def _command(name):
+    return importlib.import_module(f"bnn.commands.{name}")
 
 
 if __name__ == "__main__":

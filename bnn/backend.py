@@ -7,10 +7,10 @@ import sys
 from contextlib import contextmanager
 from pathlib import Path
 
-from bnn.errors import UserError
-from bnn.fields import ConfigError
-from bnn.quiet import exact_float32, quiet_start
-from bnn.suggestions import did_you_mean
+from bnn.console.errors import UserError
+from bnn.console.fields import ConfigError
+from bnn.console.suggestions import did_you_mean
+from bnn.lazy_exports import exact_float32, quiet_start
 
 BACKENDS = ("tensorflow", "jax")
 

@@ -5,8 +5,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from bnn.commands.download import main
-from bnn.console import run_program
+from bnn.__main__ import run_script
 
 if __name__ == "__main__":
-    run_program("download.py", main)
+    run_script("download")

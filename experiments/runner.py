@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from bnn import backend, datasets, runs, training
-from bnn.arguments import Parser
-from bnn.config import resolve
 from bnn.console import progress
+from bnn.console.arguments import Parser
 from bnn.datasets.catalog import CIFAR_10
 from bnn.files import records
-from bnn.flags import add_data_dir
-from bnn.presets import DATA_SETS
 from bnn.runs import RunError
+from bnn.settings.config import resolve
+from bnn.settings.flags import add_data_dir
+from bnn.settings.presets import DATA_SETS
 
 ROOT = Path(__file__).resolve().parent.parent
 # The paper's network with fewer channels: a hundred epochs of CIFAR-10 take about an hour on two cores.

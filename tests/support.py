@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from bnn.config import ModelConfig, TrainConfig
 from bnn.datasets import DataSet, Split
+from bnn.settings.config import ModelConfig, TrainConfig
 from tests import warm
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -143,7 +143,7 @@ def assert_refused(process, *words):
 
 
 def unwrapped(text):
-    """Join the lines of a printed text that were broken to fit 80 columns; see `bnn.tables.filled`."""
+    """Join the lines of a printed text that were broken to fit 80 columns; see `bnn.console.tables.filled`."""
     return re.sub(r"\n  (?=\S)", " ", text)
 
 

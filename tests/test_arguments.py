@@ -4,9 +4,9 @@ import ast
 
 import pytest
 
-from bnn.arguments import Parser
 from bnn.commands import analyze, download, train
-from bnn.suggestions import did_you_mean
+from bnn.console.arguments import Parser
+from bnn.console.suggestions import did_you_mean
 from tests.support import ROOT
 
 

@@ -83,7 +83,7 @@ def test_no_setting_rounds_float32(name):
 
 
 def test_messages_are_shown_if_keras_is_not_loaded():
-    code = "import os\nfrom bnn.quiet import quiet_start\nwith quiet_start(): os.write(2, b'a note')"
+    code = "import os\nfrom bnn.lazy_exports import quiet_start\nwith quiet_start(): os.write(2, b'a note')"
     assert run_python(code).stderr == "a note"
 
 

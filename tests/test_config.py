@@ -13,8 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bnn import config, presets, spelling, train_config
-from bnn.config import ConfigError, ModelConfig, TrainConfig, from_json, settings_for, to_json
+from bnn.console import spelling
+from bnn.settings import config, presets
+from bnn.settings import training as train_config
+from bnn.settings.config import ConfigError, ModelConfig, TrainConfig, from_json, settings_for, to_json
 
 ROOT = Path(__file__).resolve().parent.parent
 KINDS = (ModelConfig, TrainConfig)
@@ -488,11 +490,11 @@ def modules_after(code):
 
 
 def test_settings_and_geometry_load_no_deep_learning_library():
-    loaded, _ = modules_after("import bnn.config, bnn.geometry")
+    loaded, _ = modules_after("import bnn.settings.config, bnn.geometry")
     assert "bnn" in loaded
     assert loaded.isdisjoint({"keras", "tensorflow", "jax", "torch"})
 
 
 def test_settings_load_neither_numpy_nor_scipy():
-    loaded, _ = modules_after("import bnn.config")
+    loaded, _ = modules_after("import bnn.settings.config")
     assert loaded.isdisjoint({"numpy", "scipy"})

@@ -9,8 +9,9 @@ import sys
 
 import pytest
 
-from bnn import config, console, datasets, files, runs
-from bnn.errors import UserError
+from bnn import console, datasets, files, runs
+from bnn.console.errors import UserError
+from bnn.settings import config
 from tests.support import ROOT
 
 PROGRAM = """

@@ -5,7 +5,7 @@ import importlib
 import keras
 import pytest
 
-from bnn.estimators import ESTIMATORS, as_setting, from_setting, meanings
+from bnn.geometry.estimators import ESTIMATORS, as_setting, from_setting, meanings
 from bnn.layers import Sign, Ternary, ste_sign
 from bnn.layers import quantizers as factories
 from tests.support import ROOT

@@ -5,9 +5,9 @@ import dataclasses
 
 import pytest
 
-from bnn.config import ModelConfig, TrainConfig
-from bnn.flags import add_flags, take_settings
-from bnn.presets import PRESETS
+from bnn.settings.config import ModelConfig, TrainConfig
+from bnn.settings.flags import add_flags, take_settings
+from bnn.settings.presets import PRESETS
 
 
 def parse(*argv):

@@ -7,13 +7,13 @@ import sys
 import numpy as np
 import pytest
 
-from bnn import config
 from bnn.commands import analyze, download, train
-from bnn.config import Quantization, TrainConfig
 from bnn.console import run_program
 from bnn.datasets import sources
-from bnn.flags import flagged
 from bnn.networks import VGG
+from bnn.settings import config
+from bnn.settings.config import Quantization, TrainConfig
+from bnn.settings.flags import flagged
 from bnn.training.start import begin
 from tests.corruption import within
 from tests.support import ROOT, TINY, assert_refused, call, unwrapped

@@ -13,7 +13,8 @@ import keras
 import numpy as np
 import pytest
 
-from bnn import config, datasets, runs
+from bnn import datasets, runs
+from bnn.settings import config
 from bnn.training import Journal, StopRequests
 from tests.support import assert_refused, call, small_data, start
 

@@ -12,60 +12,35 @@ from graphlib import TopologicalSorter
 
 import pytest
 
+from bnn.lazy_exports import FORMER
 from tests.support import ROOT
 
-GROUND = {
-    "errors",
-    "estimators",
-    "tables",
-    "console",
-    "faces",
-    "arguments",
-    "suggestions",
-    "quiet",
-    "progress_bars",
-    "paths",
-    "spelling",
-}
-SETTINGS = {
-    "config",
-    "train_config",
-    "presets",
-    "fields",
-    "flags",
-    "optimizers",
-    "backend",
-    "paper",
-}
-MODELS = GROUND | SETTINGS | {"networks", "models", "layers", "files", "datasets"}
-RUNS = MODELS | {"runs"}
+GROUND = {"console", "lazy_exports"}
+MODELS = GROUND | {"backend", "datasets", "files", "layers", "models"}
+RUNS = MODELS | {"networks", "runs", "settings"}
 # The packages and modules that each package or module may import besides itself.
 MAY_IMPORT = {
     "": GROUND,
     "__main__": GROUND,  # commands are loaded by their names
-    **{name: set() for name in GROUND},
-    "console": {"errors", "progress_bars"},
-    "estimators": {"errors", "spelling", "suggestions"},
-    "faces": {"quiet"},
-    "arguments": {"suggestions"},
-    "networks": GROUND | {"fields", "backend", "layers"},
-    "user_code": GROUND,
+    "console": set(),
+    "lazy_exports": set(),
+    "backend": GROUND,
     "geometry": GROUND,
-    "layers": GROUND | {"optimizers", "bits", "geometry"},
     "bits": GROUND,
     "files": GROUND,
     "datasets": GROUND | {"files"},
-    **dict.fromkeys(SETTINGS, GROUND | SETTINGS | {"datasets.catalog", "networks"}),
+    "layers": GROUND | {"backend", "bits", "geometry"},
+    "networks": GROUND | {"backend", "geometry.estimators", "layers"},
+    "settings": GROUND | {"datasets", "files", "geometry.estimators", "networks"},
     "models": MODELS,
     "runs": RUNS,
-    "analysis": RUNS | {"geometry", "analysis.core", "analysis.keras", "analysis.torch"},
+    "analysis": RUNS | {"bits", "geometry", "packed", "analysis.core", "analysis.keras", "analysis.torch"},
     "analysis.core": GROUND | {"geometry", "files", "datasets.axes", "models.inputs"},
     "analysis.keras": RUNS | {"geometry", "analysis.core"},
     "analysis.torch": GROUND | {"geometry", "analysis.core", "models.inputs", "models.loading"},
-    "packed": RUNS | {"bits"},
-    "training": RUNS | {"analysis.keras.geometry_log"},
+    "packed": MODELS | {"bits"},
+    "training": RUNS | {"analysis.keras.geometry_log", "geometry.estimators"},
     "plots": GROUND | {"geometry", "files"},
-    "prediction": RUNS | {"packed", "bits"},
     "commands": None,  # everything
 }
 NUMPY_ALONE = ("geometry", "bits", "files", "analysis.core")
@@ -213,9 +188,9 @@ VERBS = {
     "open_run": "runs",
     "analyze": "analysis",
     "compare": "analysis",
-    "build": "models",
+    "build": "settings",
     "pack": "packed",
-    "predict": "prediction",
+    "predict": "analysis.prediction",
 }
 
 
@@ -270,12 +245,17 @@ def test_no_module_imports_a_program():
 
 def test_former_names_of_modules_still_work():
     import bnn.analysis.torch_modules as former
+    import bnn.train_config
+    from bnn.config import ModelConfig
 
-    from bnn.analysis import geometry_log, moved
+    from bnn import config, optimizers
+    from bnn.analysis import geometry_log
     from bnn.analysis.keras import geometry_log as present
 
     assert geometry_log is present and former.find.__module__ == "bnn.analysis.torch.kernels"
-    for name, new in moved.NEW.items():
-        module = importlib.import_module(f"bnn.analysis.{name}")
-        assert module is importlib.import_module(f"bnn.analysis.{new}")
-        assert module.__spec__.name == module.__name__ == f"bnn.analysis.{new}"
+    assert ModelConfig is bnn.settings.ModelConfig is config.ModelConfig is bnn.config.ModelConfig
+    assert optimizers is bnn.layers.optimizers is bnn.optimizers
+    for name, new in FORMER.items():
+        module = importlib.import_module(name)
+        assert module is importlib.import_module(new)
+        assert module.__spec__.name == module.__name__ == new

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from bnn.layers import QuantDense, Sign, Ternary, WeightClip
-from bnn.optimizers import Adam, Bop, binarize
+from bnn.layers.optimizers import Adam, Bop, binarize
 
 
 def normal(*shape, seed=0):

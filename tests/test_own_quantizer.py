@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bnn import runs
-from bnn.config import ConfigError
+from bnn.settings.config import ConfigError
 from tests.support import ROOT, assert_refused, call
 
 

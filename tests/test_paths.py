@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bnn import datasets, flags, models, packed, runs
+from bnn import datasets, models, packed, runs
 from bnn.datasets.catalog import listing_digest
 from bnn.files import records
-from bnn.paths import expanded
+from bnn.files.paths import expanded
+from bnn.settings import flags
 
 
 @pytest.fixture(autouse=True)

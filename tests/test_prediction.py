@@ -7,9 +7,9 @@ from PIL import Image
 
 import bnn
 from bnn import bits, datasets, models, packed, runs
+from bnn.analysis.prediction import PredictionError
 from bnn.datasets import DataError
 from bnn.models.inputs import InputError
-from bnn.prediction import PredictionError
 from tests.support import small_data, start
 
 

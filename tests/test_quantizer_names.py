@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 
 import bnn
-from bnn import estimators
 from bnn.commands import analyze, train
-from bnn.config import ConfigError, resolve
-from bnn.estimators import ESTIMATORS, QuantizerError
+from bnn.geometry import estimators
+from bnn.geometry.estimators import ESTIMATORS, QuantizerError
 from bnn.geometry.named_quantizers import named
 from bnn.layers import LloydMax, QuantActivation, QuantConv2D, QuantDense, Sign, Ternary, quantizers
+from bnn.settings.config import ConfigError, resolve
 from tests.support import ROOT
 
 NAMES = (*ESTIMATORS, "sign", "ternary", "ternary:0.1", "lloyd-max:2", "lloyd-max:3", "lloyd-max:8")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bnn import spelling
+from bnn.console import spelling
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ import pytest
 from bnn.analysis import STATISTICS, from_arrays
 from bnn.analysis.report import Report
 from bnn.commands import analyze, download, export, predict, test, train
-from bnn.estimators import ESTIMATORS
-from bnn.tables import blocks, filled
+from bnn.console.tables import blocks, filled
+from bnn.geometry.estimators import ESTIMATORS
 from tests.support import unwrapped
 
 

@@ -6,7 +6,7 @@ import pytest
 import bnn
 from bnn import runs
 from bnn.datasets.storing import DataError
-from bnn.user_code import UserCodeError, load
+from bnn.settings.user_code import UserCodeError, load
 from tests.support import call
 
 CODE = '''
@@ -100,7 +100,7 @@ def test_an_object_is_stored_by_its_class_and_config(file, tmp_path):
     assert run.config.quantization.kernel_quantizer == 'Custom>TanhSign{"beta": 3.0}'
     assert run.load_model().get_layer("dense_1").kernel_quantizer.beta == 3.0
     assert bnn.training.resume(run.folder, kernel_quantizer=module.TanhSign(3.0)).log() == run.log()
-    with pytest.raises(bnn.config.ConfigError, match="kernel_quantizer: expected"):
+    with pytest.raises(bnn.settings.config.ConfigError, match="kernel_quantizer: expected"):
         bnn.training.resume(run.folder, kernel_quantizer=module.TanhSign(1.0))
 
 

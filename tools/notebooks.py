@@ -25,7 +25,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from bnn.arguments import Parser
+from bnn.console.arguments import Parser
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = (ROOT / "hd_figures.ipynb", ROOT / "gen_plots.ipynb")

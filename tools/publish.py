@@ -16,8 +16,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from bnn import backend
-from bnn.arguments import Parser
 from bnn.console import progress, run_program
+from bnn.console.arguments import Parser
 from bnn.files import write_json
 
 RECORD = ("config.json", "log.csv", "geometry.csv")

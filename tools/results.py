@@ -20,13 +20,14 @@ from pathlib import Path
 from statistics import fmean, linear_regression
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from bnn import paper, runs
+from bnn import runs
 from bnn.analysis.core import comparison, statistics
 from bnn.analysis.keras import geometry_log
-from bnn.arguments import Parser
 from bnn.console import run_program
-from bnn.estimators import ESTIMATORS
+from bnn.console.arguments import Parser
 from bnn.files import atomic
+from bnn.geometry.estimators import ESTIMATORS
+from bnn.plots import paper
 
 TABLE = re.compile(r"(<!-- table: (.+?) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -336,7 +337,7 @@ def _spread_slope(layers):
 
 
 def estimators():
-    """List the values of `--estimator`, from `bnn.estimators`."""
+    """List the values of `--estimator`, from `bnn.geometry.estimators`."""
     rows = [[f"`{e.name}`", e.forward, e.gradient, e.reference] for e in ESTIMATORS.values()]
     rows = [[cell.replace("|", "\\|") for cell in row] for row in rows]
     return markdown(["`--estimator`", "forward", "gradient", "reference"], rows)

@@ -5,12 +5,8 @@ training, and as tables of a notebook. `core` computes on arrays; `keras` and `t
 in a model of that framework.
 """
 
-import sys
+from bnn.lazy_exports import face
 
-from bnn.analysis.moved import MovedModules
-from bnn.faces import face
-
-sys.meta_path.append(MovedModules())
 __getattr__, __dir__, __all__ = face(
     __name__,
     report=["analyze", "analyze_torch", "from_arrays"],

@@ -2,8 +2,8 @@
 
 from bnn import datasets, runs
 from bnn.analysis.core import statistics
-from bnn.config import ConfigError
-from bnn.tables import aligned, html_table
+from bnn.console.tables import aligned, html_table
+from bnn.settings.config import ConfigError
 
 
 class NotebookError(runs.RunError):

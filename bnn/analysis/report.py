@@ -56,9 +56,9 @@ def analyze(
             gray images without an axis of channels, and floats in the range of the run. For PyTorch, arrays or tensors:
             the positional or keyword arguments of the model, images first. A Mapping may also hold lists of numbers,
             and None. They are converted to the device and the precision of its parameters.
-        quantizer: quantizer of kernels that have none: a name that `bnn.estimators.get` accepts, or a function from
-            a (d, units) float32 array to an array of the same shape. None: sign; kernels of this package's continuous
-            networks are not quantized.
+        quantizer: quantizer of kernels that have none: a name that `bnn.geometry.estimators.get` accepts, or a function
+            from a (d, units) float32 array to an array of the same shape. None: sign; kernels of this package's
+            continuous networks are not quantized.
         activations: the same for real inputs of layers. Each channel is first standardized over all images and
             positions, as by a batch norm, which takes a second pass. None: only outputs of a quantizer count as
             quantized inputs.

@@ -9,12 +9,12 @@ from bnn import runs
 from bnn.analysis.core import statistics
 from bnn.analysis.core.comparison import Pooled, pool, pool_rows
 from bnn.console import silent
+from bnn.console.spelling import words
+from bnn.console.tables import aligned, html_table
 from bnn.files import records
-from bnn.paths import expanded
+from bnn.files.paths import expanded
 from bnn.runs import listing, summary
 from bnn.runs.metrics import is_measured
-from bnn.spelling import words
-from bnn.tables import aligned, html_table
 
 SHOWN = ("angle_mean_deg", "gain", "r_weights")  # statistics in the table; the files hold all
 # Of metrics.json, equal for seeds that are pooled, with the title of their row in the table.

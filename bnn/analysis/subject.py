@@ -12,9 +12,9 @@ from bnn.analysis.core.checks import ReportError
 from bnn.analysis.keras import geometry_log
 from bnn.datasets import own
 from bnn.datasets.catalog import ARRAYS, is_own
+from bnn.files.paths import expanded
 from bnn.models import accuracy, load_images, load_model
 from bnn.models.loading import is_model_file
-from bnn.paths import expanded
 
 IMAGES = 500  # number of test images of a run, as in the paper
 

@@ -5,14 +5,14 @@ lists the runs in runs/.
 """
 
 from bnn import backend
-from bnn.arguments import Parser
 from bnn.commands import figures, several
-from bnn.config import ConfigError
 from bnn.console import progress, typed
-from bnn.flags import add_data_dir, folder, place
-from bnn.spelling import command_line
-from bnn.tables import filled
-from bnn.user_code import add_use
+from bnn.console.arguments import Parser
+from bnn.console.spelling import command_line
+from bnn.console.tables import filled
+from bnn.settings.config import ConfigError
+from bnn.settings.flags import add_data_dir, folder, place
+from bnn.settings.user_code import add_use
 
 PROGRAM = "analyze.py"
 IMAGES = 500  # test images of a run, the paper's number

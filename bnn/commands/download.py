@@ -16,10 +16,10 @@ import contextlib
 import re
 from urllib.parse import urlsplit
 
-from bnn.arguments import Parser
+from bnn.console.arguments import Parser
+from bnn.console.spelling import command_line
 from bnn.datasets.catalog import ENTRIES, FASHION_MNIST, MNIST, PAPER, SOURCE_KINDS
-from bnn.flags import add_data_dir
-from bnn.spelling import command_line
+from bnn.settings.flags import add_data_dir
 
 PROGRAM = "download.py"
 

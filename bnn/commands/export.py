@@ -5,13 +5,13 @@ set. If activations differ by more than rounding explains, nothing is written.
 """
 
 from bnn import backend
-from bnn.arguments import Parser
 from bnn.console import progress
-from bnn.errors import UserError
-from bnn.flags import add_data_dir, file_to_write, folder
-from bnn.spelling import command_line
-from bnn.tables import filled
-from bnn.user_code import add_use
+from bnn.console.arguments import Parser
+from bnn.console.errors import UserError
+from bnn.console.spelling import command_line
+from bnn.console.tables import filled
+from bnn.settings.flags import add_data_dir, file_to_write, folder
+from bnn.settings.user_code import add_use
 
 PROGRAM = "bnn export"
 GRAPH_IMAGES = 8  # NumPy computes a graph slowly

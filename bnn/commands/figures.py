@@ -3,7 +3,7 @@
 from contextlib import contextmanager
 
 from bnn.console import OutputError
-from bnn.errors import UserError
+from bnn.console.errors import UserError
 
 
 @contextmanager

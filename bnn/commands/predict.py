@@ -5,13 +5,13 @@ One line per image: its class, and the margin between the two highest scores; --
 """
 
 from bnn import backend
-from bnn.arguments import Parser
 from bnn.commands import figures, several
-from bnn.errors import UserError
-from bnn.flags import add_data_dir, file_to_write, place
-from bnn.paths import expanded
-from bnn.spelling import command_line
-from bnn.user_code import add_use
+from bnn.console.arguments import Parser
+from bnn.console.errors import UserError
+from bnn.console.spelling import command_line
+from bnn.files.paths import expanded
+from bnn.settings.flags import add_data_dir, file_to_write, place
+from bnn.settings.user_code import add_use
 
 PROGRAM = "bnn predict"
 SHOWN = 5  # scores of an image
@@ -78,7 +78,7 @@ def main(argv=None, program=PROGRAM):
 
 def name_classes(args):
     """Print the class of every image, and write the CSV file."""
-    from bnn import prediction
+    from bnn.analysis import prediction
     from bnn.datasets import pictures
     from bnn.files import records
 

@@ -16,8 +16,8 @@ import time
 from pathlib import Path
 
 from bnn import backend
-from bnn.arguments import Parser
-from bnn.spelling import command_line
+from bnn.console.arguments import Parser
+from bnn.console.spelling import command_line
 
 PROGRAM = "test.py"
 SETTINGS = {

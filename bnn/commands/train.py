@@ -8,14 +8,23 @@ import contextlib
 import sys
 
 from bnn import backend
-from bnn.arguments import Parser
 from bnn.commands import several
 from bnn.console import typed
-from bnn.flags import LOGS, NETWORK, START, add_data_dir, add_flags, folder, of_other_networks, take_settings
+from bnn.console.arguments import Parser
+from bnn.console.spelling import command_line
+from bnn.console.tables import filled
 from bnn.networks.table import DEFAULT, NETWORKS
-from bnn.spelling import command_line
-from bnn.tables import filled
-from bnn.user_code import add_use
+from bnn.settings.flags import (
+    LOGS,
+    NETWORK,
+    START,
+    add_data_dir,
+    add_flags,
+    folder,
+    of_other_networks,
+    take_settings,
+)
+from bnn.settings.user_code import add_use
 
 PROGRAM = "train.py"
 USAGE = "%(prog)s [--data_set NAME] [--run_dir DIR] [FLAGS]\n       %(prog)s --resume RUN"

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bnn.console.tables import html_table
 from bnn.datasets.catalog import is_own
-from bnn.tables import html_table
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,11 @@ import os
 import numpy as np
 
 from bnn.console import note, silent
+from bnn.console.spelling import either
 from bnn.datasets import layout, picture_files
 from bnn.datasets.catalog import listing_digest
 from bnn.datasets.splits import set_aside
 from bnn.datasets.storing import DataError, sha256_of
-from bnn.spelling import either
 
 TEST = 0.1  # fraction of the images that is set aside where the folder has no test images
 

@@ -6,9 +6,9 @@ import numpy as np
 from PIL import Image
 
 from bnn.console import note
+from bnn.console.spelling import option
 from bnn.datasets import axes, own, picture_files
 from bnn.datasets.storing import DataError
-from bnn.spelling import option
 
 SUFFIXES = {*picture_files.SUFFIXES, ".npy"}
 PART = 100  # images that are read at a time

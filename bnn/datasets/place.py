@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from bnn.paths import expanded
+from bnn.files.paths import expanded
 
 CLONE = Path(__file__).resolve().parents[2]
 

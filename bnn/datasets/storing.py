@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bnn.console import note
+from bnn.console.errors import UserError
 from bnn.datasets.catalog import listing_digest
-from bnn.errors import UserError
 from bnn.files import atomic, lock
 
 RECORD = "digests.json"

@@ -3,7 +3,7 @@
 The package contains files that are replaced in one step, the lock of a run directory, and records in JSON and CSV.
 """
 
-from bnn.faces import face
+from bnn.lazy_exports import face
 
 __getattr__, __dir__, __all__ = face(
     __name__,

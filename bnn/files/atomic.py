@@ -3,7 +3,7 @@
 import contextlib
 import os
 
-from bnn.errors import UserError
+from bnn.console.errors import UserError
 from bnn.files import lock
 
 

@@ -7,7 +7,7 @@ import sys
 import threading
 from typing import NamedTuple
 
-from bnn.errors import UserError
+from bnn.console.errors import UserError
 
 try:
     import fcntl

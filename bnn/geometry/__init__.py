@@ -5,7 +5,7 @@ quantizers with any number of levels, quantizers by name, signs that are fitted 
 the inputs, statistics of data that arrive in batches, and principal components.
 """
 
-from bnn.faces import face
+from bnn.lazy_exports import face
 
 __getattr__, __dir__, __all__ = face(
     __name__,

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bnn import estimators
-from bnn.estimators import QuantizerError
-from bnn.geometry import angles, levels
+from bnn.geometry import angles, estimators, levels
+from bnn.geometry.estimators import QuantizerError
 
 ABSMEAN_RATIO = 1 / math.sqrt(2 * math.pi)  # half the mean of |x|, in standard deviations of Gaussian values
 __all__ = ["QuantizerError", "ScalarQuantizer", "named"]
@@ -117,7 +116,7 @@ def named(name, place="quantizer"):
     """Return the quantizer of arrays with a given name.
 
     Args:
-        name: str, see `bnn.estimators.get`. The estimator of a gradient is left out: `approx_sign` is the sign.
+        name: str, see `bnn.geometry.estimators.get`. The estimator of a gradient is left out: `approx_sign` is sign.
         place: str, the argument that has this value; for "activations" it is the quantizer of activations, whose
             deviation is 1.
 

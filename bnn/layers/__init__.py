@@ -6,7 +6,7 @@ quantizers.
 Importing the package registers its classes with Keras, so that saved networks load.
 """
 
-import bnn.optimizers  # noqa: F401, registers the optimizers of saved networks
+import bnn.layers.optimizers  # noqa: F401, registers the optimizers of saved networks
 from bnn.layers.gradients import pointwise_gradient, straight_through, with_gradient
 from bnn.layers.latent import LatentKernel, latent_kernels
 from bnn.layers.norm import BatchNorm, BatchSizeError

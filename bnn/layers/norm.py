@@ -5,7 +5,7 @@ import math
 import keras
 from keras import ops
 
-from bnn.errors import UserError
+from bnn.console.errors import UserError
 from bnn.layers import fast_ops
 
 

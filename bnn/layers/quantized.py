@@ -119,8 +119,8 @@ class QuantDense(_QuantLayer):
     Args:
         units: int, number of output features.
         kernel_quantizer: function from the latent kernel to the kernel w_b that multiplies the input, of the same shape
-            and dtype; or the name of a quantizer, such as "sign" or "ternary:0.1", see `bnn.estimators.get`. None means
-            that the latent kernel itself multiplies the input.
+            and dtype; or the name of a quantizer, such as "sign" or "ternary:0.1", see `bnn.geometry.estimators.get`.
+            None means that the latent kernel itself multiplies the input.
         kernel_initializer: keyword, initializer of the latent kernel, see `keras.initializers.get`.
         clip: keyword, float > 0, largest absolute value of latent weights, see `WeightClip`.
 
@@ -161,8 +161,8 @@ class QuantConv2D(_QuantLayer):
         filters: int, number of output channels.
         kernel_size: int, side of the square kernel.
         kernel_quantizer: function from the latent kernel to the kernel w_b that multiplies the input, of the same shape
-            and dtype; or the name of a quantizer, such as "sign" or "ternary:0.1", see `bnn.estimators.get`. None means
-            that the latent kernel itself multiplies the input.
+            and dtype; or the name of a quantizer, such as "sign" or "ternary:0.1", see `bnn.geometry.estimators.get`.
+            None means that the latent kernel itself multiplies the input.
         sign_inputs: bool, whether all inputs are -1 or +1. If the kernel quantizer is `Sign`, training may then
             multiply bits. The sums are the same.
         strides: int, the distance of the positions, in both directions.
@@ -219,8 +219,8 @@ class QuantActivation(_Quantizing):
 
     Args:
         quantizer: function from pre-activations to quantized activations, or the name of a quantizer, see
-            `bnn.estimators.get`. None means hard tanh, clip(x, -1, 1). Its derivative is the straight-through gradient,
-            so a continuous network corresponds to a quantized one.
+            `bnn.geometry.estimators.get`. None means hard tanh, clip(x, -1, 1). Its derivative is the straight-through
+            gradient, so a continuous network corresponds to a quantized one.
 
     Raises:
         ValueError: there is no quantizer of this name, or the argument is neither a name nor callable.

@@ -1,13 +1,13 @@
 """Quantizers for layers: the functions of `quantizer_functions` with their arguments, in the form that layers save.
 
-`bnn.estimators` lists the quantizers by name; `get` makes the quantizer of a name.
+`bnn.geometry.estimators` lists the quantizers by name; `get` makes the quantizer of a name.
 """
 
 import math
 
 import keras
 
-from bnn import estimators
+from bnn.geometry import estimators
 from bnn.layers.quantizer_functions import (
     ABSMEAN_RATIO,
     BEST_RATIO,
@@ -255,8 +255,8 @@ def get(identifier, place="kernel_quantizer"):
     """Return the quantizer that an argument of a layer stands for.
 
     Args:
-        identifier: None, a callable, the config of a saved quantizer, or a str: a name that `bnn.estimators.get`
-            accepts, or the name of a function or class that is registered with Keras, such as "Custom>my_sign".
+        identifier: None, a callable, the config of a saved quantizer, or a str: a name of `bnn.geometry.estimators`,
+            or the name of a function or class that is registered with Keras, such as "Custom>my_sign".
         place: str, the argument. A kernel gets the quantizer of kernels of that name, any other that of activations.
 
     Raises:

@@ -1,11 +1,11 @@
-"""Build, load, traverse and evaluate networks, and compute their size.
+"""Load, traverse and evaluate networks, and compute their size.
 
-The package builds the paper's networks from their settings, loads saved networks, lists the layers of any model,
+The package loads saved networks, lists the layers of any model,
 computes scores, accuracy and errors, refits batch norm, counts parameters and multiply-accumulates by bit
 width, and saves small files to share.
 """
 
-from bnn.faces import face
+from bnn.lazy_exports import face
 
 __getattr__, __dir__, __all__ = face(
     __name__,
@@ -15,7 +15,6 @@ __getattr__, __dir__, __all__ = face(
     decisions=["confusion_matrix", "margins", "worst_errors"],
     evaluation=["accuracy", "correct", "scores"],
     loading=["ModelFileError", "load_images", "load_model"],
-    networks=["build", "build_model"],
     size=["Summary", "SummaryError", "summary"],
     surgery=["altered_copy"],
     traversal=["walk"],

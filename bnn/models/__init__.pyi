@@ -11,8 +11,6 @@ from .evaluation import scores as scores
 from .loading import ModelFileError as ModelFileError
 from .loading import load_images as load_images
 from .loading import load_model as load_model
-from .networks import build as build
-from .networks import build_model as build_model
 from .size import Summary as Summary
 from .size import SummaryError as SummaryError
 from .size import summary as summary

@@ -9,8 +9,8 @@ import numpy as np
 from keras import ops
 
 from bnn.files import atomic
+from bnn.files.paths import expanded
 from bnn.layers import latent_kernels
-from bnn.paths import expanded
 
 WEIGHTS = "model.weights.h5"  # the name of the weights within a .keras file
 

@@ -8,8 +8,8 @@ from numbers import Number
 
 import numpy as np
 
+from bnn.console.errors import UserError
 from bnn.datasets import axes
-from bnn.errors import UserError
 
 COLORS = re.compile(r"\x1b\[[0-9;]*m")
 NODE = re.compile(r"\{\{.*?\}\} ")  # where TensorFlow was

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 
 import keras
 
-from bnn.errors import UserError
+from bnn.console.errors import UserError
+from bnn.console.tables import aligned
 from bnn.layers import PatchTransform, QuantActivation, QuantConv2D, QuantDense, latent_kernels
 from bnn.models.traversal import CONVOLUTIONS, DEPTHWISE, SEPARABLE
-from bnn.tables import aligned
 
 REAL = 32  # bits
 # Layers whose output values are all among their input values.

@@ -4,7 +4,7 @@
 `graph` makes layers with `Blocks` or with Keras. Nothing here loads Keras before a network is built.
 """
 
-from bnn.faces import face
+from bnn.lazy_exports import face
 
 __getattr__, __dir__, __all__ = face(
     __name__,

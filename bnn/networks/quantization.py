@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bnn import estimators
-from bnn.estimators import ESTIMATORS, as_setting, meanings
-from bnn.fields import ConfigError, check_fields, expect, one_of, setting
-from bnn.spelling import argument, option
+from bnn.console.fields import ConfigError, check_fields, expect, one_of, setting
+from bnn.console.spelling import argument, option
+from bnn.geometry import estimators
+from bnn.geometry.estimators import ESTIMATORS, as_setting, meanings
 
 FIRST_LAYERS = ("quantized", "real", "rotated", "whitening")
 LAST_LAYERS = ("quantized", "real")

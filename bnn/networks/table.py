@@ -2,10 +2,10 @@
 
 from typing import NamedTuple
 
-from bnn.fields import ConfigError, one_of
+from bnn.console.fields import ConfigError, one_of
+from bnn.console.suggestions import did_you_mean
 from bnn.networks.base import Network
 from bnn.networks.vgg import VGG
-from bnn.suggestions import did_you_mean
 
 
 class Entry(NamedTuple):

@@ -3,9 +3,9 @@
 import math
 from dataclasses import dataclass
 
-from bnn.fields import ConfigError, expect, setting
+from bnn.console.fields import ConfigError, expect, setting
+from bnn.console.spelling import argument, option, words
 from bnn.networks.base import MAX_LAYERS, BatchNormalized, expect_sizes
-from bnn.spelling import argument, option, words
 
 
 @dataclass(frozen=True)

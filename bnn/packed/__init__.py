@@ -4,7 +4,7 @@
 differences to the float32 network. `chain` reads the model, `thresholds` folds batch norm and quantizer into integers.
 """
 
-from bnn.faces import face
+from bnn.lazy_exports import face
 
 __getattr__, __dir__, __all__ = face(
     __name__,

@@ -1,6 +1,6 @@
 """The error for networks that cannot be packed and files that are not packed networks."""
 
-from bnn.errors import UserError
+from bnn.console.errors import UserError
 
 
 class PackError(UserError, ValueError):

@@ -23,7 +23,7 @@ def pack(model, class_names=None, image_range=PackedNetwork.image_range):
     It does not round the sums of bits. Keras rounds those of the first layer, and all sums of a kernel with a scale.
 
     Args:
-        model: keras.Model, a chain of `bnn.layers` with any backend and precision, from `models.build` or sequential.
+        model: keras.Model, a chain of `bnn.layers` with any backend and precision, from `bnn.build` or sequential.
             User-defined quantizers must give activations -1 and +1, or -1, 0 and +1, that increase with the value.
             Stochastic quantizers become signs.
         class_names: sequence of str in the order of the scores; None: "0", "1", ...

@@ -42,7 +42,7 @@ The figures by their numbers in the paper (arXiv 1705.07199), and the figures th
 import os
 import sys
 
-from bnn.faces import face
+from bnn.lazy_exports import face
 
 _found, __dir__, __all__ = face(
     __name__,

@@ -2,8 +2,8 @@
 
 import functools
 
-from bnn.errors import UserError
-from bnn.paths import expanded
+from bnn.console.errors import UserError
+from bnn.files.paths import expanded
 from bnn.plots import history, kernels, products, style
 
 

@@ -11,7 +11,7 @@ from cycler import cycler
 from matplotlib import figure as figures
 
 from bnn.files import atomic
-from bnn.paths import expanded
+from bnn.files.paths import expanded
 from bnn.plots import fonts
 
 BLUE, ORANGE, GREEN, PURPLE, YELLOW, SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"

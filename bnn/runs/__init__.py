@@ -1,6 +1,6 @@
 """The run directory: everything about one training run, written so that a kill at any time loses nothing."""
 
-from bnn.faces import face
+from bnn.lazy_exports import face
 
 __getattr__, __dir__, __all__ = face(
     __name__,

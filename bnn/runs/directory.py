@@ -16,17 +16,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bnn import backend
-from bnn.config import Config, ConfigError, config_from_json, expect, flat_model
 from bnn.console import typed
+from bnn.console.errors import UserError
+from bnn.console.spelling import argument, either, option
 from bnn.datasets.catalog import is_own
-from bnn.errors import UserError
 from bnn.files import atomic, lock
+from bnn.files.paths import expanded
 from bnn.files.records import write_csv, write_json
-from bnn.paths import expanded
 from bnn.runs import folders, formats, provenance, stored_data, summary
 from bnn.runs.log import LOG_COLUMNS, log_rows, rank
 from bnn.runs.naming import default_name
-from bnn.spelling import argument, either, option
+from bnn.settings.config import Config, ConfigError, config_from_json, expect, flat_model
 
 CLASSES = 10  # of every data set of the catalog
 

@@ -5,8 +5,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from bnn.console.suggestions import did_you_mean
 from bnn.files import lock
-from bnn.suggestions import did_you_mean
 
 USUAL = Path("runs")  # where runs are kept unless another folder is named
 

@@ -4,12 +4,12 @@ format 1    "model" and "training"; the network is `vgg` (there is no key "forma
 format 2    "network", with its name, "quantization", "inputs" and "training"
 """
 
-from bnn.config import names
-from bnn.fields import ConfigError, expect
+from bnn.console.fields import ConfigError, expect
 from bnn.networks.base import Inputs
 from bnn.networks.quantization import Quantization
 from bnn.networks.vgg import VGG
 from bnn.runs import provenance
+from bnn.settings.config import names
 
 CURRENT = 2
 SETTINGS = {1: ("model", "training"), 2: ("network", "quantization", "inputs", "training")}

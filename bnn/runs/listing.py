@@ -3,12 +3,12 @@
 import time
 from pathlib import Path
 
+from bnn.console.tables import aligned, filled
 from bnn.files import lock
+from bnn.files.paths import expanded
 from bnn.networks.table import DEFAULT
-from bnn.paths import expanded
 from bnn.runs import metrics
 from bnn.runs.directory import RunError, open_run
-from bnn.tables import aligned, filled
 
 COLUMNS = ("state", "epochs", "val", "test", "date", "data")
 HEADING = "run"

@@ -1,9 +1,9 @@
 """The data of a run: read again, named, and compared with what config.json records."""
 
 from bnn import datasets
+from bnn.console.fields import expect
+from bnn.console.spelling import argument
 from bnn.datasets.catalog import ARRAYS, ENTRIES, is_own
-from bnn.fields import expect
-from bnn.spelling import argument
 
 KEYS = ("name", "digest", "official")
 OWN_KEYS = (*KEYS, "class_names", "stratified")

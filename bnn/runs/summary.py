@@ -1,11 +1,11 @@
 """The summary.txt of a run, which a person can read: settings, accuracy, and the table of analyze.py."""
 
-from bnn.config import to_json
-from bnn.errors import UserError
+from bnn.console.errors import UserError
+from bnn.console.spelling import words
+from bnn.console.tables import cell, html_table
 from bnn.files import atomic
 from bnn.runs import metrics
-from bnn.spelling import words
-from bnn.tables import cell, html_table
+from bnn.settings.config import to_json
 
 NAME = "summary.txt"
 

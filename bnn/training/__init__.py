@@ -4,7 +4,7 @@
 loss and optimizer, batches, learning rate, logs and checkpoints, signals, and steps on JAX.
 """
 
-from bnn.faces import face
+from bnn.lazy_exports import face
 
 __getattr__, __dir__, __all__ = face(
     __name__,

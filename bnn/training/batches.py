@@ -3,10 +3,10 @@
 import keras
 import numpy as np
 
+from bnn.console.fields import expect, one_of
 from bnn.datasets.augmentation import alternating_flips, windows
-from bnn.fields import expect, one_of
 from bnn.runs import CLASSES
-from bnn.train_config import AUGMENTATIONS
+from bnn.settings.training import AUGMENTATIONS
 
 
 class Batches(keras.utils.PyDataset):
@@ -21,7 +21,7 @@ class Batches(keras.utils.PyDataset):
         seed: int.
         epoch: int, 0 for the first.
         first_step: int, number of steps to skip in this first epoch.
-        augmentation: str, one of `bnn.train_config.AUGMENTATIONS`.
+        augmentation: str, one of `bnn.settings.training.AUGMENTATIONS`.
         classes: int.
         smoothing: float in [0, 1), the part of each target that is spread evenly over all classes.
 

@@ -1,9 +1,9 @@
 """What a run must have, and with which settings, to be continued."""
 
 from bnn import runs
-from bnn.config import ConfigError, expect_names, network_of, plain
+from bnn.console.spelling import argument, option
 from bnn.networks.quantization import spelled_out
-from bnn.spelling import argument, option
+from bnn.settings.config import ConfigError, expect_names, network_of, plain
 
 
 def expect_checkpoint(run):

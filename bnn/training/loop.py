@@ -4,7 +4,7 @@ import keras
 
 from bnn.analysis import GeometryLogger
 from bnn.backend import standard_settings
-from bnn.optimizers import Adam, Bop, binarize
+from bnn.layers.optimizers import Adam, Bop, binarize
 from bnn.training.batches import Batches, one_hot
 from bnn.training.journal import Journal
 from bnn.training.schedule import RateSchedule, watched

@@ -2,12 +2,13 @@
 
 import os
 
-from bnn import datasets, presets
-from bnn.config import ConfigError, TrainConfig, plain, resolve
+from bnn import datasets
 from bnn.console import progress
 from bnn.datasets import DataSet
 from bnn.datasets.catalog import ARRAYS, USER_READERS, is_own
-from bnn.paths import expanded
+from bnn.files.paths import expanded
+from bnn.settings import presets
+from bnn.settings.config import ConfigError, TrainConfig, plain, resolve
 
 
 def of_call(data, settings):

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from bnn import runs
+from bnn.console.spelling import argument
 from bnn.datasets.own import redrawn
-from bnn.paths import expanded
-from bnn.spelling import argument
+from bnn.files.paths import expanded
 from bnn.training import start
 
 

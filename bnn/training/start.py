@@ -7,17 +7,17 @@ from pathlib import Path
 import numpy as np
 
 from bnn import backend, console, datasets, runs
-from bnn.config import ConfigError
+from bnn.console.spelling import argument
+from bnn.console.tables import filled
 from bnn.datasets import DataSet
 from bnn.datasets.catalog import is_own
-from bnn.estimators import as_setting
 from bnn.files import lock
+from bnn.files.paths import expanded
+from bnn.geometry.estimators import as_setting
 from bnn.networks.quantization import QUANTIZERS
-from bnn.paths import expanded
-from bnn.presets import text as preset_text
 from bnn.runs import summary
-from bnn.spelling import argument
-from bnn.tables import filled
+from bnn.settings.config import ConfigError
+from bnn.settings.presets import text as preset_text
 from bnn.training import continuing, display, own_data
 from bnn.training.signals import Interrupted
 
@@ -54,7 +54,7 @@ def train(
         callbacks: more keras.callbacks.Callbacks, which must not set the learning rate.
         command: list of str, what config.json keeps as the command; None: this call.
         verbose: bool; False: print nothing and show no progress bar. A warning is printed anyway.
-        **settings: the settings of a `bnn.config.Config` by their names; the data set's presets are the defaults.
+        **settings: the settings of a `bnn.settings.Config` by their names; the data set's presets are the defaults.
             `network` is a name in `bnn.networks.NETWORKS` or a Network.
             `data_set` is a name, by default the paper's "cifar-10", or a `DataSet` with such a name, or the path of
             an .npz file or of a folder of images, of which the preset depends on the shape of the images.

@@ -7,11 +7,11 @@ from keras import layers
 
 from bnn import geometry
 from bnn.analysis import ReportError, report
-from bnn.config import ModelConfig
 from bnn.geometry import QuantizerError
 from bnn.geometry.named_quantizers import named
 from bnn.layers import Sign
 from bnn.models import build_model
+from bnn.settings.config import ModelConfig
 from tests.support import KINDS
 
 RNG = np.random.default_rng(0)

@@ -12,9 +12,9 @@ from bnn import plots
 from bnn.analysis import report
 from bnn.analysis.core import statistics
 from bnn.analysis.keras import geometry_log
-from bnn.config import ModelConfig
 from bnn.files import records
 from bnn.models import build_model
+from bnn.settings.config import ModelConfig
 
 MEANS = {
     "gain",

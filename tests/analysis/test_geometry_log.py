@@ -12,10 +12,10 @@ from bnn import training
 from bnn.analysis import GeometryLogger, report
 from bnn.analysis.core import statistics
 from bnn.analysis.keras import geometry_log
-from bnn.config import TrainConfig
 from bnn.files import write_csv
 from bnn.layers import BatchNorm, QuantActivation, QuantDense, Sign, Ternary
 from bnn.runs import RunError, open_run
+from bnn.settings.config import TrainConfig
 from bnn.training import Interrupted, Journal
 from tests.support import small_data, start
 

@@ -6,8 +6,8 @@ import pytest
 
 from bnn import datasets
 from bnn.analysis import analyze
-from bnn.config import ModelConfig
 from bnn.models import build_model
+from bnn.settings.config import ModelConfig
 
 EXACT = 1e-5  # rounding: sums in a different order
 # Tolerances of statistics of random samples, at least four standard errors. No other statistic depends on a sample.

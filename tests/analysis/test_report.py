@@ -11,8 +11,8 @@ from bnn import geometry
 from bnn.analysis import report
 from bnn.analysis.core import layer_geometry
 from bnn.analysis.keras import capture, kernels
-from bnn.config import ModelConfig
 from bnn.models import build_model
+from bnn.settings.config import ModelConfig
 from tests.support import KINDS, STATISTICS
 
 THRESHOLD = KINDS["ternary"]["threshold"]

@@ -12,8 +12,8 @@ from keras import layers
 from bnn.analysis import report
 from bnn.analysis.keras import ablation
 from bnn.analysis.keras.scores import score_agreement
-from bnn.config import ModelConfig
 from bnn.models import build_model
+from bnn.settings.config import ModelConfig
 from tests.support import KINDS
 
 RNG = np.random.default_rng(0)

@@ -11,9 +11,9 @@ import bnn
 from bnn.analysis import from_arrays, notebook, report
 from bnn.analysis.core import statistics
 from bnn.analysis.keras import geometry_log
+from bnn.console.tables import html_table
 from bnn.files import write_csv
 from bnn.layers import QuantDense, Sign
-from bnn.tables import html_table
 from tests.support import ROOT
 from tools import results
 

@@ -13,9 +13,10 @@ import pytest
 from PIL import Image
 
 import bnn
-from bnn import bits, datasets, models, packed, prediction, runs
+from bnn import bits, datasets, models, packed, runs
+from bnn.analysis import prediction
 from bnn.commands import export, predict
-from bnn.errors import UserError
+from bnn.console.errors import UserError
 from bnn.packed import chain, folding, onnx_graph
 from tests.support import ROOT
 

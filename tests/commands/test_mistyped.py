@@ -6,10 +6,11 @@ import shutil
 import numpy as np
 import pytest
 
-from bnn import analysis, models, runs, spelling
+from bnn import analysis, models, runs
 from bnn.__main__ import COMMANDS, parse
 from bnn.commands import analyze, download, export, predict, train
-from bnn.errors import UserError
+from bnn.console import spelling
+from bnn.console.errors import UserError
 from bnn.geometry import QuantizerError
 from tests.support import ROOT
 

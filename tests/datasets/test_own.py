@@ -13,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from bnn import datasets, presets
-from bnn.config import settings_for
+from bnn import datasets
 from bnn.datasets import DataError, npz_files
+from bnn.settings import presets
+from bnn.settings.config import settings_for
 
 rng = np.random.default_rng(0)
 X, Y = rng.integers(0, 256, (40, 7, 9), dtype=np.uint8), np.arange(40) % 3

@@ -16,9 +16,9 @@ import pytest
 from bnn import datasets, plots, runs, training
 from bnn.analysis import analyze
 from bnn.analysis.keras import ablation
-from bnn.config import ModelConfig, settings_for
 from bnn.models import correct, in_float32, refit_batch_norm
 from bnn.runs import RunError
+from bnn.settings.config import ModelConfig, settings_for
 from bnn.training import Journal
 from experiments import (
     accumulation,

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from bnn import models, runs, training
-from bnn.config import ConfigError
 from bnn.layers import fast_ops
+from bnn.settings.config import ConfigError
 from bnn.training import Batches, Interrupted, RateSchedule, jax_epoch, one_hot
 from tests.support import small_data, small_settings, start
 from tests.training.callbacks import Halving

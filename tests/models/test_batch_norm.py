@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from bnn.analysis.keras import ablation
-from bnn.config import ModelConfig, TrainConfig
 from bnn.datasets import Split
 from bnn.layers import BatchNorm
 from bnn.models import accuracy, build_model, refit_batch_norm
+from bnn.settings.config import ModelConfig, TrainConfig
 from bnn.training import Batches, compile_model
 from tests.support import KINDS
 

@@ -4,9 +4,9 @@ import keras
 import numpy as np
 import pytest
 
-from bnn.config import ModelConfig
 from bnn.layers import QuantDense, Sign, Ternary
 from bnn.models import build_model, save_compact
+from bnn.settings.config import ModelConfig
 
 KINDS = {
     "binary": {},

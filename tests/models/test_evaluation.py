@@ -4,9 +4,9 @@ import keras
 import numpy as np
 import pytest
 
-from bnn.config import ModelConfig
 from bnn.datasets import Split
 from bnn.models import accuracy, build_model, correct, scores
+from bnn.settings.config import ModelConfig
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (23, 7, 7, 2), dtype=np.uint8)
 

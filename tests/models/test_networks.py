@@ -7,10 +7,8 @@ import keras
 import numpy as np
 import pytest
 
-from bnn import optimizers
 from bnn.analysis import report
-from bnn.config import ConfigError, ModelConfig, settings_for
-from bnn.estimators import ESTIMATORS
+from bnn.geometry.estimators import ESTIMATORS
 from bnn.layers import (
     BatchNorm,
     MaxPool2x2,
@@ -21,9 +19,11 @@ from bnn.layers import (
     Sign,
     StochasticSign,
     SwishSign,
+    optimizers,
 )
 from bnn.layers.quantizer_functions import ABSMEAN_RATIO, BEST_RATIO
 from bnn.models import build, build_model
+from bnn.settings.config import ConfigError, ModelConfig, settings_for
 from bnn.training import compile_model, one_hot
 from tests.support import call, small_data, small_settings
 

@@ -4,9 +4,9 @@ import keras
 import numpy as np
 import pytest
 
-from bnn.config import ModelConfig, settings_for
 from bnn.layers import BatchNorm, QuantActivation, QuantConv2D, QuantDense, Sign, Ternary
 from bnn.models import SummaryError, build_model, summary
+from bnn.settings.config import ModelConfig, settings_for
 from tests.support import OTHER_ESTIMATORS, ROOT, assert_refused, call, small_settings
 
 

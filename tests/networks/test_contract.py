@@ -13,13 +13,13 @@ import bnn
 from bnn import packed, runs, training
 from bnn.analysis import analyze
 from bnn.commands import export, train
-from bnn.config import ConfigError, resolve
 from bnn.layers import latent_kernels
 from bnn.networks import NETWORKS, Network, register
 from bnn.networks.table import BUILT_IN
 from bnn.packed import PackError
+from bnn.settings.config import ConfigError, resolve
+from bnn.settings.user_code import load
 from bnn.training import Interrupted
-from bnn.user_code import load
 from tests.support import ROOT, small_data, without_keras
 
 OWN = ROOT / "tests" / "networks" / "strided.py"

@@ -7,8 +7,9 @@ import nbformat
 import numpy as np
 import pytest
 
-from bnn import paper, tables
 from bnn.analysis import notebook
+from bnn.console import tables
+from bnn.plots import paper
 from bnn.runs import directory
 from tests.support import ROOT, call, code, images, small_data, start
 from tools import notebooks

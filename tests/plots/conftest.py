@@ -7,8 +7,8 @@ import pytest
 
 from bnn import backend, plots
 from bnn.analysis import analyze
-from bnn.config import ModelConfig
 from bnn.models import build_model
+from bnn.settings.config import ModelConfig
 from tests.support import KINDS
 
 SHAPES = {

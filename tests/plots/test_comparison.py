@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from bnn import paper, plots
+from bnn import plots
 from bnn.analysis.core import statistics
+from bnn.plots import paper
 from tests.plots.reading import drawn
 
 

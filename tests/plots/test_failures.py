@@ -8,7 +8,7 @@ import pytest
 
 from bnn import plots
 from bnn.commands import figures
-from bnn.errors import UserError
+from bnn.console.errors import UserError
 from tests.plots.test_names import LOG
 
 

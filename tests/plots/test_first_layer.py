@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from bnn import paper, plots
+from bnn import plots
 from bnn.geometry import components
+from bnn.plots import paper
 from tests.plots.reading import drawn
 
 

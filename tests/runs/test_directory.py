@@ -11,14 +11,15 @@ import keras
 import numpy as np
 import pytest
 
-from bnn import bits, packed, runs, spelling
-from bnn.config import PRESETS, ModelConfig, TrainConfig, settings_for
+from bnn import bits, packed, runs
+from bnn.console import spelling
 from bnn.datasets import Split
 from bnn.files import records
 from bnn.models import build_model, scores
 from bnn.models.surgery import altered_copy
-from bnn.presets import for_images
 from bnn.runs import RunError, directory, provenance
+from bnn.settings.config import PRESETS, ModelConfig, TrainConfig, settings_for
+from bnn.settings.presets import for_images
 from tests.support import KINDS, small_config, small_data, small_settings, start
 
 ROW = dict.fromkeys(directory.LOG_COLUMNS, 0.25) | {"epoch": 1}

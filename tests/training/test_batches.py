@@ -6,9 +6,9 @@ import keras
 import numpy as np
 import pytest
 
-from bnn.config import ConfigError
 from bnn.datasets import Split
 from bnn.datasets.augmentation import alternating_flips
+from bnn.settings.config import ConfigError
 from bnn.training import Batches, one_hot
 from tests.support import small_data
 

@@ -13,7 +13,7 @@ import threading
 import pytest
 
 from bnn import training
-from bnn.progress_bars import Bar, Lines
+from bnn.console.progress_bars import Bar, Lines
 from bnn.training import display
 from tests.support import small_data, start
 

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from bnn import runs, training
-from bnn.config import TrainConfig
 from bnn.files import atomic, lock
-from bnn.optimizers import is_binary
+from bnn.layers.optimizers import is_binary
+from bnn.settings.config import TrainConfig
 from bnn.training import Interrupted, Journal, StopRequests, one_hot
 from tests import support
 from tests.support import same_but_for_seconds, small_data

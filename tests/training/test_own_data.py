@@ -16,9 +16,9 @@ import bnn
 from bnn import runs
 from bnn.analysis import notebook, subject
 from bnn.commands import train
-from bnn.config import ConfigError, TrainConfig
 from bnn.datasets import DataError
 from bnn.runs import listing
+from bnn.settings.config import ConfigError, TrainConfig
 from bnn.training import seeds, start
 from tests.support import unwrapped
 from tests.training.test_loop import spy

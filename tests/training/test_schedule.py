@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bnn import train_config
-from bnn.config import TrainConfig
+from bnn.settings import training as train_config
+from bnn.settings.config import TrainConfig
 from bnn.training import learning_rate
 
 

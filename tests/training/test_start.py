@@ -15,7 +15,7 @@ import pytest
 import bnn
 from bnn import datasets, runs, training
 from bnn.analysis.keras import ablation
-from bnn.config import ConfigError
+from bnn.settings.config import ConfigError
 from bnn.training import Interrupted
 from bnn.training.start import begin, load_data
 from tests.support import ROOT, TINY, call, same_but_for_seconds, small_data, small_settings, unwrapped

@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from bnn.console.errors import UserError
 from bnn.datasets import axes
-from bnn.errors import UserError
 from bnn.models import inputs
 
 

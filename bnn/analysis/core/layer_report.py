@@ -10,8 +10,8 @@ from bnn import geometry
 from bnn.analysis.core import statistics
 from bnn.analysis.core.checks import ReportError
 from bnn.analysis.core.product import Product
+from bnn.console.tables import cell, html_table
 from bnn.geometry import CorrelationStatistics
-from bnn.tables import cell, html_table
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bnn.console.tables import aligned
 from bnn.geometry import r_of_levels
 from bnn.geometry.gain import MOST_LEVELS
-from bnn.tables import aligned
 
 TOLERANCE = 0.03  # largest error of r for which angle and gain explain the layer's r
 SCALE_BITS = 32  # one real scale per unit

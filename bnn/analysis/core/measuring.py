@@ -9,10 +9,10 @@ from bnn.analysis.core.layer_geometry import LayerGeometry, UnanalyzableError
 from bnn.analysis.core.linear_maps import Dense
 from bnn.analysis.core.product import Call
 from bnn.analysis.core.product import of_arrays as product_of_arrays
+from bnn.console.spelling import argument, option
 from bnn.geometry import CoordinateMoments, named_quantizers
 from bnn.geometry.named_quantizers import SIGN, ScalarQuantizer
 from bnn.models.inputs import count
-from bnn.spelling import argument, option
 
 OVERFLOW = "its inputs are not finite: a model that overflows in float16 is to be analyzed in float32"
 ROWS = 4096  # rows of an array per batch

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from bnn.analysis.core import statistics
 from bnn.analysis.core.checks import by_reason
+from bnn.console.tables import html_table
 from bnn.files import records
-from bnn.paths import expanded
-from bnn.tables import html_table
+from bnn.files.paths import expanded
 
 ANGLE_ONLY = "it looks rows up and multiplies nothing; each row is a unit"
 

@@ -11,7 +11,7 @@ from operator import attrgetter
 
 import numpy as np
 
-from bnn.tables import WIDTH, aligned, blocks, cell
+from bnn.console.tables import WIDTH, aligned, blocks, cell
 
 DECIMALS = 3  # of numbers that are not statistics, such as the paper's values beside ours
 

@@ -7,9 +7,9 @@ from keras import ops
 
 from bnn.analysis.core.checks import ReportError, check_finite, check_images
 from bnn.analysis.keras import capture, kernels, scores
+from bnn.console.spelling import argument
 from bnn.models import load_images
 from bnn.models.inputs import InputError, as_built
-from bnn.spelling import argument
 
 
 class KerasAdapter:

@@ -13,10 +13,10 @@ from bnn.analysis.core.statistics import defined_mean, logged
 from bnn.analysis.keras import capture, kernels
 from bnn.analysis.keras.batch_moments import BatchProducts
 from bnn.files import write_csv
+from bnn.files.paths import expanded
 from bnn.layers import latent_kernels
 from bnn.models import traversal
 from bnn.models.inputs import mapped, plain
-from bnn.paths import expanded
 from bnn.runs import RunError
 
 BATCH = 50  # images per batch

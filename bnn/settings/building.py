@@ -1,16 +1,16 @@
 """Networks from settings by name, or from a Config."""
 
-from bnn.config import TrainConfig, expect_names, names, plain, resolve
 from bnn.networks.building import build as build_parts
+from bnn.settings.config import TrainConfig, expect_names, names, plain, resolve
 
 
 def build(*, kernel_quantizer=None, activation_quantizer=None, precision="float32", **settings):
     """Build a network from its settings. The network is not compiled.
 
     Args:
-        kernel_quantizer: quantizer of the kernels: a name, such as "sign" or "lloyd-max:4", see `bnn.estimators.get`,
-            or a function from a float tensor to a tensor of the same shape and dtype. A class is called without
-            arguments, once per layer. None means the quantizer of the setting `estimator`.
+        kernel_quantizer: quantizer of the kernels: a name, such as "sign" or "lloyd-max:4", see
+            `bnn.geometry.estimators.get`, or a function from a float tensor to a tensor of the same shape and dtype. A
+            class is called without arguments, once per layer. None means the quantizer of the setting `estimator`.
         activation_quantizer: quantizer of the activations, in the same form.
         precision: "float32" or "bfloat16", the arithmetic of the layers. Variables and outputs are float32.
         **settings: settings of the network, of its quantization and its inputs, such as input_shape=(28, 28, 1),
@@ -41,5 +41,5 @@ def _maker(quantizer):
 
 
 def build_model(config, precision="float32"):
-    """Build the network of a `bnn.config.Config` (or of a `ModelConfig`); see `bnn.networks.build`."""
+    """Build the network of a `bnn.settings.Config` (or of a `ModelConfig`); see `bnn.networks.build`."""
     return config.build(precision)

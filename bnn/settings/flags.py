@@ -5,15 +5,15 @@ import dataclasses
 import types
 import typing
 
-from bnn import estimators
-from bnn.arguments import folder_name
-from bnn.config import Quantization, TrainConfig
+from bnn.console.arguments import folder_name
+from bnn.console.spelling import words
 from bnn.datasets.catalog import USER_READERS
+from bnn.files.paths import expanded
+from bnn.geometry import estimators
 from bnn.networks.quantization import GLOROT
 from bnn.networks.table import DEFAULT, NETWORKS, entry
-from bnn.paths import expanded
-from bnn.presets import DATA_SETS, PRESETS
-from bnn.spelling import words
+from bnn.settings.config import Quantization, TrainConfig
+from bnn.settings.presets import DATA_SETS, PRESETS
 
 START, IMAGES, NETWORK, QUANTIZERS, TRAINING, LOGS = (
     "start here",

@@ -3,9 +3,9 @@
 import math
 from dataclasses import dataclass
 
+from bnn.console.fields import check_fields, expect, setting
 from bnn.datasets.catalog import is_own
-from bnn.fields import check_fields, expect, setting
-from bnn.presets import DATA_SET_CHOICES
+from bnn.settings.presets import DATA_SET_CHOICES
 
 OPTIMIZERS = ("adam", "bop")
 LOSS_MODES = ("hinge-loss", "softmax")

@@ -5,8 +5,8 @@ import sys
 import types
 import typing
 
-from bnn.errors import UserError
-from bnn.suggestions import did_you_mean
+from bnn.console.errors import UserError
+from bnn.console.suggestions import did_you_mean
 
 
 class ConfigError(UserError, ValueError):

@@ -4,15 +4,15 @@ import dataclasses
 from dataclasses import dataclass
 from types import SimpleNamespace
 
+from bnn.console.fields import ConfigError, expect, one_of
+from bnn.console.suggestions import did_you_mean
 from bnn.datasets.catalog import is_own
-from bnn.fields import ConfigError, expect, one_of
 from bnn.networks.base import Inputs, Network
 from bnn.networks.quantization import QUANTIZERS, Quantization, spelled_out
 from bnn.networks.table import DEFAULT, NETWORKS, entry
 from bnn.networks.vgg import VGG
-from bnn.presets import BATCH, DATA_SET_CHOICES, DATA_SETS, PRESETS, for_images
-from bnn.suggestions import did_you_mean
-from bnn.train_config import TrainConfig
+from bnn.settings.presets import BATCH, DATA_SET_CHOICES, DATA_SETS, PRESETS, for_images
+from bnn.settings.training import TrainConfig
 
 # The other arguments of `training.train`.
 ARGUMENTS = ("run_dir", "data", "overwrite", "init_from", "data_dir", "tensorboard", "callbacks", "verbose")
@@ -98,7 +98,7 @@ def resolve(given, preset=None, error=ConfigError):
 
     Args:
         given: dict from setting to value. `network` is a name of `bnn.networks.NETWORKS`, or a Network.
-        preset: dict, the settings of the data set. None: its entry of `bnn.presets.PRESETS`.
+        preset: dict, the settings of the data set. None: its entry of `bnn.settings.presets.PRESETS`.
         error: class of the error for a setting that does not exist.
 
     Returns:

@@ -3,7 +3,7 @@
 import argparse
 import textwrap
 
-from bnn.suggestions import did_you_mean
+from bnn.console.suggestions import did_you_mean
 
 NUMBERS = {int: "a whole number", float: "a number"}
 BROADEST = 100  # columns of help: longer lines are hard to read

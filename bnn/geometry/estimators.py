@@ -11,9 +11,9 @@ import math
 import sys
 from dataclasses import dataclass, replace
 
-from bnn.errors import UserError
-from bnn.spelling import argument
-from bnn.suggestions import did_you_mean
+from bnn.console.errors import UserError
+from bnn.console.spelling import argument
+from bnn.console.suggestions import did_you_mean
 
 NAMES = "sign, ternary, ternary:THRESHOLD or lloyd-max:LEVELS"
 MOST_LEVELS = 256

@@ -9,7 +9,7 @@ import sys
 from contextvars import ContextVar
 from pathlib import Path
 
-from bnn.errors import UserError
+from bnn.console.errors import UserError
 
 _shown = ContextVar("shown", default=True)
 
@@ -161,7 +161,7 @@ def progress(iterable=None, total=None, unit="it", description=None, initial=0, 
     Returns:
         tqdm.tqdm, an iterable over the same elements and a context manager.
     """
-    from bnn.progress_bars import Bar, Lines
+    from bnn.console.progress_bars import Bar, Lines
 
     kind = Bar if sys.stderr.isatty() else Lines
     return kind(
@@ -198,7 +198,7 @@ def _program(command):
     called = Path(sys.argv[0])
     if called.parts[-2:] == ("bnn", "__main__.py"):
         return "python", "-m", "bnn", command
-    clone = Path(__file__).resolve().parents[1]
+    clone = Path(__file__).resolve().parents[2]
     if called.name == "bnn" or not (clone / "train.py").is_file():
         return "bnn", command
     return "python", f"{'data/' if command == 'download' else ''}{command}.py"

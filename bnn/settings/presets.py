@@ -1,7 +1,7 @@
 """The presets: what each data set changes in the paper's settings, and what the user's own data do."""
 
+from bnn.console.tables import filled
 from bnn.datasets.catalog import is_own
-from bnn.tables import filled
 
 # What differs from the dataclasses' defaults, which are the paper's CIFAR-10 settings.
 PRESETS = {
@@ -54,7 +54,7 @@ def for_images(shape, classes, training_images):
         training_images: int, how many.
 
     Returns:
-        dict from setting to value, as in `bnn.config.PRESETS`.
+        dict from setting to value, as in `bnn.settings.config.PRESETS`.
     """
     side, poolings = min(shape[:2]), 0
     while side >> poolings >= LEAST_SIDE:

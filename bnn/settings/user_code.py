@@ -6,9 +6,9 @@ import sys
 import traceback
 from pathlib import Path
 
-from bnn.errors import UserError
-from bnn.paths import expanded
-from bnn.quiet import quiet_start
+from bnn.console.errors import UserError
+from bnn.files.paths import expanded
+from bnn.lazy_exports import quiet_start
 
 
 class UserCodeError(UserError, ImportError):

@@ -1,0 +1,9 @@
+from . import flags as flags
+from . import presets as presets
+from .building import build as build
+from .building import build_model as build_model
+from .config import Config as Config
+from .config import ConfigError as ConfigError
+from .config import ModelConfig as ModelConfig
+from .config import resolve as resolve
+from .training import TrainConfig as TrainConfig
