@@ -61,6 +61,9 @@ __getattr__, __dir__, __all__ = face(
     "runs",
     "settings",
     "training",
+    analysis=["paper"],
+    geometry=["estimators"],
+    layers=["optimizers"],
     **{
         "analysis.prediction": ["predict"],
         "analysis.report": ["analyze"],

@@ -14,9 +14,12 @@ from . import plots as plots
 from . import runs as runs
 from . import settings as settings
 from . import training as training
+from .analysis import paper as paper
 from .analysis.prediction import predict as predict
 from .analysis.report import analyze as analyze
 from .analysis.side_by_side import compare as compare
+from .geometry import estimators as estimators
+from .layers import optimizers as optimizers
 from .packed.folding import pack as pack
 from .runs.directory import open_run as open_run
 from .settings.building import build as build

@@ -15,12 +15,11 @@ from importlib.machinery import ModuleSpec
 ROUNDING = ("ONEDNN_DEFAULT_FPMATH_MODE", "DNNL_DEFAULT_FPMATH_MODE")
 # The former names of modules, by the package that holds them now.
 MOVED = {
-    "analysis": "prediction",
+    "analysis": "paper prediction",
     "console": "arguments errors fields progress_bars spelling suggestions tables",
     "files": "paths",
     "geometry": "estimators",
     "layers": "optimizers",
-    "plots": "paper",
     "settings": "config flags presets user_code",
     "analysis.core": (
         "checks comparison holdings layer_geometry layer_report levels linear_maps measuring outputs product "

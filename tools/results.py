@@ -21,13 +21,13 @@ from statistics import fmean, linear_regression
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from bnn import runs
+from bnn.analysis import paper
 from bnn.analysis.core import comparison, statistics
 from bnn.analysis.keras import geometry_log
 from bnn.console import run_program
 from bnn.console.arguments import Parser
 from bnn.files import atomic
 from bnn.geometry.estimators import ESTIMATORS
-from bnn.plots import paper
 
 TABLE = re.compile(r"(<!-- table: (.+?) -->\n).*?(<!-- end -->)", re.DOTALL)
 

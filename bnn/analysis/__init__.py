@@ -9,6 +9,7 @@ from bnn.lazy_exports import face
 
 __getattr__, __dir__, __all__ = face(
     __name__,
+    "paper",
     report=["analyze", "analyze_torch", "from_arrays"],
     side_by_side=["Comparison", "compare"],
     **{

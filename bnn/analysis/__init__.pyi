@@ -1,3 +1,4 @@
+from . import paper as paper
 from .core.checks import ReportError as ReportError
 from .core.comparison import Pooled as Pooled
 from .core.comparison import pool as pool

@@ -9,6 +9,7 @@ from bnn.lazy_exports import face
 
 __getattr__, __dir__, __all__ = face(
     __name__,
+    "estimators",
     angles=[
         "LIMIT_COS",
         "angle",

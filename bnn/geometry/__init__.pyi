@@ -1,3 +1,4 @@
+from . import estimators as estimators
 from .angles import LIMIT_COS as LIMIT_COS
 from .angles import angle as angle
 from .angles import direction_angle_density as direction_angle_density

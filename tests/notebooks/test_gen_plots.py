@@ -7,9 +7,8 @@ import nbformat
 import numpy as np
 import pytest
 
-from bnn.analysis import notebook
+from bnn.analysis import notebook, paper
 from bnn.console import tables
-from bnn.plots import paper
 from bnn.runs import directory
 from tests.support import ROOT, call, code, images, small_data, start
 from tools import notebooks

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from bnn import plots
+from bnn.analysis import paper
 from bnn.analysis.core import statistics
-from bnn.plots import paper
 from tests.plots.reading import drawn
 
 

@@ -3,8 +3,8 @@
 import numpy as np
 
 from bnn import plots
+from bnn.analysis import paper
 from bnn.geometry import components
-from bnn.plots import paper
 from tests.plots.reading import drawn
 
 
