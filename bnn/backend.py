@@ -7,8 +7,7 @@ import sys
 from contextlib import contextmanager
 from pathlib import Path
 
-from bnn.console.errors import UserError
-from bnn.console.fields import ConfigError
+from bnn.console.errors import ConfigError, UserError
 from bnn.console.suggestions import did_you_mean
 from bnn.lazy_exports import exact_float32, quiet_start
 

@@ -16,8 +16,7 @@ ROUNDING = ("ONEDNN_DEFAULT_FPMATH_MODE", "DNNL_DEFAULT_FPMATH_MODE")
 # The former names of modules, by the package that holds them now.
 MOVED = {
     "analysis": "paper prediction",
-    "console": "arguments errors fields progress_bars spelling suggestions tables",
-    "files": "paths",
+    "console": "arguments errors progress_bars spelling suggestions tables",
     "geometry": "estimators",
     "layers": "optimizers",
     "settings": "config flags presets user_code",
@@ -25,7 +24,7 @@ MOVED = {
         "checks comparison holdings layer_geometry layer_report levels linear_maps measuring outputs product "
         "statistics unit_products"
     ),
-    "analysis.keras": "ablation batch_moments capture einsum geometry_log masks recurrent",
+    "analysis.keras": "ablation batch_moments capture einsum geometry_log recurrent",
 }
 FORMER = {
     **{
@@ -34,9 +33,21 @@ FORMER = {
         for name in names.split()
     },
     "bnn.faces": "bnn.lazy_exports",
+    "bnn.fields": "bnn.console.errors",
+    "bnn.files.records": "bnn.files.atomic",
+    "bnn.layers.patches": "bnn.layers.transforms",
+    "bnn.layers.rotation": "bnn.layers.transforms",
+    "bnn.layers.whitening": "bnn.layers.transforms",
+    "bnn.models.arithmetic": "bnn.models.surgery",
+    "bnn.models.whitening": "bnn.models.surgery",
+    "bnn.packed.errors": "bnn.packed.parts",
+    "bnn.paths": "bnn.console.arguments",
+    "bnn.runs.metrics": "bnn.runs.log",
     "bnn.models.networks": "bnn.settings.building",
     "bnn.quiet": "bnn.lazy_exports",
     "bnn.train_config": "bnn.settings.training",
+    "bnn.training.own_data": "bnn.training.data",
+    "bnn.analysis.masks": "bnn.analysis.keras.capture",
     "bnn.analysis.keras_holdings": "bnn.analysis.keras.holdings",
     "bnn.analysis.kernel_products": "bnn.analysis.keras.kernels",
     "bnn.analysis.score_agreement": "bnn.analysis.keras.scores",

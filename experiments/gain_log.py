@@ -8,7 +8,7 @@ import numpy as np
 from bnn.analysis.core.product import of_arrays
 from bnn.analysis.keras import capture, kernels
 from bnn.analysis.keras.geometry_log import BATCH, KernelLog
-from bnn.files import atomic, records
+from bnn.files import atomic
 from bnn.geometry.named_quantizers import SIGN
 
 LOGGED = ("angle_mean_deg", "gain", "r_within")
@@ -46,7 +46,7 @@ class GainLog(keras.callbacks.Callback):
     def _measure(self, epoch):
         with np.load(self.folder / "initial.npz") as file:
             self.rows += [{"epoch": epoch} | row for row in measured(self.model, self.images, dict(file))]
-        records.write_csv(self.folder / "gain.csv", list(self.rows[0]), self.rows)
+        atomic.write_csv(self.folder / "gain.csv", list(self.rows[0]), self.rows)
 
 
 def read(folder):

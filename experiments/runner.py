@@ -12,7 +12,7 @@ from bnn import backend, datasets, runs, training
 from bnn.console import progress
 from bnn.console.arguments import Parser
 from bnn.datasets.catalog import CIFAR_10
-from bnn.files import records
+from bnn.files import atomic
 from bnn.runs import RunError
 from bnn.settings.config import resolve
 from bnn.settings.flags import add_data_dir
@@ -119,7 +119,7 @@ class Experiment:
         """Write rows with equal keys, of the experiment or of a part of it, and return the Path of the file."""
         self.results.mkdir(parents=True, exist_ok=True)
         path = self.results / f"{self.name}{f'_{part}' if part else ''}.csv"
-        records.write_csv(path, list(rows[0]), [{k: rounded(v) for k, v in row.items()} for row in rows])
+        atomic.write_csv(path, list(rows[0]), [{k: rounded(v) for k, v in row.items()} for row in rows])
         return path
 
 

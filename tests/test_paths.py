@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 
 from bnn import datasets, models, packed, runs
+from bnn.console.arguments import expanded
 from bnn.datasets.catalog import listing_digest
-from bnn.files import records
-from bnn.files.paths import expanded
+from bnn.files import atomic
 from bnn.settings import flags
 
 
@@ -45,7 +45,7 @@ def test_doors_expand_it(home, monkeypatch):
 
 def test_names_that_are_not_utf_8(home):
     name = os.fsdecode(b"caf\xe9.png")
-    records.write_csv(home / "t.csv", ["image"], [{"image": name}])
+    atomic.write_csv(home / "t.csv", ["image"], [{"image": name}])
     assert (home / "t.csv").read_text() == "image\ncaf\\udce9.png\n"
     assert listing_digest({name: "0" * 64}) != listing_digest({"caf.png": "0" * 64})
     for label in ("a", "b"):

@@ -9,7 +9,7 @@ import pytest
 
 from bnn import datasets, runs
 from bnn.analysis import analyze
-from bnn.files import records
+from bnn.files import atomic
 from bnn.models import accuracy, refit_batch_norm
 from tests.support import ROOT, assert_refused, call
 from tools import publish
@@ -161,7 +161,7 @@ def test_seeds_are_shown_by_mean_and_deviation(published, tmp_path):
         metrics = json.loads((folder / "metrics.json").read_text())
         for row in metrics["layers"]:
             row["angle_mean_deg"] = 10 * fraction
-        records.write_json(folder / "metrics.json", metrics)
+        atomic.write_json(folder / "metrics.json", metrics)
     (tmp_path / "README.md").write_text("<!-- table: angles group -->\n<!-- end -->\n")
     assert call("tools/results.py", "write", "--folder", tmp_path).returncode == 0
     assert "| conv_1 | 9 | 7.0 ± 2.0 |" in (tmp_path / "README.md").read_text()

@@ -58,7 +58,7 @@ def main():
     """Publish the run of the command line."""
     args = parse()
     from bnn import runs
-    from bnn.files import records
+    from bnn.files import atomic
 
     run = runs.open_run(args.run)
     data = run.load_data()
@@ -77,7 +77,7 @@ def main():
         metrics["binarized_accuracy"] = binarized_accuracy(model, data, args.ablation_images)
     elif args.ablation_images:
         rows = unbinarize(model, data, args.ablation_images)
-        records.write_csv(args.folder / "unbinarized.csv", ABLATION_COLUMNS, rows)
+        atomic.write_csv(args.folder / "unbinarized.csv", ABLATION_COLUMNS, rows)
     write_json(args.folder / "metrics.json", metrics)
     if args.network:
         (args.folder / "README.md").write_text(card(run, data, metrics, args.folder))

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from bnn import backend
+from bnn.console.arguments import expanded
 from bnn.console.errors import UserError
-from bnn.files.paths import expanded
 
 FEW = 10  # images; for so few, NumPy takes less time than loading numba
 PIXELS = (0.0, 1.0)  # black and white in float images, unless a run names another range

@@ -9,12 +9,12 @@ from bnn import runs
 from bnn.analysis.core import statistics
 from bnn.analysis.core.comparison import Pooled, pool, pool_rows
 from bnn.console import silent
+from bnn.console.arguments import expanded
 from bnn.console.spelling import words
 from bnn.console.tables import aligned, html_table
-from bnn.files import records
-from bnn.files.paths import expanded
+from bnn.files import atomic
 from bnn.runs import listing, summary
-from bnn.runs.metrics import is_measured
+from bnn.runs.log import is_measured
 
 SHOWN = ("angle_mean_deg", "gain", "r_weights")  # statistics in the table; the files hold all
 # Of metrics.json, equal for seeds that are pooled, with the title of their row in the table.
@@ -168,7 +168,7 @@ class Comparison:
         folder = expanded(folder)
         folder.mkdir(parents=True, exist_ok=True)
         paths = [folder / "comparison.csv", folder / "comparison.json"]
-        records.write_csv(paths[0], COLUMNS, self.rows())
+        atomic.write_csv(paths[0], COLUMNS, self.rows())
         groups = [
             {
                 "name": group.name,
@@ -180,7 +180,7 @@ class Comparison:
             }
             for group in self.groups
         ]
-        records.write_json(paths[1], {"differences": self.differences, "groups": groups})
+        atomic.write_json(paths[1], {"differences": self.differences, "groups": groups})
         return paths
 
 

@@ -10,9 +10,9 @@ import numpy as np
 from bnn import runs
 from bnn.analysis.core.checks import ReportError
 from bnn.analysis.keras import geometry_log
+from bnn.console.arguments import expanded
 from bnn.datasets import own
 from bnn.datasets.catalog import ARRAYS, is_own
-from bnn.files.paths import expanded
 from bnn.models import accuracy, load_images, load_model
 from bnn.models.loading import is_model_file
 

@@ -5,9 +5,8 @@
 `Thresholds` are given.
 """
 
-from bnn.bits.engine import numpy_alone
+from bnn.bits.engine import numpy_alone, popcount_limit
 from bnn.bits.kernels import Kernel, convolution_kernel, dense_kernel
-from bnn.bits.limit import popcount_limit
 from bnn.bits.products import (
     binarize,
     convolve,

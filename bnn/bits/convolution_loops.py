@@ -10,9 +10,9 @@ import numpy as np
 from numba import njit, prange
 
 from bnn.bits import lanes
-from bnn.bits.compiling import compiled
 from bnn.bits.kernels import BLOCK
 from bnn.bits.lanes import LANES, WIDE
+from bnn.bits.word_loops import compiled
 from bnn.bits.words import WORD
 
 SHORT = 128  # number of products of a weight and an integer in -255 ... 255 that an int16 can sum

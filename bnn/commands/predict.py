@@ -6,10 +6,9 @@ One line per image: its class, and the margin between the two highest scores; --
 
 from bnn import backend
 from bnn.commands import figures, several
-from bnn.console.arguments import Parser
+from bnn.console.arguments import Parser, expanded
 from bnn.console.errors import UserError
 from bnn.console.spelling import command_line
-from bnn.files.paths import expanded
 from bnn.settings.flags import add_data_dir, file_to_write, place
 from bnn.settings.user_code import add_use
 
@@ -80,7 +79,7 @@ def name_classes(args):
     """Print the class of every image, and write the CSV file."""
     from bnn.analysis import prediction
     from bnn.datasets import pictures
-    from bnn.files import records
+    from bnn.files import atomic
 
     expect_network(args.network)
     paths = pictures.find(args.images)
@@ -91,7 +90,7 @@ def name_classes(args):
         scores = classifier.scores(images)
         rows += _rows(names, scores, classifier.names_for(scores), args.scores)
     if args.csv:
-        records.write_csv(args.csv, tuple(rows[0]), rows)
+        atomic.write_csv(args.csv, tuple(rows[0]), rows)
 
 
 def expect_network(path):

@@ -2,6 +2,7 @@
 
 import argparse
 import textwrap
+from pathlib import Path
 
 from bnn.console.suggestions import did_you_mean
 
@@ -102,3 +103,12 @@ def folder_name(text):
     if not text:
         raise argparse.ArgumentTypeError("expected the name of a folder, received ''")
     return text
+
+
+def expanded(path):
+    """Return a str or Path as a Path with `~` replaced by the home folder; unchanged if there is no such user."""
+    path = Path(path)
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        return path

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from bnn.console import note, silent
+from bnn.console.arguments import expanded
 from bnn.console.spelling import either
 from bnn.datasets import folders, npz_files
 from bnn.datasets.axes import is_channels_first
@@ -14,7 +15,6 @@ from bnn.datasets.data_set import DataSet, Split
 from bnn.datasets.place import data_folder
 from bnn.datasets.splits import missing, set_aside
 from bnn.datasets.storing import DataError, sha256_of
-from bnn.files.paths import expanded
 
 PARTS = {"train": "training", "val": "validation", "test": "test"}
 VALIDATION = 0.1  # fraction of the training images that is set aside where no validation images are given

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from bnn.files.paths import expanded
+from bnn.console.arguments import expanded
 
 CLONE = Path(__file__).resolve().parents[2]
 

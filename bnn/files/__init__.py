@@ -7,7 +7,6 @@ from bnn.lazy_exports import face
 
 __getattr__, __dir__, __all__ = face(
     __name__,
-    atomic=["WriteError"],
+    atomic=["WriteError", "write_csv", "write_json"],
     lock=["LockError"],
-    records=["write_csv", "write_json"],
 )

@@ -1,7 +1,12 @@
 """Files that hold either their old content or their new content, even if the process or the machine stops."""
 
 import contextlib
+import csv
+import io
+import json
 import os
+
+import numpy as np
 
 from bnn.console.errors import UserError
 from bnn.files import lock
@@ -59,3 +64,25 @@ def _sync(path):
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def write_json(path, value):
+    """Write JSON atomically. Non-finite numbers become null because JSON has no NaN."""
+    write(path, (json.dumps(_without_nan(value), indent=1, allow_nan=False) + "\n").encode())
+
+
+def write_csv(path, columns, rows):
+    r"""Write a header and rows, dicts from column to value, atomically; bytes that are not UTF-8 become \udcXX."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write(path, text.getvalue().encode(errors="backslashreplace"))
+
+
+def _without_nan(value):
+    if isinstance(value, dict):
+        return {k: _without_nan(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(v) for v in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value

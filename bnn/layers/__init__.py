@@ -10,7 +10,6 @@ import bnn.layers.optimizers  # noqa: F401, registers the optimizers of saved ne
 from bnn.layers.gradients import pointwise_gradient, straight_through, with_gradient
 from bnn.layers.latent import LatentKernel, latent_kernels
 from bnn.layers.norm import BatchNorm, BatchSizeError
-from bnn.layers.patches import PatchTransform
 from bnn.layers.quantized import MaxPool2x2, QuantActivation, QuantConv2D, QuantDense, WeightClip
 from bnn.layers.quantizer_functions import sign, ste_sign, ste_ternary, ternary
 from bnn.layers.quantizers import (
@@ -26,8 +25,7 @@ from bnn.layers.quantizers import (
     SwishSign,
     Ternary,
 )
-from bnn.layers.rotation import Rotation
-from bnn.layers.whitening import Whitening
+from bnn.layers.transforms import PatchTransform, Rotation, Whitening
 
 __all__ = [
     "AbsmeanTernary",

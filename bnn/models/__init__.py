@@ -9,14 +9,12 @@ from bnn.lazy_exports import face
 
 __getattr__, __dir__, __all__ = face(
     __name__,
-    arithmetic=["in_float32", "without_emulation"],
     batch_norm=["refit_batch_norm"],
     compact=["save_compact"],
     decisions=["confusion_matrix", "margins", "worst_errors"],
     evaluation=["accuracy", "correct", "scores"],
     loading=["ModelFileError", "load_images", "load_model"],
     size=["Summary", "SummaryError", "summary"],
-    surgery=["altered_copy"],
+    surgery=["altered_copy", "in_float32", "whiten", "without_emulation"],
     traversal=["walk"],
-    whitening=["whiten"],
 )

@@ -1,5 +1,3 @@
-from .arithmetic import in_float32 as in_float32
-from .arithmetic import without_emulation as without_emulation
 from .batch_norm import refit_batch_norm as refit_batch_norm
 from .compact import save_compact as save_compact
 from .decisions import confusion_matrix as confusion_matrix
@@ -15,5 +13,7 @@ from .size import Summary as Summary
 from .size import SummaryError as SummaryError
 from .size import summary as summary
 from .surgery import altered_copy as altered_copy
+from .surgery import in_float32 as in_float32
+from .surgery import whiten as whiten
+from .surgery import without_emulation as without_emulation
 from .traversal import walk as walk
-from .whitening import whiten as whiten

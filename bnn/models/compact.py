@@ -8,8 +8,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from bnn.console.arguments import expanded
 from bnn.files import atomic
-from bnn.files.paths import expanded
 from bnn.layers import latent_kernels
 
 WEIGHTS = "model.weights.h5"  # the name of the weights within a .keras file

@@ -7,8 +7,8 @@ import zipfile
 
 import numpy as np
 
+from bnn.console.arguments import expanded
 from bnn.console.errors import UserError
-from bnn.files.paths import expanded
 
 RESAVE = "load it in Python with the Keras that wrote it, and save it with model.save('MODEL.keras')"
 TORCH = "load it in Python, and call bnn.analysis.analyze_torch(model, images)"

@@ -6,7 +6,7 @@ No Keras at module level: --help and config.json read these classes.
 from dataclasses import dataclass
 from typing import ClassVar
 
-from bnn.console.fields import check_fields, expect, setting
+from bnn.console.errors import check_fields, expect, setting
 
 MAX_SIZE = 65_536  # of a layer or a side of an image; a larger value is probably a typing error
 MAX_LAYERS = 1000  # of one kind

@@ -4,7 +4,7 @@ import math
 
 import keras
 
-from bnn.console.fields import expect, one_of
+from bnn.console.errors import expect, one_of
 from bnn.layers import (
     BatchNorm,
     MaxPool2x2,

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bnn.console.fields import ConfigError, check_fields, expect, one_of, setting
+from bnn.console.errors import ConfigError, check_fields, expect, one_of, setting
 from bnn.console.spelling import argument, option
 from bnn.geometry import estimators
 from bnn.geometry.estimators import ESTIMATORS, as_setting, meanings

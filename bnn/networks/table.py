@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from bnn.console.fields import ConfigError, one_of
+from bnn.console.errors import ConfigError, one_of
 from bnn.console.suggestions import did_you_mean
 from bnn.networks.base import Network
 from bnn.networks.vgg import VGG

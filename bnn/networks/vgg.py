@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from bnn.console.fields import ConfigError, expect, setting
+from bnn.console.errors import ConfigError, expect, setting
 from bnn.console.spelling import argument, option, words
 from bnn.networks.base import MAX_LAYERS, BatchNormalized, expect_sizes
 

@@ -18,7 +18,7 @@ from bnn.layers import (
     quantizers,
 )
 from bnn.models.traversal import computes_as, does_nothing
-from bnn.packed.errors import PackError
+from bnn.packed.parts import PackError
 
 EXTREMES = np.float32([-1e30, 1e30])
 # The value of an element depends on the other values of a batch or an image.

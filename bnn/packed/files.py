@@ -14,10 +14,9 @@ import numpy as np
 
 from bnn import bits
 from bnn.bits.words import pack_bools
+from bnn.console.arguments import expanded
 from bnn.files import atomic
-from bnn.files.paths import expanded
-from bnn.packed.errors import PackError
-from bnn.packed.parts import IMAGE_RANGE, Layer, Pixels, Scores
+from bnn.packed.parts import IMAGE_RANGE, Layer, PackError, Pixels, Scores
 
 FORMAT, VERSION = "bnn packed network", 1
 MANIFEST = "manifest"

@@ -8,10 +8,9 @@ import numpy as np
 
 from bnn import bits
 from bnn.packed import chain, thresholds
-from bnn.packed.errors import PackError
 from bnn.packed.floats import LARGEST, numbered
 from bnn.packed.network import PackedNetwork
-from bnn.packed.parts import Layer, Pixels, Scores
+from bnn.packed.parts import Layer, PackError, Pixels, Scores
 
 LARGEST_PIXEL = 255
 LARGEST_SUM = 2**31 - 2  # so that thresholds beyond it are int32 too

@@ -8,9 +8,8 @@ import numpy as np
 from bnn.console import silent
 from bnn.datasets import axes
 from bnn.packed import files
-from bnn.packed.errors import PackError
 from bnn.packed.fitting import expect_fit
-from bnn.packed.parts import IMAGE_RANGE, Pixels
+from bnn.packed.parts import IMAGE_RANGE, PackError, Pixels
 
 BATCH = 100  # images at a time
 

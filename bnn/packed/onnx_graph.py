@@ -7,9 +7,9 @@ from itertools import count
 import numpy as np
 
 from bnn.packed import chain, thresholds
-from bnn.packed.errors import PackError
 from bnn.packed.floats import LARGEST, numbered
 from bnn.packed.folding import class_names_of, split
+from bnn.packed.parts import PackError
 
 OPSET, IR_VERSION = 13, 8  # old versions, which any runtime supports
 QONNX = "qonnx.custom_op.general"

@@ -1,4 +1,4 @@
-"""The parts of a packed network: its pixels, its layers and its scores. They need no Keras."""
+"""The parts of a packed network: its pixels, its layers, its scores, and the error. They need no Keras."""
 
 from dataclasses import dataclass
 
@@ -6,6 +6,7 @@ import numpy as np
 
 from bnn import bits
 from bnn.bits import Bits, Kernel, Thresholds
+from bnn.console.errors import UserError
 from bnn.packed.floats import multiply, number_of, pool_largest
 
 IMAGE_RANGE = (0.0, 1.0)  # black and white in float images, unless a network has others
@@ -105,3 +106,7 @@ class Layer:
         sums = pool_largest(sums) if self.pool == "sums" else sums
         scores = isinstance(self.output, Scores)
         return self.output(sums) if scores else bits.binarize(number_of(sums), self.output)
+
+
+class PackError(UserError, ValueError):
+    """A network cannot be packed, or a file is not a packed network. The message is one line."""

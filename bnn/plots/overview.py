@@ -2,8 +2,8 @@
 
 import functools
 
+from bnn.console.arguments import expanded
 from bnn.console.errors import UserError
-from bnn.files.paths import expanded
 from bnn.plots import history, kernels, products, style
 
 

@@ -10,8 +10,8 @@ import numpy as np
 from cycler import cycler
 from matplotlib import figure as figures
 
+from bnn.console.arguments import expanded
 from bnn.files import atomic
-from bnn.files.paths import expanded
 from bnn.plots import fonts
 
 BLUE, ORANGE, GREEN, PURPLE, YELLOW, SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"

@@ -17,12 +17,12 @@ from pathlib import Path
 
 from bnn import backend
 from bnn.console import typed
+from bnn.console.arguments import expanded
 from bnn.console.errors import UserError
 from bnn.console.spelling import argument, either, option
 from bnn.datasets.catalog import is_own
 from bnn.files import atomic, lock
-from bnn.files.paths import expanded
-from bnn.files.records import write_csv, write_json
+from bnn.files.atomic import write_csv, write_json
 from bnn.runs import folders, formats, provenance, stored_data, summary
 from bnn.runs.log import LOG_COLUMNS, log_rows, rank
 from bnn.runs.naming import default_name

@@ -4,7 +4,7 @@ format 1    "model" and "training"; the network is `vgg` (there is no key "forma
 format 2    "network", with its name, "quantization", "inputs" and "training"
 """
 
-from bnn.console.fields import ConfigError, expect
+from bnn.console.errors import ConfigError, expect
 from bnn.networks.base import Inputs
 from bnn.networks.quantization import Quantization
 from bnn.networks.vgg import VGG

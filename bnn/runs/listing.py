@@ -3,12 +3,12 @@
 import time
 from pathlib import Path
 
+from bnn.console.arguments import expanded
 from bnn.console.tables import aligned, filled
 from bnn.files import lock
-from bnn.files.paths import expanded
 from bnn.networks.table import DEFAULT
-from bnn.runs import metrics
 from bnn.runs.directory import RunError, open_run
+from bnn.runs.log import test_accuracy
 
 COLUMNS = ("state", "epochs", "val", "test", "date", "data")
 HEADING = "run"
@@ -90,7 +90,7 @@ def _row(path):
         _state(run, log),
         f"{log[-1]['epoch'] if log else 0}/{run.training.epochs}",
         _fraction(max((row["val_accuracy"] for row in log), default=None)),
-        _fraction(metrics.test_accuracy(run)),
+        _fraction(test_accuracy(run)),
         time.strftime("%Y-%m-%d %H:%M", time.localtime(changed)),
         Path(run.training.data_set).name,
     ]

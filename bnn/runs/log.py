@@ -1,4 +1,6 @@
-"""The columns of log.csv, the conversion of its rows from text to numbers, and their order. One row is one epoch."""
+"""What was measured of a run: the rows of log.csv, one per epoch, and whether metrics.json belongs to its network."""
+
+import json
 
 import numpy as np
 
@@ -41,3 +43,18 @@ def log_rows(rows, columns):
             if not (0 <= value <= 1 if name in FRACTIONS else 0 <= value < np.inf):
                 raise ValueError(f"{name} {value} in epoch {row['epoch']}")
     return rows
+
+
+def is_measured(run):
+    """Return whether a run has a metrics.json that is not older than its best checkpoint."""
+    path, network = run.folder / "metrics.json", run.checkpoint("best")
+    return path.is_file() and not (network.is_file() and network.stat().st_mtime > path.stat().st_mtime + 1)
+
+
+def test_accuracy(run):
+    """Return the test accuracy of a run, in [0, 1]; None if it was not measured."""
+    try:
+        held = json.loads((run.folder / "metrics.json").read_text()) if is_measured(run) else {}
+        return float(held["test_accuracy"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

@@ -1,7 +1,7 @@
 """The data of a run: read again, named, and compared with what config.json records."""
 
 from bnn import datasets
-from bnn.console.fields import expect
+from bnn.console.errors import expect
 from bnn.console.spelling import argument
 from bnn.datasets.catalog import ARRAYS, ENTRIES, is_own
 

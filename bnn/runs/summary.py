@@ -4,7 +4,7 @@ from bnn.console.errors import UserError
 from bnn.console.spelling import words
 from bnn.console.tables import cell, html_table
 from bnn.files import atomic
-from bnn.runs import metrics
+from bnn.runs.log import test_accuracy
 from bnn.settings.config import to_json
 
 NAME = "summary.txt"
@@ -46,7 +46,7 @@ def html(run):
         ["data", _data(run)],
         ["epochs", f"{log[-1]['epoch'] if log else 0} of {run.training.epochs}"],
         ["best validation accuracy", cell(best, 4)],
-        ["test accuracy", cell(metrics.test_accuracy(run), 4)],
+        ["test accuracy", cell(test_accuracy(run), 4)],
     ]
     return html_table([["run", str(run.folder)], *rows])
 

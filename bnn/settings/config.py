@@ -4,7 +4,7 @@ import dataclasses
 from dataclasses import dataclass
 from types import SimpleNamespace
 
-from bnn.console.fields import ConfigError, expect, one_of
+from bnn.console.errors import ConfigError, expect, one_of
 from bnn.console.suggestions import did_you_mean
 from bnn.datasets.catalog import is_own
 from bnn.networks.base import Inputs, Network

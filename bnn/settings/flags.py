@@ -5,10 +5,9 @@ import dataclasses
 import types
 import typing
 
-from bnn.console.arguments import folder_name
+from bnn.console.arguments import expanded, folder_name
 from bnn.console.spelling import words
 from bnn.datasets.catalog import USER_READERS
-from bnn.files.paths import expanded
 from bnn.geometry import estimators
 from bnn.networks.quantization import GLOROT
 from bnn.networks.table import DEFAULT, NETWORKS, entry

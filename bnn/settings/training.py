@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from bnn.console.fields import check_fields, expect, setting
+from bnn.console.errors import check_fields, expect, setting
 from bnn.datasets.catalog import is_own
 from bnn.settings.presets import DATA_SET_CHOICES
 

@@ -6,8 +6,8 @@ import sys
 import traceback
 from pathlib import Path
 
+from bnn.console.arguments import expanded
 from bnn.console.errors import UserError
-from bnn.files.paths import expanded
 from bnn.lazy_exports import quiet_start
 
 

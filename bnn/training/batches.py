@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from bnn.console.fields import expect, one_of
+from bnn.console.errors import expect, one_of
 from bnn.datasets.augmentation import alternating_flips, windows
 from bnn.runs import CLASSES
 from bnn.settings.training import AUGMENTATIONS

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 import keras
 
-from bnn.console.fields import ConfigError
+from bnn.console.errors import ConfigError
 
 FLAGS = "lr_start, lr_end, schedule and warmup"
 

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from bnn import runs
+from bnn.console.arguments import expanded
 from bnn.console.spelling import argument
 from bnn.datasets.own import redrawn
-from bnn.files.paths import expanded
 from bnn.training import start
 
 

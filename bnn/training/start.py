@@ -1,27 +1,20 @@
 """From settings to a running training: `train` begins a run, `resume` continues an interrupted one."""
 
-import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from bnn import backend, console, datasets, runs
-from bnn.console.spelling import argument
+from bnn import backend, console, runs
+from bnn.console.arguments import expanded
+from bnn.console.spelling import argument, option
 from bnn.console.tables import filled
 from bnn.datasets import DataSet
-from bnn.datasets.catalog import is_own
 from bnn.files import lock
-from bnn.files.paths import expanded
-from bnn.geometry.estimators import as_setting
-from bnn.networks.quantization import QUANTIZERS
+from bnn.networks.quantization import spelled_out
 from bnn.runs import summary
-from bnn.settings.config import ConfigError
-from bnn.settings.presets import text as preset_text
-from bnn.training import continuing, display, own_data
+from bnn.settings.config import ConfigError, expect_names, network_of, plain
+from bnn.training import display
+from bnn.training.data import load_data, of_arrays, of_call, resolved, split
 from bnn.training.signals import Interrupted
-
-CUT = {"train": 500, "validation": 100}  # images that --debug leaves
 
 
 def train(
@@ -72,7 +65,7 @@ def train(
     """
     expect_tensorboard(tensorboard)
     callbacks = _checked_callbacks(callbacks)
-    settings = own_data.of_call(data, settings)
+    settings = of_call(data, settings)
     command = command or _call(run_dir, init_from, settings)
     with console.shown(verbose):
         training = begin(
@@ -104,7 +97,7 @@ def resume(run_dir, *, data=None, data_dir=None, tensorboard=False, callbacks=()
     callbacks = _checked_callbacks(callbacks)
     if data is not None:
         run = runs.open_run(run_dir)
-        settings = settings | {"data_set": own_data.of_arrays(data, run.training, run.stratified)}
+        settings = settings | {"data_set": of_arrays(data, run.training, run.stratified)}
     with console.shown(verbose):
         return go_on(run_dir, settings, data_dir=data_dir).run_to_end(tensorboard, callbacks)
 
@@ -185,18 +178,6 @@ def begin(run_dir, settings, *, command, overwrite=False, init_from=None, data_d
     return begin_with(config, run_dir, data_set, command, overwrite, init_from, data_dir)
 
 
-def resolved(settings, data_dir=None):
-    """Return the Config for the arguments of `train`, and the DataSet if one was given or had to be read for it.
-
-    Prints the settings that the shape of user data chose. Raises as `own_data.resolved` does.
-    """
-    given, data_set = split(settings)
-    config, data_set = own_data.resolved(given, data_set, data_dir)
-    if is_own(config.training.data_set):
-        console.say(preset_text(config))
-    return config, data_set
-
-
 def begin_with(config, run_dir, data_set, command, overwrite=False, init_from=None, data_dir=None):
     """A new run of a Config; other arguments, result and errors as for `begin`; data_set is a DataSet or None."""
     backend.expect_installed()
@@ -218,11 +199,11 @@ def begin_with(config, run_dir, data_set, command, overwrite=False, init_from=No
 
 def go_on(run_dir, settings, *, data_dir=None):
     """An interrupted run with its network as it was; arguments, result and errors as for `resume` and `begin`."""
-    continuing.expect_checkpoint(runs.open_run(run_dir))  # before a lock file is created there
+    _expect_checkpoint(runs.open_run(run_dir))  # before a lock file is created there
     run = runs.reopen(run_dir)
     with lock.released_on_error(run.folder):
         given, data_set = split(settings)
-        continuing.expect_agreement(run, given)
+        _expect_agreement(run, given)
         data_set = data_set or run.load_data(data_dir)
         run.expect_data(data_set)
         if not run.reads_alike(data_set):
@@ -233,6 +214,36 @@ def go_on(run_dir, settings, *, data_dir=None):
             backend.seed_everything(run.training.seed, run.training.deterministic)
             return Training(run, data_set, run.load_model("last", compiled=True))
         return Training(run, data_set, _new_model(run.config, data_set))
+
+
+def _expect_checkpoint(run):
+    """Raise `RunError` for a published run, which would be trained again from its start and lose its network.
+
+    The first epoch always writes last.keras, and does so before the second row of the log.
+    """
+    if len(run.log()) > 1 and not run.checkpoint("last").is_file():
+        raise runs.RunError(
+            f"{run.folder}: expected last.keras, from which a training continues, received a run without it; "
+            f"to begin a new training with its best weights, use {option('init_from', run.folder)}"
+        )
+
+
+def _expect_agreement(run, given):
+    """Raise a `ConfigError` unless a run was begun with the given settings."""
+    stored, typed = run.config.flat(), spelled_out(plain(given))
+    given = dict(typed)
+    if "network" in typed:
+        kind, named = network_of(typed)
+        given = named | typed | {"network": kind.name}
+    given |= type(run.config.network).implied(stored | given, typed)
+    expect_names(given, [type(part) for part in run.config.parts.values()])
+    for name, value in given.items():
+        if value != stored[name] and (name, value) != ("precision", "auto"):
+            raise ConfigError(
+                f"{argument(name)}: expected {stored[name]!r}, with which {run.folder} was begun, received {value!r}; "
+                f"other settings need another {argument('run_dir')}, and {option('init_from', run.folder)} begins "
+                "with its weights"
+            )
 
 
 def _new_model(config, data_set, init_from=None):
@@ -248,52 +259,6 @@ def _new_model(config, data_set, init_from=None):
         runs.open_run(init_from).copy_weights(model)
     compile_model(model, training)
     return model
-
-
-def load_data(config, data_set=None, data_dir=None):
-    """The data set of a TrainConfig, cut down for --debug.
-
-    Args:
-        config: TrainConfig.
-        data_set: DataSet to take; None: the one that `config` names.
-        data_dir: str, Path or None, as for `train`.
-
-    Raises:
-        DataError: it is not there.
-        ConfigError: a batch has one image, or more than the data set has to train on.
-    """
-    if config.batch_size < 2:
-        raise ConfigError(
-            f"{argument('batch_size')}: expected at least 2 images, for batch norm, received {config.batch_size}"
-        )
-    data_set = data_set or datasets.load(config.data_set, data_dir, **config.data_options)
-    if config.debug:
-        # Own data may be sorted by class. Earlier versions took the first images.
-        spread = is_own(data_set.name) and data_set.stratified
-        cut = {name: _cut(getattr(data_set, name), count, spread) for name, count in CUT.items()}
-        data_set = dataclasses.replace(data_set, **cut)
-    if config.batch_size > len(data_set.train):
-        most = f"at most the {len(data_set.train)} training images"
-        raise ConfigError(f"{argument('batch_size')}: expected {most}, received {config.batch_size}")
-    return data_set
-
-
-def _cut(part, count, spread):
-    """The first images of a Split, or as many in equal distances."""
-    return part[np.arange(count) * len(part) // count] if spread and count < len(part) else part[:count]
-
-
-def split(settings):
-    """Settings with names for data set and quantizers, and the DataSet that stood there or None.
-
-    Raises:
-        ConfigError: the data set is no name, path or DataSet.
-    """
-    settings = settings | {name: as_setting(settings[name]) for name in QUANTIZERS if name in settings}
-    data_set = settings.get("data_set")
-    if data_set is not None:
-        settings = settings | {"data_set": own_data.name_of(data_set)}
-    return settings, data_set if isinstance(data_set, DataSet) else None
 
 
 def _checked_callbacks(callbacks):

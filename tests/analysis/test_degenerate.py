@@ -12,7 +12,7 @@ from bnn import plots
 from bnn.analysis import report
 from bnn.analysis.core import statistics
 from bnn.analysis.keras import geometry_log
-from bnn.files import records
+from bnn.files import atomic
 from bnn.models import build_model
 from bnn.settings.config import ModelConfig
 
@@ -82,7 +82,7 @@ def test_nan_where_undefined_and_nowhere_else(settings, value, count, first, sec
         assert all(
             -1 <= value <= 1 for name, value in row.items() if name[:2] == "r_" and value == value and value
         )
-    records.write_json(tmp_path / "metrics.json", rows)
+    atomic.write_json(tmp_path / "metrics.json", rows)
     read = json.loads((tmp_path / "metrics.json").read_text())
     assert {name for name, value in read[0].items() if value is None} == first | {"r_activations"}
     assert len(statistics.text_table(rows).splitlines()) == 1 + len(rows)

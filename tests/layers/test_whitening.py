@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bnn.layers import Whitening
-from bnn.layers.whitening import EPSILON
+from bnn.layers.transforms import EPSILON
 from tests.layers.layer_runs import normal
 
 

@@ -14,7 +14,7 @@ import pytest
 from bnn import bits, packed, runs
 from bnn.console import spelling
 from bnn.datasets import Split
-from bnn.files import records
+from bnn.files import atomic
 from bnn.models import build_model, scores
 from bnn.models.surgery import altered_copy
 from bnn.runs import RunError, directory, provenance
@@ -140,7 +140,7 @@ def test_default_names_tell_apart_settings_of_clipping_and_batch_norm(given, wor
 
 
 def test_nan_becomes_null(tmp_path):
-    records.write_json(tmp_path / "x.json", {"a": [math.nan, 1.5, {"b": math.inf}], "c": None})
+    atomic.write_json(tmp_path / "x.json", {"a": [math.nan, 1.5, {"b": math.inf}], "c": None})
     assert json.loads((tmp_path / "x.json").read_text()) == {"a": [None, 1.5, {"b": None}], "c": None}
 
 

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from bnn.analysis.core import statistics
 from bnn.analysis.core.checks import by_reason
+from bnn.console.arguments import expanded
 from bnn.console.tables import html_table
-from bnn.files import records
-from bnn.files.paths import expanded
+from bnn.files import atomic
 
 ANGLE_ONLY = "it looks rows up and multiplies nothing; each row is a unit"
 
@@ -87,7 +87,7 @@ class Report(Sequence):
         path = expanded(folder) / "metrics.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         undefined = {"undefined": self.undefined} if self.undefined else {}
-        records.write_json(
+        atomic.write_json(
             path, self.about | {"unanalyzed": self.unanalyzed} | undefined | {"layers": self.rows()}
         )
         return path

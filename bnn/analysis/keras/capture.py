@@ -15,13 +15,15 @@ from keras.src.backend import get_keras_mask
 
 from bnn.analysis.core.checks import ReportError
 from bnn.analysis.core.product import Call
-from bnn.analysis.keras import masks, recurrent
+from bnn.analysis.keras import recurrent
 from bnn.analysis.keras.products import float32
 from bnn.layers import QuantActivation
 from bnn.models import walk
 from bnn.models.inputs import InputError, applied, as_built, count, mapped
 from bnn.models.traversal import INACTIVE, does_nothing, wrapped_calls
 
+ATTENTION = (keras.layers.MultiHeadAttention, keras.layers.GroupQueryAttention)
+OUTER = (*ATTENTION, keras.layers.TimeDistributed)
 MOVING = (  # layers that move, leave out or repeat values, or take the largest of them
     keras.layers.Flatten,
     keras.layers.Reshape,
@@ -94,7 +96,7 @@ def _calls(model, found, batch):
         elif before is not None and (isinstance(inner, MOVING) or does_nothing(inner)):
             quantized[id(outputs)] = outputs, call(before)
 
-    heeded = (QuantActivation, *MOVING, *INACTIVE, *masks.OUTER)
+    heeded = (QuantActivation, *MOVING, *INACTIVE, *OUTER)
     layers = [layer for _, layer in walk(model) if id(layer) in calls or isinstance(layer, heeded)]
 
     def listening(layer, call):
@@ -103,8 +105,8 @@ def _calls(model, found, batch):
         @functools.wraps(call)
         def wrapper(*args, **kwargs):
             arguments = signature.bind(*args, **kwargs).arguments
-            if isinstance(layer, masks.OUTER):
-                passed.update(masks.within(layer, arguments))
+            if isinstance(layer, OUTER):
+                passed.update(_masks_within(layer, arguments))
             outputs = call(*args, **kwargs)
             heard(layer, call, arguments, outputs)
             return outputs
@@ -157,3 +159,34 @@ def _call(product, given, before):
         return Call(inputs, before)
     kept = np.broadcast_to(np.expand_dims(mask, tuple(range(mask.ndim, inputs.ndim - 1))), inputs.shape[:-1])
     return Call(inputs[kept], None if before is None else before[kept], kept.reshape(len(kept), -1))
+
+
+def _masks_within(layer, arguments):
+    """The masks for the inner layers of attention and TimeDistributed, to which Keras passes none.
+
+    Args:
+        layer: keras.Layer, one of `OUTER`.
+        arguments: dict, what its `call` was given.
+
+    Returns:
+        Dict from the id of a layer to an iterator with, for each of its calls, a tensor, or None without a mask.
+    """
+    if isinstance(layer, ATTENTION):
+        return _of_attention(layer, arguments)
+    mask = arguments.get("mask")
+    if mask is None:
+        return {}
+    steps = mask.shape[1] or 0  # unknown in a compiled function, where there are no values either
+    return {id(layer.layer): (mask[:, step] for step in range(steps))}
+
+
+def _of_attention(layer, arguments):
+    query = arguments.get("query_mask")
+    given = [arguments.get(name) for name in ("value_mask", "key_mask") if arguments.get(name) is not None]
+    memory = None
+    for mask in given:  # a position that either removes is not attended to
+        mask = keras.ops.cast(mask, "bool")
+        memory = mask if memory is None else keras.ops.logical_and(memory, mask)
+    parts = {"query": query, "gate": query, "key": memory, "value": memory, "output": query}
+    inner = {getattr(layer, f"_{part}_dense", None): mask for part, mask in parts.items()}
+    return {id(dense): iter([mask]) for dense, mask in inner.items()}

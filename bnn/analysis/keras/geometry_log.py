@@ -12,8 +12,8 @@ from bnn import geometry
 from bnn.analysis.core.statistics import defined_mean, logged
 from bnn.analysis.keras import capture, kernels
 from bnn.analysis.keras.batch_moments import BatchProducts
+from bnn.console.arguments import expanded
 from bnn.files import write_csv
-from bnn.files.paths import expanded
 from bnn.layers import latent_kernels
 from bnn.models import traversal
 from bnn.models.inputs import mapped, plain

@@ -4,11 +4,12 @@ from dataclasses import replace
 from functools import partial
 
 import keras
+import numpy as np
 from keras import ops
 
-from bnn.analysis.core.linear_maps import Convolution, Dense
+from bnn.analysis.core.linear_maps import Convolution, Dense, TransposedConvolution
 from bnn.analysis.core.product import Kernels
-from bnn.analysis.keras import recurrent, transposed
+from bnn.analysis.keras import recurrent
 from bnn.analysis.keras.einsum import Contraction
 from bnn.analysis.keras.holdings import Holdings, constants
 from bnn.analysis.keras.products import float32, product_of, product_of_arrays
@@ -159,8 +160,8 @@ def _keras_products(name, layer, quantizer):
     if layer.data_format == "channels_first":
         place["arrange"] = lambda given: ops.moveaxis(given.inputs, 1, -1)
     if isinstance(layer, TRANSPOSED):
-        linear, latent = transposed.map_of(layer), transposed.columns(kernel)
-        return [product_of_arrays(name, linear, latent, quantizer, restore=transposed.restore, **place)]
+        linear, latent = _transposed_map(layer), _transposed_columns(kernel)
+        return [product_of_arrays(name, linear, latent, quantizer, restore=_restore_transposed, **place)]
     window = (layer.kernel_size, layer.strides, layer.dilation_rate, layer.padding)
     if isinstance(layer, CONVOLUTIONS):
         latent = kernel.reshape(-1, layer.groups, layer.filters // layer.groups)
@@ -247,3 +248,35 @@ def _separable_products(name, quantizer, linear, latent, place):
             **_place(layer, layer.pointwise_kernel),
         ),
     ]
+
+
+def _transposed_map(layer):
+    """The TransposedConvolution of a Keras layer."""
+    shape = (1, *layer.kernel_size, layer.kernel.shape[-1])  # any size that fits
+    if layer.data_format == "channels_first":
+        shape = (1, shape[-1], *layer.kernel_size)
+    out = layer.compute_output_shape(shape)
+    out = out[1:-1] if layer.data_format == "channels_last" else out[2:]
+    extra = tuple(o - k * s for o, k, s in zip(out, layer.kernel_size, layer.strides, strict=True))
+    cropped = [
+        max((k - 1) * step + 1 - stride - more, 0) // 2 if layer.padding == "same" else 0
+        for k, step, stride, more in zip(
+            layer.kernel_size, layer.dilation_rate, layer.strides, extra, strict=True
+        )
+    ]
+    return TransposedConvolution(layer.kernel_size, layer.strides, layer.dilation_rate, tuple(cropped), extra)
+
+
+def _transposed_columns(kernel):
+    """A Keras kernel (sizes..., units, channels) as the (d, 1, units) array of the convolution of stride 1."""
+    return _turned(kernel).reshape(-1, 1, kernel.shape[-2])
+
+
+def _restore_transposed(columns, shape):
+    """The inverse of `_transposed_columns`, for a kernel of the given shape."""
+    return _turned(columns.reshape(*shape[:-2], shape[-1], shape[-2]))
+
+
+def _turned(kernel):
+    """With taps in the opposite order and the last two axes exchanged."""
+    return np.flip(kernel, range(kernel.ndim - 2)).swapaxes(-1, -2)
