@@ -22,8 +22,7 @@ WRITES = re.compile(
     r"""\.write_(text|bytes)\(|open\([^)]*["'][wax]b?["']|fig\.savefig\(|\bnp\.savez?\((?!content)"""
 )
 ELSEWHERE = {
-    "files/atomic.py": "this is the way",
-    "console.py": "standard error",
+    "console/program.py": "standard error",
     "commands/test.py": "a temporary folder",
     **dict.fromkeys(
         ("convert.py", "packages.py", "sources.py"), "a folder whose files storing.install moves"
