@@ -44,9 +44,9 @@ def measure(experiment):
     """Train every network with every seed and measure; return (rows, function that draws them)."""
     from bnn.models import accuracy, in_float32
 
-    rows, first = [], experiment.settings["seed"]
+    rows = []
     compared = {name: CHANGES[name] for name in (PAPER, "all")} if experiment.quick else CHANGES
-    for seed in range(first, first + (1 if experiment.quick else SEEDS)):
+    for seed in experiment.seeds(SEEDS):
         for name, changes in compared.items():
             run = experiment.trained(runner.run_name(name, seed), **changes, seed=seed)
             model = in_float32(run.load_model("last"))

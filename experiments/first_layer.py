@@ -17,8 +17,8 @@ def measure(experiment):
     """Train every kind with every seed and measure; return (rows, function that draws them)."""
     from bnn.models import evaluation
 
-    rows, first_seed = [], experiment.settings["seed"]
-    for seed in range(first_seed, first_seed + (1 if experiment.quick else SEEDS)):
+    rows = []
+    for seed in experiment.seeds(SEEDS):
         for kind in KINDS:
             run = experiment.trained(f"{kind}-seed{seed}", first_layer=kind, seed=seed)
             model = run.load_model("last")

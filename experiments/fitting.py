@@ -29,8 +29,8 @@ STATISTICS = ("angle_mean_deg", "gain", "r_within", "r_weights")
 
 def measure(experiment):
     """Train with both settings and every seed; return (rows, function that draws them)."""
-    rows, curves, first = [], [], experiment.settings["seed"]
-    for seed in range(first, first + (1 if experiment.quick else SEEDS)):
+    rows, curves = [], []
+    for seed in experiment.seeds(SEEDS):
         for name, changes in SETTINGS.items():
             folder = runner.run_name(name, seed)
             run = experiment.trained(

@@ -35,8 +35,7 @@ SHOWN = "conv_4"  # the layer whose spectrum the figure shows, if the network ha
 def measure(experiment):
     """Train all networks and measure; return (rows, function that draws them)."""
     rows, history, spectra = [], [], []
-    first = experiment.settings["seed"]
-    for seed in range(first, first + (1 if experiment.quick else SEEDS)):
+    for seed in experiment.seeds(SEEDS):
         for network, changes in NETWORKS.items():
             labels = {"network": network, "seed": seed}
             run, log = trained(experiment, f"{network}-seed{seed}", seed=seed, **changes)

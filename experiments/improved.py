@@ -31,11 +31,11 @@ def measure(experiment):
     """Train with more and more changes and every seed; return (rows, function that draws them)."""
     from bnn.models import accuracy
 
-    data, rows, logs, first = experiment.data, [], {}, experiment.settings["seed"]
+    data, rows, logs = experiment.data, [], {}
     compared = together(CHANGES if data.name == "cifar-10" else DIGITS)
     if experiment.quick:
         compared = dict([*compared.items()][:: len(compared) - 1])  # no change, and all of them
-    for seed in range(first, first + (1 if experiment.quick else SEEDS)):
+    for seed in experiment.seeds(SEEDS):
         for name, settings in compared.items():
             run = experiment.trained(runner.run_name(name, seed), **settings, seed=seed)
             found = accuracy(run.load_model("last"), data.test, progress=runner.testing)

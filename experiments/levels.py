@@ -21,8 +21,8 @@ QUICK = (2, 4)
 
 def measure(experiment):
     """Train every network and quantize it in both ways; return (rows, function that draws them)."""
-    rows, first = [], experiment.settings["seed"]
-    for seed in range(first, first + (1 if experiment.quick else SEEDS)):
+    rows = []
+    for seed in experiment.seeds(SEEDS):
         for name in networks.NETWORKS:
             model = networks.trained(experiment, name, seed)
             rows += [{"network": name, "seed": seed, **row} for row in quantized(experiment, model)]

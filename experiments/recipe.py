@@ -52,10 +52,10 @@ REFITTED = "batch norm refitted"
 
 def measure(experiment):
     """Train every network with every seed; return (rows, function that draws them)."""
-    photographs, first = experiment.data.name == "cifar-10", experiment.settings["seed"]
+    photographs = experiment.data.name == "cifar-10"
     base = BASE | (PHOTOGRAPHS if photographs else DIGITS)
     rows = []
-    for seed in range(first, first + (1 if experiment.quick else SEEDS)):
+    for seed in experiment.seeds(SEEDS):
         for name, settings in compared(photographs, experiment.quick).items():
             run = experiment.trained(runner.run_name(name, seed), **base | settings, seed=seed)
             rows.append({"change": name, "seed": seed} | accuracies(experiment, run))

@@ -62,6 +62,11 @@ class Experiment:
             data = with_validation(data, self.validation)
         return dataclasses.replace(data, train=data.train[: self.training_images])
 
+    def seeds(self, count):
+        """Return the seeds of `count` trainings, a range that begins with --seed; one seed in a smoke test."""
+        first = self.settings["seed"]
+        return range(first, first + (1 if self.quick else count))
+
     def trained(self, name, callbacks=(), **changes):
         """Start or resume a training and return its run. A finished run is not changed.
 

@@ -38,12 +38,12 @@ def measure(experiment):
     """Train every network with every seed and measure; return (rows, function that draws them)."""
     from bnn.models import accuracy
 
-    data, rows, first = experiment.data, [], experiment.settings["seed"]
+    data, rows = experiment.data, []
     recipe = RECIPE | ({} if data.name == "cifar-10" else DIGITS)
     compared = networks()
     if experiment.quick:
         compared = {name: compared[name] for name in ("paper", "absmean: zeros")}
-    for seed in range(first, first + (1 if experiment.quick else SEEDS)):
+    for seed in experiment.seeds(SEEDS):
         for name, changes in compared.items():
             model = experiment.trained(runner.run_name(name, seed), **recipe | changes, seed=seed).load_model(
                 "last"

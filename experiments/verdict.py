@@ -46,8 +46,8 @@ PREDICTED = {
 
 def measure(experiment):
     """Train every network and binarize every layer; return (rows, function that draws them)."""
-    rows, first = [], experiment.settings["seed"]
-    for seed in range(first, first + (1 if experiment.quick else SEEDS)):
+    rows = []
+    for seed in experiment.seeds(SEEDS):
         for name in networks.NETWORKS:
             model = networks.trained(experiment, name, seed)
             rows += [{"network": name, "seed": seed, **row} for row in binarized(experiment, model)]
