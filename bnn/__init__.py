@@ -18,7 +18,7 @@ Where to begin; each name is documented by `help`, for example `help(bnn.train)`
 
 The packages:
 
-    geometry    theory and streamed statistics on arrays; NumPy and SciPy alone
+    geometry    theory and streamed statistics on arrays; needs only NumPy and SciPy
     layers      quantizers with their gradients, quantized layers, batch norm, rotation
     networks    the architectures, one file each, and how they quantize
     settings    what a run is made of: one Config, its presets and its flags

@@ -41,7 +41,7 @@ def load():
 
 @contextmanager
 def standard_settings():
-    """Within the context, Keras has the settings that it has without a keras.json, in this process alone.
+    """Within the context, Keras has the settings that it has without a keras.json, only in this process.
 
     Types, order of axes and epsilon of a network must not depend on the settings of the user, who gets them back.
     """

@@ -1,8 +1,7 @@
 """Every statistic of a network.
 
-Of each kernel and what it is multiplied with, of the whole network with and without a quantizer, during a
-training, and as tables of a notebook. `core` computes on arrays; `keras` and `torch` find the kernels and their inputs
-in a model of that framework.
+Measures each kernel, compares networks with and without a quantizer, and logs both during training. `core` computes on
+arrays; `keras` and `torch` find the kernels and their inputs in a model of that framework.
 """
 
 from bnn.lazy_exports import face

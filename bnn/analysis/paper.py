@@ -1,4 +1,4 @@
-"""The paper's published values, as data to show beside ours.
+"""The paper's published values, to show next to ours.
 
 Source: A. G. Anderson & C. P. Berg, "The High-Dimensional Geometry of Binary Neural Networks", arXiv 1705.07199
 and https://openreview.net/forum?id=B1IDRdeCW, the submission of October 2017: its figures and text. The network is
@@ -22,7 +22,7 @@ CONTINUOUS_KERNELS_COST = 0.03
 
 
 def beside(rows):
-    """The statistics of a network's layers with the paper's correlations beside them.
+    """The statistics of a network's layers with the paper's correlations next to them.
 
     Args:
         rows: list of dicts, as `LayerReport.statistics` gives them.

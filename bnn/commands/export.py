@@ -42,7 +42,7 @@ def parse(argv=None, program=PROGRAM):
         type=int,
         default=200,
         metavar="N",
-        help=f"maximum number of test images for the check, of which onnx and qonnx take {GRAPH_IMAGES} at most; "
+        help=f"maximum number of test images for the check; onnx and qonnx take {GRAPH_IMAGES} at most; "
         "0: no check (default: %(default)s)",
     )
     add_data_dir(parser)

@@ -24,7 +24,7 @@ def blocks(rows, width=WIDTH):
 
     Args:
         rows: list of lists of equally many texts.
-        width: int. A single column beside the first one may be wider.
+        width: int. A single column next to the first one may be wider.
 
     Returns:
         List of str.

@@ -30,16 +30,16 @@ class DataSet:
     """A data set with its split.
 
     Attributes:
-        name: str, the name in `--data_set`, which for own data is the path of the file or folder.
+        name: str, the name in `--data_set`, which for user data is the path of the file or folder.
         digest: str, the SHA-256 that identifies the data.
-        official: bool, True for the files of the catalog; False for own data and for a variant that the user accepted
+        official: bool, True for the files of the catalog; False for user data and for a variant that the user accepted
             by its digest.
         train, validation, test: Split.
         class_names: tuple of str, in the order of the labels.
         digests: all SHA-256 that run directories may contain for these data.
         earlier_digest: str or None, the SHA-256 that earlier versions gave the same files; if it is not `digest`, they
             made other images of them.
-        stratified: bool, whether the images of own data that were set aside, if any, were drawn by class.
+        stratified: bool, whether the user's images that were set aside, if any, were drawn by class.
         drawn: sorted array of the places, among the training images that were given, of those that were set aside for
             validation; None: validation images were given. See `datasets.own.redrawn`.
     """
@@ -87,5 +87,5 @@ class DataSet:
         return digest in {self.digest, *self.digests}
 
     def was_read_as(self, digest):
-        """Return whether a run directory has the SHA-256 of the same files, of which earlier versions made others."""
+        """Return whether a SHA-256 is that of the same files, also as earlier versions computed it."""
         return digest == self.earlier_digest and not self.is_known_as(digest)

@@ -99,7 +99,7 @@ def find(folder, class_names=()):
 
 
 def _parts(folder, left_out):
-    """Return a dict from part to folder; a folder of classes alone is that of the training images."""
+    """Return a dict from part to folder; a folder with only classes is that of the training images."""
     folders = _folders(_entries(folder))
     named = {
         part: [path for path in folders if pattern.fullmatch(path.name)] for part, pattern in NAMES.items()

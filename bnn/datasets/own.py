@@ -1,4 +1,4 @@
-"""Own data: arrays, an .npz file or a folder of images, as a `DataSet`."""
+"""User data: arrays, an .npz file or a folder of images, as a `DataSet`."""
 
 import hashlib
 from dataclasses import replace
@@ -52,7 +52,7 @@ def from_arrays(
         class_names: sequence of str in the order of the labels. None: "0", "1", ... up to the largest training label.
         seed: int, draws the validation images.
         image_range: (low, high), the values of black and white in float images.
-        name: str, the name of the data set; the path of own files.
+        name: str, the name of the data set; the path of the user's files.
         digest: str, the SHA-256 of the file that the arrays come from. None: the SHA-256 of the arrays.
         stratified: bool, whether the validation images are drawn by class. False: as in earlier versions.
 
@@ -85,7 +85,7 @@ def redrawn(data_set, seed):
     """Return a data set with the validation images that another seed draws, without reading it again.
 
     Args:
-        data_set: DataSet of the user's own data.
+        data_set: DataSet of the user's data.
         seed: int.
 
     Returns:

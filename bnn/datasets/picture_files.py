@@ -93,7 +93,7 @@ def text(counts):
 
 
 def _opened(path):
-    """Open a picture, of which only the header is read."""
+    """Open a picture and read only its header."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what is damaged is refused, or does not matter
@@ -115,7 +115,7 @@ def _opened(path):
 
 
 def _png_depth(path):
-    """The bits per channel, of which Pillow's modes do not tell: it cuts 16-bit colors to 8."""
+    """The bits per channel. Pillow's modes do not tell them: it cuts 16-bit colors to 8."""
     with path.open("rb") as file:
         return file.read(DEPTH + 1)[DEPTH]
 
@@ -147,7 +147,7 @@ def _orientation(picture):
     try:
         with warnings.catch_warnings(action="ignore"):
             return picture.getexif().get(ExifTags.Base.Orientation)
-    except Exception:  # of damaged EXIF data, beside which the picture may be whole
+    except Exception:  # damaged EXIF data; the picture itself may be whole
         return None
 
 

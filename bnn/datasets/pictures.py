@@ -126,7 +126,7 @@ def _of_array(array, shape, resize, image_range, remarks, dark, path="images"):
 
 
 def _mapped(path):
-    """Return the array of a .npy file, of which only the header is read; it must fit the size of the file."""
+    """Return the array of a .npy file without reading more than its header, which must fit the size of the file."""
     try:
         return np.lib.format.open_memmap(path, mode="r")
     except Exception as error:  # of numpy, whichever finds the damage

@@ -28,10 +28,10 @@ def load(name, folder=None, **options):
     mnist-5k it is 4,000 / 500 / 500, stratified.
 
     Args:
-        name: "cifar-10", "MNIST", "fashion-mnist" or "mnist-5k"; or the path of own data, a Path, or a str that
+        name: "cifar-10", "MNIST", "fashion-mnist" or "mnist-5k"; or the path of user data, a Path, or a str that
             contains "/" or ends with .npz, see `own.load`.
         folder: folder where data/download.py put the data, or None for `data_folder()`.
-        **options: of own data: seed, image_size, image_range, progress, class_names and stratified; see `own.load`.
+        **options: for user data: seed, image_size, image_range, progress, class_names and stratified; see `own.load`.
 
     Returns:
         DataSet

@@ -132,7 +132,7 @@ def get(name, place="quantizer"):
     """Return what the name of a quantizer stands for.
 
     Args:
-        name: str, an entry of `ESTIMATORS`, of which `ste` alone means the sign; "sign"; "ternary", with the best
+        name: str, an entry of `ESTIMATORS`, where `ste` without levels means the sign; "sign"; "ternary", with the best
             threshold for the standard deviation of the values, as `optimal_ternary`; "ternary:T" with T >= 0; or
             "lloyd-max:K" with K from 2 to 256, the least squared error for Gaussian values of that deviation.
         place: str, the argument that has this value, for the error message.

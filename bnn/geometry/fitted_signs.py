@@ -47,7 +47,7 @@ class FittedSigns(NamedTuple):
         start_loss: (units,) float64 array, e^T S e of the nearest levels with their best scale.
         loss: (units,) float64 array, e^T S e of the result. It is at most `start_loss`.
         changed: (units,) int array, the number of entries that are not the nearest level.
-        sweeps: (units,) int array, the number of sweeps from the first start, the last of which changed nothing.
+        sweeps: (units,) int array, the number of sweeps from the first start; the last one changed nothing.
     """
 
     quantized: np.ndarray

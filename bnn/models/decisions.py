@@ -1,4 +1,4 @@
-"""What scores decide: the margin of a decision, the confusion matrix, and the worst errors. NumPy alone."""
+"""What scores decide: the margin of a decision, the confusion matrix, and the worst errors. It needs only NumPy."""
 
 import numpy as np
 

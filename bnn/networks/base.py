@@ -84,7 +84,7 @@ class Network:
 
         Args:
             settings: dict of all settings: defaults of the data set and of the named network, and those given.
-            given: dict of the settings given by hand, which must not be among the result.
+            given: dict of the settings that the user typed; the result must not contain them.
 
         Raises:
             ConfigError: a setting is missing, and does not follow.

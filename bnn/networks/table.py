@@ -14,7 +14,7 @@ class Entry(NamedTuple):
     Attributes:
         architecture: subclass of Network.
         settings: dict of the settings that differ from the defaults, of the network and, if they belong to it, of its
-            quantization and training. They override the preset of the data set; settings given by hand override them.
+            quantization and training. They override the preset of the data set; what the user types overrides them.
         about: str, a few words for --help; "": none.
     """
 

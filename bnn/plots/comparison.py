@@ -1,4 +1,4 @@
-"""A trained network beside the paper's, and beside itself without quantizers."""
+"""A trained network next to the paper's, and next to itself without quantizers."""
 
 import numpy as np
 from matplotlib.ticker import PercentFormatter

@@ -110,7 +110,7 @@ def _drawn(path, face, characters):
     try:
         font = FT2Font(path, face_index=face)
         return frozenset(c for c in characters if _has_outline(font, c))
-    except Exception:  # a damaged file, or bitmaps alone
+    except Exception:  # a damaged file, or only bitmaps
         return frozenset()
 
 

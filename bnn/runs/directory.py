@@ -164,7 +164,7 @@ class Run:
 
     @property
     def stratified(self):
-        """Whether images of own data were set aside by class; earlier versions drew them without regard to it."""
+        """Whether images of user data were set aside by class; earlier versions drew them without regard to it."""
         return self.data.get("stratified", not is_own(self.training.data_set))
 
     def origin(self, data_set):

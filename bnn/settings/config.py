@@ -121,7 +121,7 @@ def resolve(given, preset=None, error=ConfigError):
 
 
 def network_of(given):
-    """Return (class of the network, dict of the settings that it brings) for settings given by hand.
+    """Return (class of the network, dict of the settings that it brings) for the settings that the user typed.
 
     A Network brings all of its own. A named one brings those of its publication, but for a smoke test not the epochs.
     """

@@ -60,7 +60,7 @@ GROUPS = {
 ALIASES = {"estimator": ("--quantizer",)}
 # Words that a flag takes in place of a number, with the values of the setting.
 WORDS = {"clip": {GLOROT: GLOROT}, "clip_gradients": {"none": None}}
-LONGEST_METAVAR = 30  # characters of the choices that are shown beside the flag
+LONGEST_METAVAR = 30  # characters of the choices that are shown next to the flag
 
 
 def add_flags(parser, network=DEFAULT):
@@ -149,7 +149,7 @@ def file_to_write(text):
 
 
 def data_set_name(text):
-    """The name of a data set, or the path of own data; a slash is added to the path of a folder, unlike a name."""
+    """The name of a data set, or the path of user data; a slash is added to the path of a folder, unlike a name."""
     named = text in DATA_SETS or text in USER_READERS
     return f"{text}/" if text and not named and expanded(text).is_dir() else text
 

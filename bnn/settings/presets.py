@@ -1,4 +1,4 @@
-"""The presets: what each data set changes in the paper's settings, and what the user's own data do."""
+"""The presets: what each data set changes in the paper's settings, and what the shape of user data changes."""
 
 from bnn.console.tables import filled
 from bnn.datasets.catalog import is_own

@@ -131,6 +131,6 @@ class TrainConfig:
 
     @property
     def data_options(self):
-        """The options of `datasets.load` for own data, a dict; empty for a named data set."""
+        """The options of `datasets.load` for user data, a dict; empty for a named data set."""
         names = ("seed", "image_size", "image_range") if is_own(self.data_set) else ()
         return {name: getattr(self, name) for name in names}

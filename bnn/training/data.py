@@ -77,7 +77,7 @@ def _resolved(given, data_set=None, data_dir=None):
     """Return the Config for settings, and the user data that were read for it: their shape chooses the preset.
 
     Args:
-        given: dict from setting to value, those given by hand; `data_set` is a name or a path.
+        given: dict from setting to value, as typed; `data_set` is a name or a path.
         data_set: DataSet to take; None: the one that `given` names.
         data_dir: str, Path or None, as for `training.train`.
 

@@ -1,4 +1,4 @@
-"""The output of a training: one line per epoch, and the text beside the progress bar within an epoch."""
+"""The output of a training: one line per epoch, and the text next to the progress bar within an epoch."""
 
 # Columns of an epoch's line: name in log.csv, width, decimals. With the epoch, they fit 80 columns.
 COLUMNS = (

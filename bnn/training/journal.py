@@ -97,7 +97,7 @@ class Journal(keras.callbacks.Callback):
 
     @contextmanager
     def announced(self, text):
-        """Say beside the bar what takes time; before the first epoch, which opens the bar, a bar of its own says it."""
+        """Say next to the bar what takes time. Before the first epoch there is no bar yet: a separate one says it."""
         if self.bar:
             self.bar.announce(text)
             yield

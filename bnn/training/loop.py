@@ -125,7 +125,7 @@ class RunGeometry(GeometryLogger):
 
     Args:
         journal: Journal, which has the kernels at the start of an interrupted epoch.
-        images: uint8 array of validation images, of which the first `GEOMETRY_IMAGES` are used.
+        images: uint8 array of validation images; the first `GEOMETRY_IMAGES` are used.
         tensorboard: write events to the run directory.
     """
 

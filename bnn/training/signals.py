@@ -26,7 +26,7 @@ class Interrupted(Exception):
 class StopRequests:
     """As a context manager it turns SIGINT and SIGTERM into a request; a second SIGINT or SIGTERM stops at once.
 
-    Outside the main thread, which alone receives signals, it does nothing.
+    Only the main thread receives signals; in another one it does nothing.
 
     Attributes:
         signal: int, the signal that asked to stop; None: none has.

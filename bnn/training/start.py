@@ -37,10 +37,10 @@ def train(
 
     Args:
         run_dir: str or Path, where the run is kept; None: `runs/` and a name from the settings.
-        data: own data in place of `data_set`: the arrays (x_train, y_train, x_test, y_test), perhaps followed by
-            (x_val, y_val), or a dict of these; see `bnn.datasets.from_arrays`. The run keeps their digest alone:
+        data: the user's data in place of `data_set`: the arrays (x_train, y_train, x_test, y_test), perhaps followed by
+            (x_val, y_val), or a dict of these; see `bnn.datasets.from_arrays`. The run keeps only their digest:
             `resume` and `analyze` need them again.
-        overwrite: replace a run that is there.
+        overwrite: replace an existing run.
         init_from: str or Path, a run of the same network whose best weights this one begins with; None: random ones.
         data_dir: str or Path of the data sets; None: see `bnn.datasets.data_folder`.
         tensorboard: write TensorBoard events to the run directory.
@@ -50,7 +50,7 @@ def train(
         **settings: the settings of a `bnn.settings.Config` by their names; the data set's presets are the defaults.
             `network` is a name in `bnn.networks.NETWORKS` or a Network.
             `data_set` is a name, by default the paper's "cifar-10", or a `DataSet` with such a name, or the path of
-            an .npz file or of a folder of images, of which the preset depends on the shape of the images.
+            an .npz file or of a folder of images; then the shape of the images chooses the preset.
 
     Returns:
         Run

@@ -12,7 +12,7 @@ from bnn.geometry import CorrelationStatistics
 from bnn.models.inputs import count, mapped
 
 SCORES = 1000  # the largest number of scores per image and output
-BATCH = 50  # images whose moments a batch norm uses: `batch_size` is about memory alone
+BATCH = 50  # images whose moments a batch norm uses: `batch_size` is only about memory
 ONE_IMAGE = "batch norm uses the moments of a batch, which one image does not have"
 NO_SCORES = "no output of the network is an array of numbers with the images on its first axis"
 NOTHING = np.empty(0, np.float32)

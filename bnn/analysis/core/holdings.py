@@ -1,4 +1,4 @@
-"""What a part of a network holds beside the kernels that are analyzed: how much counts, and how it is named."""
+"""What a part of a network holds apart from the analyzed kernels: how much counts, and how it is named."""
 
 from collections.abc import Mapping
 

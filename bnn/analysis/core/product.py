@@ -50,7 +50,7 @@ class Product:
         variable: the framework's variable with the latent kernel; None for arrays, and where adapters (LoRA) add to it.
         arrange: from what the framework's `capture` recorded of a call to what the kernel is multiplied with, channels
             last: an array from a keras.capture.Given, a Call from a torch.capture.Seen.
-        restore: from a kernel in the form of `kernels` to one in the shape of the variable; None: by its shape alone.
+        restore: from a kernel in the form of `kernels` to one in the shape of the variable; None: reshape.
         masked: bool, whether a mask of the layer's inputs removes rows of what the kernel is multiplied with.
         own_input: bool, whether that is the layer's input, and not a state or the result of another kernel.
         gates: names of the parts, of as many units each, that are side by side in the kernel of a recurrent layer.

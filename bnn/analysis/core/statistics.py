@@ -13,7 +13,7 @@ import numpy as np
 
 from bnn.console.tables import WIDTH, aligned, blocks, cell
 
-DECIMALS = 3  # of numbers that are not statistics, such as the paper's values beside ours
+DECIMALS = 3  # of numbers that are not statistics, such as the paper's values next to ours
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The numbers that a Keras model holds beside the kernels that are analyzed, and the reasons that name them."""
+"""The numbers that a Keras model holds apart from the analyzed kernels, and the reasons that name them."""
 
 import keras
 import numpy as np

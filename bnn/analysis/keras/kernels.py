@@ -33,7 +33,7 @@ OTHERS = {
         keras.layers.LSTMCell,
         keras.layers.GRUCell,
         keras.layers.SimpleRNNCell,
-    ): "a recurrent cell is analyzed within keras.layers.RNN alone",
+    ): "a recurrent cell is analyzed only within keras.layers.RNN",
 }
 
 

@@ -1,4 +1,4 @@
-"""The numbers that a PyTorch module holds beside the kernels that are analyzed, and the reasons that name them."""
+"""The numbers that a PyTorch module holds apart from the analyzed kernels, and the reasons that name them."""
 
 import re
 

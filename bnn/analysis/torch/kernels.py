@@ -196,7 +196,7 @@ def _known(kernels):
 
 
 def unknown(columns):
-    """A quantizer of which only one result is known, so r_rotated is not defined."""
+    """A quantizer with only one known result, so r_rotated is not defined."""
     return np.full_like(columns, np.nan)
 
 
