@@ -132,8 +132,9 @@ def main(argv=None, program=PROGRAM):
 
 
 def _holds_runs(path):
-    inner = (found for pattern in ("*/config.json", "*/*/config.json") for found in path.glob(pattern))
-    return not (path / "config.json").is_file() and any(inner)
+    from bnn import runs
+
+    return not (path / "config.json").is_file() and bool(runs.find(path))
 
 
 def _expect_runs(paths):

@@ -45,16 +45,20 @@ def _why_no_folder(path):
     return "a file"
 
 
+def within(folder, depth=1):
+    """The run directories in a folder; with depth 2 those in its sub-folders, the seeds of one training. Sorted."""
+    return sorted(path.parent for path in folder.glob("*/" * depth + "config.json"))
+
+
 def nearby(folder):
     """The end of an error message for a run that is not there: "; did you mean runs/demo?", or nothing."""
-    inner = sorted(path.parent for path in folder.glob("*/config.json"))
-    inner = inner or sorted(path.parent for path in folder.glob("*/*/config.json"))
+    inner = within(folder) or within(folder, 2)
     for path in (*inner[:1], USUAL / folder, *([folder.parent] if folder.is_file() else [])):
         if (path / "config.json").is_file():
             return f"; did you mean {path}?"
     if folder.exists():
         return ""
-    places = {str(path.parent) for place in (folder.parent, USUAL) for path in place.glob("*/config.json")}
+    places = {str(path) for place in (folder.parent, USUAL) for path in within(place)}
     return did_you_mean(str(folder), places) or did_you_mean(str(USUAL / folder), places)
 
 

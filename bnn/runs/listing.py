@@ -8,6 +8,7 @@ from bnn.console.tables import aligned, filled
 from bnn.files import lock
 from bnn.networks.table import DEFAULT
 from bnn.runs.directory import RunError, open_run
+from bnn.runs.folders import within
 from bnn.runs.log import test_accuracy
 
 COLUMNS = ("state", "epochs", "val", "test", "date", "data")
@@ -32,12 +33,8 @@ def find(folder):
     Returns:
         List of Path, sorted.
     """
-    found = [
-        path.parent
-        for pattern in ("*/config.json", "*/*/config.json")
-        for path in expanded(folder).glob(pattern)
-    ]
-    return sorted(found)
+    folder = expanded(folder)
+    return sorted([*within(folder), *within(folder, 2)])
 
 
 def expand(path):
@@ -48,11 +45,9 @@ def expand(path):
     """
     path = expanded(path)
     if not (path / "config.json").is_file():
-        seeds = sorted(found.parent for found in path.glob("*/config.json"))
-        if seeds:
+        if seeds := within(path):
             return seeds
-        groups = sorted({found.parent.parent for found in path.glob("*/*/config.json")})
-        if groups:
+        if groups := sorted({found.parent for found in within(path, 2)}):
             raise RunError(
                 f"{path}: expected a run directory or a folder of runs, received a folder of such folders; "
                 f"name one or several of them, such as {groups[0]}"
