@@ -161,10 +161,19 @@ def test_seeds_are_shown_by_mean_and_deviation(published, tmp_path):
         metrics = json.loads((folder / "metrics.json").read_text())
         for row in metrics["layers"]:
             row["angle_mean_deg"] = 10 * fraction
+            if seed == 2:
+                del row["kappa"]  # as if published before it was measured
         atomic.write_json(folder / "metrics.json", metrics)
-    (tmp_path / "README.md").write_text("<!-- table: angles group -->\n<!-- end -->\n")
+    tables = [f"<!-- table: {name} group -->\n<!-- end -->\n" for name in ("angles", "gain")]
+    (tmp_path / "README.md").write_text("".join(tables))
     assert call("tools/results.py", "write", "--folder", tmp_path).returncode == 0
-    assert "| conv_1 | 9 | 7.0 ± 2.0 |" in (tmp_path / "README.md").read_text()
+    page = (tmp_path / "README.md").read_text()
+    assert "| conv_1 | 9 | 7.0 ± 2.0 |" in page
+    heads, _, row = (
+        line.strip("| ").split(" | ") for line in page.partition("gain group")[2].splitlines()[1:4]
+    )
+    cells = dict(zip(heads, row, strict=True))
+    assert cells["kappa"] == "-" and "±" not in cells["gain"] and float(cells["gain"]) > 0
 
 
 @pytest.mark.parametrize(("table", "word"), [("nonsense small", "nonsense"), ("angles missing", "missing")])

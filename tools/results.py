@@ -168,7 +168,7 @@ def side_by_side(*folders):
         [
             layer,
             *(
-                mean((p.layers[layer][key] for p in seeds), _decimals(key))
+                mean((p.layers[layer].get(key) for p in seeds), _decimals(key))
                 for key in keys
                 for seeds in groups
             ),
@@ -184,7 +184,7 @@ def gain(folder):
     keys = ("angle_mean_deg", "gain", "r_within", "r_two_numbers", "residual_gain", "kappa", "r_rotated")
     seeds = [p for p in group(folder) if "gain" in next(iter(p.layers.values()))]
     rows = [
-        [layer, *(mean((p.layers[layer][key] for p in seeds), _decimals(key)) for key in keys)]
+        [layer, *(mean((p.layers[layer].get(key) for p in seeds), _decimals(key)) for key in keys)]
         for layer in seeds[0].layers
     ]
     return markdown(["layer", *(statistics.find(key).title for key in keys)], rows)

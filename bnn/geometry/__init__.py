@@ -43,5 +43,5 @@ __getattr__, __dir__, __all__ = face(
     named_quantizers=["QuantizerError", "ScalarQuantizer"],
     rotations=["Rotation", "random_rotation", "randomly_rotated", "walsh_hadamard"],
     sampling=["sample_angles", "sample_pair_angles"],
-    streaming=["CorrelationStatistics", "SecondMoments"],
+    streaming=["CorrelationStatistics", "CrossMoments", "SecondMoments"],
 )

@@ -49,4 +49,5 @@ from .rotations import walsh_hadamard as walsh_hadamard
 from .sampling import sample_angles as sample_angles
 from .sampling import sample_pair_angles as sample_pair_angles
 from .streaming import CorrelationStatistics as CorrelationStatistics
+from .streaming import CrossMoments as CrossMoments
 from .streaming import SecondMoments as SecondMoments

@@ -94,6 +94,7 @@ class Gains(NamedTuple):
         residual_gain: (units,) g_e; NaN where w_b is a multiple of w_c.
         kappa: (units,) kappa; NaN where alpha is 0.
         r_two_numbers: (units,) `two_number_r` of the angle and the gain.
+        r_three_numbers: (units,) `r_three_numbers` of the angle and both gains.
         constant: (units,) bool, True where a.w_b or a.w_c is constant. The other numbers of the unit are then NaN.
     """
 
@@ -102,7 +103,13 @@ class Gains(NamedTuple):
     residual_gain: np.ndarray
     kappa: np.ndarray
     r_two_numbers: np.ndarray
+    r_three_numbers: np.ndarray
     constant: np.ndarray
+
+    @property
+    def angle_inputs(self):
+        """(units,) angles between w_b and w_c in the metric of the inputs, in degrees: arccos(r)."""
+        return np.degrees(np.arccos(self.r))
 
 
 def gains(quantized, latent, moments, input_variance):
@@ -127,6 +134,7 @@ def gains(quantized, latent, moments, input_variance):
         residual = quantized - alpha * latent
         residual2 = _dot(residual, residual)
         blind = residual2 <= CONSTANT * _dot(quantized, quantized)  # the residual is only rounding
+        theta = angle(quantized, latent, axis=0)
         scale = np.asarray(input_variance, np.float64)
         gain = cc / (norm2 * scale)
         residual_gain = np.maximum(bb - 2 * alpha * bc + alpha**2 * cc, 0) / (residual2 * scale)
@@ -136,7 +144,8 @@ def gains(quantized, latent, moments, input_variance):
             gain,
             np.where(blind, np.nan, residual_gain),
             np.where(blind, 0.0, kappa),
-            np.where(blind, np.sign(alpha), two_number_r(angle(quantized, latent, axis=0), gain)),
+            np.where(blind, np.sign(alpha), two_number_r(theta, gain)),
+            np.where(blind, np.sign(alpha), r_three_numbers(theta, gain, residual_gain)),
             constant,
         )
     undefined = constant | np.isnan(alpha) | ~np.any(quantized, axis=0)

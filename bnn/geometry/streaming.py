@@ -191,3 +191,58 @@ class SecondMoments:
     def second_moment(self):
         """The second moment E[a a^T], (d, d) symmetric float64 array; NaN without data."""
         return self.covariance + np.outer(self.mean, self.mean)
+
+
+class CrossMoments:
+    """Means of a stream of pairs of vectors x and y, the covariance of x, and the covariances of x with y.
+
+    Sums are as in `SecondMoments`. The covariance of y, which may be long, is left out.
+
+    Args:
+        p: int, >= 1, the length of x.
+        q: int, >= 1, the length of y.
+    """
+
+    def __init__(self, p, q):
+        self.count = 0
+        self._p, self._mean = p, np.zeros(p + q)
+        self._scatter = np.zeros((p, p + q))
+
+    @without_warnings
+    def update(self, x, y):
+        """Add pairs.
+
+        Args:
+            x: (n, p) array_like of real numbers.
+            y: (n, q) array_like of real numbers.
+
+        Returns:
+            self.
+        """
+        for start in range(0, len(x), ROWS):
+            rows = np.concatenate([x[start : start + ROWS], y[start : start + ROWS]], axis=1)
+            origin = rows[0].astype(np.float64)
+            # As in `SecondMoments`, the deviations of a constant are exactly 0.
+            centered = rows - rows[0]
+            shift = centered.mean(axis=0, dtype=np.float64)
+            np.subtract(centered, shift, out=centered, casting="same_kind")
+            self._merge(len(rows), origin + shift, centered[:, : self._p].T @ centered)
+        return self
+
+    def _merge(self, count, mean, scatter):
+        delta, total = mean - self._mean, self.count + count
+        self._scatter += scatter
+        self._scatter += np.outer(delta[: self._p], delta) * (self.count * count / total)
+        self._mean = self._mean + delta * (count / total)
+        self.count = total
+
+    @property
+    def means(self):
+        """The means of x, (p,), and of y, (q,) float64 arrays; 0 without data."""
+        return self._mean[: self._p].copy(), self._mean[self._p :].copy()
+
+    @property
+    def covariances(self):
+        """The covariance of x, (p, p), and those of x with y, (p, q) float64 arrays; NaN without data."""
+        scatter = self._scatter / self.count if self.count else np.full_like(self._scatter, np.nan)
+        return scatter[:, : self._p], scatter[:, self._p :]

@@ -22,11 +22,21 @@ MEANS = {
     "r_within",
     "r_within_min",
     "r_two_numbers",
-    "residual_gain",
+    "r_two_error",
+    "r_three_numbers",
+    "r_three_error",
+    "angle_inputs_deg",
     "kappa",
+    "kappa_median",
     "r_rotated",
 }
-CORRELATIONS = {"r_weights", "slope", "r_permuted"} | MEANS
+PARTS = {f"residual_{part}_{kind}" for part in ("mean", "channels", "rest") for kind in ("share", "gain")}
+RESIDUAL = {"residual_gain"} | PARTS
+ONE_CHANNEL = {"residual_channels_gain"}  # the mean of all entries is that of the channel
+ONE_TAP = {
+    "residual_rest_gain"
+}  # of a dense layer and of a 1 x 1 convolution: the means of channels leave nothing
+CORRELATIONS = {"r_weights", "slope", "r_permuted"} | MEANS | RESIDUAL
 ANGLES = {"angle_mean_deg", "angle_std_deg"}
 SMALL = {"input_shape": (6, 6, 1), "conv": (3,), "max_pool": (1,), "fc": (4,), "bn_decay": 0.9}
 ONE = {"input_shape": (1, 1, 1), "conv": (1,), "max_pool": (0,), "filter_size": 1, "fc": ()}
@@ -42,17 +52,17 @@ CASES = {
         CORRELATIONS | {"r_activations", "r_scores"},
     ),
     "latent weights of 0": ({}, 0.0, 6, ANGLES | CORRELATIONS - {"slope"} | {"r_scores"}, set()),
-    "latent weights all alike": ({}, 0.3, 6, {"residual_gain"}, set()),
-    "ternary weights all alike": (TERNARY, 0.7, 6, {"angle_theory_deg", "residual_gain"}, None),
+    "latent weights all alike": ({}, 0.3, 6, RESIDUAL, set()),
+    "ternary weights all alike": (TERNARY, 0.7, 6, {"angle_theory_deg"} | RESIDUAL, None),
     "one unit": ({"conv": (1,), "fc": (1,)}, None, 6, set(), None),
-    "one dimension": ({"conv": (2,), "max_pool": (0,), "filter_size": 1}, None, 6, {"residual_gain"}, None),
-    "one dimension, one unit": (ONE, None, 6, {"residual_gain"}, None),
+    "one dimension": ({"conv": (2,), "max_pool": (0,), "filter_size": 1}, None, 6, RESIDUAL, None),
+    "one dimension, one unit": (ONE, None, 6, RESIDUAL, None),
     "one dimension, one unit, one image": (
         ONE,
         None,
         1,
         CORRELATIONS | {"r_scores"},
-        MEANS | {"r_scores"},
+        MEANS | RESIDUAL | {"r_scores"},
     ),
     "a continuous kernel of 0": ({"continuous": True}, 0.0, 6, ANGLES | CORRELATIONS, None),
 }
@@ -84,7 +94,9 @@ def test_nan_where_undefined_and_nowhere_else(settings, value, count, first, sec
         )
     atomic.write_json(tmp_path / "metrics.json", rows)
     read = json.loads((tmp_path / "metrics.json").read_text())
-    assert {name for name, value in read[0].items() if value is None} == first | {"r_activations"}
+    assert {name for name, value in read[0].items() if value is None} == first | {
+        key for key, value in rows[0].items() if value is None
+    }
     assert len(statistics.text_table(rows).splitlines()) == 1 + len(rows)
     for figure in (plots.latent_weights(layers), plots.dot_products(layers)):
         FigureCanvasAgg(figure).draw()

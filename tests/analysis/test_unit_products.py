@@ -1,4 +1,4 @@
-"""Gain, residual gain and kappa of whole layers, compared with NumPy on the layers' patches, in float64."""
+"""Gain, residual gain, its parts and kappa of whole layers, against NumPy on the layers' patches, in float64."""
 
 import keras
 import numpy as np
@@ -93,6 +93,47 @@ def test_the_values_of_every_unit_equal_those_of_its_patches(build, quantizer):
         assert exact_r(
             theta, found.gain[unit], found.residual_gain[unit], found.kappa[unit]
         ) == pytest.approx(found.r[unit], abs=1e-6)
+        three = np.sign(alpha) / np.sqrt(1 + np.tan(theta) ** 2 * residual_gain / gain)
+        assert found.r_three_numbers[unit] == pytest.approx(three, abs=1e-5)
+        assert found.angle_inputs[unit] == pytest.approx(np.degrees(np.arccos(r)), abs=1e-2)
+        channels = len(w_b) // int(np.prod(getattr(product.linear, "kernel_size", ())))
+        expected = parts_of(e, a, channels, total)
+        for values, key in zip(expected, ("share", "gain", "cross"), strict=True):
+            np.testing.assert_allclose(
+                getattr(layer.residual_gains, key)[:, unit], values, rtol=1e-3, atol=1e-4
+            )
+        assert layer.residual_gains.total[unit] == pytest.approx(residual_gain, rel=1e-3)
+
+
+def parts_of(e, patches, channels, total):
+    """The shares, gains and crossed terms of the parts of a residual, from the products of each part."""
+    by_channel = np.array([e[i % channels :: channels].mean() for i in range(len(e))])
+    parts = np.array([np.full(len(e), e.mean()), by_channel - e.mean(), e - by_channel])
+    energies = (parts**2).sum(axis=1)
+    there = energies > 1e-20 * (e @ e)
+    covariance = np.cov(patches @ parts.T, rowvar=False, bias=True) / total
+    gains = np.where(there, np.diag(covariance) / np.where(there, energies, 1), np.nan)
+    cross = 2 * covariance[(0, 0, 1), (1, 2, 2)] / (e @ e)
+    return np.where(there, energies, 0) / (e @ e), gains, cross
+
+
+def test_the_statistics_of_a_layer_are_those_of_its_units():
+    keras.utils.set_random_seed(1)
+    model = MODELS["same"]()
+    (layer,) = report.analyze(model, inputs_of(model), score_images=0)
+    row, found, parts = layer.statistics(), layer.gains, layer.residual_gains
+    expected = {
+        "angle_inputs_deg": np.degrees(np.arccos(found.r)).mean(),
+        "r_three_numbers": found.r_three_numbers.mean(),
+        "r_two_error": np.abs(found.r_two_numbers - found.r).mean(),
+        "r_three_error": np.abs(found.r_three_numbers - found.r).mean(),
+        "kappa_median": np.median(found.kappa),
+    }
+    for place, part in enumerate(("mean", "channels", "rest")):
+        expected |= {f"residual_{part}_{key}": getattr(parts, key)[place].mean() for key in ("share", "gain")}
+    for key, value in expected.items():
+        assert row[key] == pytest.approx(value, rel=1e-12), key
+    assert sum(row[f"residual_{part}_share"] for part in ("mean", "channels", "rest")) == pytest.approx(1)
 
 
 def test_means_over_units_leave_constant_units_out():

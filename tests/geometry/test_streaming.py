@@ -268,3 +268,17 @@ def test_pooled_unit_moments_of_a_constant_or_of_nothing_are_nan():
     constant = UnitMoments(3).update(np.full((7, 3), 0.1), np.full((7, 3), 0.3))
     for moments in (constant, UnitMoments(3)):
         assert np.isnan(moments.pooled().r).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_cross_moments_equal_those_of_all_rows_at_once(dtype):
+    rng = np.random.default_rng(5)
+    rows = (rng.normal(size=(9000, 7)) @ rng.normal(size=(7, 7)) + 1000).astype(dtype)
+    moments = streaming.CrossMoments(3, 4)
+    for part in (slice(0, 1), slice(1, 5000), slice(5000, 5000), slice(5000, 9000)):
+        moments.update(rows[part, :3], rows[part, 3:])
+    expected = np.cov(rows.astype(np.float64), rowvar=False, bias=True)
+    np.testing.assert_allclose(np.concatenate(moments.means), rows.mean(axis=0, dtype=np.float64), rtol=1e-9)
+    np.testing.assert_allclose(np.hstack(moments.covariances), expected[:3], rtol=1e-4, atol=1e-4)
+    constant = streaming.CrossMoments(1, 1).update(np.full((5, 1), 0.1, dtype), np.ones((5, 1), dtype))
+    assert not np.any(constant.covariances) and np.isnan(streaming.CrossMoments(1, 1).covariances).all()

@@ -109,3 +109,30 @@ def test_a_quantizer_that_no_kernel_takes_is_refused():
         ReportError, match="quantizer='ternary': expected kernels without a quantizer of their own"
     ):
         analyze(model, inputs, quantizer="ternary", kernel=kernel)
+
+
+def test_the_parts_of_the_residual_are_those_of_unfolded_inputs():
+    """`unfold` gives the patches of a convolution in PyTorch's order, channel by channel."""
+    torch.manual_seed(3)
+    model = nn.Sequential(nn.Conv2d(3, 5, 3, padding=1))
+    images = np.random.default_rng(2).standard_normal((10, 3, 6, 7)).astype(np.float32)
+    images += np.cumsum(images, axis=-1)
+    (layer,) = analyze(model, images, score_images=0)
+    a = (
+        nn.functional.unfold(torch.tensor(images), 3, padding=1)
+        .movedim(1, 2)
+        .reshape(-1, 27)
+        .double()
+        .numpy()
+    )
+    w = model[0].weight.detach().double().numpy().reshape(5, 27)
+    for unit, w_c in enumerate(w):
+        w_b = np.where(w_c >= 0, 1.0, -1.0)
+        r = np.corrcoef(a @ w_b, a @ w_c)[0, 1]
+        e = w_b - w_b @ w_c / (w_c @ w_c) * w_c
+        channels = np.repeat(e.reshape(3, 9).mean(axis=1), 9)
+        assert layer.gains.angle_inputs[unit] == pytest.approx(np.degrees(np.arccos(r)), abs=0.01)
+        for place, part in enumerate((np.full(27, e.mean()), channels - e.mean(), e - channels)):
+            gain = (a @ part).var() / (part @ part * a.var(axis=0).mean())
+            assert layer.residual_gains.share[place, unit] == pytest.approx(part @ part / (e @ e), rel=1e-4)
+            assert layer.residual_gains.gain[place, unit] == pytest.approx(gain, rel=1e-3)

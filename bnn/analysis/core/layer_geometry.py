@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from bnn.analysis.core.layer_report import LayerReport
+from bnn.analysis.core.residual_parts import ResidualParts
 from bnn.analysis.core.unit_products import UnitProducts, per_unit
 from bnn.geometry import CorrelationStatistics, Histogram2D, Rotation, UnitMoments, even_edges
 
@@ -39,6 +40,7 @@ class LayerGeometry:
         self.weights, self.permuted, self.activations = (CorrelationStatistics() for _ in range(3))
         self.histograms = {}
         self._per_unit, self._rotated = UnitProducts(product), UnitMoments(product.kernels.latent[0].size)
+        self._parts = ResidualParts(product)
         self._both = np.concatenate(product.kernels, axis=-1)
         self._all = np.concatenate([self._both, _rotated_kernel(product, rng.spawn(1)[0])], axis=-1)
         self._n_images, self._rng, self._standard = n_images, rng, standard
@@ -46,6 +48,7 @@ class LayerGeometry:
 
     def report(self, r_scores=None):
         """The LayerReport of what was gathered, with the agreement of scores that was measured elsewhere."""
+        gains = self._per_unit.gains()
         return LayerReport(
             self.product,
             self.weights,
@@ -53,7 +56,8 @@ class LayerGeometry:
             self.activations,
             self.histograms,
             np.concatenate([self._no_patches(), *self._patches], axis=1),
-            self._per_unit.gains(),
+            gains,
+            self._parts.gains(gains, self._per_unit.input_variances()),
             self._rotated.r,
             r_scores,
         )
@@ -106,6 +110,7 @@ class LayerGeometry:
         x, y, rotated = self._products(inputs, self._all)
         self._take("weights", x, y)
         self._per_unit.update(call, inputs, x, y)
+        self._parts.update(inputs, x, y)
         self._rotated.update(per_unit(rotated), per_unit(y))
         if before is not None:
             self._take("activations", x, self.product.multiply(before, quantized))

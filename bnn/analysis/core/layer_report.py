@@ -29,6 +29,8 @@ class LayerReport:
         grouped_patches: (groups, m, d) float32 array, a random sample of the vectors that the kernels of each group
             are multiplied with.
         gains: geometry.Gains of the units: the quantities that relate a.w_b to a.w_c in each unit.
+        residual_gains: geometry.ResidualGains of the units: the shares and gains of the parts of the residual, and
+            exactly what they add to the residual gain.
         rotated_r: (units,) float64 array, the correlation of a.w_c with the products of the kernel that was quantized
             after one random rotation (paper, section 3, generalized binarization).
         r_scores: float, the correlation of the model's scores with and without the quantizer of this kernel, see
@@ -42,6 +44,7 @@ class LayerReport:
     histograms: dict
     grouped_patches: np.ndarray
     gains: geometry.Gains
+    residual_gains: geometry.ResidualGains
     rotated_r: np.ndarray
     r_scores: float | None = None
 

@@ -29,7 +29,7 @@ class Statistic:
         importance: columns with larger values are dropped first if a table is too wide; 0 is only in the wide table.
         meaning: one sentence in Markdown.
         definition: where it is defined: a section or figure of the paper, or a page of docs/.
-        compute: function from a LayerReport to a str, int or float, or None if it was not measured.
+        compute: function from a LayerReport to a str, int or float, or None if it was not measured or does not apply.
         logged: whether the geometry log of a training has it, too. `compute` then also gets a
             `geometry_log.KernelLog`, which has `name`, `kernels`, `angles` and `gains`, and must return a float.
     """
@@ -49,6 +49,52 @@ class Statistic:
 def defined_mean(values):
     """Return the mean without NaN; NaN if every value is NaN."""
     return mean_and_std(values)[0]
+
+
+def median(values):
+    """Return the median without NaN; NaN if every value is NaN."""
+    defined = values[~np.isnan(values)]
+    return float(np.median(defined)) if len(defined) else math.nan
+
+
+def error_of(values, layer):
+    """Return the mean over units of the absolute difference between predicted correlations and r; NaN as any mean."""
+    return defined_mean(np.abs(values - layer.gains.r))
+
+
+def _parts():
+    """Return the entries of the table for the parts of the residual, two for each part."""
+    parts = {
+        "mean": "the mean of all its entries",
+        "channels": "the means of its channels, minus that of all entries",
+        "rest": "what its channels' means leave",
+    }
+    kinds = {
+        "share": "share of the residual's energy in {}: mean over the units",
+        "gain": "g of that part of the residual: {}",
+    }
+    definition = "[theory](theory.md#parts-of-the-residual-gain)"
+    return [
+        Statistic(
+            f"residual_{part}_{kind}",
+            f"{part}_{kind}",
+            f"{kind} of the residual's {part}",
+            3 if kind == "share" else 2,
+            "",
+            0,
+            meaning.format(what),
+            definition,
+            lambda layer, kind=kind, place=place: _of_part(layer.residual_gains, kind, place),
+        )
+        for place, (part, what) in enumerate(parts.items())
+        for kind, meaning in kinds.items()
+    ]
+
+
+def _of_part(gains, kind, place):
+    """None for the gain of a part that the kernels of the layer cannot have, such as the rest of a dense kernel."""
+    absent = np.all(gains.share[place] == 0)
+    return None if absent and kind == "gain" else defined_mean(getattr(gains, kind)[place])
 
 
 def least(values):
@@ -156,12 +202,30 @@ STATISTICS = (
     Statistic("r_two_numbers", "r_two", "r from two numbers", 3, "", 5,
               "r within units predicted by angle and gain: 1 / sqrt(1 + tan²(angle) / g), mean over the units",
               "[theory](theory.md#angle-and-gain)", lambda layer: defined_mean(layer.gains.r_two_numbers)),
+    Statistic("r_two_error", "two_error", "error of r from two numbers", 3, "", 0,
+              "absolute difference between that prediction and r of a unit: mean over the units",
+              "[theory](theory.md#angle-and-gain)", lambda layer: error_of(layer.gains.r_two_numbers, layer)),
+    Statistic("r_three_numbers", "r_three", "r from three numbers", 3, "", 0,
+              "r within units predicted by angle, gain and residual gain: 1 / sqrt(1 + tan²(angle) g_e / g), mean over "
+              "the units", "[theory](theory.md#angle-and-gain)",
+              lambda layer: defined_mean(layer.gains.r_three_numbers)),
+    Statistic("r_three_error", "three_error", "error of r from three numbers", 3, "", 0,
+              "absolute difference between that prediction and r of a unit: mean over the units",
+              "[theory](theory.md#angle-and-gain)", lambda layer: error_of(layer.gains.r_three_numbers, layer)),
+    Statistic("angle_inputs_deg", "angle_inputs", "angle in the metric of the inputs", 1, "degrees", 0,
+              "angle between w_b and w_c of each unit in the metric of the inputs, arccos of r within the unit: mean "
+              "over the units", "[theory](theory.md#the-angle-in-the-metric-of-the-inputs)",
+              lambda layer: defined_mean(layer.gains.angle_inputs)),
     Statistic("residual_gain", "residual_gain", "residual gain", 2, "", 0,
               "g_e: g of the residual e, the part of w_b orthogonal to w_c; 1 if e is not aligned with the inputs",
               "[theory](theory.md#angle-and-gain)", lambda layer: defined_mean(layer.gains.residual_gain)),
     Statistic("kappa", "kappa", "kappa", 3, "", 0,
               "Cov(a·e, a·w_c) / (alpha Var(a·w_c)); 0 if the residual is not aligned with the inputs",
               "[theory](theory.md#angle-and-gain)", lambda layer: defined_mean(layer.gains.kappa)),
+    Statistic("kappa_median", "kappa_median", "median of kappa", 3, "", 0,
+              "kappa of the median unit; the mean is dominated by units whose a·w_c hardly varies",
+              "[theory](theory.md#angle-and-gain)", lambda layer: median(layer.gains.kappa)),
+    *_parts(),
     Statistic("r_rotated", "r_rotated", "r rotated", 3, "", 0,
               "r within units of the kernel that is quantized after one random rotation and rotated back",
               "paper, section 3, generalized binarization", r_rotated),

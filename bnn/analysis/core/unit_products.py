@@ -44,9 +44,9 @@ class UnitProducts:
     def gains(self):
         """geometry.Gains of the units, in the order of `LayerReport.kernels`."""
         units = self.product.kernels.latent.shape[-1]
-        return geometry.gains(*self.product.columns, self.moments, np.repeat(self._input_variances(), units))
+        return geometry.gains(*self.product.columns, self.moments, np.repeat(self.input_variances(), units))
 
-    def _input_variances(self):
+    def input_variances(self):
         """(groups,) float64 array: the mean variance of the entries of a group's patches, tr S / d; NaN without data.
 
         The variance of an entry over images and positions is the mean over positions of its variance over images plus
