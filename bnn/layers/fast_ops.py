@@ -150,21 +150,30 @@ def max_pool2d(x):
     return (lean_max_pool2d if tf is None else portable_max_pool2d)(x)
 
 
-def portable_conv2d(x, kernel, strides=1):
-    """Convolve with SAME padding.
+def portable_conv2d(x, kernel, strides=1, padding="same", dilation_rate=1):
+    """Convolve, in as many groups as the kernel has fewer channels than x.
 
     Args:
         x: (batch, height, width, channels) float tensor.
-        kernel: (size, size, channels, filters) tensor of x's dtype.
-        strides: int, the distance of the positions.
+        kernel: (size, size, channels / groups, filters) tensor of x's dtype.
+        strides: int, the distance of the positions; 1 if the dilation rate is not.
+        padding: "same" (with zeros) or "valid" (none).
+        dilation_rate: int, the distance of the taps.
 
     Returns:
-        (batch, height, width, filters) tensor of x's dtype; sides are divided by the strides and rounded up.
+        (batch, height, width, filters) tensor of x's dtype; with "same", sides are divided by the strides and rounded
+        up.
     """
     if kernel.shape[0] == 1 and strides > 1:
         # The same positions, without oneDNN's strided 1x1 convolution, whose gradient is faulty (its issue 6035).
         x, strides = x[:, ::strides, ::strides], 1
-    return ops.conv(x, kernel, strides, padding="same", data_format="channels_last")
+    options = {"padding": padding, "dilation_rate": dilation_rate, "data_format": "channels_last"}
+    groups = x.shape[-1] // kernel.shape[2]
+    if tf is None or groups == 1:
+        return ops.conv(x, kernel, strides, **options)
+    # One convolution per group: outside of a graph, TensorFlow compiles a grouped one again at every call.
+    parts = zip(ops.split(x, groups, axis=-1), ops.split(kernel, groups, axis=-1), strict=True)
+    return ops.concatenate([ops.conv(*part, strides, **options) for part in parts], axis=-1)
 
 
 def tap_conv2d(x, kernel):
@@ -192,10 +201,10 @@ def tap_conv2d(x, kernel):
     return convolve(x, kernel)
 
 
-def conv2d(x, kernel, strides=1):
+def conv2d(x, kernel, strides=1, padding="same", dilation_rate=1):
     """`portable_conv2d`; on CPUs with the faster gradient, which helps only in bfloat16 and up to 8x8 positions."""
-    if strides > 1:
-        return portable_conv2d(x, kernel, strides)
+    if (strides, padding, dilation_rate) != (1, "same", 1) or x.shape[-1] != kernel.shape[2]:
+        return portable_conv2d(x, kernel, strides, padding, dilation_rate)
     taps = on_cpu() and x.dtype == "bfloat16" and None not in x.shape[1:3] and x.shape[1] * x.shape[2] <= 64
     return (tap_conv2d if taps else portable_conv2d)(x, kernel)
 

@@ -152,10 +152,11 @@ class QuantDense(_QuantLayer):
 
 @keras.saving.register_keras_serializable("bnn")
 class QuantConv2D(_QuantLayer):
-    """Two-dimensional convolution with a quantized kernel, SAME padding and no bias.
+    """Two-dimensional convolution with a quantized kernel and no bias.
 
-    Input (batch, height, width, channels), output (batch, height / strides, width / strides, filters), rounded up,
-    kernel (kernel_size, kernel_size, channels, filters), fan-in d = kernel_size^2 channels.
+    Input (batch, height, width, channels), output (batch, height / strides, width / strides, filters), rounded up with
+    the padding "same", kernel (kernel_size, kernel_size, channels / groups, filters), fan-in
+    d = kernel_size^2 channels / groups.
 
     Args:
         filters: int, number of output channels.
@@ -166,28 +167,82 @@ class QuantConv2D(_QuantLayer):
         sign_inputs: bool, whether all inputs are -1 or +1. If the kernel quantizer is `Sign`, training may then
             multiply bits. The sums are the same.
         strides: int, the distance of the positions, in both directions.
+        padding: "same" or "valid", as in Keras's Conv2D.
+        dilation_rate: int, the distance of the taps, in both directions; strides or dilation_rate must be 1.
+        groups: int, the number of groups of channels, each of which has its own filters.
+        pad_values: 0, 1 or -1, what the padding consists of. Among signs, zeros are a third level.
         kernel_initializer: keyword, initializer of the latent kernel, see `keras.initializers.get`.
         clip: keyword, float > 0, largest absolute value of latent weights, see `WeightClip`.
 
     Raises:
-        ValueError: a size is not a positive whole number, clip is not positive, or the quantizer is neither a name nor
-            callable.
+        ValueError: a size is not a positive whole number, clip is not positive, the quantizer is neither a name nor
+            callable, or another argument has none of its values. When the layer is built: the groups do not divide the
+            channels, or the images are smaller than the kernel.
     """
 
-    def __init__(self, filters, kernel_size, kernel_quantizer=None, sign_inputs=False, strides=1, **kwargs):
+    def __init__(
+        self,
+        filters,
+        kernel_size,
+        kernel_quantizer=None,
+        sign_inputs=False,
+        strides=1,
+        padding="same",
+        dilation_rate=1,
+        groups=1,
+        pad_values=0,
+        **kwargs,
+    ):
         super().__init__(kernel_quantizer, **kwargs)
         self.filters = positive("filters", filters)
         self.kernel_size = positive("kernel_size", kernel_size)
         self.sign_inputs = bool(sign_inputs)
         self.strides = positive("strides", strides)
+        self.padding = padding
+        self.dilation_rate = positive("dilation_rate", dilation_rate)
+        self.groups = positive("groups", groups)
+        self.pad_values = pad_values
+        self._check()
         signs = self.sign_inputs and quantizers.is_sign(self.kernel_quantizer)
-        self.multiplies_signs = signs and self.strides == 1
+        usual = (self.strides, self.padding, self.dilation_rate, self.groups, self.pad_values)
+        self.multiplies_signs = signs and usual == (1, "same", 1, 1, 0)
         # Bits are computed outside of TensorFlow, so XLA cannot compile them.
         self.supports_jit = not (self.multiplies_signs and fast_ops.on_cpu())
 
+    def _check(self):
+        def expect(condition, name, expected):
+            if not condition:
+                raise ValueError(f"{name}: expected {expected}, received {getattr(self, name)!r}")
+
+        expect(self.padding in ("same", "valid"), "padding", "same or valid")
+        expect(self.pad_values in (0, 1, -1), "pad_values", "0, 1 or -1")
+        expect(self.pad_values == 0 or self.padding == "same", "pad_values", "0 with the padding valid")
+        expect(self.dilation_rate == 1 or self.strides == 1, "dilation_rate", "1 with strides")
+        expect(self.filters % self.groups == 0, "groups", f"a divisor of the {self.filters} filters")
+
     def build(self, input_shape):
         """Create the latent kernel."""
-        self._add_kernel((self.kernel_size, self.kernel_size, input_shape[-1], self.filters))
+        _, *sides, channels = input_shape
+        if channels % self.groups:
+            raise ValueError(
+                f"{self.name}: expected channels that {self.groups} groups divide, received {channels}"
+            )
+        if self.padding == "valid" and any(side and side < self._span for side in sides):
+            raise ValueError(
+                f"{self.name}: expected images of at least {self._span}x{self._span}, which the kernel covers, "
+                f"received {sides[0]}x{sides[1]}"
+            )
+        if self.pad_values and self.strides > 1 and None in sides:
+            raise ValueError(
+                f"{self.name}: expected images of known size, on which the padding depends with strides of "
+                f"{self.strides}, received {sides[0]}x{sides[1]}"
+            )
+        self._add_kernel((self.kernel_size, self.kernel_size, channels // self.groups, self.filters))
+
+    @property
+    def _span(self):
+        """The side of the patches, in input positions."""
+        return (self.kernel_size - 1) * self.dilation_rate + 1
 
     def call(self, inputs, training=False):
         """Convolve the input with the quantized kernel."""
@@ -196,12 +251,25 @@ class QuantConv2D(_QuantLayer):
 
     def product(self, inputs, kernel):
         """Apply the layer's linear map with the given kernel instead of its own."""
-        return fast_ops.conv2d(inputs, kernel, self.strides)
+        padding = self.padding
+        if self.pad_values:
+            borders = [(0, 0), *map(self._border, inputs.shape[1:3]), (0, 0)]
+            inputs, padding = ops.pad(inputs, borders, constant_values=self.pad_values), "valid"
+        return fast_ops.conv2d(inputs, kernel, self.strides, padding, self.dilation_rate)
+
+    def _border(self, side):
+        """How many positions the padding "same" adds before and after a side."""
+        rest = (
+            1 if self.strides == 1 else (side - 1) % self.strides + 1
+        )  # of inputs at the last output position
+        missing = max(self._span - rest, 0)
+        return missing // 2, missing - missing // 2
 
     def compute_output_shape(self, input_shape):
         """Return (batch, height, width, filters)."""
         batch, *sides, _ = input_shape
-        return (batch, *(side and -(-side // self.strides) for side in sides), self.filters)
+        less = self._span - 1 if self.padding == "valid" else 0
+        return (batch, *(side and -(-(side - less) // self.strides) for side in sides), self.filters)
 
     def get_config(self):
         """Return the arguments of the constructor."""
@@ -210,6 +278,10 @@ class QuantConv2D(_QuantLayer):
             "kernel_size": self.kernel_size,
             "sign_inputs": self.sign_inputs,
             "strides": self.strides,
+            "padding": self.padding,
+            "dilation_rate": self.dilation_rate,
+            "groups": self.groups,
+            "pad_values": self.pad_values,
         }
 
 

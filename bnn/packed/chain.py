@@ -20,6 +20,8 @@ from bnn.layers import (
 from bnn.models.traversal import computes_as, does_nothing
 from bnn.packed.parts import PackError
 
+# The convolutions that the packed network computes.
+USUAL = {"strides": 1, "padding": "same", "dilation_rate": 1, "groups": 1, "pad_values": 0}
 EXTREMES = np.float32([-1e30, 1e30])
 # The value of an element depends on the other values of a batch or an image.
 NOT_ONE_BY_ONE = quantizers.OptimalTernary | quantizers.AbsmeanTernary | quantizers.MagnitudeAwareSign
@@ -208,8 +210,10 @@ class _Reader:
             raise refusal(layer.name, "binary or ternary activations", "an input that is not quantized")
         if isinstance(layer, QuantDense) and len(before.shape) != 2:
             raise refusal(layer.name, "a flat input", tuple(before.shape[1:]))
-        if isinstance(layer, QuantConv2D) and layer.strides != 1:
-            raise refusal(layer.name, "strides of 1", layer.strides)
+        if isinstance(layer, QuantConv2D):
+            for option, usual in USUAL.items():
+                if getattr(layer, option) != usual:
+                    raise refusal(layer.name, f"{option} {usual}", getattr(layer, option))
         kernel, magnitude = _kernel(layer, self.transform)
         if self.channels_first:
             kernel = _channels_first_to_last(kernel, self.channels_first)

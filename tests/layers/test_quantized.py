@@ -80,6 +80,79 @@ def test_strided_conv_equals_keras_on_quantized_weights(kind, size, strides):
     assert layer.compute_output_shape((None, 7, None, 3)) == (None, -(-7 // strides), None, 4)
 
 
+@pytest.mark.parametrize(
+    ("kind", "size", "options"),
+    [
+        ("binary", 3, {"padding": "valid"}),
+        ("ternary", 2, {"padding": "valid", "strides": 2}),
+        ("none", 1, {"padding": "valid", "strides": 3}),
+        ("binary", 3, {"dilation_rate": 2}),
+        ("none", 2, {"dilation_rate": 2, "padding": "valid"}),
+        ("ternary", 3, {"groups": 2, "strides": 2}),
+    ],
+    ids=str,
+)
+def test_other_convolutions_equal_keras_on_quantized_weights(kind, size, options):
+    quantizer, quantized = QUANTIZERS[kind]
+    reference = keras.layers.Conv2D(4, size, use_bias=False, **{"padding": "same"} | options)
+    layer = QuantConv2D(4, size, quantizer, sign_inputs=True, **options)
+    assert_equals_keras(layer, reference, normal(2, 7, 6, 4), quantized)
+    assert QuantConv2D.from_config(layer.get_config()).get_config() == layer.get_config()
+    assert layer.compute_output_shape((None, None, 6, 4)) == (
+        None,
+        None,
+        *layer(normal(1, 7, 6, 4)).shape[2:],
+    )
+
+
+@pytest.mark.parametrize("padded", [1, -1])
+@pytest.mark.parametrize(
+    ("size", "options"), [(3, {}), (2, {"strides": 2}), (3, {"dilation_rate": 2})], ids=str
+)
+def test_padding_may_consist_of_signs(padded, size, options):
+    """K * x = K * (x - p) + p sum(K), where the padding of x - p is 0 if that of x is p."""
+    layer = QuantConv2D(4, size, Sign(), sign_inputs=True, pad_values=padded, **options)
+    x, upstream = normal(2, 7, 6, 3), normal(*layer.compute_output_shape((2, 7, 6, 3)), seed=1)
+    y, gradients = run(layer, x, upstream, training=True)
+    reference = keras.layers.Conv2D(4, size, use_bias=False, padding="same", **options)
+    reference.build(x.shape)
+    reference.kernel.assign(geometry.sign(np.asarray(layer.kernel)))
+
+    def shifted(x):
+        return reference(x - padded) + padded * tf.reduce_sum(reference.kernel, (0, 1, 2))
+
+    shifted.trainable_weights = reference.trainable_weights
+    expected, expected_gradients = run(shifted, x, upstream)
+    for ours, theirs in zip((y, *gradients), (expected, *expected_gradients), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
+
+
+def test_an_earlier_configuration_means_zeros_that_keep_the_size():
+    config = QuantConv2D(4, 3, Sign(), sign_inputs=True).get_config()
+    later = {"padding": "same", "dilation_rate": 1, "groups": 1, "pad_values": 0}
+    assert later.items() <= config.items()
+    earlier = {key: value for key, value in config.items() if key not in later}
+    assert QuantConv2D.from_config(earlier).get_config() == config
+
+
+@pytest.mark.parametrize(
+    ("options", "shape", "message"),
+    [
+        ({"padding": "causal"}, None, "padding: expected same or valid, received 'causal'"),
+        ({"pad_values": 2}, None, "pad_values: expected 0, 1 or -1, received 2"),
+        ({"pad_values": 1, "padding": "valid"}, None, "pad_values: expected 0 with the padding valid, received 1"),
+        ({"strides": 2, "dilation_rate": 2}, None, "dilation_rate: expected 1 with strides, received 2"),
+        ({"groups": 3}, None, "groups: expected a divisor of the 4 filters, received 3"),
+        ({"groups": 2}, (1, 5, 5, 3), "q: expected channels that 2 groups divide, received 3"),
+        ({"padding": "valid"}, (1, 5, 2, 3), "q: expected images of at least 3x3, .*, received 5x2"),
+        ({"pad_values": 1, "strides": 2}, (1, None, 5, 3), "q: expected images of known size, .* received Nonex5"),
+    ],
+)  # fmt: skip
+def test_convolutions_that_do_not_exist_are_named(options, shape, message):
+    with pytest.raises(ValueError, match=message):
+        QuantConv2D(4, 3, name="q", **options).build(shape)
+
+
 @pytest.mark.parametrize("strides", [0, -1, 1.5, (2, 2), None])
 def test_strides_are_a_positive_whole_number(strides):
     with pytest.raises(ValueError, match="strides: expected a positive whole number, received"):

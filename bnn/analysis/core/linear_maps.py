@@ -58,8 +58,9 @@ class Convolution:
     Attributes:
         kernel_size: tuple of ints, one per dimension.
         strides, dilation: tuples of the same length.
-        padding: "valid", "same" or "causal", as in Keras, or zeros (before, after) for each dimension.
+        padding: "valid", "same" or "causal", as in Keras, or (before, after) for each dimension.
         groups: int; a depthwise convolution has as many groups as input channels.
+        pad_value: float, what the padding consists of.
     """
 
     kernel_size: tuple
@@ -67,6 +68,7 @@ class Convolution:
     dilation: tuple
     padding: str | tuple
     groups: int = 1
+    pad_value: float = 0.0
 
     def multiply(self, inputs, kernel):
         """Multiply the inputs with a kernel at every position.
@@ -108,7 +110,7 @@ class Convolution:
         Returns:
             (groups, m, d) array, with d in the order of the kernel.
         """
-        padded = np.pad(inputs, self.borders(inputs.shape))
+        padded = self._padded(inputs)
         corners = np.unravel_index(places[:, 1], self.positions(inputs.shape))
         cut = np.empty((len(places), *self.kernel_size, inputs.shape[-1]), inputs.dtype)
         geometry = list(zip(self._spans(), self.strides, self.dilation, strict=True))
@@ -131,7 +133,7 @@ class Convolution:
         Yields:
             For each tap, in the order of the kernel, an (n x positions, channels) array.
         """
-        padded = np.pad(inputs, self.borders(inputs.shape))
+        padded = self._padded(inputs)
         sizes = self.positions(inputs.shape)
         for tap in np.ndindex(*self.kernel_size):
             starts = [at * step for at, step in zip(tap, self.dilation, strict=True)]
@@ -144,8 +146,11 @@ class Convolution:
     def _spans(self):
         return tuple((k - 1) * step + 1 for k, step in zip(self.kernel_size, self.dilation, strict=True))
 
+    def _padded(self, inputs):
+        return np.pad(inputs, self.borders(inputs.shape), constant_values=self.pad_value)
+
     def borders(self, shape):
-        """The numbers of zeros before and after each axis of inputs of the given shape, as for `np.pad`."""
+        """The numbers of values to add before and after each axis of inputs of the given shape, as for `np.pad`."""
         if isinstance(self.padding, tuple):
             return [(0, 0), *self.padding, (0, 0)]
         borders = []

@@ -1,10 +1,12 @@
 """Moments of the dot products and inputs of each unit, accumulated over batches; they give gain and r within units."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
 from bnn import geometry
+from bnn.analysis.core.linear_maps import Convolution
 from bnn.geometry import CoordinateMoments, UnitMoments
 
 
@@ -62,8 +64,10 @@ class UnitProducts:
 
     def _taps(self, shape, moments):
         """Yield, for each tap of the kernel, the (positions, channels) means and variances of its inputs."""
-        maps = (values.reshape(1, *shape) for values in (moments.mean, moments.std**2))
-        return zip(*map(self.product.linear.taps, maps), strict=True)
+        mean, variance = (values.reshape(1, *shape) for values in (moments.mean, moments.std**2))
+        linear = self.product.linear
+        constant = replace(linear, pad_value=0.0) if isinstance(linear, Convolution) else linear
+        return zip(linear.taps(mean), constant.taps(variance), strict=True)  # padding does not vary
 
 
 def per_unit(products):

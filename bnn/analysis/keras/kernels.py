@@ -119,10 +119,11 @@ def _contraction(layer):
 
 
 def _own_product(name, layer, quantizer):
-    latent = float32(layer.kernel)
-    dense = isinstance(layer, QuantDense)
-    linear = Dense() if dense else Convolution((layer.kernel_size,) * 2, (layer.strides,) * 2, (1, 1), "same")
-    own, form = layer.kernel_quantizer, (-1, 1, latent.shape[-1])
+    latent, linear = float32(layer.kernel), Dense()
+    if isinstance(layer, QuantConv2D):
+        window = ((side,) * 2 for side in (layer.kernel_size, layer.strides, layer.dilation_rate))
+        linear = Convolution(*window, layer.padding, layer.groups, float(layer.pad_values))
+    own, form = layer.kernel_quantizer, (-1, linear.groups, latent.shape[-1] // linear.groups)
     place = {"layer": layer, "variable": layer.kernel}
     if own is None and quantizer is not None:
         return product_of_arrays(name, linear, latent.reshape(form), quantizer, **place)

@@ -52,8 +52,9 @@ def _dense(linear, inputs, kernel):
 
 def _convolution(linear, inputs, kernel):
     padding, x = linear.padding, ops.convert_to_tensor(inputs)
-    if padding not in ("valid", "same"):
-        padding, x = "valid", ops.pad(x, linear.borders(inputs.shape))
+    if padding not in ("valid", "same") or linear.pad_value:
+        borders = linear.borders(inputs.shape)
+        padding, x = "valid", ops.pad(x, borders, constant_values=linear.pad_value)
     options = {"strides": linear.strides, "padding": padding, "dilation_rate": linear.dilation}
     options["data_format"] = "channels_last"
     groups, size = linear.groups, linear.kernel_size
