@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from bnn.datasets import deadline, sources
+from bnn.datasets import transfer
 
 
 class Server(ThreadingHTTPServer):
@@ -218,8 +218,7 @@ def start_serving(server):
 def servers(monkeypatch):
     """A function that starts a server and returns it."""
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    monkeypatch.setattr(sources, "BACKOFF_S", 0)
-    monkeypatch.setattr(deadline, "TICK_S", 0.01)
+    monkeypatch.setattr(transfer, "PAUSE_S", 0)
     started = []
 
     def start():

@@ -9,7 +9,6 @@ import pytest
 
 from bnn.commands import analyze, download, train
 from bnn.console import run_program
-from bnn.datasets import sources
 from bnn.networks import VGG
 from bnn.settings import config
 from bnn.settings.config import Quantization, TrainConfig
@@ -182,11 +181,10 @@ def test_analyze_with_random_arguments(cases, tmp_path, monkeypatch, capsys):
     assert not list(tmp_path.iterdir())
 
 
-@campaign(60, 3000)
+@campaign(15, 1000)
 def test_download_with_random_arguments(cases, tmp_path, monkeypatch, capsys):
     """Every mirror is a file, a closed port or an invalid address."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sources, "BACKOFF_S", 0)
     monkeypatch.setenv("BNN_DATA", str(tmp_path))  # not a folder that already has the data
     monkeypatch.setenv("PATH", str(tmp_path / "without npm"))
     for name in ("http_proxy", "https_proxy"):

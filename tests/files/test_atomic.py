@@ -24,9 +24,7 @@ WRITES = re.compile(
 ELSEWHERE = {
     "console/program.py": "standard error",
     "commands/test.py": "a temporary folder",
-    **dict.fromkeys(
-        ("convert.py", "packages.py", "sources.py"), "a folder whose files storing.install moves"
-    ),
+    **dict.fromkeys(("convert.py", "transfer.py"), "a folder whose files storing.install moves"),
 }
 
 
