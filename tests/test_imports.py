@@ -148,6 +148,20 @@ def test_there_are_no_circular_imports():
         TopologicalSorter(graph).prepare()  # raises `CycleError`
 
 
+def test_the_package_has_at_most_nine_floors():
+    """A package or module stands one floor above the highest one that it imports."""
+    graph = {
+        top: {_root(t) for name, targets in _imports().items() if _root(name) == top for t in targets} - {top}
+        for top in MAY_IMPORT
+        if top and "." not in top
+    }
+    floors = {}
+    for top in TopologicalSorter(graph).static_order():
+        floors[top] = 1 + max((floors[target] for target in graph[top]), default=0)
+    assert max(floors.values()) == floors["commands"] == 9
+    assert len(floors) <= 20
+
+
 def test_no_module_imports_its_own_package():
     packages = [name for name, targets in _imports().items() if "." in name and _root(name) in targets]
     names = [
