@@ -74,6 +74,8 @@ STATISTICS = (
     "r_permuted",
     "r_activations",
     "r_scores",
+    "cost",
+    "cost_error",
     "latent_std",
     "zeros",
 )

@@ -4,6 +4,8 @@ import os
 import sys
 from importlib import import_module
 
+import numpy as np
+
 from bnn import backend
 from bnn.analysis.core import measuring
 from bnn.analysis.core.checks import ReportError
@@ -23,6 +25,8 @@ def analyze(
     kernel=None,
     batch_size=50,
     score_images=100,
+    cost_images=0,
+    labels=None,
     seed=0,
     data_dir=None,
     progress=silent,
@@ -69,6 +73,10 @@ def analyze(
             model has batch norms: `r_scores` then takes batches of its own, of at most 50 images.
         score_images: largest number of images, drawn at random, for `r_scores`, which takes one pass over them per
             layer. 0: do not measure `r_scores`. With one image and batch norms it is NaN.
+        cost_images: largest number of images, drawn at random, for `cost`, which takes one backward pass for each
+            image. 0: do not measure `cost`.
+        labels: (images,) array_like of int, the classes of the images, for `cost`. None: classes are drawn from the
+            network's own predictions, as the theory of `cost` has it.
         seed: seed of the permutations, the sampled patches, the rotations and the images for `r_scores`.
         data_dir: folder of the data sets, for a run. None: the default folder.
         progress: shows progress over batches, and over layers for `r_scores`: `console.progress`, or a function with
@@ -99,7 +107,13 @@ def analyze(
         model, images, about, log, history = found.model, found.images, found.about, found.log, found.history
     with _wing(model).adapted(model, images, function, kernel, batch_size) as adapter:
         measuring.check_quantizer(adapter, function, quantizer)
-        options = {"score_images": score_images, "seed": seed, "progress": progress}
+        options = {
+            "score_images": score_images,
+            "cost_images": cost_images,
+            "labels": _checked_labels(labels, adapter.images),
+            "seed": seed,
+            "progress": progress,
+        }
         layers, undefined = measuring.of_adapter(adapter, activated, batch_size, **options)
     about = about | {
         "quantizer": name_of(quantizer),
@@ -107,6 +121,19 @@ def analyze(
         "images": count(adapter.images),
     }
     return Report(layers, adapter.unanalyzed, about, log, history, undefined)
+
+
+def _checked_labels(labels, images):
+    """Return labels as an array of one class per image, or None."""
+    if labels is None:
+        return None
+    labels = np.asarray(labels)
+    if labels.shape != (count(images),) or labels.dtype.kind not in "iu" or labels.min(initial=0) < 0:
+        raise ReportError(
+            f"labels: expected {count(images)} whole numbers from 0, one per image, received "
+            f"{labels.dtype} of shape {labels.shape}"
+        )
+    return labels
 
 
 def analyze_torch(model, inputs, **options):

@@ -63,6 +63,14 @@ def parse(argv=None, program=PROGRAM):
         "0: no r_scores (default: %(default)s)",
     )
     parser.add_argument(
+        "--cost_images",
+        type=int,
+        default=0,
+        metavar="N",
+        help="maximum number of images for cost, the nats per image that a layer's quantizer costs, which needs one "
+        "backward pass per image; 0: no cost (default: %(default)s)",
+    )
+    parser.add_argument(
         "--output",
         type=place,
         metavar="DIR",
@@ -80,7 +88,7 @@ def parse(argv=None, program=PROGRAM):
     add_data_dir(parser)
     add_use(parser)
     args = parser.parse_args(argv)
-    for name, least in (("batch_size", 1), ("score_images", 0)):
+    for name, least in (("batch_size", 1), ("score_images", 0), ("cost_images", 0)):
         if getattr(args, name) < least:
             parser.error(f"argument --{name}: expected at least {least}, received {getattr(args, name)}")
     if args.target_r is not None and not 0 < args.target_r < 1:
@@ -123,6 +131,7 @@ def main(argv=None, program=PROGRAM):
         activations=args.activations,
         batch_size=args.batch_size,
         score_images=args.score_images,
+        cost_images=args.cost_images,
         data_dir=args.data_dir,
         progress=progress,
     )

@@ -41,6 +41,20 @@ class Adapter(Protocol):
             `agreement.Agreements`; `agreement.agreements` computes them with a context that exchanges one kernel.
         """
 
+    def costs(self, layers, n, seed, labels, progress):
+        """Measure what the change of each kernel that `score_agreement` makes costs, in nats per image.
+
+        Args:
+            layers: list of LayerGeometry of the model, with data.
+            n: int, the largest number of images to use.
+            seed: int, the seed of the draws.
+            labels: (images,) array of int, or None.
+            progress: function that shows progress over the images.
+
+        Returns:
+            `cost.Costs` with one change for each layer; `cost.costs` computes them from the gradients of one image.
+        """
+
 
 class Wing(Protocol):
     """The package of a framework, with these two functions."""

@@ -46,8 +46,8 @@ class LayerGeometry:
         self._n_images, self._rng, self._standard = n_images, rng, standard
         self._positions, self._places, self._patches = None, None, []
 
-    def report(self, r_scores=None):
-        """The LayerReport of what was gathered, with the agreement of scores that was measured elsewhere."""
+    def report(self, **measured):
+        """The LayerReport of what was gathered, with what was measured elsewhere: `r_scores`, `cost`, `cost_error`."""
         gains = self._per_unit.gains()
         return LayerReport(
             self.product,
@@ -59,7 +59,7 @@ class LayerGeometry:
             gains,
             self._parts.gains(gains, self._per_unit.input_variances()),
             self._rotated.r,
-            r_scores,
+            **measured,
         )
 
     def update(self, start, count, calls):

@@ -35,6 +35,9 @@ class LayerReport:
             after one random rotation (paper, section 3, generalized binarization).
         r_scores: float, the correlation of the model's scores with and without the quantizer of this kernel, see
             `score_agreement`; None if it was not measured.
+        cost: float, what the quantizer of this kernel costs in nats per image, see `core.cost`; None if it was not
+            measured, or its gradient cannot be computed.
+        cost_error: float, the standard error of `cost` over the images; None in the same cases.
     """
 
     product: Product
@@ -47,6 +50,8 @@ class LayerReport:
     residual_gains: geometry.ResidualGains
     rotated_r: np.ndarray
     r_scores: float | None = None
+    cost: float | None = None
+    cost_error: float | None = None
 
     def __getattr__(self, key):
         """Return a statistic; it is computed at the first access."""

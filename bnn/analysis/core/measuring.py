@@ -18,7 +18,7 @@ OVERFLOW = "its inputs are not finite: a model that overflows in float16 is to b
 ROWS = 4096  # rows of an array per batch
 
 
-def of_adapter(adapter, activations, batch_size, score_images, seed, progress):
+def of_adapter(adapter, activations, batch_size, score_images, cost_images, labels, seed, progress):
     """Measure every kernel of a model.
 
     Args:
@@ -26,6 +26,8 @@ def of_adapter(adapter, activations, batch_size, score_images, seed, progress):
         activations: function that quantizes standardized inputs; None: leave them.
         batch_size: int, images per batch.
         score_images: int, the largest number of images for `r_scores`; 0: leave it out.
+        cost_images: int, the largest number of images for `cost`; 0: leave it out.
+        labels: (images,) array of int for `cost`; None: drawn.
         seed: int.
         progress: function that shows progress over batches and layers.
 
@@ -54,11 +56,22 @@ def of_adapter(adapter, activations, batch_size, score_images, seed, progress):
     layers = [layer for layer in layers if layer.name not in unanalyzed]
     if not layers:
         raise _nothing(adapter)
-    values, reason = [None] * len(layers), None
+    values, reason, found = [None] * len(layers), None, None
     if score_images:
         values, reason = adapter.score_agreement(layers, score_images, batch_size, seed, progress)
-    reports = [layer.report(r) for layer, r in zip(layers, values, strict=True)]
-    return reports, {"r_scores": reason} if reason else {}
+    if cost_images:
+        found = adapter.costs(layers, cost_images, seed, labels, progress)
+    measured = [{"r_scores": r} | _cost(found, place) for place, r in enumerate(values)]
+    reports = [layer.report(**more) for layer, more in zip(layers, measured, strict=True)]
+    reasons = {"r_scores": reason, "cost": found and found.reason}
+    return reports, {key: why for key, why in reasons.items() if why}
+
+
+def _cost(found, place):
+    """The values of one layer for its report: of the one change of its kernel."""
+    if found is None or found.values[place] is None:
+        return {}
+    return {"cost": float(found.values[place][0]), "cost_error": float(found.errors[place][0])}
 
 
 def of_arrays(kernel, inputs, quantizer, before, name, seed):

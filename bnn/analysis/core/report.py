@@ -70,7 +70,7 @@ class Report(Sequence):
         return "\n\n".join([table, "\n".join(notes)] if notes else [table])
 
     def _repr_html_(self):  # IPython's hook
-        keys = statistics.first_keys()
+        keys = statistics.first_keys(self.rows())
         heads = [statistics.title(key) for key in keys]
         return html_table([heads, *statistics.cells(self.rows(), keys)], self._caption())
 

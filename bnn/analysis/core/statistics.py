@@ -245,6 +245,12 @@ STATISTICS = (
     Statistic("r_scores", "r_scores", "r scores", 3, "", 7,
               "correlation of the network's scores with and without the layer's quantizer, over a random sample of "
               "the images", "[details](#details)", attrgetter("r_scores")),
+    Statistic("cost", "cost", "cost", 4, "", 1,
+              "predicted Kullback-Leibler divergence in nats per image, from the network's predictions to those with "
+              "the layer's quantizer, or without its own: half the Fisher form of the change; shown where it was "
+              "measured", "[details](#details)", attrgetter("cost")),
+    Statistic("cost_error", "cost_error", "error of the cost", 4, "", 0,
+              "standard error of the cost over the images", "[details](#details)", attrgetter("cost_error")),
     Statistic("latent_std", "sigma", "σ of the weights", 4, "", 0,
               "standard deviation of the latent weights", "paper, Fig 2d", latent_std),
     Statistic("zeros", "zeros", "zeros", 3, "", 0,
@@ -296,10 +302,20 @@ def text_table(rows, wide=False):
     """
     if wide:
         return "\n\n".join(blocks(_cells_with_headings(rows, STATISTICS)))
-    shown = [statistic for statistic in STATISTICS if statistic.importance]
+    shown = _first(rows)
     while len(shown) > 1 and len(_text(rows, shown).partition("\n")[0]) > WIDTH:
         shown.remove(max(shown, key=attrgetter("importance")))
     return _text(rows, shown)
+
+
+def _first(rows):
+    """The statistics of the default table; the cost is one of them where it was measured."""
+    measured = any(row.get("cost") is not None for row in rows)
+    return [
+        statistic
+        for statistic in STATISTICS
+        if statistic.importance and (measured or statistic.key != "cost")
+    ]
 
 
 def _text(rows, shown):
@@ -310,6 +326,6 @@ def _cells_with_headings(rows, shown):
     return [[statistic.heading for statistic in shown], *cells(rows, [statistic.key for statistic in shown])]
 
 
-def first_keys():
-    """Return a list of the keys of the default table's columns, in order."""
-    return [statistic.key for statistic in STATISTICS if statistic.importance]
+def first_keys(rows):
+    """Return a list of the keys of the default table's columns for rows of statistics, in order."""
+    return [statistic.key for statistic in _first(rows)]

@@ -6,7 +6,8 @@ from numbers import Integral
 from keras import ops
 
 from bnn.analysis.core.checks import ReportError, check_finite, check_images
-from bnn.analysis.keras import capture, kernels, scores
+from bnn.analysis.core.cost import costs
+from bnn.analysis.keras import capture, gradients, kernels, scores
 from bnn.console.spelling import argument
 from bnn.models import load_images
 from bnn.models.inputs import InputError, as_built
@@ -35,6 +36,15 @@ class KerasAdapter:
     def score_agreement(self, layers, n, batch_size, seed, progress):
         """Compare scores with and without one quantizer; see `scores.score_agreement`."""
         return scores.score_agreement(self.model, self.images, layers, n, batch_size, seed, progress)
+
+    def costs(self, layers, n, seed, labels, progress):
+        """Measure what one quantizer costs; see `core.cost`."""
+        variables = [layer.product.variable for layer in layers]
+        pairs = zip(layers, variables, strict=True)
+        changes = [None if variable is None else [gradients.change_of(layer)] for layer, variable in pairs]
+        with gradients.as_multiplied(layers):
+            source = gradients.Gradients(self.model, self.images, variables)
+            return costs(source, changes, n, seed, labels, progress)
 
 
 def given(images, model):

@@ -6,7 +6,8 @@ from contextlib import contextmanager
 import numpy as np
 
 from bnn.analysis.core.checks import ReportError, check_finite, check_images
-from bnn.analysis.torch import capture, forms, kernels, probe, scores
+from bnn.analysis.core.cost import costs
+from bnn.analysis.torch import capture, forms, gradients, kernels, probe, scores
 from bnn.models import load_images
 from bnn.models.inputs import InputError, mapped, plain
 
@@ -28,6 +29,14 @@ class TorchAdapter:
     def score_agreement(self, layers, n, batch_size, seed, progress):
         """Compare scores with and without one quantizer; see `scores.score_agreement`."""
         return scores.score_agreement(self.model, self.images, layers, n, batch_size, seed, progress)
+
+    def costs(self, layers, n, seed, labels, progress):
+        """Measure what one quantizer costs; see `core.cost`."""
+        weights = [gradients.weight_of(layer.product) for layer in layers]
+        pairs = zip(layers, weights, strict=True)
+        changes = [None if weight is None else [gradients.change_of(layer)] for layer, weight in pairs]
+        source = gradients.Gradients(self.model, self.images, weights)
+        return costs(source, changes, n, seed, labels, progress)
 
 
 @contextmanager

@@ -1,0 +1,62 @@
+"""The gradients of a PyTorch model's scores with respect to the weights by which its modules multiply."""
+
+import numpy as np
+
+from bnn.analysis.core import outputs
+from bnn.analysis.core.agreement import other_kernel, taken
+from bnn.analysis.torch import capture
+from bnn.analysis.torch.forms import STORED, array
+
+
+class Gradients:
+    """One backward pass per image of a model in evaluation mode; see `core.cost.costs`.
+
+    Args:
+        model: torch.nn.Module.
+        images: array, or a list, tuple or dict of arrays.
+        weights: list of `forms.Weight`, or None where there is no gradient.
+    """
+
+    def __init__(self, model, images, weights):
+        self.images = images
+        self._model, self._weights = model, weights
+
+    def run(self, chosen):
+        """Return the output for some images, a dict from path to tensor."""
+        return outputs.tensors(capture.run(self._model, taken(self.images, chosen)))
+
+    def of(self, image, paths, upstream):
+        """Return the gradients for one image; see `keras.gradients.Gradients.of`."""
+        import torch
+
+        parameters = list({id(w.parameter): w.parameter for w in self._weights if w is not None}.values())
+        needed = [parameter.requires_grad for parameter in parameters]
+        try:
+            for parameter in parameters:
+                parameter.requires_grad_(True)
+            with torch.enable_grad():
+                found = self.run([image])
+                scores = [found[path] for path in paths]
+                above = [torch.from_numpy(upstream(array(score))).to(score) for score in scores]
+                pulled = torch.autograd.grad(scores, parameters, above, allow_unused=True)
+        finally:
+            for parameter, before in zip(parameters, needed, strict=True):
+                parameter.requires_grad_(before)
+        gradients = {id(p): g for p, g in zip(parameters, pulled, strict=True)}
+        return [None if w is None else _rows(gradients[id(w.parameter)], w.rows) for w in self._weights]
+
+
+def _rows(gradient, rows):
+    return None if gradient is None else array(gradient if rows is None else gradient[rows])
+
+
+def weight_of(product):
+    """Return the `forms.Weight` of a Product if its module multiplies by it as it is stored, else None."""
+    return product.variable if product.variable.role == STORED else None
+
+
+def change_of(layer):
+    """Return what turns the weight of a module into the quantized kernel, in the shape of the weight."""
+    product = layer.product
+    change = other_kernel(layer, True) - product.kernels.latent
+    return np.ascontiguousarray(product.in_shape(change, tuple(product.variable.tensor.shape)))
