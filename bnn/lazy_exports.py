@@ -33,6 +33,8 @@ FORMER = {
         for name in names.split()
     },
     "bnn.faces": "bnn.lazy_exports",
+    "bnn.datasets.axes": "bnn.datasets.data_set",
+    "bnn.datasets.place": "bnn.datasets.catalog",
     "bnn.fields": "bnn.console.errors",
     "bnn.files.records": "bnn.files.atomic",
     "bnn.layers.patches": "bnn.layers.transforms",

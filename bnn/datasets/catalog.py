@@ -1,11 +1,15 @@
-"""The table of data sets: files with sizes and SHA-256, split, class names, and sources in the order of trial.
+"""The table of data sets: files with sizes and SHA-256, split, class names, sources in the order of trial, and folder.
 
 Data are official if their files have these digests, for any source and any container.
 """
 
 import hashlib
+import os
 import re
 from dataclasses import dataclass, field
+from pathlib import Path
+
+from bnn.console.arguments import expanded
 
 
 @dataclass(frozen=True)
@@ -249,3 +253,28 @@ CIFAR_10 = Entry(
 
 ENTRIES = {entry.name: entry for entry in (MNIST, FASHION_MNIST, CIFAR_10)}
 PAPER = (MNIST.name, CIFAR_10.name)  # the data sets of the paper
+
+
+CLONE = Path(__file__).resolve().parents[2]
+
+
+def data_folder(given=None):
+    """Return the folder that contains one folder per downloaded data set. It is never beside site-packages.
+
+    Args:
+        given: str or Path from `--data_dir` or from a caller. None means `$BNN_DATA` if it is set and not empty, else
+            `data/` of the clone that this package is imported from, else `data/` in the current folder.
+
+    Returns:
+        Path
+    """
+    if given is not None:
+        return expanded(given)
+    if os.environ.get("BNN_DATA"):
+        return expanded(os.environ["BNN_DATA"])
+    return CLONE / "data" if is_clone() else Path("data")
+
+
+def is_clone():
+    """Return whether this package is imported from a clone of the repository, which also contains the programs."""
+    return (CLONE / "data" / "download.py").is_file()

@@ -9,10 +9,8 @@ from bnn.console import note, silent
 from bnn.console.arguments import expanded
 from bnn.console.spelling import either
 from bnn.datasets import folders, npz_files
-from bnn.datasets.axes import is_channels_first
-from bnn.datasets.catalog import ARRAYS, ENTRIES, USER_READERS
-from bnn.datasets.data_set import DataSet, Split
-from bnn.datasets.place import data_folder
+from bnn.datasets.catalog import ARRAYS, ENTRIES, USER_READERS, data_folder
+from bnn.datasets.data_set import DataSet, Split, is_channels_first
 from bnn.datasets.splits import missing, set_aside
 from bnn.datasets.storing import DataError, sha256_of
 

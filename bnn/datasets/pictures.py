@@ -7,7 +7,8 @@ from PIL import Image
 
 from bnn.console import note
 from bnn.console.spelling import option
-from bnn.datasets import axes, own, picture_files
+from bnn.datasets import own, picture_files
+from bnn.datasets.data_set import axes_hint
 from bnn.datasets.storing import DataError
 
 SUFFIXES = {*picture_files.SUFFIXES, ".npy"}
@@ -156,7 +157,7 @@ def _fitted(path, image, shape, resize):
         if resize and image.shape[-1] == shape[-1]:
             image = _scaled(path, image, shape)
     if image.shape != shape:
-        moved = axes.hint((1, *image.shape), shape)
+        moved = axes_hint((1, *image.shape), shape)
         hint = moved or ("" if resize or len(shape) != 3 else f"; {option('resize')} scales and converts it")
         raise DataError(
             f"{path}: expected images of {_spelled(shape)}, received {_spelled(image.shape)}{hint}"

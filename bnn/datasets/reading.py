@@ -13,9 +13,8 @@ from bnn.console import typed
 from bnn.console.arguments import expanded
 from bnn.console.spelling import either
 from bnn.datasets import own
-from bnn.datasets.catalog import CIFAR_10, ENTRIES, MNIST, is_own
+from bnn.datasets.catalog import CIFAR_10, ENTRIES, MNIST, data_folder, is_own
 from bnn.datasets.data_set import DataSet, Split
-from bnn.datasets.place import data_folder
 from bnn.datasets.storing import DataError, verify
 
 MNIST_5K_SHA256 = "846f6cad587fea3877f6e0fe0a1968dfc68867ce170d3bc9fc2dccdbed17961d"

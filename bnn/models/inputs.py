@@ -9,7 +9,7 @@ from numbers import Number
 import numpy as np
 
 from bnn.console.errors import UserError
-from bnn.datasets import axes
+from bnn.datasets.data_set import axes_hint
 
 COLORS = re.compile(r"\x1b\[[0-9;]*m")
 NODE = re.compile(r"\{\{.*?\}\} ")  # where TensorFlow was
@@ -142,7 +142,7 @@ def _expected(wanted, received):
     text = ", ".join(map(str, received))
     if len(wanted) != len(received):
         return f"arrays that the model takes, received the shape {text}"
-    hint = axes.hint(received[0], wanted[0]) if len(wanted) == 1 else ""
+    hint = axes_hint(received[0], wanted[0]) if len(wanted) == 1 else ""
     return f"{', '.join(map(with_count, wanted))}, received {text}{hint}"
 
 

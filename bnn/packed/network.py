@@ -6,7 +6,7 @@ from math import ceil
 import numpy as np
 
 from bnn.console import silent
-from bnn.datasets import axes
+from bnn.datasets.data_set import axes_hint
 from bnn.packed import files
 from bnn.packed.fitting import expect_fit
 from bnn.packed.parts import IMAGE_RANGE, PackError, Pixels
@@ -106,7 +106,7 @@ class PackedNetwork:
             kind = "uint8" if self.pixels.integers else "real"
             raise PackError(
                 f"images: expected {kind} (n, {', '.join(map(str, self.input_shape))}), n >= 1, "
-                f"received {images.dtype} {images.shape}{axes.hint(images.shape, self.input_shape)}"
+                f"received {images.dtype} {images.shape}{axes_hint(images.shape, self.input_shape)}"
             )
         return images
 

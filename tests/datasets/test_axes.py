@@ -5,7 +5,8 @@ import pytest
 
 from bnn import datasets
 from bnn.analysis.core.checks import ReportError, check_images
-from bnn.datasets import DataError, axes, pictures
+from bnn.datasets import DataError, pictures
+from bnn.datasets.data_set import axes_hint
 
 rng = np.random.default_rng(0)
 LABELS = np.arange(10) % 2
@@ -47,7 +48,7 @@ def test_other_images_are_taken_as_they_are(shape):
     ],
 )
 def test_the_hint_is_right_or_absent(received, wanted, line):
-    assert axes.hint(received, wanted) == line
+    assert axes_hint(received, wanted) == line
     if line:
         moved = eval(line.removeprefix("; use "), {"np": np, "images": np.zeros(received)})
         assert all(size in (None, n) for size, n in zip(wanted, moved.shape[-3:], strict=True))

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from bnn import datasets
-from bnn.datasets import data_folder, place
+from bnn.datasets import catalog, data_folder
 from bnn.datasets.catalog import MNIST
 from tests.support import ROOT
 
@@ -18,7 +18,7 @@ def no_variable(monkeypatch):
 @pytest.fixture
 def installed(monkeypatch, tmp_path):
     """Make the package look installed in site-packages."""
-    monkeypatch.setattr(place, "CLONE", tmp_path / "site-packages")
+    monkeypatch.setattr(catalog, "CLONE", tmp_path / "site-packages")
     (tmp_path / "site-packages" / "data").mkdir(parents=True)  # another package's
     return tmp_path
 
@@ -56,6 +56,6 @@ def test_the_suggested_download_command_exists(monkeypatch, installed):
     monkeypatch.chdir(installed)
     with pytest.raises(datasets.DataError, match=HINT):
         datasets.load("MNIST")
-    monkeypatch.setattr(place, "CLONE", ROOT)
+    monkeypatch.setattr(catalog, "CLONE", ROOT)
     with pytest.raises(datasets.DataError, match=HINT):
         datasets.load("MNIST", installed)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from bnn import datasets
 from bnn.commands import download
-from bnn.datasets import DataError, place, reading
+from bnn.datasets import DataError, catalog, reading
 from bnn.datasets.catalog import CIFAR_10, ENTRIES, MNIST, listing_digest
 from bnn.datasets.reading import read_idx
 from bnn.datasets.storing import Stored
@@ -31,7 +31,7 @@ every_entry = pytest.mark.parametrize("entry", ENTRIES.values(), ids=ENTRIES)
 def test_public_names_can_be_read_repeatedly():
     for _ in range(2):
         assert datasets.load is reading.load and datasets.DataSet is reading.DataSet
-        assert datasets.data_folder is place.data_folder
+        assert datasets.data_folder is catalog.data_folder
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         datasets.nothing  # noqa: B018
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from bnn.console.errors import UserError
-from bnn.datasets import axes
+from bnn.datasets.data_set import axes_hint
 from bnn.models import inputs
 
 
@@ -41,7 +41,7 @@ def _check_array(array, shape, n, batch_size):
     if fits and received[0] != n:
         raise ReportError(f"images: expected {n} of each input, as of the first, received {received[0]}")
     if not fits or 0 in received:
-        hint = axes.hint(received, wanted) if len(received) == len(wanted) + 1 else ""
+        hint = axes_hint(received, wanted) if len(received) == len(wanted) + 1 else ""
         raise ReportError(
             f"images: expected {inputs.with_count(wanted)} with n >= 1, received {received}{hint}"
         )
