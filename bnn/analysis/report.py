@@ -7,7 +7,7 @@ from importlib import import_module
 import numpy as np
 
 from bnn import backend
-from bnn.analysis.core import measuring
+from bnn.analysis.core import fitting, measuring
 from bnn.analysis.core.checks import ReportError
 from bnn.analysis.core.report import Report
 from bnn.console import silent
@@ -61,8 +61,10 @@ def analyze(
             the positional or keyword arguments of the model, images first. A Mapping may also hold lists of numbers,
             and None. They are converted to the device and the precision of its parameters.
         quantizer: quantizer of kernels that have none: a name that `bnn.geometry.estimators.get` accepts, or a function
-            from a (d, units) float32 array to an array of the same shape. None: sign; kernels of this package's
-            continuous networks are not quantized.
+            from a (d, units) float32 array to an array of the same shape; or "fitted" for signs, "fitted:3" for three
+            levels, and so on, which are fitted to the inputs of each layer, times a scale per unit. One half of the
+            images, drawn at random, is for the fit, and every statistic is of the other half. None: sign; kernels of
+            this package's continuous networks are not quantized.
         activations: the same for real inputs of layers. Each channel is first standardized over all images and
             positions, as by a batch norm, which takes a second pass. None: only outputs of a quantizer count as
             quantized inputs.
@@ -107,10 +109,15 @@ def analyze(
         model, images, about, log, history = found.model, found.images, found.about, found.log, found.history
     with _wing(model).adapted(model, images, function, kernel, batch_size) as adapter:
         measuring.check_quantizer(adapter, function, quantizer)
+        labels = _checked_labels(labels, adapter.images)
+        halves = None
+        if isinstance(function, fitting.Fitted):
+            halves = fitting.fit(adapter, function, batch_size, seed, progress)
+            labels = None if labels is None else labels[halves[1]]
         options = {
             "score_images": score_images,
             "cost_images": cost_images,
-            "labels": _checked_labels(labels, adapter.images),
+            "labels": labels,
             "seed": seed,
             "progress": progress,
         }
@@ -120,6 +127,9 @@ def analyze(
         "activations": name_of(activations),
         "images": count(adapter.images),
     }
+    if halves:
+        about["fitted_images"] = len(halves[0])
+        undefined["r_rotated"] = fitting.NO_ROTATION
     return Report(layers, adapter.unanalyzed, about, log, history, undefined)
 
 
@@ -183,7 +193,7 @@ def from_arrays(kernel, inputs, *, quantizer="sign", before=None, name="kernel",
     Args:
         kernel: (d, units) array_like, latent weights.
         inputs: (n, d) array_like, the inputs of the layer; quantized values if the layer's inputs are quantized.
-        quantizer: as for `analyze`; None: sign.
+        quantizer: as for `analyze`; None: sign. Levels are fitted to one half of the rows and measured on the other.
         before: (n, d) array_like, the inputs before they were quantized; None if the inputs are real.
         name: str, name of the kernel.
         seed: seed of the permutations, the sampled patches and the rotation.

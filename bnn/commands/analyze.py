@@ -38,8 +38,9 @@ def parse(argv=None, program=PROGRAM):
         "--quantizer",
         metavar="NAME",
         help="for kernels without a quantizer: sign, ternary (best threshold for their standard deviation), "
-        "ternary:THRESHOLD, lloyd-max:LEVELS, or a name that bnn train --quantizer takes (default: sign for Keras's "
-        "layers)",
+        "ternary:THRESHOLD, lloyd-max:LEVELS, or a name that bnn train --quantizer takes; fitted (signs) or "
+        "fitted:LEVELS fits them to the inputs of one half of the images and measures the other half (default: sign "
+        "for Keras's layers)",
     )
     parser.add_argument(
         "--activations",

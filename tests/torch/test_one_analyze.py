@@ -136,3 +136,19 @@ def test_the_parts_of_the_residual_are_those_of_unfolded_inputs():
             gain = (a @ part).var() / (part @ part * a.var(axis=0).mean())
             assert layer.residual_gains.share[place, unit] == pytest.approx(part @ part / (e @ e), rel=1e-4)
             assert layer.residual_gains.gain[place, unit] == pytest.approx(gain, rel=1e-3)
+
+
+def test_levels_are_fitted_to_half_of_the_images(model, images):
+    images = np.cumsum(
+        np.repeat(images, 4, axis=0) + np.random.default_rng(5).standard_normal((48, 4, 7, 8)), -1
+    )
+    images = images.astype(np.float32)
+    report = analyze(model, images, quantizer="fitted", seed=1)
+    assert [layer.name for layer in report] == ["conv", "depthwise", "turned", "dense"]
+    assert report.about["images"] == report.about["fitted_images"] == 24
+    other = np.sort(np.random.default_rng([1, 1]).permutation(48)[24:])
+    plain = analyze(model, images[other], score_images=0)
+    for fitted, signs in zip(report, plain, strict=True):
+        assert all(len(np.unique(np.abs(unit))) == 1 for unit in fitted.kernels.quantized.T)
+        assert fitted.gains.gain == pytest.approx(signs.gains.gain, rel=1e-5)  # of the same images
+    assert report["conv"].r_within > plain["conv"].r_within

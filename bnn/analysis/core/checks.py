@@ -6,6 +6,8 @@ from bnn.console.errors import UserError
 from bnn.datasets.data_set import axes_hint
 from bnn.models import inputs
 
+OVERFLOW = "its inputs are not finite: a model that overflows in float16 is to be analyzed in float32"
+
 
 class ReportError(UserError, ValueError):
     """A model or arrays cannot be analyzed. The message says what was expected and what was received."""

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from bnn.analysis.core.checks import ReportError, by_reason, matrix
+from bnn.analysis.core import fitting
+from bnn.analysis.core.checks import OVERFLOW, ReportError, by_reason, matrix
 from bnn.analysis.core.layer_geometry import LayerGeometry, UnanalyzableError
 from bnn.analysis.core.linear_maps import Dense
 from bnn.analysis.core.product import Call
@@ -14,7 +15,6 @@ from bnn.geometry import CoordinateMoments, named_quantizers
 from bnn.geometry.named_quantizers import SIGN, ScalarQuantizer
 from bnn.models.inputs import count
 
-OVERFLOW = "its inputs are not finite: a model that overflows in float16 is to be analyzed in float32"
 ROWS = 4096  # rows of an array per batch
 
 
@@ -81,13 +81,30 @@ def of_arrays(kernel, inputs, quantizer, before, name, seed):
     before = None if before is None else matrix("before", before, len(kernel))
     if before is not None and len(before) != len(inputs):
         raise ReportError(f"before: expected {len(inputs)} rows, as inputs has, received {len(before)}")
-    product = product_of_arrays(name, Dense(), kernel[:, None], as_function(quantizer) or SIGN)
+    quantizer = as_function(quantizer) or SIGN
+    product = product_of_arrays(name, Dense(), kernel[:, None], quantizer)
+    if isinstance(quantizer, fitting.Fitted):
+        rng = np.random.default_rng([seed, 1])
+        first, rows = fitting.halves(len(inputs), "inputs", rng)
+        product, inputs = _fitted(product, inputs[first], quantizer, rng), inputs[rows]
+        before = None if before is None else before[rows]
     layer = LayerGeometry(product, len(inputs), np.random.default_rng(seed))
     for start in range(0, len(inputs), ROWS):
         rows = slice(start, start + ROWS)
         part = inputs[rows]
         layer.update(start, len(part), [Call(part, None if before is None else before[rows])])
     return layer.report()
+
+
+def _fitted(product, inputs, quantizer, rng):
+    """The Product of arrays with levels that are fitted to inputs."""
+    gathered, unfit = fitting.Inputs(product, len(inputs), rng), {}
+    if fitting.fits(product, unfit):
+        gathered.update(len(inputs), [Call(inputs)])
+        product = gathered.fitted(quantizer.levels, unfit)
+    for reason in unfit.values():
+        raise ReportError(f"{product.name}: expected inputs to fit levels to, received others: {reason}")
+    return product
 
 
 def check_quantizer(adapter, quantizer, name):
@@ -103,7 +120,10 @@ def check_quantizer(adapter, quantizer, name):
 
 def as_function(quantizer, place="quantizer"):
     """Return a quantizer as a function; it may be given by name, as the argument `place`."""
-    return named_quantizers.named(quantizer, place) if isinstance(quantizer, str) else quantizer
+    if not isinstance(quantizer, str):
+        return quantizer
+    fitted = fitting.named(quantizer) if place == "quantizer" else None
+    return fitted or named_quantizers.named(quantizer, place)
 
 
 def _nothing(adapter):

@@ -101,6 +101,11 @@ class Product:
         return self.multiplied(self.linear, inputs, kernel)
 
 
+def unknown(columns):
+    """A quantizer with only one known result, so r_rotated is not defined."""
+    return np.full_like(columns, np.nan)
+
+
 def of_arrays(name, linear, latent, quantizer, **kwargs):
     """Make the Product of a (d, groups, units) latent kernel; `quantizer` gets it as (d, groups x units)."""
     columns = latent.reshape(len(latent), -1)

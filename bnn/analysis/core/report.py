@@ -23,7 +23,8 @@ class Report(Sequence):
             itself and constants of operations have names of their own.
         about: dict with "images", the number of images, and "quantizer" and "activations", the arguments. For a run
             also "run", "network", "origin", "test_accuracy" in [0, 1], "test_images", "data_set" and "data_digest";
-            for a file also "model".
+            for a file also "model"; for fitted kernels "fitted_images", the number of other images that they were
+            fitted to.
         log: rows of the run's log.csv, from `Run.log`; None if the network is not a run.
         history: rows of the run's geometry.csv, from `geometry_log.read`; empty if it logged no geometry, None if the
             network is not a run.
@@ -76,7 +77,9 @@ class Report(Sequence):
 
     def _caption(self):
         over = f" over {self.about['images']} images" if "images" in self.about else ""
-        return f"geometry{over} (angles in degrees)"
+        fitted = self.about.get("fitted_images")
+        after = "" if fitted is None else f", of kernels fitted to {fitted} others"
+        return f"geometry{over}{after} (angles in degrees)"
 
     def rows(self):
         """Return the rows of metrics.json, a list of the results of `LayerReport.statistics`."""

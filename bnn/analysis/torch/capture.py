@@ -101,7 +101,7 @@ def _listening(found, calls, unanalyzed, axes):
         for product in products[id(module)]:
             if product.name in unanalyzed:
                 continue
-            number, places = len(calls[id(product)]), axes.get(id(product), [])
+            number, places = len(calls[id(product)]), axes.get(product.name, [])
             call = _call(product, noticed, places[number] if number < len(places) else 0)
             if isinstance(call, str):
                 unanalyzed[product.name] = call

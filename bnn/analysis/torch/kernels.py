@@ -3,7 +3,7 @@
 import numpy as np
 
 from bnn.analysis.core.linear_maps import Dense
-from bnn.analysis.core.product import Call, Kernels, Product, of_arrays
+from bnn.analysis.core.product import Call, Kernels, Product, of_arrays, unknown
 from bnn.analysis.torch import recurrent
 from bnn.analysis.torch.forms import LATENT, MULTIPLIED, Weight, array, dense_shape, form_of, unreal
 from bnn.analysis.torch.holdings import Holdings
@@ -193,11 +193,6 @@ def _known(kernels):
     sizes = np.abs(quantized)
     signs = np.array_equal(quantized >= 0, latent >= 0) and np.allclose(sizes, sizes[:1]) and sizes.all()
     return SIGN if signs else unknown
-
-
-def unknown(columns):
-    """A quantizer with only one known result, so r_rotated is not defined."""
-    return np.full_like(columns, np.nan)
 
 
 def _within_attention(model):

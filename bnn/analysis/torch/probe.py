@@ -59,7 +59,7 @@ def axes(model, found, images):
     """Find the axis of the images in what each kernel multiplies, with two batches of another size.
 
     Returns:
-        Dict from the id of each Product to a list with the axis for each of its calls, None where no axis grows with
+        Dict from the name of each Product to a list with the axis for each of its calls, None where no axis grows with
         the number of images. It is empty if the model takes a fixed number of images.
     """
     try:
@@ -76,7 +76,7 @@ def _shapes(model, found, batch):
     """The shapes of the inputs in every call of each product, a dict of lists; None for a call with a mask."""
     ((_, calls),) = capture.stream(model, found, batch, COUNTS[-1], {}, {})
     return {
-        id(product): [None if call.kept is not None else call.inputs.shape for call in heard]
+        product.name: [None if call.kept is not None else call.inputs.shape for call in heard]
         for product, heard in zip(found, calls, strict=True)
     }
 
