@@ -46,11 +46,14 @@ class Blocks:
         low, high = self.inputs.input_range
         return keras.layers.Rescaling((high - low) / 255, low, dtype="float32", name="scale")(x)
 
-    def conv(self, x, filters, size, name, first=False, strides=1):
-        """Convolve with a quantized kernel; to the first layer the setting `first_layer` applies."""
+    def conv(self, x, filters, size, name, first=False, strides=1, real=False):
+        """Convolve with a quantized kernel; to the first layer the setting `first_layer` applies.
+
+        With `real`, the kernel is not quantized, as in shortcuts.
+        """
         signs = _are_signs(x)
         fans = size**2 * (x.shape[-1] + filters)
-        options = self._options(name, fans, first)
+        options = self._options(name, fans, first, real=real)
         if first and self.quantization.first_layer in TRANSFORMS:
             if "kernel_initializer" not in options:
                 # The Glorot limit without the transform. For a 1x1 convolution, Glorot would count fewer outputs.
@@ -84,6 +87,18 @@ class Blocks:
         """Take the largest value of windows of 2 x 2."""
         return MaxPool2x2(name=name, dtype=self.dtype)(x)
 
+    def average_pool(self, x, name):
+        """Take the mean of windows of 2 x 2, named NAME_pool; sides are halved and rounded up."""
+        return keras.layers.AveragePooling2D(2, padding="same", name=f"{name}_pool", dtype=self.dtype)(x)
+
+    def average(self, x):
+        """Take the mean over all positions."""
+        return keras.layers.GlobalAveragePooling2D(name="average", dtype=self.dtype)(x)
+
+    def add(self, x, y, name):
+        """Add two tensors of the same shape, in a layer named NAME_sum."""
+        return keras.layers.Add(name=f"{name}_sum", dtype=self.dtype)([x, y])
+
     def flatten(self, x):
         """Make one vector of each image, pixel by pixel."""
         return keras.layers.Flatten("channels_last", name="flatten", dtype=self.dtype)(x)
@@ -97,10 +112,10 @@ class Blocks:
         transform = TRANSFORMS[self.quantization.first_layer]
         return transform(size, name=f"{name}_{transform.__name__.lower()}", dtype="float32")(x)
 
-    def _options(self, name, fans, first=False, last=False):
+    def _options(self, name, fans, first=False, last=False, real=False):
         """Return the arguments that all quantized layers share; `fans` is the sum of fan-in and fan-out."""
         of = self.quantization
-        real = (first and of.first_layer in ("real", "whitening")) or (last and of.last_layer == "real")
+        real |= (first and of.first_layer in ("real", "whitening")) or (last and of.last_layer == "real")
         options = {"kernel_quantizer": None if real else self.kernel_quantizer(), "clip": of.clip}
         if of.clip == GLOROT:
             limit = math.sqrt(1.5 / fans)

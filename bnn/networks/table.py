@@ -5,6 +5,7 @@ from typing import NamedTuple
 from bnn.console.errors import ConfigError, one_of
 from bnn.console.suggestions import did_you_mean
 from bnn.networks.base import Network
+from bnn.networks.bireal import BiReal
 from bnn.networks.vgg import VGG
 
 
@@ -40,6 +41,12 @@ NETWORKS = {
         "batch_size": 50, "epochs": 500, "optimizer": "adam", "lr_start": 1e-3, "lr_end": 3e-7,
         "schedule": "exponential", "warmup": 0, "augment": "none", "loss_mode": "hinge-loss", "clip_gradients": None,
     }, "with the training of its authors"),
+    # ResNet-18 with a shortcut around every convolution (arXiv:1808.00278); its first layer is for small images.
+    "bi-real-18": Entry(BiReal, {"first_layer": "real", "last_layer": "real"}),
+    # ResNet-20 for CIFAR-10, the network of most published accuracies, with the same shortcuts.
+    "bi-real-20": Entry(BiReal, {
+        "stages": (16, 32, 64), "depth": 6, "first_layer": "real", "last_layer": "real",
+    }),
 }  # fmt: skip
 BUILT_IN = frozenset(NETWORKS)
 

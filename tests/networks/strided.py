@@ -16,15 +16,15 @@ class Strided(BatchNormalized):
     name = "strided"
     not_a_chain = "its shortcut adds real values"
 
-    stages: tuple[int, ...] = setting((8, 8), "channels of each strided convolution")
+    channels: tuple[int, ...] = setting((8, 8), "channels of each strided convolution")
 
     def graph(self, x, blocks):
         """See `Network.graph`."""
-        x = blocks.conv(blocks.scaled(x), self.stages[0], 3, "conv_1", first=True, strides=2)
+        x = blocks.conv(blocks.scaled(x), self.channels[0], 3, "conv_1", first=True, strides=2)
         x = blocks.norm(x, "conv_1")
-        for number, channels in enumerate(self.stages[1:], 2):
+        for number, filters in enumerate(self.channels[1:], 2):
             name = f"conv_{number}"
-            y = blocks.norm(blocks.conv(blocks.quantize(x, name), channels, 3, name, strides=2), name)
+            y = blocks.norm(blocks.conv(blocks.quantize(x, name), filters, 3, name, strides=2), name)
             x = keras.layers.Add(name=f"{name}_sum")(
                 [keras.layers.AveragePooling2D(2, name=f"{name}_pool")(x), y]
             )
@@ -32,5 +32,5 @@ class Strided(BatchNormalized):
 
     def weights(self, inputs):
         """See `Network.weights`."""
-        channels = (inputs.input_shape[-1], *self.stages)
-        return sum(9 * a * b for a, b in itertools.pairwise(channels)) + channels[-1] * inputs.classes
+        sizes = (inputs.input_shape[-1], *self.channels)
+        return sum(9 * a * b for a, b in itertools.pairwise(sizes)) + sizes[-1] * inputs.classes

@@ -15,7 +15,7 @@ from bnn.analysis import analyze
 from bnn.commands import export, train
 from bnn.layers import latent_kernels
 from bnn.networks import NETWORKS, Network, register
-from bnn.networks.table import BUILT_IN
+from bnn.networks.table import BUILT_IN, entry
 from bnn.packed import PackError
 from bnn.settings.config import ConfigError, resolve
 from bnn.settings.user_code import load
@@ -25,7 +25,8 @@ from tests.support import ROOT, small_data, without_keras
 OWN = ROOT / "tests" / "networks" / "strided.py"
 SMALL = {
     "vgg": {"conv": (4,), "max_pool": (1,), "fc": (8,)},
-    "strided": {"stages": (4, 4)},
+    "strided": {"channels": (4, 4)},
+    "bi-real": {"stages": (4, 6), "depth": 1},
 }  # by architecture
 TRAINING = {"epochs": 2, "batch_size": 50, "precision": "float32", "deterministic": True}
 load(OWN)
@@ -34,7 +35,7 @@ ARCHITECTURES = sorted({found.architecture.name for found in NETWORKS.values()})
 
 def settings(name):
     """Tiny settings of a network, two epochs of four steps."""
-    return {"network": name, "input_shape": (8, 8, 1), **SMALL[NETWORKS[name].architecture.name], **TRAINING}
+    return {"network": name, "input_shape": (8, 8, 1), **SMALL[entry(name).architecture.name], **TRAINING}
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +106,49 @@ def test_the_export_packs_or_refuses_by_name(trained, data, capsys):
         export.main([str(trained.folder)])
 
 
+@pytest.mark.parametrize("shape", [(7, 9, 3), (8, 8, 1)])
+def test_the_shortcuts_of_bi_real_add_to_what_passes_around(shape):
+    """The stream of a network of two stages, recomputed from the layers' own outputs with NumPy."""
+    config = resolve({"network": "bi-real-18", "input_shape": shape, "stages": (4, 6), "depth": 2})
+    model = config.build()
+    names = [f"conv_{number}" for number in range(1, 6)]
+    parts = keras.Model(
+        model.inputs,
+        {layer.name: layer.output for layer in model.layers if layer.name.endswith(("norm", "sum"))},
+    )
+    images = np.random.default_rng(0).integers(0, 256, (3, *shape), np.uint8)
+    found = {name: np.asarray(value) for name, value in parts([images]).items()}
+    x = found["conv_1_norm"]
+    for name in names[1:]:
+        around = x
+        if name == "conv_4":  # halved, and real 1 x 1 convolution to 6 channels
+            rows, columns = (-(-side // 2) for side in shape[:2])
+            windows = [
+                x[:, 2 * i : 2 * i + 2, 2 * j : 2 * j + 2] for i in range(rows) for j in range(columns)
+            ]
+            around = np.stack([window.mean(axis=(1, 2)) for window in windows], 1).reshape(
+                3, rows, columns, -1
+            )
+            layer = model.get_layer(f"{name}_shortcut")
+            assert layer.kernel_quantizer is None
+            around = around @ np.asarray(layer.kernel)[0, 0] / np.sqrt(1 + 1e-3)  # a new batch norm
+        x = around + found[f"{name}_norm"]
+        np.testing.assert_allclose(found[f"{name}_sum"], x, rtol=1e-4, atol=1e-5)
+
+
+def test_more_stages_than_the_image_can_be_halved_are_refused():
+    with pytest.raises(
+        ConfigError, match=r"stages: expected at most 4 stages for images of 8x9, .*received 5"
+    ):
+        resolve({"network": "bi-real-18", "input_shape": (8, 9, 1), "stages": (1,) * 5})
+    for given, message in (
+        ({"stages": ()}, "stages: expected at least one"),
+        ({"depth": 0}, "depth: expected at"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            resolve({"network": "bi-real-18", **given})
+
+
 def test_default_names_tell_networks_apart():
     names = [runs.default_name(resolve({"data_set": "mnist-5k", "network": name})) for name in NETWORKS]
     assert len({*names}) == len(names)
@@ -116,7 +160,7 @@ def test_help_has_the_flags_of_the_network_alone(name, capsys):
         train.main(["--use", str(OWN), "--network", name, "--help"])
     text = capsys.readouterr().out
     assert stop.value.code == 0
-    assert ("--stages" in text, "--conv" in text) == (name == "strided", name == "vgg")
+    assert ("--channels" in text, "--conv" in text) == (name == "strided", name == "vgg")
 
 
 def test_help_of_the_built_in_networks_loads_no_keras(tmp_path):
@@ -129,23 +173,23 @@ def test_help_of_the_built_in_networks_loads_no_keras(tmp_path):
 
 def test_a_flag_of_another_network_names_it(capsys):
     with pytest.raises(SystemExit) as stop:
-        train.main(["--stages", "4"])
+        train.main(["--channels", "4"])
     assert stop.value.code == 2
-    assert "--stages 4; it belongs to --network strided" in capsys.readouterr().err
+    assert "--channels 4; it belongs to --network strided" in capsys.readouterr().err
 
 
 def test_a_setting_of_another_network_names_it():
     with pytest.raises(
-        ConfigError, match=r"stages: expected no setting of this name, .* the network strided"
+        ConfigError, match=r"channels: expected no setting of this name, .* the network strided"
     ):
-        resolve({"stages": (4,)})
+        resolve({"channels": (4,)})
 
 
 def test_a_network_may_be_given_itself():
     own = NETWORKS["strided"].architecture
-    config = resolve({"data_set": "mnist-5k", "network": own(stages=(6,)), "bn_decay": 0.5})
-    assert (config.network.stages, config.network.bn_decay) == ((6,), 0.5)
-    assert [layer.name for layer in bnn.models.build(network=own(stages=(6,))).layers][-1] == "dense_1_norm"
+    config = resolve({"data_set": "mnist-5k", "network": own(channels=(6,)), "bn_decay": 0.5})
+    assert (config.network.channels, config.network.bn_decay) == ((6,), 0.5)
+    assert [layer.name for layer in bnn.models.build(network=own(channels=(6,))).layers][-1] == "dense_1_norm"
 
 
 def test_no_run_directory_imports_a_file_of_the_user(tmp_path, data, monkeypatch):
@@ -164,4 +208,4 @@ def test_only_networks_with_a_new_name_are_registered():
     for wrong in (3, int, Nameless, type("Vgg", (Network,), {"name": "vgg"})):
         with pytest.raises(ConfigError, match="network: expected"):
             register(wrong)
-    assert {"vgg", "vgg-small", "binarynet"} == BUILT_IN
+    assert {"vgg", "vgg-small", "binarynet", "bi-real-18", "bi-real-20"} == BUILT_IN
