@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from bnn import console, datasets, files, runs
+from bnn import console, datasets, files, geometry, layers, models, runs
 from bnn.console.errors import UserError
 from bnn.settings import config
 from tests.support import ROOT
@@ -107,9 +107,15 @@ def test_a_bug_keeps_its_traceback(monkeypatch):
 
 
 def test_errors_that_users_can_correct_have_one_base_class():
-    for error in (config.ConfigError, datasets.DataError, files.LockError, files.WriteError, runs.RunError):
+    for error in (config.ConfigError, datasets.DataError, files.WriteError, runs.RunError):
         assert issubclass(error, UserError)
     assert issubclass(files.WriteError, OSError) and issubclass(config.ConfigError, ValueError)
+
+
+def test_former_names_of_errors_catch_what_is_raised_now():
+    assert geometry.QuantizerError is layers.BatchSizeError is config.ConfigError
+    assert models.ModelFileError is models.SummaryError is models.ModelError
+    assert files.LockError is runs.RunError
 
 
 # ---- output that cannot be written ----

@@ -7,9 +7,8 @@ from PIL import Image
 
 import bnn
 from bnn import bits, datasets, models, packed, runs
-from bnn.analysis.prediction import PredictionError
+from bnn.console.errors import ModelError
 from bnn.datasets import DataError
-from bnn.models.inputs import InputError
 from tests.support import small_data, start
 
 
@@ -95,7 +94,7 @@ def test_arrays_that_another_model_does_not_take_are_refused_in_one_line(shape, 
         keras.layers.Flatten(),
         keras.layers.Dense(2),
     ]
-    with pytest.raises(InputError, match=message) as refused:
+    with pytest.raises(ModelError, match=message) as refused:
         bnn.predict(keras.Sequential(layers), np.zeros(shape, "float32"))
     assert "\n" not in str(refused.value) and "\x1b" not in str(refused.value)
 
@@ -112,12 +111,12 @@ def test_images_of_another_size_are_refused_or_scaled(run, images, scores):
 @pytest.mark.parametrize(
     ("network", "given", "error", "message"),
     [
-        (None, 3, PredictionError, "^network: expected a run, .*, received NoneType$"),
+        (None, 3, ModelError, "^network: expected a run, .*, received NoneType$"),
         ("nowhere", 3, runs.RunError, "nowhere: expected a run directory"),
         (
             "run",
             [[1], [2, 3]],
-            PredictionError,
+            ModelError,
             "^images: expected one array, .*, received a list of different",
         ),
         ("run", [], DataError, "^images: expected images of 8 x 8 x 1, received 0$"),
@@ -125,7 +124,7 @@ def test_images_of_another_size_are_refused_or_scaled(run, images, scores):
         (
             "model",
             np.zeros((1, 5), "float32"),
-            PredictionError,
+            ModelError,
             r"with the scores of classes .* \(1, 5, 2\)$",
         ),
     ],

@@ -7,7 +7,7 @@ import pytest
 import bnn
 from bnn.commands import analyze, train
 from bnn.geometry import estimators
-from bnn.geometry.estimators import ESTIMATORS, QuantizerError
+from bnn.geometry.estimators import ESTIMATORS
 from bnn.geometry.named_quantizers import named
 from bnn.layers import LloydMax, QuantActivation, QuantConv2D, QuantDense, Sign, Ternary, quantizers
 from bnn.settings.config import ConfigError, resolve
@@ -132,7 +132,7 @@ def test_programs_take_the_names(capsys):
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and "received 'sing'; did you mean sign?" in error
     network = str(ROOT / "results" / "mnist-conv-binary" / "seed0")
-    with pytest.raises(QuantizerError, match=r"^--quantizer: .*'absmeen'; did you mean absmean"):
+    with pytest.raises(ConfigError, match=r"^--quantizer: .*'absmeen'; did you mean absmean"):
         analyze.main([network, "--quantizer", "absmeen"])
 
 

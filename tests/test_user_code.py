@@ -5,8 +5,9 @@ import pytest
 
 import bnn
 from bnn import runs
+from bnn.console.errors import ConfigError
 from bnn.datasets.storing import DataError
-from bnn.settings.user_code import UserCodeError, load
+from bnn.settings.user_code import load
 from tests.support import call
 
 CODE = '''
@@ -138,10 +139,10 @@ def test_a_reader_that_returns_something_else_is_named():
 )
 def test_an_error_in_the_file_is_one_line_with_its_place(tmp_path, text, said):
     (tmp_path / "own.py").write_text(text)
-    with pytest.raises(UserCodeError, match=said):
+    with pytest.raises(ConfigError, match=said):
         load(tmp_path / "own.py")
 
 
 def test_a_file_that_is_not_there(tmp_path):
-    with pytest.raises(UserCodeError, match="expected a Python file, received no such file"):
+    with pytest.raises(ConfigError, match="expected a Python file, received no such file"):
         load(tmp_path / "none.py")

@@ -9,14 +9,13 @@ import numpy as np
 
 from bnn import backend
 from bnn.console.arguments import expanded
-from bnn.console.errors import UserError
+from bnn.console.errors import ModelError
 
 FEW = 10  # images; for so few, NumPy takes less time than loading numba
 PIXELS = (0.0, 1.0)  # black and white in float images, unless a run names another range
 
 
-class PredictionError(UserError, ValueError):
-    """What was given is no network, or not the images of one. The message is one line for the user."""
+PredictionError = ModelError  # its name in earlier versions
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,9 +68,9 @@ def predict(network, images, *, resize=False):
         Prediction
 
     Raises:
-        PredictionError: the network is none of these, or gives no scores of classes.
+        ModelError: the network is none of these, or gives no scores of classes.
         DataError: images have another shape or range, or a file is missing or damaged.
-        RunError, ModelFileError, PackError, InputError: the network cannot be read, or does not take the images.
+        RunError, ModelError, PackError: the network cannot be read, or does not take the images.
     """
     classifier, paths = classifier_of(network), _paths(images)
     if paths is None and classifier.takes_any_array:
@@ -172,7 +171,7 @@ def _of_model(model):
     from bnn import models
 
     if not isinstance(model, keras.Model):
-        raise PredictionError(
+        raise ModelError(
             "network: expected a run, a keras.Model, a packed network or the path of one, received "
             f"{type(model).__name__}"
         )
@@ -180,7 +179,7 @@ def _of_model(model):
     def scores(images):
         found = models.scores(model, images)
         if found.ndim != 2:
-            raise PredictionError(
+            raise ModelError(
                 f"network: expected a model with the scores of classes (n, classes), received one whose output has the "
                 f"shape {found.shape}"
             )
@@ -197,7 +196,7 @@ def _array(images):
     try:
         return np.asarray(images)
     except ValueError:
-        raise PredictionError(
+        raise ModelError(
             "images: expected one array, or paths, received a list of different shapes"
         ) from None
 

@@ -92,11 +92,11 @@ def analyze(
         row.
 
     Raises:
-        QuantizerError: the name of a quantizer is unknown.
+        ConfigError: the name of a quantizer is unknown.
         ReportError: the network is none of these, no layer can be analyzed, the quantizer applies to none, a weight or
             an input is not finite, or the images do not fit the model; or a PyTorch model has no hooks (a scripted
             model), no weights yet (a lazy module) or no values (the meta device).
-        RunError, DataError, ModelFileError: the run, its data or the file cannot be read.
+        RunError, DataError, ModelError: the run, its data or the file cannot be read.
     """
     function = measuring.as_function(quantizer)
     activated = measuring.as_function(activations, "activations")
@@ -202,7 +202,7 @@ def from_arrays(kernel, inputs, *, quantizer="sign", before=None, name="kernel",
         LayerReport. Each row of `inputs` counts as one image: permutations are within a row.
 
     Raises:
-        QuantizerError: the quantizer's name is unknown.
+        ConfigError: the quantizer's name is unknown.
         ReportError: shapes do not fit, or a value is not finite.
     """
     return measuring.of_arrays(kernel, inputs, quantizer, before, name, seed)

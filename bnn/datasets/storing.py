@@ -20,8 +20,7 @@ class DataError(UserError, RuntimeError):
     """Data are missing or not as expected. The message is one line for the user."""
 
 
-class DownloadError(DataError):
-    """A data set cannot be downloaded. The message says what was expected and what was received."""
+DownloadError = DataError  # its name in earlier versions
 
 
 @dataclass(frozen=True)
@@ -118,7 +117,7 @@ def staging(folder, say=note):
     stage = stage_of(folder)
     descriptor = _lock(stage, say)
     if descriptor is None:
-        raise DownloadError(f"expected no other download into {folder}, received one that is running")
+        raise DataError(f"expected no other download into {folder}, received one that is running")
     try:
         for leftover in stage.iterdir():
             shutil.rmtree(leftover) if leftover.is_dir() and not leftover.is_symlink() else leftover.unlink()
@@ -153,7 +152,7 @@ def _lock(stage, say):
 def sweep(folder):
     """Remove the files of a killed download into a folder. A running download keeps its lock and its files."""
     if stage_of(folder).exists():
-        with contextlib.suppress(OSError, DownloadError), staging(folder, say=lambda line: None):
+        with contextlib.suppress(OSError, DataError), staging(folder, say=lambda line: None):
             pass
 
 

@@ -27,7 +27,7 @@ def replacing(path):
 
     Raises:
         WriteError: the disk is full, or the directory is not writable. An existing file does not change.
-        LockError: this process holds the directory's lock, and the directory was removed or replaced.
+        RunError: this process holds the directory's lock, and the directory was removed or replaced.
     """
     lock.verify(path.parent)
     own = "" if lock.holds(path.parent) else f"{os.getpid()}."

@@ -7,7 +7,7 @@ import sys
 import threading
 from typing import NamedTuple
 
-from bnn.console.errors import UserError
+from bnn.console.errors import RunError
 
 try:
     import fcntl
@@ -26,8 +26,7 @@ _held = {}  # resolved folder -> _Holder
 _guard = threading.Lock()
 
 
-class LockError(UserError, RuntimeError):
-    """Another training writes into the directory, or the directory no longer exists. The message is one line."""
+LockError = RunError  # its name in earlier versions
 
 
 def hold(folder):
@@ -41,7 +40,7 @@ def hold(folder):
         folder: Path of a directory. Its file `.lock` holds the process ID and the host name. The file is not removed.
 
     Raises:
-        LockError: another process or thread holds the lock, or the folder is not writable.
+        RunError: another process or thread holds the lock, or the folder is not writable.
     """
     with _guard:
         _hold(folder)
@@ -52,7 +51,7 @@ def _hold(folder):
     if holds(folder):
         descriptor, holder = _held[folder.resolve()]
         if holder is not thread and holder.is_alive():
-            raise LockError(
+            raise RunError(
                 f"{folder}: expected a run directory that no other training writes into, received one in use by "
                 f"another thread of this process, {holder.name}"
             )
@@ -64,7 +63,7 @@ def _hold(folder):
         os.truncate(descriptor, 0)
         os.write(descriptor, f"{os.getpid()} on {socket.gethostname()}\n".encode())
     except OSError as error:
-        raise LockError(f"{folder}: expected a writable directory, received {error.strerror}") from None
+        raise RunError(f"{folder}: expected a writable directory, received {error.strerror}") from None
     _held[folder.resolve()] = _Holder(descriptor, thread)
 
 
@@ -125,10 +124,10 @@ def is_held(folder):
 
 
 def verify(folder):
-    """Raise `LockError` if this process locked a folder that was removed or replaced since then."""
+    """Raise `RunError` if this process locked a folder that was removed or replaced since then."""
     if folder.resolve() in _held and not holds(folder):
         received = "another in its place" if folder.is_dir() else "none"
-        raise LockError(
+        raise RunError(
             f"{folder}: expected the run directory that this training began with, received {received}"
         )
 
@@ -148,7 +147,7 @@ def _lock(descriptor, folder):
     except BlockingIOError:
         holder = os.read(descriptor, 200).decode(errors="replace").strip()
         os.close(descriptor)
-        raise LockError(
+        raise RunError(
             f"{folder}: expected a run directory that no other process writes into, "
             f"received one in use by process {holder or 'unknown'}"
         ) from None

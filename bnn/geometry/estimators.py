@@ -11,7 +11,7 @@ import math
 import sys
 from dataclasses import dataclass, replace
 
-from bnn.console.errors import UserError
+from bnn.console.errors import ConfigError
 from bnn.console.spelling import argument
 from bnn.console.suggestions import did_you_mean
 
@@ -19,8 +19,7 @@ NAMES = "sign, ternary, ternary:THRESHOLD or lloyd-max:LEVELS"
 MOST_LEVELS = 256
 
 
-class QuantizerError(UserError, ValueError):
-    """The name of a quantizer is unknown. The message says what was expected and what was received."""
+QuantizerError = ConfigError  # its name in earlier versions
 
 
 @dataclass(frozen=True)
@@ -141,7 +140,7 @@ def get(name, place="quantizer"):
         Estimator
 
     Raises:
-        QuantizerError: there is no such name; the message names a similar one.
+        ConfigError: there is no such name; the message names a similar one.
     """
     kind, colon, number = name.partition(":")
     try:
@@ -154,7 +153,7 @@ def get(name, place="quantizer"):
     except ValueError:
         pass
     hint = "" if colon else did_you_mean(name, [*SHORT, *ESTIMATORS, "lloyd-max:4"])
-    raise QuantizerError(
+    raise ConfigError(
         f"{argument(place)}: expected {NAMES} (threshold >= 0, 2 to {MOST_LEVELS} levels), or one of "
         f"{', '.join(ESTIMATORS)}, received {name!r}{hint}"
     )
@@ -169,7 +168,7 @@ def find(value):
     """Return what a value stands for, an Estimator; None if it is no name of a quantizer, see `get`."""
     try:
         return get(value) if isinstance(value, str) else None
-    except QuantizerError:
+    except ConfigError:
         return None
 
 

@@ -124,7 +124,7 @@ def named(name, place="quantizer"):
         ScalarQuantizer
 
     Raises:
-        QuantizerError: there is no such name.
+        ConfigError: there is no such name.
     """
     found = estimators.get(name, place)
     makers = found.activation if place == "activations" else found.kernel

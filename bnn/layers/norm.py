@@ -5,12 +5,10 @@ import math
 import keras
 from keras import ops
 
-from bnn.console.errors import UserError
+from bnn.console.errors import ConfigError
 from bnn.layers import fast_ops
 
-
-class BatchSizeError(UserError, ValueError):
-    """A training batch holds one value per channel, which has no variance. The message is one line for the user."""
+BatchSizeError = ConfigError  # its name in earlier versions
 
 
 @keras.saving.register_keras_serializable("bnn")
@@ -29,7 +27,7 @@ class BatchNorm(keras.Layer):
             at 1. A negative value reverses the activation that follows.
 
     Raises:
-        BatchSizeError: in training, the input holds one value per channel, so that the output is the offset for every
+        ConfigError: in training, the input holds one value per channel, so that the output is the offset for every
             input and nothing before the layer learns. Where TensorFlow runs a graph, its error has the same message.
     """
 
@@ -80,7 +78,7 @@ class BatchNorm(keras.Layer):
         if batch is None:
             return fast_ops.expect_two(inputs, message)
         if batch == 1:
-            raise BatchSizeError(message)
+            raise ConfigError(message)
         return inputs
 
     def compute_output_shape(self, input_shape):

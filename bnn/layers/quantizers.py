@@ -261,7 +261,7 @@ def get(identifier, place="kernel_quantizer"):
 
     Raises:
         ValueError: the identifier is none of these, or a class instead of its object.
-        QuantizerError: there is no quantizer of this name; it is a ValueError.
+        ConfigError: there is no quantizer of this name; it is a ValueError.
     """
     if isinstance(identifier, dict):
         return keras.saving.deserialize_keras_object(identifier)

@@ -6,6 +6,7 @@ from .decisions import worst_errors as worst_errors
 from .evaluation import accuracy as accuracy
 from .evaluation import correct as correct
 from .evaluation import scores as scores
+from .loading import ModelError as ModelError
 from .loading import ModelFileError as ModelFileError
 from .loading import load_images as load_images
 from .loading import load_model as load_model

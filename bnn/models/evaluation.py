@@ -25,7 +25,7 @@ def scores(model, images, batch_size=BATCH, progress=silent):
         (n, classes) float32 array.
 
     Raises:
-        InputError: the arrays do not match the inputs of the model, or it does not take them.
+        ModelError: the arrays do not match the inputs of the model, or it does not take them.
     """
     given = inputs.as_built(model, images)
     inputs.expect_images(given)

@@ -8,7 +8,7 @@ from numbers import Number
 
 import numpy as np
 
-from bnn.console.errors import UserError
+from bnn.console.errors import ModelError, UserError
 from bnn.datasets.data_set import axes_hint
 
 COLORS = re.compile(r"\x1b\[[0-9;]*m")
@@ -16,8 +16,7 @@ NODE = re.compile(r"\{\{.*?\}\} ")  # where TensorFlow was
 LONGEST = 300  # characters of a reason
 
 
-class InputError(UserError, ValueError):
-    """What was given does not fit the inputs of a model. The message is one line for the user."""
+InputError = ModelError  # its name in earlier versions
 
 
 def plain(given, name=None):
@@ -30,7 +29,7 @@ def plain(given, name=None):
         name: str, the key of `given` in a Mapping; None if it is in none.
 
     Raises:
-        InputError: the rows of a list of numbers differ in length.
+        ModelError: the rows of a list of numbers differ in length.
     """
     if isinstance(given, Mapping):
         return {key: plain(value, key) for key, value in given.items()}
@@ -51,7 +50,7 @@ def _as_array(name, rows):
     try:
         return np.asarray(rows)
     except ValueError:
-        raise InputError(
+        raise ModelError(
             f"images: expected rows of one length in {name!r}, received several lengths; pad them, such as with "
             "padding=True of a tokenizer"
         ) from None
@@ -103,7 +102,7 @@ def as_built(model, given):
         place of other mappings.
 
     Raises:
-        InputError: a name is missing or unknown, the number of arrays differs, a list has no clear order, or an input
+        ModelError: a name is missing or unknown, the number of arrays differs, a list has no clear order, or an input
             that is not optional is None.
     """
     given = plain(given)
@@ -114,7 +113,7 @@ def as_built(model, given):
     _match(structure, given, found)
     for tensor in leaves(structure):
         if found[id(tensor)] is None and not _is_optional(tensor):
-            raise InputError(f"images: expected an array for the input {tensor.name}, received None")
+            raise ModelError(f"images: expected an array for the input {tensor.name}, received None")
     return mapped(lambda tensor: found[id(tensor)], structure)
 
 
@@ -125,7 +124,7 @@ def applied(model, given):
         What the model returns.
 
     Raises:
-        InputError: the model does not take the arrays. The exception that it raised is the cause.
+        ModelError: the model does not take the arrays. The exception that it raised is the cause.
     """
     try:
         return model(given, training=False)
@@ -134,7 +133,7 @@ def applied(model, given):
     except Exception as error:  # of Keras, the backend or a layer, whichever finds that the arrays do not fit
         wanted = [tuple(tensor.shape[1:]) for tensor in getattr(model, "inputs", None) or ()]
         received = [np.shape(part) for part in arrays(given)]
-        raise InputError(f"images: expected {_expected(wanted, received)}; {_reason(error)}") from error
+        raise ModelError(f"images: expected {_expected(wanted, received)}; {_reason(error)}") from error
 
 
 def _expected(wanted, received):
@@ -164,14 +163,14 @@ def count(given):
 
 
 def expect_images(given):
-    """Raise `InputError` unless one or several arrays hold as many images each, at least one."""
+    """Raise `ModelError` unless one or several arrays hold as many images each, at least one."""
     shapes = [np.shape(part) for part in arrays(given)]
     if not shapes or any(0 in shape[:1] or not shape for shape in shapes):
         received = f"the shape {', '.join(map(str, shapes))}" if shapes else "none"
-        raise InputError(f"images: expected at least one image, received {received}")
+        raise ModelError(f"images: expected at least one image, received {received}")
     if len({shape[0] for shape in shapes}) > 1:
         sizes = ", ".join(str(shape[0]) for shape in shapes)
-        raise InputError(f"images: expected arrays of equally many images, received {sizes}")
+        raise ModelError(f"images: expected arrays of equally many images, received {sizes}")
 
 
 def batches(given, batch_size, least=1):
@@ -214,7 +213,7 @@ def _by_name(structure, given):
     for tensors in (keys, names):
         if set(given) == set(tensors):
             return {id(tensor): given[name] for name, tensor in tensors.items()}
-    raise InputError(
+    raise ModelError(
         f"images: expected arrays named {', '.join(map(str, keys))}, "
         f"received {', '.join(map(str, given)) or 'none'}"
     )
@@ -225,9 +224,9 @@ def _by_place(structure, given):
     named = ", ".join(str(name) for name, _ in _named(structure))
     if len(parts) != len(tensors):
         received = f"{len(parts)}; they are named {named}" if len(tensors) > 1 else len(parts)
-        raise InputError(f"images: expected an array for each of {len(tensors)} inputs, received {received}")
+        raise ModelError(f"images: expected an array for each of {len(tensors)} inputs, received {received}")
     if any(isinstance(array, dict) for array in parts) or (len(parts) > 1 and not _is_ordered(structure)):
-        raise InputError(f"images: expected a dict with arrays named {named}, received a list")
+        raise ModelError(f"images: expected a dict with arrays named {named}, received a list")
     return {id(tensor): array for tensor, array in zip(tensors, parts, strict=True)}
 
 

@@ -8,7 +8,7 @@ import zipfile
 import numpy as np
 
 from bnn.console.arguments import expanded
-from bnn.console.errors import UserError
+from bnn.console.errors import ModelError
 
 RESAVE = "load it in Python with the Keras that wrote it, and save it with model.save('MODEL.keras')"
 TORCH = "load it in Python, and call bnn.analysis.analyze_torch(model, images)"
@@ -19,8 +19,7 @@ TEXTS = {".csv", ".tsv", ".txt", ".json", ".png", ".jpg", ".jpeg"}
 UNKNOWN = re.compile(r"[Cc]ould not (?:locate|deserialize) ((?:class|function) '[^']+')")
 
 
-class ModelFileError(UserError, ValueError):
-    """A file does not hold a model, or does not hold images for the model. The message is one line for the user."""
+ModelFileError = ModelError  # its name in earlier versions
 
 
 def load_model(path, compiled=False):
@@ -35,7 +34,7 @@ def load_model(path, compiled=False):
         keras.Model
 
     Raises:
-        ModelFileError: the file does not exist, or does not hold a network that Keras can read.
+        ModelError: the file does not exist, or does not hold a network that Keras can read.
     """
     path = expect_keras_file(path)
     import keras
@@ -49,21 +48,21 @@ def load_model(path, compiled=False):
             model = keras.saving.load_model(path, compile=compiled, safe_mode=True)
     except Exception as error:  # Keras, h5py, zipfile, zlib or json, whichever finds the damage first
         if own := UNKNOWN.search(str(error)):
-            raise ModelFileError(
+            raise ModelError(
                 f"{path}: expected a saved network, received one with {own[1]}; neither Keras nor this package has it; "
                 "if it is yours, load it in Python and call bnn.analyze(model, images)"
             ) from None
         if "safe_mode=False" in str(error) and (layers := _layers_with_code(path)):
-            raise ModelFileError(
+            raise ModelError(
                 f"{path}: expected a saved network, received one with Python code of its own (a lambda) in "
                 f"{', '.join(layers)}; if you trust it, load it in Python with keras.saving.load_model(path, "
                 "safe_mode=False) and call bnn.analyze(model, images)"
             ) from None
-        raise ModelFileError(
+        raise ModelError(
             f"{path}: expected a saved network, received one that Keras cannot read ({_reason(error)})"
         ) from None
     if not isinstance(model, keras.Model):
-        raise ModelFileError(f"{path}: expected a saved network, received a {type(model).__name__}")
+        raise ModelError(f"{path}: expected a saved network, received a {type(model).__name__}")
     return model
 
 
@@ -73,15 +72,15 @@ def is_model_file(path):
 
 
 def expect_keras_file(path):
-    """Return the Path of a .keras file; raise `ModelFileError`, without loading Keras, if there is none."""
+    """Return the Path of a .keras file; raise `ModelError`, without loading Keras, if there is none."""
     path = expanded(path)
     if path.is_file() and path.suffix != ".keras":
-        raise ModelFileError(f"{path}: expected a .keras file that Keras 3 saved, received {_kind(path)}")
+        raise ModelError(f"{path}: expected a .keras file that Keras 3 saved, received {_kind(path)}")
     if not path.is_file():
         found = "a folder; bnn.open_run opens a run" if path.is_dir() else "no such file"
         if (path / "saved_model.pb").is_file():
             found = f"a SavedModel of TensorFlow; {RESAVE}"
-        raise ModelFileError(f"{path}: expected a .keras file, received {found}")
+        raise ModelError(f"{path}: expected a .keras file, received {found}")
     return path
 
 
@@ -128,13 +127,13 @@ def load_images(path, model):
         (n, ...) array, or such arrays in the structure of the model's inputs; a dict for a model that is not a graph.
 
     Raises:
-        ModelFileError: the file is missing, has another format, or has arrays with other names.
+        ModelError: the file is missing, has another format, or has arrays with other names.
     """
     path = expanded(path)
     if not path.is_file():
-        raise ModelFileError(f"{path}: expected a .npy or .npz file of images, received no such file")
+        raise ModelError(f"{path}: expected a .npy or .npz file of images, received no such file")
     if path.suffix.lower() in TEXTS:
-        raise ModelFileError(
+        raise ModelError(
             f"{path}: expected a .npy or .npz file of images, received a {path.suffix} file; convert it in Python: "
             "numpy.save('images.npy', array)"
         )
@@ -143,7 +142,7 @@ def load_images(path, model):
         content = np.load(path, mmap_mode=None if packed else "r", allow_pickle=False)
         arrays = {name: content[name] for name in content.files} if packed else {"images": content}
     except Exception as error:  # NumPy, zipfile or zlib
-        raise ModelFileError(
+        raise ModelError(
             f"{path}: expected a .npy or .npz file of images, received another file ({_reason(error)})"
         ) from None
     from bnn.models import inputs
@@ -152,5 +151,5 @@ def load_images(path, model):
         return next(iter(arrays.values()))
     try:
         return inputs.as_built(model, arrays)
-    except inputs.InputError as error:
-        raise ModelFileError(f"{path}: {str(error).removeprefix('images: ')}") from None
+    except inputs.ModelError as error:
+        raise ModelError(f"{path}: {str(error).removeprefix('images: ')}") from None

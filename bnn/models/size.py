@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import keras
 
-from bnn.console.errors import UserError
+from bnn.console.errors import ModelError
 from bnn.console.tables import aligned
 from bnn.layers import PatchTransform, QuantActivation, QuantConv2D, QuantDense, latent_kernels
 from bnn.models.traversal import CONVOLUTIONS, DEPTHWISE, SEPARABLE
@@ -24,8 +24,7 @@ PASSING = (
 )
 
 
-class SummaryError(UserError, ValueError):
-    """The multiplications of a model cannot be counted. The message is one line."""
+SummaryError = ModelError  # its name in earlier versions
 
 
 @dataclass(frozen=True)
@@ -99,7 +98,7 @@ def summary(model):
         Summary, whose `str` is a table.
 
     Raises:
-        SummaryError: the model has no graph, or the size of its images is not fixed.
+        ModelError: the model has no graph, or the size of its images is not fixed.
     """
     found = list(_sizes(model))
     uncounted = [
@@ -123,7 +122,7 @@ def _calls(model):
     """Find the calls in a model's graph: a dict from a layer's id to a list of Keras nodes."""
     calls, queue, seen = defaultdict(list), list(getattr(model, "outputs", None) or ()), set()
     if not queue:
-        raise SummaryError(
+        raise ModelError(
             f"{model.name}: expected a functional or sequential model that is built, "
             f"received a {type(model).__name__} without a graph"
         )
@@ -166,7 +165,7 @@ def _positions(name, layer, shape):
     channels_first = getattr(layer, "data_format", None) == "channels_first"
     positions = shape[2:] if channels_first else shape[1:-1]
     if None in positions:
-        raise SummaryError(f"{name}: expected an output of known size, received {tuple(shape)}")
+        raise ModelError(f"{name}: expected an output of known size, received {tuple(shape)}")
     return math.prod(positions)
 
 

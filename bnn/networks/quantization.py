@@ -250,10 +250,7 @@ def spelled_out(settings):
     name = settings.get("estimator")
     if not isinstance(name, str) or name in ESTIMATORS:
         return settings
-    try:
-        found = estimators.get(name, "estimator")
-    except estimators.QuantizerError as error:
-        raise ConfigError(str(error)) from None
+    found = estimators.get(name, "estimator")
     if name == "ternary":
         means = {"estimator": "optimal_ternary"}
     elif name.startswith("lloyd-max"):

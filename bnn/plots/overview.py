@@ -6,9 +6,7 @@ from bnn.console.arguments import expanded
 from bnn.console.errors import UserError
 from bnn.plots import history, kernels, products, style
 
-
-class DrawingError(UserError):
-    """Figures could not be drawn or saved. The message is one line that names them."""
+DrawingError = UserError  # its name in earlier versions
 
 
 def save_all(report, folder, log=None, geometry=None):
@@ -24,7 +22,7 @@ def save_all(report, folder, log=None, geometry=None):
         List of the names of the figures.
 
     Raises:
-        DrawingError: figures could not be drawn or saved; the others are saved.
+        UserError: figures could not be drawn or saved; the others are saved.
     """
     layers, folder = list(report), expanded(folder)
     drawings = {
@@ -51,7 +49,7 @@ def save_each(drawings, folder, wrote=lambda paths: None):
         wrote: function that is called with the paths of each figure.
 
     Raises:
-        DrawingError: figures could not be drawn or saved; the others are saved.
+        UserError: figures could not be drawn or saved; the others are saved.
     """
     failed = {}
     for name, draw in drawings.items():
@@ -63,7 +61,7 @@ def save_each(drawings, folder, wrote=lambda paths: None):
             wrote(paths)
     if failed:
         first = next(iter(failed.values()))
-        error = DrawingError(f"figures that could not be drawn: {', '.join(failed)} ({reason(first)})")
+        error = UserError(f"figures that could not be drawn: {', '.join(failed)} ({reason(first)})")
         error.__context__ = first  # which may be an interruption
         raise error
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from bnn import backend
 from bnn.console import typed
 from bnn.console.arguments import expanded
-from bnn.console.errors import UserError
+from bnn.console.errors import RunError
 from bnn.console.spelling import argument, either, option
 from bnn.datasets.catalog import is_own
 from bnn.files import atomic, lock
@@ -29,10 +29,6 @@ from bnn.runs.naming import default_name
 from bnn.settings.config import Config, ConfigError, config_from_json, expect, flat_model
 
 CLASSES = 10  # of every data set of the catalog
-
-
-class RunError(UserError, RuntimeError):
-    """A run directory is missing, unfinished or does not belong to a run. The message is one line for the user."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +97,7 @@ class Run:
         try:
             with backend.standard_settings():
                 model = loading.load_model(path, compiled)
-        except loading.ModelFileError as error:
+        except loading.ModelError as error:
             raise RunError(str(error)) from None
         self._expect_network(model, path)
         if compiled and not model.compiled:
@@ -236,7 +232,7 @@ def create(folder, config, data_set, command, overwrite=False, initial=None):
 
     Raises:
         RunError: the folder holds a run or other files.
-        LockError: another process writes into the folder, or it is not writable.
+        RunError: another process writes into the folder, or it is not writable.
     """
     folder = expanded(folder)
     expect_free(folder, overwrite)

@@ -6,6 +6,7 @@ import types
 import typing
 
 from bnn.console.arguments import expanded, folder_name
+from bnn.console.errors import ConfigError
 from bnn.console.spelling import words
 from bnn.datasets.catalog import USER_READERS
 from bnn.geometry import estimators
@@ -158,7 +159,7 @@ def quantizer_name(text):
     """The name of a quantizer."""
     try:
         return estimators.get(text).name
-    except estimators.QuantizerError as error:
+    except ConfigError as error:
         raise argparse.ArgumentTypeError(str(error).partition(": ")[2]) from None
 
 

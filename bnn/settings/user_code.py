@@ -7,12 +7,10 @@ import traceback
 from pathlib import Path
 
 from bnn.console.arguments import expanded
-from bnn.console.errors import UserError
+from bnn.console.errors import ConfigError
 from bnn.lazy_exports import quiet_start
 
-
-class UserCodeError(UserError, ImportError):
-    """A file of the user that cannot be imported; the message is one line with the line of the file."""
+UserCodeError = ConfigError  # its name in earlier versions
 
 
 def load(path):
@@ -27,11 +25,11 @@ def load(path):
         The module.
 
     Raises:
-        UserCodeError: there is no such file, or an error in it.
+        ConfigError: there is no such file, or an error in it.
     """
     path = expanded(path).absolute()
     if not path.is_file():
-        raise UserCodeError(f"--use {path}: expected a Python file, received no such file")
+        raise ConfigError(f"--use {path}: expected a Python file, received no such file")
     name = f"bnn_use_{path.stem}_{abs(hash(path))}"
     if name in sys.modules:
         return sys.modules[name]
@@ -43,7 +41,7 @@ def load(path):
             spec.loader.exec_module(module)
     except Exception as error:
         del sys.modules[name]
-        raise UserCodeError(f"--use {path}{_line(error, path)}: {type(error).__name__}: {error}") from error
+        raise ConfigError(f"--use {path}{_line(error, path)}: {type(error).__name__}: {error}") from error
     return module
 
 

@@ -59,7 +59,7 @@ def train(
         ConfigError: there is no such setting, no network or training can have it, or a callback sets the learning rate.
         DataError: the data set is not there.
         RunError: a run is there already, or weights or loss became infinite or NaN.
-        LockError: another process writes into the run directory.
+        RunError: another process writes into the run directory.
         WriteError: the disk is full, or the run directory cannot be written.
         Interrupted: SIGINT or SIGTERM came, perhaps in the last step of all; every finished step is saved.
     """

@@ -7,7 +7,7 @@ from keras import layers
 
 from bnn import geometry
 from bnn.analysis import ReportError, report
-from bnn.geometry import QuantizerError
+from bnn.console.errors import ConfigError
 from bnn.geometry.named_quantizers import named
 from bnn.layers import Sign
 from bnn.models import build_model
@@ -413,9 +413,9 @@ def test_non_finite_weights_are_refused():
 
 def test_quantizers_are_checked():
     model = keras.Sequential([keras.Input((6,)), layers.Dense(4)])
-    with pytest.raises(QuantizerError, match="received 'binary'"):
+    with pytest.raises(ConfigError, match="received 'binary'"):
         report.analyze(model, ROWS, quantizer="binary")
-    with pytest.raises(QuantizerError, match=r"expected to get shape \(6, 4\) back, received \(6,\)"):
+    with pytest.raises(ConfigError, match=r"expected to get shape \(6, 4\) back, received \(6,\)"):
         report.analyze(model, ROWS, quantizer=lambda w: w.mean(axis=1))
     own = build_model(ModelConfig(input_shape=(6, 1, 1), conv=(), max_pool=(), fc=()))
     with pytest.raises(ReportError, match="expected kernels without a quantizer of their own"):

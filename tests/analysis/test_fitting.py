@@ -8,7 +8,7 @@ from keras import layers
 from bnn import geometry
 from bnn.analysis import ReportError, analyze, from_arrays
 from bnn.analysis.core import fitting
-from bnn.geometry import QuantizerError
+from bnn.console.errors import ConfigError
 from bnn.layers import QuantDense, Sign
 
 SEED = 3
@@ -84,7 +84,7 @@ def test_what_cannot_be_fitted_is_said_in_one_line(model, images, monkeypatch):
     with pytest.raises(ReportError, match="images: expected at least 2, half to fit levels to"):
         analyze(model, images[:1], quantizer="fitted")
     for name in ("fitted:1", "fitted:257", "fitted:", "fitted:x"):
-        with pytest.raises(QuantizerError, match=f"expected fitted or fitted:LEVELS .* received '{name}'"):
+        with pytest.raises(ConfigError, match=f"expected fitted or fitted:LEVELS .* received '{name}'"):
             analyze(model, images, quantizer=name)
     found = analyze(model, images[:2], quantizer="fitted", score_images=0)
     assert found.unanalyzed == {"dense": "its levels cannot be fitted to a single input: give more images"}

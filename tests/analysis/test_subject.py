@@ -7,8 +7,8 @@ import pytest
 import bnn
 from bnn import datasets, runs
 from bnn.analysis import ReportError, analyze, subject
+from bnn.console.errors import ModelError
 from bnn.models import accuracy
-from bnn.models.inputs import InputError
 from tests.support import small_data, start
 
 
@@ -98,7 +98,7 @@ def test_arrays_that_a_subclassed_model_does_not_take_are_refused_in_one_line():
     )
     with pytest.raises(ReportError, match=message):
         analyze(model, np.zeros((4, 5), "float32"))
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(ModelError, match=message):
         bnn.predict(model, np.zeros((4, 5), "float32"))
 
 

@@ -18,7 +18,7 @@ import pytest
 from bnn.commands import download
 from bnn.console.errors import UserError
 from bnn.datasets.catalog import CIFAR_10, ENTRIES, MNIST, PAPER
-from bnn.datasets.storing import DownloadError
+from bnn.datasets.storing import DataError
 from tests.misbehaving_server import silent, stall
 from tests.support import ROOT
 from tests.toy_data_sets import (
@@ -219,7 +219,7 @@ def test_of_all_what_can_be_had_is_fetched_and_the_end_says_how_to_get_the_rest(
         gzip_toy("http://127.0.0.1:9/"), name="missing", folder="missing", elsewhere="a package has them"
     )
     monkeypatch.setattr(download, "ENTRIES", {"missing": missing, "toy": tar_toy(f"{source.as_uri()}/")})
-    with pytest.raises(DownloadError) as error:
+    with pytest.raises(DataError) as error:
         download.main(["--data_set", "all", "--output", str(output)])
     assert str(error.value).startswith(
         "missing: expected a mirror that responds, or --mirror URL of a folder with the official archive or files "

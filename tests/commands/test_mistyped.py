@@ -10,8 +10,7 @@ from bnn import analysis, models, runs
 from bnn.__main__ import COMMANDS, parse
 from bnn.commands import analyze, download, export, predict, train
 from bnn.console import spelling
-from bnn.console.errors import UserError
-from bnn.geometry import QuantizerError
+from bnn.console.errors import ConfigError, UserError
 from tests.support import ROOT
 
 
@@ -143,13 +142,11 @@ def test_a_command_line_that_cannot_be_parsed_is_refused_with_advice(place, caps
 
 
 def test_python_is_told_of_arguments(place):
-    with pytest.raises(QuantizerError, match=r"^activations: expected sign, "):
+    with pytest.raises(ConfigError, match=r"^activations: expected sign, "):
         analysis.analyze("runs/a", activations="nothing")
     with pytest.raises(UserError, match=r"^quantizer='sign': expected kernels .*; leave quantizer out$"):
         analysis.analyze("model.keras", "x.npy", quantizer="sign")
-    with pytest.raises(
-        models.ModelFileError, match=r"none.h5: expected a .keras file, received no such file"
-    ):
+    with pytest.raises(models.ModelError, match=r"none.h5: expected a .keras file, received no such file"):
         analysis.analyze("none.h5", "x.npy")
     with pytest.raises(
         runs.RunError, match=r"results: expected .*; did you mean .*/cifar-10-binary/seed0\?$"

@@ -12,7 +12,7 @@ import pytest
 from bnn.datasets import sources
 from bnn.datasets.catalog import Archive, Mirror, Package
 from bnn.datasets.fetching import ensure, present
-from bnn.datasets.storing import DownloadError, verify
+from bnn.datasets.storing import DataError, verify
 from bnn.files import atomic
 from tests.corruption import corrupted
 from tests.misbehaving_server import (
@@ -92,7 +92,7 @@ def assert_official(entry, output, files):
 def refused(entry, output, **options):
     """Check that fetching fails and leaves no files; return the error message."""
     before = names_in(output)
-    with pytest.raises(DownloadError) as caught:
+    with pytest.raises(DataError) as caught:
         ensure(entry, output, **options)
     assert names_in(output) == before and len(str(caught.value).splitlines()) == 1
     return str(caught.value)
@@ -264,7 +264,7 @@ def test_any_damage_ends_in_verified_data_or_one_line(make, files, cases, mirror
         urls = [mirror({name: data for name, data in one.items() if data is not None}) for one in drawn]
         try:
             ensure(make(*urls), output, say=lambda line: None)
-        except DownloadError as error:
+        except DataError as error:
             outcomes.add("refused")
             assert len(str(error).splitlines()) == 1
             assert list(output.iterdir()) == []
@@ -294,7 +294,7 @@ def test_any_misbehavior_of_servers_ends_in_verified_data_or_one_line(cases, ser
             one.habits["toy.tar.gz"] = [rng.choice(HABITS) for _ in range(3)]
         try:
             ensure(entry, output, say=lambda line: None)
-        except DownloadError as error:
+        except DataError as error:
             assert len(str(error).splitlines()) == 1 and list(output.iterdir()) == []
             for one in mirrors:
                 one.habits.clear()

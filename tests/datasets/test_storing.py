@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bnn.datasets.storing import DataError, DownloadError, install, stage_of, staging, sweep, verify
+from bnn.datasets.storing import DataError, install, stage_of, staging, sweep, verify
 from bnn.files import atomic
 from tests.toy_data_sets import MEMBERS, VARIANT_MEMBERS, names_in, sha256, tar_toy
 
@@ -217,7 +217,7 @@ def test_a_second_download_into_the_same_folder_is_refused(folder):
     with staging(folder) as stage:
         (stage / "file").write_text("")
         sweep(folder)
-        with pytest.raises(DownloadError) as caught, staging(folder):
+        with pytest.raises(DataError) as caught, staging(folder):
             pass
         assert str(caught.value) == f"expected no other download into {folder}, received one that is running"
         assert names_in(stage) == ["file"]
@@ -232,7 +232,7 @@ def test_a_lock_on_a_removed_folder_is_not_enough(folder, monkeypatch):
         lock(descriptor, operation)
 
     monkeypatch.setattr(fcntl, "flock", late)
-    with pytest.raises(DownloadError, match="received one that is running"), staging(folder):
+    with pytest.raises(DataError, match="received one that is running"), staging(folder):
         pass
 
 
@@ -262,7 +262,7 @@ def hammer(folder, outcomes):
                 (stage / "mine").touch(exist_ok=False)
                 assert names_in(stage) == ["mine"]
             outcomes.put("alone")
-        except DownloadError:
+        except DataError:
             pass
         except BaseException as error:
             outcomes.put(repr(error))

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from bnn import runs, training
+from bnn.console.errors import RunError
 from bnn.files import atomic, lock
 from bnn.training import Journal
 from tests.support import ROOT, assert_refused, call, small_data, start, without_keras
@@ -218,9 +219,7 @@ def test_if_its_directory_disappears_a_training_stops_and_does_not_write_into_a_
 
     _, other = start(tmp_path / "other", data, seed=5)
     after_an_epoch(monkeypatch, replace)
-    with pytest.raises(
-        lock.LockError, match=f"^{run.folder}: expected the run directory .* received {received}$"
-    ):
+    with pytest.raises(RunError, match=f"^{run.folder}: expected the run directory .* received {received}$"):
         training.fit(model, run, data)
     if successor:
         assert runs.open_run(run.folder).training.seed == 5

@@ -13,6 +13,7 @@ from functools import partial
 import pytest
 
 from bnn import runs, training
+from bnn.console.errors import RunError
 from bnn.files import lock
 from tests.support import ROOT, TINY, assert_refused, begin, call, without_keras
 
@@ -61,7 +62,7 @@ def holder(tmp_path):
 
 def test_a_second_process_is_refused_until_the_first_is_dead(tmp_path, holder):
     folder = tmp_path / "run"
-    with pytest.raises(lock.LockError) as caught:
+    with pytest.raises(RunError) as caught:
         lock.hold(folder)
     assert str(caught.value) == (
         f"{folder}: expected a run directory that no other process writes into, "
@@ -124,7 +125,7 @@ def test_a_second_thread_is_refused_while_the_first_holds_the_lock(tmp_path):
     try:
         assert held.wait(60)
         for function in (lock.hold, partial(training.train, data_set="mnist-5k")):
-            with pytest.raises(lock.LockError, match=r"in use by another thread of this process, first$"):
+            with pytest.raises(RunError, match=r"in use by another thread of this process, first$"):
                 function(folder)
             assert lock.is_held(folder)
     finally:
@@ -142,10 +143,10 @@ def test_a_folder_that_was_removed_or_replaced_is_no_longer_held(tmp_path):
     lock.hold(folder)
     shutil.rmtree(folder)
     message = f"{folder}: expected the run directory that this training began with, received "
-    with pytest.raises(lock.LockError, match=f"^{message}none$"):
+    with pytest.raises(RunError, match=f"^{message}none$"):
         lock.verify(folder)
     folder.mkdir()
-    with pytest.raises(lock.LockError, match=f"^{message}another in its place$"):
+    with pytest.raises(RunError, match=f"^{message}another in its place$"):
         lock.verify(folder)
     lock.hold(folder)
     lock.verify(folder)

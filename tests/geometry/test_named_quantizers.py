@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bnn import geometry
-from bnn.geometry import QuantizerError, levels
+from bnn.console.errors import ConfigError
+from bnn.geometry import levels
 from bnn.geometry.named_quantizers import named
 
 VALUES = st.lists(st.floats(-3, 3, width=32), min_size=2, max_size=20).map(lambda x: np.array(x, np.float32))
@@ -76,5 +77,5 @@ def test_angles_of_constant_weights_are_nan():
     ],
 )
 def test_other_names_are_refused(name):
-    with pytest.raises(QuantizerError, match="expected sign, ternary, ternary:THRESHOLD or lloyd-max:LEVELS"):
+    with pytest.raises(ConfigError, match="expected sign, ternary, ternary:THRESHOLD or lloyd-max:LEVELS"):
         named(name)

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from bnn.layers import BatchNorm, BatchSizeError, fast_ops
+from bnn.console.errors import ConfigError
+from bnn.layers import BatchNorm, fast_ops
 from tests.layers.layer_runs import normal, run
 
 BFLOAT16_EPSILON = 2.0**-8
@@ -135,9 +136,7 @@ def test_one_value_per_channel_is_refused_in_training_alone(shape):
     layer = BatchNorm()
     x = normal(*shape)
     layer(x)
-    with pytest.raises(
-        BatchSizeError, match=r"expected training batches of at least 2 images, .* a batch of 1"
-    ):
+    with pytest.raises(ConfigError, match=r"expected training batches of at least 2 images, .* a batch of 1"):
         layer(x, training=True)
     np.testing.assert_array_equal(layer.moving_variance, 1)
     layer.trainable = False

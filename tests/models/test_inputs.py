@@ -9,8 +9,9 @@ from keras import layers
 
 from bnn.analysis import ReportError, analyze
 from bnn.analysis.keras.geometry_log import measure
+from bnn.console.errors import ModelError
 from bnn.models import refit_batch_norm, scores
-from bnn.models.inputs import InputError, as_built
+from bnn.models.inputs import as_built
 
 RNG = np.random.default_rng(0)
 WIDE, DEEP = 3 * RNG.standard_normal((20, 6)).astype(np.float32) + 1, RNG.random((20, 6), np.float32)
@@ -51,7 +52,7 @@ def test_missing_and_unknown_names_are_refused(model):
         with pytest.raises(ReportError, match=f"expected arrays named .*, received {', '.join(given)}"):
             analyze(model, UserDict(given))
         for function in (scores, refit_batch_norm):
-            with pytest.raises(InputError, match="expected arrays named"):
+            with pytest.raises(ModelError, match="expected arrays named"):
                 function(model, given)
 
 
@@ -61,9 +62,9 @@ def test_a_list_has_the_order_of_the_inputs_if_they_have_one():
         arrays = [WIDE if tensor.name == "wide" else DEEP for tensor in model.inputs]
         by_name = scores(model, {"wide": WIDE, "deep": DEEP})
         np.testing.assert_array_equal(scores(model, arrays), by_name)
-        with pytest.raises(InputError, match="an array for each of 2 inputs, received 1; they are named"):
+        with pytest.raises(ModelError, match="an array for each of 2 inputs, received 1; they are named"):
             scores(model, [WIDE])
-    with pytest.raises(InputError, match="expected a dict with arrays named wide, deep, received a list"):
+    with pytest.raises(ModelError, match="expected a dict with arrays named wide, deep, received a list"):
         scores(network(BUILT["dict"]), [WIDE, DEEP])
 
 
@@ -72,7 +73,7 @@ def test_one_input_takes_its_name_or_none():
     model = keras.Model(given, layers.Dense(2)(given))
     for arrays in (WIDE, [WIDE], {"wide": WIDE}):
         assert as_built(model, arrays) is WIDE
-    with pytest.raises(InputError, match="expected arrays named wide, received deep"):
+    with pytest.raises(ModelError, match="expected arrays named wide, received deep"):
         as_built(model, {"deep": WIDE})
 
 
@@ -114,5 +115,5 @@ def test_a_mapping_may_hold_lists_of_numbers():
     given = UserDict(wide=WIDE.tolist(), deep=[list(row) for row in DEEP])
     np.testing.assert_allclose(scores(model, given), scores(model, [WIDE, DEEP]), atol=1e-5)
     given["deep"][1] = [0.0]
-    with pytest.raises(InputError, match="rows of one length in 'deep', received several lengths"):
+    with pytest.raises(ModelError, match="rows of one length in 'deep', received several lengths"):
         scores(model, given)

@@ -9,7 +9,8 @@ import pytest
 from keras import layers
 
 from bnn.analysis import report
-from bnn.models import ModelFileError, loading
+from bnn.console.errors import ModelError
+from bnn.models import loading
 from tests.support import assert_refused, call, unwrapped
 
 IMAGES = np.random.default_rng(0).standard_normal((20, 8, 8, 3)).astype(np.float32)
@@ -86,7 +87,7 @@ def test_files_without_a_model_are_refused(folder, tmp_path):
     np.savez(tmp_path / "zip", a=1)
     (tmp_path / "zip.npz").rename(tmp_path / "zip.keras")
     for name in ("text.keras", "images.h5", "zip.keras"):
-        with pytest.raises(ModelFileError, match=rf"{name}: expected a .*, received"):
+        with pytest.raises(ModelError, match=rf"{name}: expected a .*, received"):
             loading.load_model(tmp_path / name)
 
 
@@ -98,7 +99,7 @@ def test_layers_with_code_are_named_with_the_way_out(tmp_path):
     )
     wrapped = layers.TimeDistributed(layers.Lambda(lambda x: 2 * x, name="two"), name="around")
     keras.Sequential([keras.Input((4, 2)), inner, wrapped]).save(tmp_path / "m.keras")
-    with pytest.raises(ModelFileError) as caught:
+    with pytest.raises(ModelError) as caught:
         loading.load_model(tmp_path / "m.keras")
     assert str(caught.value) == (
         f"{tmp_path / 'm.keras'}: expected a saved network, received one with Python code of its own (a lambda) in "
@@ -115,10 +116,10 @@ def test_files_without_images_are_refused(folder, tmp_path, suffix):
     model = keras.saving.load_model(folder / "model.keras")
     for content in (b"", b"no array", pickle.dumps(print)):
         (tmp_path / f"x.{suffix}").write_bytes(content)
-        with pytest.raises(ModelFileError, match=r"expected a \.npy or \.npz file of images"):
+        with pytest.raises(ModelError, match=r"expected a \.npy or \.npz file of images"):
             loading.load_images(tmp_path / f"x.{suffix}", model)
     np.save(tmp_path / "objects.npy", np.array([print]), allow_pickle=True)
-    with pytest.raises(ModelFileError, match=r"expected a \.npy or \.npz file of images, received another"):
+    with pytest.raises(ModelError, match=r"expected a \.npy or \.npz file of images, received another"):
         loading.load_images(tmp_path / "objects.npy", model)
 
 
@@ -131,7 +132,7 @@ def test_several_inputs_are_given_by_name(tmp_path):
     assert [array.shape for array in loaded] == [(5, 4), (5, 3)]
     assert [layer.weights.count for layer in report.analyze(model, loaded)] == [10, 10]
     np.savez(tmp_path / "other.npz", a=arrays["a"], c=arrays["b"])
-    with pytest.raises(ModelFileError, match="expected arrays named b, a, received a, c"):
+    with pytest.raises(ModelError, match="expected arrays named b, a, received a, c"):
         loading.load_images(tmp_path / "other.npz", model)
 
 
@@ -147,7 +148,7 @@ def test_a_class_of_somebody_else_is_named_with_the_way_out(tmp_path):
 
     model = keras.Sequential([keras.Input((3,)), Doubling(), keras.layers.Dense(1)])
     model.save(tmp_path / "own.keras")
-    with pytest.raises(ModelFileError, match=r"received one with class 'Doubling'; .* bnn\.analyze"):
+    with pytest.raises(ModelError, match=r"received one with class 'Doubling'; .* bnn\.analyze"):
         loading.load_model(tmp_path / "own.keras")
 
 
@@ -155,9 +156,9 @@ def test_other_formats_are_named(tmp_path):
     for name in ("images.csv", "model.h5", "saved/saved_model.pb"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("1,2")
-    with pytest.raises(ModelFileError, match=r"expected a .npy or .npz file .* a .csv file; convert it"):
+    with pytest.raises(ModelError, match=r"expected a .npy or .npz file .* a .csv file; convert it"):
         loading.load_images(tmp_path / "images.csv", None)
-    with pytest.raises(ModelFileError, match=r"received a .h5 file; load it in Python"):
+    with pytest.raises(ModelError, match=r"received a .h5 file; load it in Python"):
         loading.load_model(tmp_path / "model.h5")
-    with pytest.raises(ModelFileError, match="received a SavedModel of TensorFlow"):
+    with pytest.raises(ModelError, match="received a SavedModel of TensorFlow"):
         loading.load_model(tmp_path / "saved")

@@ -4,8 +4,9 @@ import keras
 import numpy as np
 import pytest
 
+from bnn.console.errors import ModelError
 from bnn.layers import BatchNorm, QuantActivation, QuantConv2D, QuantDense, Sign, Ternary
-from bnn.models import SummaryError, build_model, summary
+from bnn.models import build_model, summary
 from bnn.settings.config import ModelConfig, settings_for
 from tests.support import OTHER_ESTIMATORS, ROOT, assert_refused, call, small_settings
 
@@ -168,12 +169,12 @@ def test_models_that_cannot_be_counted_are_refused():
     class Loose(keras.Model):
         pass
 
-    with pytest.raises(SummaryError, match=r"loose: expected a functional or sequential .* received a Loose"):
+    with pytest.raises(ModelError, match=r"loose: expected a functional or sequential .* received a Loose"):
         summary(Loose(name="loose"))
-    with pytest.raises(SummaryError, match="sequential model that is built"):
+    with pytest.raises(ModelError, match="sequential model that is built"):
         summary(keras.Sequential([QuantDense(4)]))
     inputs = images(None, None, 3)
-    with pytest.raises(SummaryError, match=r"open: expected an output of known size, received \(None, None"):
+    with pytest.raises(ModelError, match=r"open: expected an output of known size, received \(None, None"):
         summary(keras.Model(inputs, QuantConv2D(2, 3, Sign(), name="open")(inputs)))
 
 

@@ -12,8 +12,9 @@ import numpy as np
 from bnn.analysis.core.agreement import taken
 from bnn.analysis.core.checks import OVERFLOW, ReportError
 from bnn.analysis.core.product import Kernels, unknown
+from bnn.console.errors import ConfigError
 from bnn.console.spelling import argument
-from bnn.geometry import QuantizerError, SecondMoments, fit_signs
+from bnn.geometry import SecondMoments, fit_signs
 from bnn.geometry.estimators import MOST_LEVELS
 from bnn.models.inputs import count
 
@@ -45,7 +46,7 @@ def named(name):
     """Return the `Fitted` of a name, or None for other names.
 
     Raises:
-        QuantizerError: the number of levels is not one from 2 to 256.
+        ConfigError: the number of levels is not one from 2 to 256.
     """
     kind, colon, number = name.partition(":")
     if kind != "fitted":
@@ -54,7 +55,7 @@ def named(name):
         return Fitted(name, 2)
     if number.isdecimal() and 2 <= int(number) <= MOST_LEVELS:
         return Fitted(name, int(number))
-    raise QuantizerError(
+    raise ConfigError(
         f"{argument('quantizer')}: expected fitted or fitted:LEVELS (2 to {MOST_LEVELS} levels), received {name!r}"
     )
 

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bnn.analysis.core.linear_maps import Convolution, Dense, TransposedConvolution
-from bnn.geometry import QuantizerError, ScalarQuantizer
+from bnn.console.errors import ConfigError
+from bnn.geometry import ScalarQuantizer
 
 
 class Kernels(NamedTuple):
@@ -111,7 +112,7 @@ def of_arrays(name, linear, latent, quantizer, **kwargs):
     columns = latent.reshape(len(latent), -1)
     quantized = np.asarray(quantizer(columns), np.float32)
     if quantized.shape != columns.shape:
-        raise QuantizerError(
+        raise ConfigError(
             f"quantizer: expected to get shape {columns.shape} back, received {quantized.shape}"
         )
     quantized = quantized.reshape(latent.shape)

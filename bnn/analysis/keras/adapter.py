@@ -8,9 +8,10 @@ from keras import ops
 from bnn.analysis.core.checks import ReportError, check_finite, check_images
 from bnn.analysis.core.cost import costs
 from bnn.analysis.keras import capture, gradients, kernels, scores
+from bnn.console.errors import ModelError
 from bnn.console.spelling import argument
 from bnn.models import load_images
-from bnn.models.inputs import InputError, as_built
+from bnn.models.inputs import as_built
 
 
 class KerasAdapter:
@@ -51,11 +52,10 @@ def given(images, model):
     """Return what a user gave in the structure of the model's inputs; it is loaded if it is a path."""
     if images is None or isinstance(images, Integral):
         raise ReportError(f"images: expected arrays for the model, or a file with them, received {images}")
+    arrays = load_images(images, model) if isinstance(images, str | os.PathLike) else images
     try:
-        return as_built(
-            model, load_images(images, model) if isinstance(images, str | os.PathLike) else images
-        )
-    except InputError as error:
+        return as_built(model, arrays)
+    except ModelError as error:
         raise ReportError(str(error)) from None
 
 

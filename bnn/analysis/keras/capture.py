@@ -17,9 +17,10 @@ from bnn.analysis.core.checks import ReportError
 from bnn.analysis.core.product import Call
 from bnn.analysis.keras import recurrent
 from bnn.analysis.keras.products import float32
+from bnn.console.errors import ModelError
 from bnn.layers import QuantActivation
 from bnn.models import walk
-from bnn.models.inputs import InputError, applied, as_built, count, mapped
+from bnn.models.inputs import applied, as_built, count, mapped
 from bnn.models.traversal import INACTIVE, does_nothing, wrapped_calls
 
 ATTENTION = (keras.layers.MultiHeadAttention, keras.layers.GroupQueryAttention)
@@ -116,7 +117,7 @@ def _calls(model, found, batch):
     with wrapped_calls(layers, listening), recurrent.unfused(layers):
         try:
             applied(model, as_built(model, batch))
-        except InputError as error:
+        except ModelError as error:
             raise ReportError(str(error)) from error.__cause__
     return calls
 

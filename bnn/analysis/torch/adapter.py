@@ -8,8 +8,9 @@ import numpy as np
 from bnn.analysis.core.checks import ReportError, check_finite, check_images
 from bnn.analysis.core.cost import costs
 from bnn.analysis.torch import capture, forms, gradients, kernels, probe, scores
+from bnn.console.errors import ModelError
 from bnn.models import load_images
-from bnn.models.inputs import InputError, mapped, plain
+from bnn.models.inputs import mapped, plain
 
 
 class TorchAdapter:
@@ -73,7 +74,7 @@ def _as_arrays(inputs):
         return load_images(inputs, None)
     try:
         return mapped(_as_array, plain(inputs))
-    except InputError as error:
+    except ModelError as error:
         raise ReportError(str(error)) from None
 
 
