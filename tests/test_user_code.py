@@ -63,12 +63,11 @@ def folder(file, tmp_path_factory):
         "--activation_quantizer",
         quantizer,
         "--conv",
+        "--fc",
         "4",
-        "--max_pool",
-        "1",
     ]
     code, out, err = program(
-        "train", "--use", file, "--data_set", "shades", *flags, "--fc", "--epochs", "1", "--run_dir", run
+        "train", "--use", file, "--data_set", "shades", *flags, "--epochs", "1", "--run_dir", run
     )
     assert code == 0, err
     assert "images of 6 x 6 x 1 in 3 classes" in out
@@ -76,7 +75,7 @@ def folder(file, tmp_path_factory):
 
 
 def test_programs_open_the_run_with_the_file_and_name_it_without(folder, file):
-    code, out, err = program("analyze", "--use", file, folder)
+    code, out, err = program("analyze", "--use", file, folder, "--images", 5)
     assert code == 0 and "quantized network" in out, err
     code, _, err = program("analyze", folder)
     assert code == 1 and err.count("\n") == 1
@@ -88,7 +87,7 @@ def test_the_run_has_its_quantizers_with_their_arguments(folder, file):
     run = runs.open_run(folder)
     assert run.config.quantization.kernel_quantizer == 'Custom>TanhSign{"beta": 2.0}'
     layers = {layer.name: layer for layer in run.load_model().layers}
-    first, second = (layers[name].kernel_quantizer for name in ("conv_1", "dense_1"))
+    first, second = (layers[name].kernel_quantizer for name in ("dense_1", "dense_2"))
     assert first.beta == second.beta == 2.0 and first is not second  # each layer has its own
     assert runs.default_name(run.config).startswith("shades-quantized")
 
