@@ -144,7 +144,7 @@ def test_tests_that_the_guarantees_name_exist():
 
 def test_the_commands_for_your_own_model_run_as_printed(tmp_path):
     (block,) = blocks(ROOT / "docs" / "your-own-model.md", "bash")
-    assert len(block.splitlines()) == 6
+    assert len(block.splitlines()) == 5
     for line in block.splitlines():
         python, program, *arguments = shlex.split(line)
         process = call(program, *arguments, cwd=tmp_path)

@@ -59,7 +59,7 @@ def test_a_registered_statistic_is_in_reports_and_logs(registered, layer, tmp_pa
         [keras.Input((6,)), QuantDense(5, Sign(), name="one"), QuantDense(4, Sign(), name="two")]
     )
     images = np.random.default_rng(0).normal(size=(20, 6)).astype("float32")
-    model.compile("sgd", "mse")
+    model.compile("sgd", "mse", jit_compile=False)
     logger = bnn.analysis.GeometryLogger(images, tmp_path / "g.csv")
     model.fit(images, np.zeros((20, 4)), epochs=1, verbose=0, callbacks=[logger])
     rows = geometry_log.read(tmp_path / "g.csv")

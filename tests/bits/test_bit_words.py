@@ -96,11 +96,9 @@ def test_importing_the_package_loads_no_numba():
 
 
 STATS = """
-import numpy as np
-from bnn import bits
-bits.pack(np.ones((1, 70), np.float32))
-from bnn.bits.word_loops import pack
-print(sum(pack.stats.cache_hits.values()))
+from bnn.bits import numba_products, word_loops
+numba_products.stir()
+print(sum(word_loops.stir.stats.cache_hits.values()))
 """
 
 
