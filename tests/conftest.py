@@ -28,17 +28,28 @@ collect_ignore = [] if os.environ.get("KERAS_BACKEND") == "jax" else ["jax"]
 # The modules that take longest start first, so that no worker is left alone with one at the end.
 LONGEST = (
     "test_loop",
+    "test_published",
     "test_kills",
+    "test_start",
     "test_docs",
     "test_bit_products",
-    "test_geometry_log",
-    "test_start",
-    "test_programs",
-    "test_bit_words",
     "test_readme",
+    "test_own_data",
+    "test_backend",
+    "test_geometry_log",
     "test_atomic",
+    "test_user_code",
+    "test_programs",
+    "test_quantized",
+    "test_bit_words",
     "test_fuzz_commands",
+    "test_fuzz_files",
+    "test_shipped",
+    "test_prediction",
     "test_networks",
+    "test_display",
+    "test_loading",
+    "test_own_quantizer",
 )
 
 settings.register_profile("repeatable", derandomize=True, deadline=None)
