@@ -25,6 +25,7 @@ from bnn.layers.quantizers import (
     SwishSign,
     Ternary,
 )
+from bnn.layers.shifts import RPReLU, RSign
 from bnn.layers.transforms import PatchTransform, Rotation, Whitening
 
 __all__ = [
@@ -43,6 +44,8 @@ __all__ = [
     "QuantConv2D",
     "QuantDense",
     "Quantizer",
+    "RPReLU",
+    "RSign",
     "Rotation",
     "Sign",
     "StochasticSign",

@@ -303,6 +303,10 @@ class QuantActivation(_Quantizing):
         self.quantizer = quantizers.get(quantizer, "quantizer")
         self.seed_generator = getattr(self.quantizer, "seed_generator", None)
 
+    def before(self, inputs):
+        """Return the values that are quantized, of the inputs' shape: here the inputs."""
+        return inputs
+
     def call(self, inputs, training=False):
         """Return the quantized activations."""
         if self.quantizer is None:

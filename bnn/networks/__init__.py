@@ -9,7 +9,7 @@ from bnn.lazy_exports import face
 __getattr__, __dir__, __all__ = face(
     __name__,
     base=["BatchNormalized", "Inputs", "Network", "setting"],
-    bireal=["BiReal"],
+    bireal=["BiReal", "ReActNet"],
     blocks=["Blocks"],
     building=["build"],
     quantization=["Quantization"],

@@ -3,6 +3,7 @@ from .base import Inputs as Inputs
 from .base import Network as Network
 from .base import setting as setting
 from .bireal import BiReal as BiReal
+from .bireal import ReActNet as ReActNet
 from .blocks import Blocks as Blocks
 from .building import build as build
 from .quantization import Quantization as Quantization

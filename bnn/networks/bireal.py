@@ -94,3 +94,26 @@ class BiReal(BatchNormalized):
     def label(self):
         """The sizes: bi-real64-128-256-512x4."""
         return f"{self.name}{'-'.join(map(str, self.stages))}x{self.depth}"
+
+
+@dataclass(frozen=True)
+class ReActNet(BiReal):
+    """The residual network of ReActNet [1]_: `BiReal` with `RSign` and `RPReLU`.
+
+    The quantizer of each activation gets values less a learned shift of their channel. After each sum, the real values
+    pass a PReLU between two learned shifts (conv_2_rprelu). Settings, names of layers and errors are those of `BiReal`.
+
+    References:
+        .. [1] Liu, Shen, Savvides & Cheng, "ReActNet: Towards Precise Binary Neural Network with Generalized Activation
+           Functions", 2020, arXiv:2003.03488.
+    """
+
+    name = "reactnet"
+
+    def quantized(self, x, name, blocks):
+        """See `BiReal.quantized`."""
+        return blocks.shift_and_quantize(x, name)
+
+    def activated(self, x, name, blocks):
+        """See `BiReal.activated`."""
+        return blocks.shifted_prelu(x, name)

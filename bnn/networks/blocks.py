@@ -12,6 +12,8 @@ from bnn.layers import (
     QuantConv2D,
     QuantDense,
     Rotation,
+    RPReLU,
+    RSign,
     Whitening,
     quantizers,
 )
@@ -78,6 +80,14 @@ class Blocks:
     def quantize(self, x, name):
         """Quantize activations, in a layer named NAME_activation."""
         return QuantActivation(self.activation_quantizer(), name=f"{name}_activation", dtype=self.dtype)(x)
+
+    def shift_and_quantize(self, x, name):
+        """Quantize activations after a learned shift per channel, in a layer named NAME_activation."""
+        return RSign(self.activation_quantizer(), name=f"{name}_activation", dtype=self.dtype)(x)
+
+    def shifted_prelu(self, x, name):
+        """PReLU between learned shifts, in a layer named NAME_rprelu."""
+        return RPReLU(name=f"{name}_rprelu", dtype=self.dtype)(x)
 
     def norm_and_quantize(self, x, name):
         """Batch norm, then the quantizer of activations."""

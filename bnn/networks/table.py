@@ -5,7 +5,7 @@ from typing import NamedTuple
 from bnn.console.errors import ConfigError, one_of
 from bnn.console.suggestions import did_you_mean
 from bnn.networks.base import Network
-from bnn.networks.bireal import BiReal
+from bnn.networks.bireal import BiReal, ReActNet
 from bnn.networks.vgg import VGG
 
 
@@ -45,6 +45,10 @@ NETWORKS = {
     "bi-real-18": Entry(BiReal, {"first_layer": "real", "last_layer": "real"}),
     # ResNet-20 for CIFAR-10, the network of most published accuracies, with the same shortcuts.
     "bi-real-20": Entry(BiReal, {
+        "stages": (16, 32, 64), "depth": 6, "first_layer": "real", "last_layer": "real",
+    }),
+    # The same with the learned shifts of arXiv:2003.03488.
+    "react-20": Entry(ReActNet, {
         "stages": (16, 32, 64), "depth": 6, "first_layer": "real", "last_layer": "real",
     }),
 }  # fmt: skip

@@ -27,6 +27,7 @@ SMALL = {
     "vgg": {"conv": (4,), "max_pool": (1,), "fc": (8,)},
     "strided": {"channels": (4, 4)},
     "bi-real": {"stages": (4, 6), "depth": 1},
+    "reactnet": {"stages": (4, 6), "depth": 1},
 }  # by architecture
 TRAINING = {"epochs": 2, "batch_size": 50, "precision": "float32", "deterministic": True}
 load(OWN)
@@ -208,4 +209,4 @@ def test_only_networks_with_a_new_name_are_registered():
     for wrong in (3, int, Nameless, type("Vgg", (Network,), {"name": "vgg"})):
         with pytest.raises(ConfigError, match="network: expected"):
             register(wrong)
-    assert {"vgg", "vgg-small", "binarynet", "bi-real-18", "bi-real-20"} == BUILT_IN
+    assert {"vgg", "vgg-small", "binarynet", "bi-real-18", "bi-real-20", "react-20"} == BUILT_IN

@@ -89,7 +89,10 @@ def _calls(model, found, batch):
         before = quantized.get(id(inputs), (None, None))[1]
         inner = layer.layer if isinstance(layer, keras.layers.TimeDistributed) else layer
         if isinstance(inner, QuantActivation):
-            quantized[id(outputs)] = outputs, inputs  # kept, so that no other tensor gets the id
+            quantized[id(outputs)] = (
+                outputs,
+                inner.before(inputs),
+            )  # kept, so that no other tensor gets the id
         elif id(layer) in calls:
             mask = next(passed.get(id(layer), iter(())), get_keras_mask(inputs))
             mask = arguments.get("mask", mask)

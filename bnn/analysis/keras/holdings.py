@@ -7,7 +7,7 @@ from keras.src.applications.convnext import LayerScale
 
 from bnn.analysis.core import holdings
 from bnn.analysis.core.holdings import DEPTH, MANY
-from bnn.layers import BatchNorm
+from bnn.layers import BatchNorm, RPReLU, RSign
 from bnn.models.traversal import own_weights, walk
 
 FOREIGN = ("keras", "tensorflow", "jax", "jaxlib", "torch")
@@ -18,6 +18,8 @@ KERNELS = (  # attributes of a layer with rows that are its kernels, their adapt
 )
 NORMS = (
     BatchNorm,
+    RPReLU,
+    RSign,
     LayerScale,
     keras.layers.BatchNormalization,
     keras.layers.GroupNormalization,
@@ -28,7 +30,7 @@ NORMS = (
     keras.layers.SpectralNormalization,
 )
 SCALES = (  # attributes of these: what they scale and shift by, and their statistics
-    *("gamma", "beta", "offset", "scale", "alpha", "vector_u"),
+    *("gamma", "beta", "offset", "scale", "alpha", "shift", "slope", "vector_u"),
     *("moving_mean", "moving_variance", "moving_stddev", "renorm_mean", "renorm_stddev"),
     *("mean", "variance", "adapt_mean", "adapt_variance", "input_mean", "input_variance"),
 )
