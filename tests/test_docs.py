@@ -143,12 +143,13 @@ def test_tests_that_the_guarantees_name_exist():
 
 
 def test_the_commands_for_your_own_model_run_as_printed(tmp_path):
-    (block,) = blocks(ROOT / "docs" / "your-own-model.md", "bash")
-    assert len(block.splitlines()) == 5
-    for line in block.splitlines():
+    lines = "".join(blocks(ROOT / "docs" / "your-own-model.md", "bash")).splitlines()
+    assert len(lines) == 6
+    for line in lines:
         python, program, *arguments = shlex.split(line)
         process = call(program, *arguments, cwd=tmp_path)
         assert python == "python" and process.returncode == 0, process.stderr
     rows = json.loads((tmp_path / "ternary" / "metrics.json").read_text())["layers"]
     assert [(row["d"], row["units"]) for row in rows] == [(9, 16), (9, 16), (1936, 10)]
     assert all(row["r_activations"] > 0 for row in rows)
+    assert len(json.loads((tmp_path / "levels.json").read_text())) == 3

@@ -9,9 +9,11 @@ from bnn.lazy_exports import face
 __getattr__, __dir__, __all__ = face(
     __name__,
     "paper",
+    budget=["apply_levels", "assign_levels"],
     report=["analyze", "analyze_torch", "from_arrays"],
     side_by_side=["Comparison", "compare"],
     **{
+        "core.assignment": ["Assignment"],
         "core.checks": ["ReportError"],
         "core.comparison": ["Pooled", "pool", "pool_rows"],
         "core.layer_geometry": ["LayerGeometry", "UnanalyzableError"],

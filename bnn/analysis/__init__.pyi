@@ -1,4 +1,7 @@
 from . import paper as paper
+from .budget import apply_levels as apply_levels
+from .budget import assign_levels as assign_levels
+from .core.assignment import Assignment as Assignment
 from .core.checks import ReportError as ReportError
 from .core.comparison import Pooled as Pooled
 from .core.comparison import pool as pool

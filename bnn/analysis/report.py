@@ -4,11 +4,9 @@ import os
 import sys
 from importlib import import_module
 
-import numpy as np
-
 from bnn import backend
 from bnn.analysis.core import fitting, measuring
-from bnn.analysis.core.checks import ReportError
+from bnn.analysis.core.checks import ReportError, checked_labels
 from bnn.analysis.core.report import Report
 from bnn.console import silent
 from bnn.models.inputs import count
@@ -107,9 +105,9 @@ def analyze(
 
         found = subject.find(network, images, data_dir)
         model, images, about, log, history = found.model, found.images, found.about, found.log, found.history
-    with _wing(model).adapted(model, images, function, kernel, batch_size) as adapter:
+    with wing(model).adapted(model, images, function, kernel, batch_size) as adapter:
         measuring.check_quantizer(adapter, function, quantizer)
-        labels = _checked_labels(labels, adapter.images)
+        labels = checked_labels(labels, adapter.images)
         halves = None
         if isinstance(function, fitting.Fitted):
             halves = fitting.fit(adapter, function, batch_size, seed, progress)
@@ -131,19 +129,6 @@ def analyze(
         about["fitted_images"] = len(halves[0])
         undefined["r_rotated"] = fitting.NO_ROTATION
     return Report(layers, adapter.unanalyzed, about, log, history, undefined)
-
-
-def _checked_labels(labels, images):
-    """Return labels as an array of one class per image, or None."""
-    if labels is None:
-        return None
-    labels = np.asarray(labels)
-    if labels.shape != (count(images),) or labels.dtype.kind not in "iu" or labels.min(initial=0) < 0:
-        raise ReportError(
-            f"labels: expected {count(images)} whole numbers from 0, one per image, received "
-            f"{labels.dtype} of shape {labels.shape}"
-        )
-    return labels
 
 
 def analyze_torch(model, inputs, **options):
@@ -176,7 +161,7 @@ def _is_of(framework, model):
     return sys.modules.get(framework) is not None and import_module(ADAPTERS[framework]).accepts(model)
 
 
-def _wing(model):
+def wing(model):
     """The `core.adapter.Wing` of the framework of a model."""
     for framework, wing in ADAPTERS.items():
         if _is_of(framework, model):

@@ -10,8 +10,9 @@ from bnn.console import progress, typed
 from bnn.console.arguments import Parser
 from bnn.console.spelling import command_line
 from bnn.console.tables import filled
+from bnn.files import atomic
 from bnn.settings.config import ConfigError
-from bnn.settings.flags import add_data_dir, folder, place
+from bnn.settings.flags import add_data_dir, file_to_write, folder, place
 from bnn.settings.user_code import add_use
 
 PROGRAM = "analyze.py"
@@ -85,6 +86,22 @@ def parse(argv=None, program=PROGRAM):
         help="also print how many levels each kernel needs to keep a correlation of R, such as 0.95, and the "
         "resulting size",
     )
+    parser.add_argument(
+        "--budget",
+        type=float,
+        metavar="BITS",
+        help="of a model in full precision: print in place of the statistics how many levels each kernel should have. "
+        "Weights then have at most BITS bits on average, 1 to 32, and the predicted loss is smallest",
+    )
+    parser.add_argument(
+        "--assignment",
+        type=file_to_write,
+        metavar="FILE.json",
+        help="with --budget: write the levels of each layer",
+    )
+    parser.add_argument(
+        "--apply", type=file_to_write, metavar="FILE.keras", help="with --budget: write the quantized model"
+    )
     parser.add_argument("--wide", action="store_true", help="print every statistic, not only the first ones")
     add_data_dir(parser)
     add_use(parser)
@@ -94,6 +111,13 @@ def parse(argv=None, program=PROGRAM):
             parser.error(f"argument --{name}: expected at least {least}, received {getattr(args, name)}")
     if args.target_r is not None and not 0 < args.target_r < 1:
         parser.error(f"argument --target_r: expected a number between 0 and 1, received {args.target_r:g}")
+    for name in ("assignment", "apply"):
+        if getattr(args, name) and args.budget is None:
+            parser.error(f"argument --{name}: expected together with --budget, received alone")
+    if args.apply and args.apply.suffix != ".keras":
+        parser.error(f"argument --apply: expected the name of a .keras file, received {str(args.apply)!r}")
+    if args.budget is not None and not 1 <= args.budget <= 32:
+        parser.error(f"argument --budget: expected 1 to 32 bits per weight, received {args.budget:g}")
     return args
 
 
@@ -123,6 +147,13 @@ def main(argv=None, program=PROGRAM):
         raise ConfigError(
             f"{args.network}: expected --images FILE with what the model takes, received none{hint}"
         )
+    if args.budget is not None:
+        if not is_model:
+            raise ConfigError(
+                f"--budget: expected a .keras file in full precision, with --images FILE, received {args.network}"
+            )
+        _assign(args)
+        return 0
     from bnn.analysis import analyze
 
     report = analyze(
@@ -163,6 +194,25 @@ def _count(text):
         return None if text is None else int(text)
     except ValueError:
         raise ConfigError(f"--images: expected a number of test images of the run, received {text}") from None
+
+
+def _assign(args):
+    """Print the levels of every kernel for --budget, and write what was asked for."""
+    from bnn.analysis import apply_levels, assign_levels
+
+    images = {"cost_images": args.cost_images} if args.cost_images else {}
+    found = assign_levels(args.network, args.images, args.budget, progress=progress, **images)
+    print(f"\n{found.text()}\n")
+    written = []
+    if args.assignment:
+        found.save(args.assignment)
+        written.append(args.assignment)
+    if args.apply:
+        with atomic.replacing(args.apply) as temporary:
+            apply_levels(args.network, args.images, found).save(temporary)
+        written.append(args.apply)
+    if written:
+        print(f"wrote {' and '.join(map(str, written))}")
 
 
 def _show(report, folder, wide, target_r):

@@ -55,6 +55,21 @@ class Adapter(Protocol):
             `cost.Costs` with one change for each layer; `cost.costs` computes them from the gradients of one image.
         """
 
+    def replaceable(self):
+        """Return the list of the products whose layer multiplies by a variable, without a quantizer of its own."""
+
+    def shape(self, product):
+        """Return the shape of the variable of a product that is replaceable, a tuple of int."""
+
+    def gradients(self, products):
+        """Return the `cost.Source` of products that are replaceable."""
+
+    def assign(self, products, kernels):
+        """Make the model multiply by other kernels, in the form of `Product.kernels`."""
+
+    def restored(self, products):
+        """Return a context at whose end the kernels have their values back."""
+
 
 class Wing(Protocol):
     """The package of a framework, with these two functions."""

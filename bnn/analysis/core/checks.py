@@ -90,3 +90,16 @@ def by_reason(unanalyzed):
     for name, reason in unanalyzed.items():
         names.setdefault(reason, []).append(name)
     return [(", ".join(group), reason) for reason, group in names.items()]
+
+
+def checked_labels(labels, images):
+    """Return labels as an array of one class per image, or None."""
+    if labels is None:
+        return None
+    labels = np.asarray(labels)
+    if labels.shape != (inputs.count(images),) or labels.dtype.kind not in "iu" or labels.min(initial=0) < 0:
+        raise ReportError(
+            f"labels: expected {inputs.count(images)} whole numbers from 0, one per image, received "
+            f"{labels.dtype} of shape {labels.shape}"
+        )
+    return labels

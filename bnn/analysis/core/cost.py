@@ -37,11 +37,30 @@ class Costs(NamedTuple):
     reason: str | None = None
 
 
-def costs(gradients, changes, n, seed, labels=None, progress=None):
+class Source:
+    """A model with its images; each framework has a subclass `Gradients` with `run`, `array` and `of`.
+
+    Attributes:
+        images: (n, ...) array, or a list, tuple or dict of such arrays.
+    """
+
+    def drawn(self, n, seed):
+        """Return (indices of at most n images, list of the paths of the outputs that are scores)."""
+        chosen = np.random.default_rng(seed).permutation(count(self.images))[:n]
+        two, three = (np.resize(chosen, size) for size in (2, 3))
+        return chosen, outputs.scores(self.run(two), 2, lambda: (self.run(three), 3))
+
+    def scores(self, image, paths):
+        """Return the scores of one image, a list with a (1, ...) float32 array for each output."""
+        found = self.run([image])
+        return [self.array(found[path]) for path in paths]
+
+
+def costs(source, changes, n, seed, labels=None, progress=None):
     """Compute the cost of changing each kernel by itself.
 
     Args:
-        gradients: `Gradients` of a framework for a model and its images.
+        source: Source, the `Gradients` of a framework.
         changes: list with, for each kernel, a list of changes, arrays in the shape of the gradient; None: no gradient.
         n: int, the largest number of images, drawn at random.
         seed: int, the seed of the draws of images and labels.
@@ -51,15 +70,14 @@ def costs(gradients, changes, n, seed, labels=None, progress=None):
     Returns:
         Costs
     """
-    rng = np.random.default_rng(seed)
-    chosen = rng.permutation(count(gradients.images))[:n]
-    paths = _paths(gradients, chosen)
+    rng = np.random.default_rng(seed).spawn(1)[0]
+    chosen, paths = source.drawn(n, seed)
     if not paths:
         return _undefined(changes, NO_SCORES)
     slopes = []
     for image in progress(chosen, total=len(chosen), unit="image") if progress else chosen:
         label = None if labels is None else int(labels[image])
-        found = gradients.of(image, paths, partial(_upstream, rng, label))
+        found = source.of(image, paths, partial(_upstream, rng, label))
         slopes.append([_along(gradient, change) for gradient, change in zip(found, changes, strict=True)])
     columns = [None if column[0] is None else np.stack(column) for column in zip(*slopes, strict=True)]
     if all(column is None or not np.isfinite(column).all() for column in columns):
@@ -89,12 +107,6 @@ def _undefined(changes, reason):
     return Costs(nan, nan, reason)
 
 
-def _paths(gradients, chosen):
-    """The outputs of a network that are scores, see `outputs.scores`."""
-    two, three = (np.resize(chosen, size) for size in (2, 3))
-    return outputs.scores(gradients.run(two), 2, lambda: (gradients.run(three), 3))
-
-
 def _upstream(rng, label, scores):
     """The gradient of log p(y) of one image with respect to its scores, for a drawn or given y.
 
@@ -108,14 +120,31 @@ def _upstream(rng, label, scores):
     Returns:
         Float32 array of the same shape.
     """
-    rows = scores.reshape(-1, scores.shape[-1] if scores.ndim > 1 else 1).astype(np.float64)
-    if rows.shape[1] == 1:
+    if are_values(scores):
         return rng.standard_normal(scores.shape).astype(np.float32)
-    are_probabilities = rows.min() >= 0 and np.abs(rows.sum(axis=1) - 1).max() < 1e-3
-    p = rows if are_probabilities else np.exp(rows - rows.max(axis=1, keepdims=True))
-    p = p / p.sum(axis=1, keepdims=True)
+    p = probabilities(scores)
     drawn = (p.cumsum(axis=1) < rng.random((len(p), 1))).sum(axis=1).clip(max=p.shape[1] - 1)
     y = np.full(1, label) if label is not None and len(p) == 1 else drawn
     chosen = np.eye(p.shape[1])[y]
-    gradient = chosen / np.maximum(p, LEAST) if are_probabilities else chosen - p
+    gradient = chosen / p if _are_probabilities(_rows(scores)) else chosen - p
     return gradient.reshape(scores.shape).astype(np.float32)
+
+
+def are_values(scores):
+    """Whether scores are single values, as of a regression, and not those of classes."""
+    return scores.ndim < 2 or scores.shape[-1] == 1
+
+
+def probabilities(scores):
+    """Return the probabilities of the classes, a (rows, classes) float64 array; scores as for `_upstream`."""
+    rows = _rows(scores)
+    p = rows if _are_probabilities(rows) else np.exp(rows - rows.max(axis=1, keepdims=True))
+    return np.maximum(p / p.sum(axis=1, keepdims=True), LEAST)
+
+
+def _rows(scores):
+    return scores.reshape(-1, scores.shape[-1]).astype(np.float64)
+
+
+def _are_probabilities(rows):
+    return rows.min() >= 0 and np.abs(rows.sum(axis=1) - 1).max() < 1e-3

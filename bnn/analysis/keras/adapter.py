@@ -47,6 +47,26 @@ class KerasAdapter:
             source = gradients.Gradients(self.model, self.images, variables)
             return costs(source, changes, n, seed, labels, progress)
 
+    def replaceable(self):
+        """The products whose kernel can be replaced by a quantized one."""
+        return [product for product in self.products if gradients.is_replaceable(product)]
+
+    def gradients(self, products):
+        """The `core.cost.Source` of kernels that are replaceable."""
+        return gradients.Gradients(self.model, self.images, [product.variable for product in products])
+
+    def assign(self, products, kernels):
+        """Make the model multiply by other kernels; see `gradients.assign`."""
+        gradients.assign(products, kernels)
+
+    def restored(self, products):
+        """A context at whose end the kernels have their values back; see `gradients.restored`."""
+        return gradients.restored(products)
+
+    def shape(self, product):
+        """The shape of the variable of a product."""
+        return product.variable.shape
+
 
 def given(images, model):
     """Return what a user gave in the structure of the model's inputs; it is loaded if it is a path."""

@@ -8,12 +8,13 @@ from keras import ops
 
 from bnn.analysis.core import outputs
 from bnn.analysis.core.agreement import other_kernel, taken
+from bnn.analysis.core.cost import Source
 from bnn.analysis.keras.products import float32
 from bnn.layers.latent import latent_kernel
 from bnn.models.inputs import as_built
 
 
-class Gradients:
+class Gradients(Source):
     """One backward pass per image of a model in inference; see `core.cost.costs`.
 
     Args:
@@ -30,6 +31,10 @@ class Gradients:
     def run(self, chosen):
         """Return the output for some images, a dict from path to tensor."""
         return outputs.tensors(self._model(self._batch(chosen), training=False))
+
+    def array(self, tensor):
+        """Return a tensor of the output as a float32 array."""
+        return float32(tensor)
 
     def of(self, image, paths, upstream):
         """Return the gradients for one image, a list of arrays; None without a variable or without influence.
@@ -50,16 +55,16 @@ class Gradients:
     def _batch(self, chosen):
         return as_built(self._model, taken(self.images, chosen))
 
-    def scores(self, batch, paths):
+    def tensors(self, batch, paths):
         """Return the scores of a batch, a list of tensors."""
         found = outputs.tensors(self._model(batch, training=False))
         return [found[path] for path in paths]
 
-    def scores_of(self, values, batch, paths):
+    def tensors_of(self, values, batch, paths):
         """Return the scores with other values of the variables, for JAX."""
         mapping = zip((self._variables[place] for place in self._places), values, strict=True)
         with keras.StatelessScope(state_mapping=list(mapping)):
-            return self.scores(batch, paths)
+            return self.tensors(batch, paths)
 
 
 def _pull_tensorflow(gradients, values, batch, paths, upstream):
@@ -68,7 +73,7 @@ def _pull_tensorflow(gradients, values, batch, paths, upstream):
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         for value in values:
             tape.watch(value)
-        scores = gradients.scores(batch, paths)
+        scores = gradients.tensors(batch, paths)
     above = [tf.cast(upstream(float32(score)), score.dtype) for score in scores]
     found = tape.gradient(scores, values, above)
     return [None if g is None else tf.convert_to_tensor(g).numpy().astype(np.float32) for g in found]
@@ -77,7 +82,7 @@ def _pull_tensorflow(gradients, values, batch, paths, upstream):
 def _pull_jax(gradients, values, batch, paths, upstream):
     import jax
 
-    scores, pull = jax.vjp(lambda values: gradients.scores_of(values, batch, paths), values)
+    scores, pull = jax.vjp(lambda values: gradients.tensors_of(values, batch, paths), values)
     return pull([jax.numpy.asarray(upstream(float32(score)), score.dtype) for score in scores])[0]
 
 
@@ -124,3 +129,33 @@ def change_of(layer):
     own = kernel is not None and kernel.quantizer is not None
     present = product.kernels.quantized if own else product.kernels.latent
     return product.in_shape(other_kernel(layer, not own) - present, product.variable.shape)
+
+
+def is_replaceable(product):
+    """Whether a kernel is a variable by which its layer multiplies, without a quantizer of the layer's own."""
+    if product.variable is None:
+        return False
+    kernel = latent_kernel(product.layer, product.variable)
+    return kernel is None or kernel.quantizer is None
+
+
+def assign(products, kernels):
+    """Make a model multiply by other kernels.
+
+    Args:
+        products: list of Product that are replaceable.
+        kernels: list of arrays in the form of `Product.kernels`.
+    """
+    for product, kernel in zip(products, kernels, strict=True):
+        product.variable.assign(product.in_shape(kernel, product.variable.shape))
+
+
+@contextmanager
+def restored(products):
+    """Give the kernels of products their values back at the end of this context."""
+    before = [ops.copy(product.variable) for product in products]
+    try:
+        yield
+    finally:
+        for product, value in zip(products, before, strict=True):
+            product.variable.assign(value)

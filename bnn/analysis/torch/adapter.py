@@ -39,6 +39,26 @@ class TorchAdapter:
         source = gradients.Gradients(self.model, self.images, weights)
         return costs(source, changes, n, seed, labels, progress)
 
+    def replaceable(self):
+        """The products whose kernel can be replaced by a quantized one."""
+        return [product for product in self.products if gradients.weight_of(product)]
+
+    def gradients(self, products):
+        """The `core.cost.Source` of kernels that are replaceable."""
+        return gradients.Gradients(self.model, self.images, [product.variable for product in products])
+
+    def assign(self, products, kernels):
+        """Make the model multiply by other kernels; see `gradients.assign`."""
+        gradients.assign(products, kernels)
+
+    def restored(self, products):
+        """A context at whose end the kernels have their values back; see `gradients.restored`."""
+        return gradients.restored(products)
+
+    def shape(self, product):
+        """The shape of the weight of a product."""
+        return tuple(product.variable.tensor.shape)
+
 
 @contextmanager
 def evaluated(model, images, quantizer, kernel, batch_size):

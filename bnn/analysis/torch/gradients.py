@@ -1,14 +1,17 @@
 """The gradients of a PyTorch model's scores with respect to the weights by which its modules multiply."""
 
+from contextlib import contextmanager
+
 import numpy as np
 
 from bnn.analysis.core import outputs
 from bnn.analysis.core.agreement import other_kernel, taken
+from bnn.analysis.core.cost import Source
 from bnn.analysis.torch import capture
 from bnn.analysis.torch.forms import STORED, array
 
 
-class Gradients:
+class Gradients(Source):
     """One backward pass per image of a model in evaluation mode; see `core.cost.costs`.
 
     Args:
@@ -24,6 +27,10 @@ class Gradients:
     def run(self, chosen):
         """Return the output for some images, a dict from path to tensor."""
         return outputs.tensors(capture.run(self._model, taken(self.images, chosen)))
+
+    def array(self, tensor):
+        """Return a tensor of the output as a float32 array."""
+        return array(tensor)
 
     def of(self, image, paths, upstream):
         """Return the gradients for one image; see `keras.gradients.Gradients.of`."""
@@ -60,3 +67,29 @@ def change_of(layer):
     product = layer.product
     change = other_kernel(layer, True) - product.kernels.latent
     return np.ascontiguousarray(product.in_shape(change, tuple(product.variable.tensor.shape)))
+
+
+def assign(products, kernels):
+    """Make a model multiply by other kernels; see `keras.gradients.assign`."""
+    import torch
+
+    for product, kernel in zip(products, kernels, strict=True):
+        weight = product.variable.tensor
+        values = np.ascontiguousarray(product.in_shape(kernel, tuple(weight.shape)))
+        with torch.no_grad():
+            weight.copy_(torch.from_numpy(values))
+
+
+@contextmanager
+def restored(products):
+    """Give the weights of products their values back at the end of this context."""
+    import torch
+
+    weights = [product.variable.tensor for product in products]
+    before = [weight.clone() for weight in weights]
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for weight, values in zip(weights, before, strict=True):
+                weight.copy_(values)
