@@ -137,13 +137,8 @@ def _lock(stage, say):
             raise
         return None
     with contextlib.suppress(BlockingIOError, FileNotFoundError):
-        why = lock.unsupported(descriptor)
+        lock.exclude_others(descriptor, stage, "download", "into this folder", say)
         if os.path.samestat(os.fstat(descriptor), stage.stat()):
-            if why:
-                say(
-                    f"{stage}: expected file locks, which prevent a second download into this folder, received {why}; "
-                    "do not start another download there"
-                )
             return descriptor
     os.close(descriptor)
     return None

@@ -3,10 +3,10 @@
 import contextlib
 import os
 import socket
-import sys
 import threading
 from typing import NamedTuple
 
+from bnn.console import note
 from bnn.console.errors import RunError
 
 try:
@@ -90,25 +90,32 @@ def released_on_error(folder):
         raise
 
 
-def unsupported(descriptor):
-    """Lock an open file or folder against other processes.
+def exclude_others(descriptor, path, what, where, say=note):
+    """Lock an open file or folder against other processes; if the system or file system cannot, say so in one line.
 
-    Returns:
-        str, why the system or file system cannot lock it; None: it is locked.
+    Args:
+        descriptor: int.
+        path: Path, for the line.
+        what: str, what another process must not begin, such as "training".
+        where: str, such as "in this directory".
+        say: function that is called with the line.
 
     Raises:
         BlockingIOError: another process holds the lock.
     """
-    if fcntl is None:
-        return "a system without file locks"
     try:
         # flock instead of lockf: a lockf lock is lost as soon as any descriptor of the file is closed.
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise
+    except AttributeError:
+        why = "a system without file locks"
     except OSError as error:
-        return error.strerror
-    return None
+        why = error.strerror
+    say(
+        f"{path}: expected file locks, which prevent a second {what} {where}, received {why}; "
+        f"do not start another {what} there"
+    )
 
 
 def is_held(folder):
@@ -143,7 +150,7 @@ def holds(folder):
 
 def _lock(descriptor, folder):
     try:
-        why = unsupported(descriptor)
+        exclude_others(descriptor, folder, "training", "in this directory")
     except BlockingIOError:
         holder = os.read(descriptor, 200).decode(errors="replace").strip()
         os.close(descriptor)
@@ -151,9 +158,3 @@ def _lock(descriptor, folder):
             f"{folder}: expected a run directory that no other process writes into, "
             f"received one in use by process {holder or 'unknown'}"
         ) from None
-    if why:
-        print(
-            f"{folder}: expected file locks, which prevent a second training in this directory, received "
-            f"{why}; do not start another training there",
-            file=sys.stderr,
-        )
