@@ -148,11 +148,11 @@ def after_an_epoch(monkeypatch, action):
 
 
 @pytest.mark.parametrize(
-    ("room", "name"), [(0, "geometry.csv"), (8_192, "best.keras"), (53_248, "last.keras")]
+    ("room", "name"), [(0, "geometry.csv"), (8_192, "best.keras"), (40_960, "last.keras")]
 )
 def test_a_training_whose_disk_fills_up_keeps_the_last_checkpoint(disk, monkeypatch, room, name):
     data = small_data()
-    model, run = start(disk / "run", data, log_geometry=1)
+    model, run = start(disk / "run", data, conv=(), log_geometry=1)
     after_an_epoch(monkeypatch, lambda: fill(disk, room))
     message = rf"/{name}: expected to write it, received No space left on device; the old file is kept$"
     with pytest.raises(atomic.WriteError, match=message):
@@ -162,7 +162,7 @@ def test_a_training_whose_disk_fills_up_keeps_the_last_checkpoint(disk, monkeypa
 
 def test_an_interruption_on_a_full_disk_keeps_the_last_checkpoint(disk, monkeypatch):
     data = small_data()
-    model, run = start(disk / "run", data, log_geometry=1)
+    model, run = start(disk / "run", data, conv=(), log_geometry=1)
     after_an_epoch(monkeypatch, lambda: (fill(disk, 0), signal.raise_signal(signal.SIGTERM)))
     message = rf"/partial-{STEPS + 2}\.npz: expected to write it, received No space left on device$"
     with pytest.raises(atomic.WriteError, match=message):
@@ -210,14 +210,14 @@ def test_if_its_directory_disappears_a_training_stops_and_does_not_write_into_a_
     tmp_path, monkeypatch, successor, received
 ):
     data = small_data()
-    model, run = start(tmp_path / "run", data, log_geometry=1)
+    model, run = start(tmp_path / "run", data, conv=(), log_geometry=1)
 
     def replace():
         shutil.rmtree(run.folder)
         if successor:
             shutil.copytree(other.folder, run.folder)
 
-    _, other = start(tmp_path / "other", data, seed=5)
+    _, other = start(tmp_path / "other", data, conv=(), seed=5)
     after_an_epoch(monkeypatch, replace)
     with pytest.raises(RunError, match=f"^{run.folder}: expected the run directory .* received {received}$"):
         training.fit(model, run, data)

@@ -87,7 +87,7 @@ def all_steps_are_shown(monkeypatch):
 
 
 def train(folder, stream, monkeypatch, **settings):
-    model, run = start(folder, small_data(), epochs=2, **settings)
+    model, run = start(folder, small_data(), epochs=2, conv=(), **settings)
     with monkeypatch.context() as patch:
         patch.setattr(sys, "stderr", stream)
         training.fit(model, run, small_data())
