@@ -7,6 +7,7 @@ Where to begin; each name is documented by `help`, for example `help(bnn.train)`
     bnn.open_run             the settings, the log and the networks of a run
     bnn.analyze              the statistics of every layer, of a run, or of a Keras or PyTorch model
     bnn.compare              runs side by side
+    bnn.binarize             a trained real network with binary weights, without training
     bnn.predict              the classes and scores of images
     bnn.build                a binary, ternary or continuous network, as a Keras model
     bnn.pack                 a trained network as bits
@@ -25,6 +26,7 @@ The packages:
     models      load, traverse, alter, evaluate and size a network
     training    the training loop, its batches, schedule, log and checkpoints
     analysis    every statistic of a network
+    binarization  real networks with quantized weights, without training
     plots       every figure
     datasets    data sets: sources, conversion, reading, augmentation
     runs        the run directory
@@ -47,6 +49,7 @@ __getattr__, __dir__, __all__ = face(
     __name__,
     "analysis",
     "backend",
+    "binarization",
     "bits",
     "commands",
     "console",
@@ -68,6 +71,7 @@ __getattr__, __dir__, __all__ = face(
         "analysis.prediction": ["predict"],
         "analysis.report": ["analyze"],
         "analysis.side_by_side": ["compare"],
+        "binarization.layerwise": ["binarize"],
         "packed.folding": ["pack"],
         "runs.directory": ["open_run"],
         "settings.building": ["build"],

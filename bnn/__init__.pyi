@@ -1,5 +1,6 @@
 from . import analysis as analysis
 from . import backend as backend
+from . import binarization as binarization
 from . import bits as bits
 from . import commands as commands
 from . import console as console
@@ -18,6 +19,7 @@ from .analysis import paper as paper
 from .analysis.prediction import predict as predict
 from .analysis.report import analyze as analyze
 from .analysis.side_by_side import compare as compare
+from .binarization.layerwise import binarize as binarize
 from .geometry import estimators as estimators
 from .layers import optimizers as optimizers
 from .packed.folding import pack as pack

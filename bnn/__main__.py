@@ -12,6 +12,7 @@ from bnn.console.suggestions import did_you_mean
 COMMANDS = {
     "train": "train a network; the result is a run directory",
     "analyze": "measure a network: angles and dot products of every layer",
+    "binarize": "give a real network binary weights, without training",
     "export": "write a trained network as bits, or as an ONNX graph",
     "predict": "predict the class of images",
     "test": "check in a minute that this installation works correctly",

@@ -38,6 +38,7 @@ MAY_IMPORT = {
     "analysis.core": GROUND | {"geometry", "files", "datasets.data_set", "models.inputs"},
     "analysis.keras": RUNS | {"geometry", "analysis.core"},
     "analysis.torch": GROUND | {"geometry", "analysis.core", "models.inputs", "models.loading"},
+    "binarization": MODELS | {"analysis", "geometry"},
     "packed": MODELS | {"bits"},
     "training": RUNS | {"analysis.keras.geometry_log", "geometry.estimators"},
     "plots": GROUND | {"geometry", "files"},

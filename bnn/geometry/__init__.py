@@ -26,7 +26,7 @@ __getattr__, __dir__, __all__ = face(
     ],
     components=["as_images", "mosaic", "principal_components"],
     correlation=["expected_sign_flips", "predicted_correlation", "predicted_correlation_permuted"],
-    fitted_signs=["FittedSigns", "fit_signs"],
+    fitted_signs=["FittedSigns", "fit_signs", "nearest_levels"],
     gain=["Gains", "exact_r", "gains", "levels_needed", "r_of_levels", "r_three_numbers", "two_number_r"],
     histograms=["Histogram2D", "even_edges"],
     input_metric=["ResidualGains", "angle_inputs", "residual_gain_split"],

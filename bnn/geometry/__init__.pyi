@@ -19,6 +19,7 @@ from .correlation import predicted_correlation as predicted_correlation
 from .correlation import predicted_correlation_permuted as predicted_correlation_permuted
 from .fitted_signs import FittedSigns as FittedSigns
 from .fitted_signs import fit_signs as fit_signs
+from .fitted_signs import nearest_levels as nearest_levels
 from .gain import Gains as Gains
 from .gain import exact_r as exact_r
 from .gain import gains as gains

@@ -112,6 +112,19 @@ def fit_signs(kernel, second_moment, levels=(-1, 1), *, restarts=0, seed=0):
     return FittedSigns(quantized, scale, np.maximum(start_loss, 0), np.maximum(loss, 0), changed, sweeps)
 
 
+def nearest_levels(kernel, levels=(-1, 1)):
+    """Return the start of `fit_signs`, whatever the inputs are: the levels of the least squared error |w - scale q|^2.
+
+    Args:
+        kernel: (d, units) array_like of finite numbers, w.
+        levels: as of `fit_signs`.
+
+    Returns:
+        (d, units) float64 array of levels, q.
+    """
+    return _nearest(np.asarray(kernel, np.float64).T, _level_values(levels)).T
+
+
 def _checked(kernel, second_moment, levels):
     w, s = np.asarray(kernel, np.float64), np.asarray(second_moment, np.float64)
     if w.ndim != 2 or not np.isfinite(w).all():

@@ -1,0 +1,3 @@
+from .layerwise import Binarized as Binarized
+from .layerwise import BinarizedLayer as BinarizedLayer
+from .layerwise import binarize as binarize
