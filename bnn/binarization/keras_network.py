@@ -41,9 +41,9 @@ class KerasNetwork:
         try:
             self.copy = altered_copy(model, lambda layer: {})
         except Exception as error:  # of Keras, or of a class of the user
-            reason = str(error).strip().partition("\n")[0] or type(error).__name__
             raise ReportError(
-                f"{model.name}: expected a model that keras.models.clone_model copies, received its error: {reason}"
+                f"{model.name}: expected a functional or Sequential model that Keras copies from its configuration, "
+                f"received a {type(model).__name__} that it does not copy"
             ) from error
         self.adapters = first, KerasAdapter(self.copy, first.images, SIGN, None, batch_size)
         self.images, self.norms = first.images, bool(batch_norms(model))

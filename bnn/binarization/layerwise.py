@@ -121,7 +121,7 @@ def binarize(model, images, *, levels=2, assignment=None, batch_size=50, seed=0,
     The network runs about four times on the images for each layer.
 
     Args:
-        model: keras.Model that `keras.models.clone_model` can copy, or torch.nn.Module. It is not changed.
+        model: functional or Sequential keras.Model, or torch.nn.Module. It is not changed.
         images: as for `analysis.analyze`: (n, ...) array, or a list or Mapping of arrays, or the path of a file.
         levels: int from 2 to 256, or "real", for layers that `assignment` does not name: 2 for binary weights.
         assignment: Mapping from the names of layers to their levels, as `levels`; None: none.
@@ -262,7 +262,11 @@ def _agreement(network, chosen, batch_size):
                 same += np.count_nonzero(before.argmax(axis=1) == after.argmax(axis=1))
     variance = pairs.std[1] ** 2 * pairs.count
     error = difference / variance if pairs.count and variance > 0 else math.nan
-    return {"r": pairs.r, "error": float(error), "same": same / len(chosen) if classes is not False else None}
+    return {
+        "r": pairs.r,
+        "error": float(error),
+        "same": float(same / len(chosen)) if classes is not False else None,
+    }
 
 
 def _checked(what, levels):

@@ -174,6 +174,18 @@ def test_every_kind_of_layer_is_quantized_in_the_order_of_the_data():
         assert all(len(np.unique(np.abs(unit))) == 1 for unit in row.kernels.latent.T), row.name
 
 
+class Subclassed(keras.Model):
+    """A model with a call of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.dense = layers.Dense(3)
+        self(np.ones((1, 8, 8, 3), np.float32))
+
+    def call(self, inputs):
+        return self.dense(inputs)
+
+
 def test_what_cannot_be_binarized_is_refused_in_one_line(model, images):
     cases = [
         ((model, images), {"levels": 1}, "levels: expected 2 to 256 levels, or 'real', received 1"),
@@ -184,6 +196,11 @@ def test_what_cannot_be_binarized_is_refused_in_one_line(model, images):
         ((model, images[..., :2]), {}, "images: expected"),
         ((3, images), {}, "expected a Keras model or a PyTorch module, received a int"),
     ]
+    cases.append(((Subclassed(), images), {}, "received a Subclassed that it does not copy"))
+    twice = layers.BatchNormalization(name="twice")
+    inputs = keras.Input((4,))
+    called_twice = keras.Model(inputs, twice(layers.Dense(4)(twice(inputs))))
+    cases.append(((called_twice, np.ones((20, 4), np.float32)), {}, "twice: expected one call, received 2"))
     own = keras.Sequential([keras.Input((4,)), QuantDense(3, Sign(), name="own")])
     cases.append(((own, np.ones((20, 4), np.float32)), {}, "own (it has a quantizer of its own)"))
     for args, options, words in cases:
