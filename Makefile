@@ -49,8 +49,9 @@ demo: setup
 	$(PY) analyze.py runs/demo
 
 # One process more than cores (tests/conftest.py), at most 8. All tests of a module run in one process and share its fixtures.
+# The tests as pytest compiles them are kept for the next call: each process would compile all of them for seconds.
 test: setup
-	$(PY) -m pytest -n auto --maxprocesses 8 --dist loadscope --no-loadscope-reorder --ignore tests/experiments --ignore tests/notebooks
+	PYTHONDONTWRITEBYTECODE= $(PY) -m pytest -n auto --maxprocesses 8 --dist loadscope --no-loadscope-reorder --ignore tests/experiments --ignore tests/notebooks
 
 test-experiments: setup
 	$(PY) -m pytest tests/experiments
