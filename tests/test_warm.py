@@ -15,6 +15,26 @@ def test_a_forked_program_gives_the_same_as_a_new_process(tmp_path, args):
     assert (warm.returncode, warm.stdout, warm.stderr) == (fresh.returncode, fresh.stdout, fresh.stderr)
 
 
+@pytest.mark.parametrize(
+    "end",
+    [
+        "pass",
+        "raise SystemExit",
+        "raise SystemExit(3)",
+        "raise SystemExit('why')",
+        "raise KeyboardInterrupt",
+        "import atexit; atexit.register(print, 'last')",
+        "import sys; sys.stderr.write('half a line')",
+        "import threading; threading.Timer(0.1, print, ['last']).start()",
+    ],
+)
+def test_a_forked_program_ends_like_a_new_process(end):
+    """It does not free its memory, but all that Python does before is done."""
+    warm, fresh = (call("-c", f"print('first')\n{end}", fresh=fresh) for fresh in (False, True))
+    assert (warm.returncode, warm.stdout) == (fresh.returncode, fresh.stdout)
+    assert warm.stderr.splitlines()[-1:] == fresh.stderr.splitlines()[-1:]
+
+
 def test_an_uncaught_error_is_a_traceback(tmp_path):
     script = tmp_path / "script.py"
     script.write_text("import sys\nprint(sys.argv, __name__)\n1 / 0\n")
