@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from bnn.commands import analyze, download, train
+from bnn.commands import analyze, binarize, download, train
 from bnn.console import run_program
 from bnn.networks import VGG
 from bnn.settings import config
@@ -178,6 +178,20 @@ def test_analyze_with_random_arguments(cases, tmp_path, monkeypatch, capsys):
         code, said = outcome("analyze.py", main, argv, monkeypatch, capsys)
         assert code in (0, 1, 2), argv  # 0: without a network, analyze.py lists the runs
         assert (code == 0) == ("analyze.py: error: " not in said), argv
+    assert not list(tmp_path.iterdir())
+
+
+@campaign(20, 1000)
+def test_binarize_with_random_arguments(cases, tmp_path, monkeypatch, capsys):
+    rng = np.random.default_rng(4)
+    monkeypatch.chdir(tmp_path)
+    public = ["--images", "--output", "--levels", "--assignment", "--batch_size", "--seed", "--x"]
+    for _ in range(cases):
+        required = ["--images", str(rng.choice(PATHS)), "--output", "out.keras"] if rng.random() < 0.5 else []
+        argv = [*required, *random_flags(rng, public, NUMBERS + PATHS), str(rng.choice(PATHS))]
+        main = lambda argv=argv: run_program("bnn binarize", lambda: binarize.main(argv))  # noqa: E731
+        code, said = outcome("bnn binarize", main, argv, monkeypatch, capsys)
+        assert code in (1, 2) and "bnn binarize: error: " in said, argv
     assert not list(tmp_path.iterdir())
 
 

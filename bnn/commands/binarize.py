@@ -1,7 +1,7 @@
 """Give a trained real network binary, ternary or k-level weights, without training and without labels.
 
-Each kernel is fitted to what the network with the kernels before it already quantized gives it. A PyTorch module is
-binarized in Python: bnn.binarize(module, images).
+Each kernel is fitted to the inputs that it gets once the kernels before it are quantized. A PyTorch module is binarized
+in Python: bnn.binarize(module, images).
 """
 
 import json
@@ -12,6 +12,7 @@ from bnn.console.arguments import Parser
 from bnn.console.errors import UserError
 from bnn.console.spelling import command_line
 from bnn.console.tables import filled
+from bnn.geometry.estimators import MOST_LEVELS
 from bnn.settings.flags import file_to_write, folder
 from bnn.settings.user_code import add_use
 
@@ -68,6 +69,8 @@ def parse(argv=None, program=PROGRAM):
     for name, least in (("batch_size", 1), ("seed", 0)):
         if getattr(args, name) < least:
             parser.error(f"argument --{name}: expected at least {least}, received {getattr(args, name)}")
+    if not 2 <= args.levels <= MOST_LEVELS:
+        parser.error(f"argument --levels: expected 2 to {MOST_LEVELS}, received {args.levels}")
     if args.output.suffix != ".keras":
         parser.error(f"argument --output: expected a name that ends with .keras, received {args.output.name}")
     return args
