@@ -72,10 +72,6 @@ def dropped(handler, body):
     handler.answer(200, body[: len(body) // 2], length=len(body))
 
 
-def dropped_at(part):
-    return lambda handler, body: handler.answer(200, body[: int(part * len(body))], length=len(body))
-
-
 def announced_too_long(handler, body):
     handler.answer(200, body, length=10**12)
 
@@ -185,24 +181,6 @@ def flood(start, forever):
 OK, CHUNKED = b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 CONTINUE, FOUND = b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 302 Found\r\n"
 ENDLESS_REDIRECT = FOUND + b"Location: /elsewhere\r\nContent-Length: 99999999999\r\n\r\n"
-TOO_LATE_HEADERS = {
-    "silence": silent,
-    "status line": slowly(b"HTTP/1.1 200 O", b"K"),
-    "header": slowly(OK + b"X-A: ", b"a"),
-    "headers": slowly(OK, b"X-A: " + b"a" * 50 + b"\r\n"),
-    "redirect": slowly(FOUND + b"Location: /", b"a"),
-    "redirects": late_redirect,
-    "continue": slowly(b"", CONTINUE),
-    "flood of continue": flood(b"", CONTINUE * 100),
-}
-TOO_SLOW_BODIES = {
-    "body": slowly(OK + b"\r\n", b"\x1f"),
-    "stall": stall,
-    "chunk extension": slowly(CHUNKED + b"5;", b"a"),
-    "chunks": slowly(CHUNKED, b"1\r\n\x1f\r\n"),
-    "trailer": slowly(CHUNKED + b"BODY0\r\nX-A: ", b"a"),
-    "flood of trailers": flood(CHUNKED + b"0\r\n", b"X-A: a\r\n" * 100),
-}
 
 
 # ---- fixtures ----
