@@ -5,6 +5,7 @@
 # make test-long   run only the slow tests, such as trainings that are killed many times, and whole data sets
 # make test-jax    run the tests of training and optimizers, and of the analysis of sequences and sums, on JAX
 # make test-torch  run the tests that need PyTorch, in a separate environment (.venv-torch)
+# make test-oldest run the tests with the lowest versions that pyproject.toml allows, in a separate environment (.venv-oldest)
 # make lint        check style
 # make notebooks   test the notebooks and execute both in new kernels, on runs/demo; fails at any error or warning
 # make report      write both notebooks, as last executed, as HTML pages that open offline (report/)
@@ -20,7 +21,7 @@ PY := .venv/bin/python
 # Install only wheels: building a package from source could run code that no hash covers.
 PIP_FLAGS := --quiet --disable-pip-version-check --only-binary :all:
 
-.PHONY: demo test test-registry test-long test-experiments test-jax test-torch lint notebooks report bench bench-accuracy setup lock audit clean
+.PHONY: demo test test-registry test-long test-experiments test-jax test-torch test-oldest lint notebooks report bench bench-accuracy setup lock audit clean
 
 setup: .venv/.installed
 
@@ -78,6 +79,14 @@ test-jax: setup
 test-torch: setup .venv-torch/.installed
 	.venv-torch/bin/python -m pytest tests/torch
 
+.venv-oldest/.installed: requirements-oldest.txt
+	$(PYTHON) -m venv .venv-oldest
+	.venv-oldest/bin/python -m pip install $(PIP_FLAGS) -r $<
+	touch $@
+
+test-oldest: .venv-oldest/.installed
+	.venv-oldest/bin/python -m pytest -n auto --maxprocesses 8 --dist loadscope --no-loadscope-reorder --ignore tests/experiments --ignore tests/notebooks --ignore tests/jax
+
 lint: setup
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
@@ -104,4 +113,4 @@ bench-accuracy: setup
 	$(PY) benchmarks/precision_accuracy.py
 
 clean:
-	rm -rf .venv .venv-torch .tools runs/demo report .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-torch .venv-oldest .tools runs/demo report .pytest_cache .ruff_cache .hypothesis

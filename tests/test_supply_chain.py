@@ -1,10 +1,13 @@
 """The lock file from which make installs: every package is pinned with hashes, and agrees with requirements*.txt."""
 
+import itertools
 import re
 import shutil
 import subprocess
+import tomllib
 
 from packaging.requirements import Requirement
+from packaging.version import Version
 
 from tests.support import ROOT
 
@@ -53,3 +56,13 @@ def test_make_requires_hashes_and_wheels(tmp_path):
     (install,) = (line for line in said.stdout.splitlines() if "pip install" in line)
     assert "--require-hashes -r requirements.lock" in install
     assert "--only-binary :all:" in install
+
+
+def test_the_lowest_versions_of_the_package_are_those_that_are_tested():
+    oldest = {r.name: str(r.specifier).removeprefix("==") for r, _ in pins("requirements-oldest.txt")}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = (project["optional-dependencies"][name] for name in ("tensorflow", "packed", "onnx"))
+    for requirement in map(Requirement, [*project["dependencies"], *itertools.chain(*extras)]):
+        assert requirement.specifier.contains(oldest[requirement.name])
+        least = str(requirement.specifier).removeprefix(">=")
+        assert Version(oldest[requirement.name]) == Version(least), requirement

@@ -67,7 +67,11 @@ def _search(missing):
 def _listed(missing):
     """The families in matplotlib's list of fonts that have one of the characters."""
     fonts = font_manager.fontManager.ttflist
-    return {font.name for font in fonts if _is_plain(font) and _drawn(font.fname, font.index, missing)}
+    return {
+        font.name
+        for font in fonts
+        if _is_plain(font) and _drawn(font.fname, getattr(font, "index", 0), missing)
+    }
 
 
 def _is_plain(font):
@@ -108,7 +112,9 @@ def _region(characters):
 def _drawn(path, face, characters):
     """Those of some characters that a font file has outlines for; none if it cannot be read."""
     try:
-        font = FT2Font(path, face_index=face)
+        font = (
+            FT2Font(path, face_index=face) if face else FT2Font(path)
+        )  # matplotlib 3.10 knows no other face
         return frozenset(c for c in characters if _has_outline(font, c))
     except Exception:  # a damaged file, or only bitmaps
         return frozenset()

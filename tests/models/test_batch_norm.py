@@ -74,7 +74,10 @@ def test_the_axis_of_the_channels_is_the_one_of_the_layer(axis, renorm):
     rng = np.random.default_rng(0)
     x = rng.standard_normal((61, 4, 4, 4)) * np.arange(1, 5)[:, None, None] + 3 * np.arange(4)[:, None]
     x = (x + rng.standard_normal(4)).astype(np.float32)
-    norm, inputs = keras.layers.BatchNormalization(axis=axis, renorm=renorm), keras.Input((4, 4, 4))
+    if renorm and not hasattr(keras.layers.BatchNormalization(), "renorm"):
+        pytest.skip(f"Keras {keras.__version__} has no batch renormalization")
+    options = {"renorm": True} if renorm else {}
+    norm, inputs = keras.layers.BatchNormalization(axis=axis, **options), keras.Input((4, 4, 4))
     after = keras.layers.BatchNormalization()
     model = keras.Model(inputs, after(norm(inputs)))
     refit_batch_norm(model, x, batch_size=61)
@@ -84,7 +87,7 @@ def test_the_axis_of_the_channels_is_the_one_of_the_layer(axis, renorm):
     y = (x - x.mean(axis=axes, keepdims=True)) / np.sqrt(x.var(axis=axes, keepdims=True) + norm.epsilon)
     assert after.moving_mean.numpy() == pytest.approx(y.mean(axis=(0, 1, 2)), abs=1e-4)
     assert after.moving_variance.numpy() == pytest.approx(y.var(axis=(0, 1, 2)), rel=1e-3)
-    assert norm.renorm == renorm
+    assert getattr(norm, "renorm", False) == renorm
 
 
 def test_masked_steps_do_not_count():
