@@ -67,7 +67,7 @@ test-long: setup
 ON_JAX := KERAS_BACKEND=jax JAX_PLATFORMS=cpu JAX_COMPILATION_CACHE_DIR=.pytest_cache/jax \
   JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0.1
 test-jax: setup
-	$(ON_JAX) $(PY) -m pytest tests/jax tests/layers/test_convolution.py tests/training/test_loop.py tests/test_optimizers.py tests/analysis/test_sequences.py tests/analysis/test_einsum.py tests/analysis/test_cost.py
+	$(ON_JAX) $(PY) -m pytest tests/jax tests/layers/test_convolution.py tests/layers/test_recurrent.py tests/training/test_loop.py tests/test_optimizers.py tests/analysis/test_sequences.py tests/analysis/test_einsum.py tests/analysis/test_cost.py
 
 # A CPU build of PyTorch is enough. All other packages come from .venv.
 .venv-torch/.installed: .venv/.installed

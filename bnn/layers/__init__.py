@@ -25,6 +25,7 @@ from bnn.layers.quantizers import (
     SwishSign,
     Ternary,
 )
+from bnn.layers.recurrent import QuantGRU, QuantGRUCell, QuantLSTM, QuantLSTMCell
 from bnn.layers.shifts import RPReLU, RSign
 from bnn.layers.transforms import PatchTransform, Rotation, Whitening
 
@@ -43,6 +44,10 @@ __all__ = [
     "QuantActivation",
     "QuantConv2D",
     "QuantDense",
+    "QuantGRU",
+    "QuantGRUCell",
+    "QuantLSTM",
+    "QuantLSTMCell",
     "Quantizer",
     "RPReLU",
     "RSign",

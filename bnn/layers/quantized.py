@@ -41,30 +41,36 @@ class WeightClip(keras.constraints.Constraint):
         return {"limit": self.limit}
 
 
-class _Quantizing(keras.Layer):
-    """A layer whose quantizer may draw random numbers. The state of the random generator is saved with the weights.
+class Quantizing(keras.Layer):
+    """A layer whose quantizers may draw random numbers. The state of the generators is saved with the weights.
 
     Keras itself does not save the state of a SeedGenerator.
     """
+
+    seed_generator = recurrent_seed_generator = None
 
     def _apply(self, quantizer, x, dtype, training):
         return fast_ops.quantize(quantizers.for_training(quantizer) if training else quantizer, x, dtype)
 
     def save_own_variables(self, store):
-        """Save the weights and the state of the random generator."""
+        """Save the weights and the states of the random generators."""
         super().save_own_variables(store)
-        if self.seed_generator is not None:
-            store["seed_generator"] = self.seed_generator.state
+        for name, generator in self._generators():
+            store[name] = generator.state
 
     def load_own_variables(self, store):
         """Load what `save_own_variables` saved."""
         own = {name: store[name] for name in store.keys()}  # noqa: SIM118, the store is not iterable
-        if self.seed_generator is not None:
-            self.seed_generator.state.assign(own.pop("seed_generator"))
+        for name, generator in self._generators():
+            generator.state.assign(own.pop(name))
         super().load_own_variables(own)
 
+    def _generators(self):
+        named = ((name, getattr(self, name)) for name in ("seed_generator", "recurrent_seed_generator"))
+        return [(name, generator) for name, generator in named if generator is not None]
 
-class _QuantLayer(_Quantizing):
+
+class _QuantLayer(Quantizing):
     """A layer that multiplies its input by a quantized kernel; the latent kernel is real-valued and float32."""
 
     def __init__(self, kernel_quantizer, kernel_initializer="glorot_uniform", clip=1.0, **kwargs):
@@ -286,7 +292,7 @@ class QuantConv2D(_QuantLayer):
 
 
 @keras.saving.register_keras_serializable("bnn")
-class QuantActivation(_Quantizing):
+class QuantActivation(Quantizing):
     """Quantize activations. The shape and the dtype do not change.
 
     Args:

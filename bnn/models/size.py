@@ -139,13 +139,19 @@ def _size(name, layer, nodes):
     kernels = _kernels(layer)
     weights = sum(math.prod(kernel.shape) for kernel in kernels)
     rest = layer.count_params() - weights
-    bits = max([_bits(kernel.quantizer) for kernel in latent_kernels(layer)], default=REAL)
+    own = latent_kernels(layer)
+    bits = max([_bits(kernel.quantizer) for kernel in own], default=REAL)
     macs = Counter()
     for node in nodes if kernels else ():
         kind = bits, _bits(_quantizer(node.input_tensors[0]))
         macs[kind] += weights * _positions(name, layer, node.outputs[0].shape)
-    parameters = +Counter({bits: weights}) + Counter({REAL: rest})
-    return Size(name, parameters, math.ceil(weights * bits / 8) + REAL // 8 * rest, macs)
+    parameters = Counter({bits: weights})
+    if own and not kernels:  # kernels of a layer whose multiplications are not counted
+        for kernel in own:
+            parameters[_bits(kernel.quantizer)] += math.prod(kernel.variable.shape)
+        rest -= parameters.total()
+    size = sum(math.ceil(number * width / 8) for width, number in parameters.items())
+    return Size(name, +parameters + Counter({REAL: rest}), size + REAL // 8 * rest, macs)
 
 
 def _kernels(layer):

@@ -13,6 +13,7 @@ __getattr__, __dir__, __all__ = face(
     blocks=["Blocks"],
     building=["build"],
     quantization=["Quantization"],
+    recurrent=["Recurrent"],
     table=["NETWORKS", "register"],
     vgg=["VGG"],
 )

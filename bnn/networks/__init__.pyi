@@ -7,6 +7,7 @@ from .bireal import ReActNet as ReActNet
 from .blocks import Blocks as Blocks
 from .building import build as build
 from .quantization import Quantization as Quantization
+from .recurrent import Recurrent as Recurrent
 from .table import NETWORKS as NETWORKS
 from .table import register as register
 from .vgg import VGG as VGG

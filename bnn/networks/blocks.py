@@ -11,6 +11,8 @@ from bnn.layers import (
     QuantActivation,
     QuantConv2D,
     QuantDense,
+    QuantGRU,
+    QuantLSTM,
     Rotation,
     RPReLU,
     RSign,
@@ -20,6 +22,7 @@ from bnn.layers import (
 from bnn.networks.quantization import GLOROT
 
 DTYPES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}  # of layers, for each precision
+RECURRENT = {"lstm": QuantLSTM, "gru": QuantGRU}
 TRANSFORMS = {"rotated": Rotation, "whitening": Whitening}  # before a first layer of that kind
 
 
@@ -68,6 +71,37 @@ class Blocks:
         if first and self.quantization.first_layer in TRANSFORMS:
             x = self._transformed(x, 1, name)
         return QuantDense(units, **self._options(name, x.shape[-1] + units, first, last))(x)
+
+    def rows(self, x):
+        """Make a sequence of each image: its rows are the time steps, (batch, height, width x channels)."""
+        _, height, width, channels = x.shape
+        return keras.layers.Reshape((height, width * channels), name="rows", dtype=self.dtype)(x)
+
+    def recurrent(self, x, units, cell, name, sequences=False, first=False):
+        """Step through sequences with a cell, "lstm" or "gru": the output of each step, or of the last one only.
+
+        Raises:
+            ConfigError: the quantization has a transform of the inputs, or a clip that depends on the layer.
+        """
+        of = self.quantization
+        known = ("quantized", "real")
+        expect(
+            not first or of.first_layer in known, "first_layer", f"{one_of(known)} in {name}", of.first_layer
+        )
+        expect(of.clip != GLOROT, "clip", f"a number in {name}", of.clip)
+        real = first and of.first_layer == "real"
+        layer = RECURRENT[cell](
+            units,
+            None if real else self.kernel_quantizer(),
+            self.kernel_quantizer(),
+            self.activation_quantizer(),
+            clip=of.clip,
+            scaled=not of.continuous,
+            return_sequences=sequences,
+            name=name,
+            dtype=self.dtype,
+        )
+        return layer(x)
 
     def norm(self, x, name, dtype=None):
         """Batch norm, named NAME_norm."""

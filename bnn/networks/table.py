@@ -6,6 +6,7 @@ from bnn.console.errors import ConfigError, one_of
 from bnn.console.suggestions import did_you_mean
 from bnn.networks.base import Network
 from bnn.networks.bireal import BiReal, ReActNet
+from bnn.networks.recurrent import Recurrent
 from bnn.networks.vgg import VGG
 
 
@@ -51,6 +52,8 @@ NETWORKS = {
     "react-20": Entry(ReActNet, {
         "stages": (16, 32, 64), "depth": 6, "first_layer": "real", "last_layer": "real",
     }),
+    "lstm": Entry(Recurrent, {}),
+    "gru": Entry(Recurrent, {"cell": "gru"}),
 }  # fmt: skip
 BUILT_IN = frozenset(NETWORKS)
 

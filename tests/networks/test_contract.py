@@ -27,6 +27,7 @@ SMALL = {
     "vgg": {"conv": (4,), "max_pool": (1,), "fc": (8,)},
     "strided": {"channels": (4, 4)},
     "bi-real": {"stages": (4, 6), "depth": 1},
+    "recurrent": {"units": (6, 5), "cell": "gru"},
     "reactnet": {"stages": (4, 6), "depth": 1},
 }  # by architecture
 TRAINING = {"epochs": 2, "batch_size": 50, "precision": "float32", "deterministic": True}
@@ -91,7 +92,11 @@ def test_an_interrupted_training_ends_with_the_same_bits(trained, data, tmp_path
 def test_the_analysis_lists_every_latent_kernel(trained, data):
     model = trained.load_model()
     report = analyze(model, data.test.images[:20])
-    assert [layer.name for layer in report] == [layer.name for layer in model.layers if latent_kernels(layer)]
+    kernels = [(layer.name, latent_kernels(layer)) for layer in model.layers]
+    names = [
+        [f"{name}/{kernel.name}" for kernel in own] if own[1:] else [name] * len(own) for name, own in kernels
+    ]
+    assert [layer.name for layer in report] == [name for own in names for name in own]
     for layer in report:
         assert 0 <= layer.angle_mean_deg < 90 and -1 <= layer.r_within <= 1
 
@@ -101,7 +106,7 @@ def test_the_export_packs_or_refuses_by_name(trained, data, capsys):
     if not network.not_a_chain:
         assert packed.compare(packed.fold(model), model, data.test.images[:20]).activations
         return
-    with pytest.raises(PackError, match=r"conv_|chain"):
+    with pytest.raises(PackError, match=r"conv_|chain|dense_"):
         packed.fold(model)
     with pytest.raises(PackError, match=f"received {network.name}: {network.not_a_chain}"):
         export.main([str(trained.folder)])
@@ -148,6 +153,21 @@ def test_more_stages_than_the_image_can_be_halved_are_refused():
     ):
         with pytest.raises(ConfigError, match=message):
             resolve({"network": "bi-real-18", **given})
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"units": ()}, "units: expected 1 to 1000 layers, received 0"),
+        ({"units": (0,)}, "units: expected sizes from 1"),
+        ({"cell": "rnn"}, "cell: expected one of lstm, gru, received 'rnn'"),
+        ({"first_layer": "rotated"}, "first_layer: expected one of quantized, real in lstm_1, received 'rotated'"),
+        ({"clip": "glorot"}, "clip: expected a number in lstm_1, received 'glorot'"),
+    ],
+)  # fmt: skip
+def test_recurrent_networks_that_cannot_be_built_are_refused(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        resolve({"network": "lstm", "data_set": "mnist-5k", **settings}).build()
 
 
 def test_default_names_tell_networks_apart():
@@ -209,4 +229,13 @@ def test_only_networks_with_a_new_name_are_registered():
     for wrong in (3, int, Nameless, type("Vgg", (Network,), {"name": "vgg"})):
         with pytest.raises(ConfigError, match="network: expected"):
             register(wrong)
-    assert {"vgg", "vgg-small", "binarynet", "bi-real-18", "bi-real-20", "react-20"} == BUILT_IN
+    assert {
+        "vgg",
+        "vgg-small",
+        "binarynet",
+        "bi-real-18",
+        "bi-real-20",
+        "react-20",
+        "lstm",
+        "gru",
+    } == BUILT_IN

@@ -14,7 +14,8 @@ from bnn.analysis.keras.einsum import Contraction
 from bnn.analysis.keras.holdings import Holdings, constants
 from bnn.analysis.keras.products import float32, product_of, product_of_arrays
 from bnn.geometry.named_quantizers import SIGN, lloyd_max_quantizer, ternary_quantizer
-from bnn.layers import LloydMax, PatchTransform, QuantConv2D, QuantDense
+from bnn.layers import LloydMax, PatchTransform, QuantConv2D, QuantDense, latent_kernels
+from bnn.layers.recurrent import QuantCell, QuantRecurrent
 from bnn.models.traversal import CONVOLUTIONS, DEPTHWISE, SEPARABLE, computes_as, own_weights, walk
 
 TRANSPOSED = (keras.layers.Conv1DTranspose, keras.layers.Conv2DTranspose, keras.layers.Conv3DTranspose)
@@ -33,6 +34,7 @@ OTHERS = {
         keras.layers.LSTMCell,
         keras.layers.GRUCell,
         keras.layers.SimpleRNNCell,
+        QuantCell,
     ): "a recurrent cell is analyzed only within keras.layers.RNN",
 }
 
@@ -53,9 +55,10 @@ def find(model, quantizer=None):
         if _reason(layer) is not None:
             continue
         if isinstance(layer, QuantConv2D | QuantDense):
-            found.append(_own_product(name, layer, quantizer))
+            (kernel,) = latent_kernels(layer)
+            found.append(_own_product(name, layer, kernel, _linear(layer), quantizer))
         elif isinstance(layer, keras.layers.RNN):
-            found += _recurrent_products(name, layer, quantizer or SIGN)
+            found += _recurrent_products(name, layer, quantizer)
         elif isinstance(layer, KERAS):
             found += _keras_products(name, layer, quantizer or SIGN)
     return found
@@ -118,13 +121,19 @@ def _contraction(layer):
     return Contraction.of(layer.equation, layer.input_spec.ndim)
 
 
-def _own_product(name, layer, quantizer):
-    latent, linear = float32(layer.kernel), Dense()
-    if isinstance(layer, QuantConv2D):
-        window = ((side,) * 2 for side in (layer.kernel_size, layer.strides, layer.dilation_rate))
-        linear = Convolution(*window, layer.padding, layer.groups, float(layer.pad_values))
-    own, form = layer.kernel_quantizer, (-1, linear.groups, latent.shape[-1] // linear.groups)
-    place = {"layer": layer, "variable": layer.kernel}
+def _linear(layer):
+    """The linear map of a QuantDense or QuantConv2D."""
+    if isinstance(layer, QuantDense):
+        return Dense()
+    window = ((side,) * 2 for side in (layer.kernel_size, layer.strides, layer.dilation_rate))
+    return Convolution(*window, layer.padding, layer.groups, float(layer.pad_values))
+
+
+def _own_product(name, layer, kernel, linear, quantizer, **options):
+    """The product of a LatentKernel of a layer of this package."""
+    latent, own = float32(kernel.variable), kernel.quantizer
+    form = (-1, linear.groups, latent.shape[-1] // linear.groups)
+    place = {"layer": layer, "variable": kernel.variable} | options
     if own is None and quantizer is not None:
         return product_of_arrays(name, linear, latent.reshape(form), quantizer, **place)
     quantized = latent if own is None else float32(own(ops.convert_to_tensor(latent)))
@@ -198,7 +207,13 @@ def _recurrent_products(name, layer, quantizer):
     """Two, for what is multiplied with the inputs, and with the states."""
     cell, groups = layer.cell, 3 if recurrent.separate_candidate(layer) else 1
     common = {"masked": True, "gates": recurrent.gates(layer)}
-    latent = float32(cell.recurrent_kernel)
+    of_states = {"arrange": lambda given: recurrent.states(layer, given), "own_input": False}
+    if isinstance(layer, QuantRecurrent):
+        return [
+            _own_product(f"{name}/{kernel.name}", layer, kernel, Dense(), quantizer, **common, **options)
+            for kernel, options in zip(latent_kernels(layer), ({}, of_states), strict=True)
+        ]
+    quantizer, latent = quantizer or SIGN, float32(cell.recurrent_kernel)
     return [
         product_of_arrays(
             f"{name}/kernel",
@@ -213,9 +228,8 @@ def _recurrent_products(name, layer, quantizer):
             Dense(groups),
             latent.reshape(len(latent), groups, -1),
             quantizer,
-            arrange=lambda given: recurrent.states(layer, given),
-            own_input=False,
             **common,
+            **of_states,
             **_place(layer, cell.recurrent_kernel),
         ),
     ]

@@ -6,11 +6,15 @@ import keras
 import numpy as np
 from keras import ops
 
+from bnn.layers.recurrent import QuantCell, QuantGRUCell, QuantLSTMCell, QuantRecurrent
+
 LAYERS = (keras.layers.RNN, keras.layers.SimpleRNN, keras.layers.LSTM, keras.layers.GRU)
 GATES = {  # in the order of the columns of both kernels
     keras.layers.SimpleRNNCell: (),
     keras.layers.LSTMCell: ("input", "forget", "candidate", "output"),
     keras.layers.GRUCell: ("update", "reset", "candidate"),
+    QuantLSTMCell: ("input", "forget", "candidate", "output"),
+    QuantGRUCell: ("update", "reset", "candidate"),
 }
 
 
@@ -20,6 +24,8 @@ def reason(layer):
     base = next((cls for cls in GATES if isinstance(cell, cls)), None)
     if base is None or type(cell).call is not base.call:
         return f"its cell, a {type(cell).__name__}, is none of Keras's SimpleRNNCell, LSTMCell and GRUCell"
+    if isinstance(cell, QuantCell) and not isinstance(layer, QuantRecurrent):
+        return f"a {type(cell).__name__} is analyzed only within bnn.layers.QuantLSTM and QuantGRU"
     if all(type(layer).call is not cls.call for cls in LAYERS):
         return f"{type(layer).__name__} has a call of its own, which may not step through its cell"
     if not cell.built:
@@ -68,6 +74,8 @@ def states(layer, given):
 
 
 def _multiplied(layer, inputs, state):
+    if isinstance(layer, QuantRecurrent):
+        return layer.cell.multiplied(state)
     if not separate_candidate(layer):
         return state
     cell, gate = layer.cell, slice(layer.cell.units, 2 * layer.cell.units)
@@ -84,9 +92,10 @@ def _kept(mask, after, before):
 
 
 def _forget_dropout(cell):
-    """Reset the dropout masks of a cell, which otherwise keeps them."""
-    cell.reset_dropout_mask()
-    cell.reset_recurrent_dropout_mask()
+    """Reset the dropout masks of a cell of Keras, which otherwise keeps them."""
+    if not isinstance(cell, QuantCell):
+        cell.reset_dropout_mask()
+        cell.reset_recurrent_dropout_mask()
 
 
 @contextmanager
