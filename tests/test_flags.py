@@ -97,3 +97,15 @@ def test_settings_are_removed_from_the_parsed_arguments():
     namespace = parser.parse_args(["--epochs", "3", "--other", "x"])
     assert take_settings(namespace) == {"epochs": 3}
     assert vars(namespace) == {"other": "x"}
+
+
+def test_the_help_of_a_network_shows_its_own_defaults(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "1000")
+    shown = {}
+    for network in ("bi-real-20", "binarynet"):
+        parser = argparse.ArgumentParser()
+        add_flags(parser, network)
+        shown[network] = " ".join(parser.format_help().split())
+    assert "(default: 16 32 64)" in shown["bi-real-20"] and "(default: real)" in shown["bi-real-20"]
+    assert "passes over the training images (default: 500) " in shown["binarynet"]
+    assert "none: do not clip (default: none)" in shown["binarynet"]

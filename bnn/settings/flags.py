@@ -74,16 +74,16 @@ def add_flags(parser, network=DEFAULT):
     Returns:
         dict from the group's name to the group, for further flags.
     """
-    architecture = entry(network).architecture
+    architecture, brought, _ = entry(network)
     found = flagged(architecture, Quantization, TrainConfig)
     groups = {name: parser.add_argument_group(name) for name in GROUPS}
     for group, members in GROUPS.items():
         for name in members:
-            options = _network_flag() if name == "network" else _flag(found[name])
+            options = _network_flag() if name == "network" else _flag(found[name], brought)
             aliases = ALIASES.get(name, ())
             groups[group].add_argument(f"--{name}", *aliases, dest=name, default=argparse.SUPPRESS, **options)
     for name, field in flagged(architecture).items():
-        groups[NETWORK].add_argument(f"--{name}", default=argparse.SUPPRESS, **_flag(field))
+        groups[NETWORK].add_argument(f"--{name}", default=argparse.SUPPRESS, **_flag(field, brought))
     return groups
 
 
@@ -183,15 +183,15 @@ def _network_flag():
     }
 
 
-def _flag(f):
+def _flag(f, brought):
+    """The options of argparse for a setting; `brought` are the settings of the network."""
     options = {k: v for k, v in f.metadata.items() if k not in ("help", "shown")}
     if f.type is bool:
         # A network that turns it on can be had without it.
         both = any(f.name in found.settings for found in NETWORKS.values())
         action = argparse.BooleanOptionalAction if both else "store_true"
         return options | {"action": action, "help": f.metadata["help"]}
-    shown = f.metadata.get("shown") or words(f.default)
-    options["help"] = f"{f.metadata['help']} (default: {shown}{_other_defaults(f.name)})"
+    options["help"] = f"{f.metadata['help']} (default: {_default(f, brought)})"
     options["metavar"] = _metavar(f)
     if isinstance(f.default, tuple):
         return options | {"type": type((*f.default, 0)[0]), "nargs": "*"}
@@ -232,7 +232,10 @@ def _metavar(f):
     return {float: "X", str: "NAME"}.get(_kind(f), "N")
 
 
-def _other_defaults(name):
-    """The values that presets give to a flag, as help text: '; MNIST: 100; mnist-5k: 30'."""
-    values = {data_set: preset[name] for data_set, preset in PRESETS.items() if name in preset}
-    return "".join(f"; {data_set}: {words(value)}" for data_set, value in values.items())
+def _default(f, brought):
+    """The default of a flag as help text: that of the network, or '500; MNIST: 100; mnist-5k: 20'."""
+    if f.name in brought:
+        return "none" if brought[f.name] is None else words(brought[f.name])
+    values = {data_set: preset[f.name] for data_set, preset in PRESETS.items() if f.name in preset}
+    others = "".join(f"; {data_set}: {words(value)}" for data_set, value in values.items())
+    return (f.metadata.get("shown") or words(f.default)) + others
