@@ -130,7 +130,7 @@ class QuantCell(Quantizing):
         return sums * (1 / math.sqrt(kernel.shape[0])) if self.scaled else sums
 
     def _biases(self):
-        return [self.bias] if self.bias_rows == 1 else ops.unstack(self.bias, self.bias_rows, axis=0)
+        return [self.bias] if self.bias_rows == 1 else [self.bias[row] for row in range(self.bias_rows)]
 
     def step(self, sums, states, kernel):
         """Return (output, states) after a step, from the sums of the inputs and the recurrent kernel."""
