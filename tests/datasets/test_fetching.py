@@ -250,7 +250,7 @@ def damaged(content, rng):
     return (None, PAGE, content[: int(rng.integers(len(content)))], corrupted(content, rng))[kind - 2]
 
 
-@pytest.mark.parametrize("cases", [5, pytest.param(300, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("cases", [5, pytest.param(100, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     ("make", "files"), [(gzip_toy, GZIPPED), (tar_toy, {"toy.tar.gz": TAR})], ids=["gzip", "tar"]
 )
@@ -280,7 +280,7 @@ HABITS = (
 )
 
 
-@pytest.mark.parametrize("cases", [3, pytest.param(100, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("cases", [3, pytest.param(30, marks=pytest.mark.slow)])
 def test_any_misbehavior_of_servers_ends_in_verified_data_or_one_line(cases, servers, tmp_path):
     """After a failure, the next call recovers as soon as the servers behave."""
     rng, mirrors = random.Random(0), [servers(), servers()]
