@@ -10,7 +10,6 @@ from bnn.console import progress, typed
 from bnn.console.arguments import Parser
 from bnn.console.spelling import command_line
 from bnn.console.tables import filled
-from bnn.files import atomic
 from bnn.settings.config import ConfigError
 from bnn.settings.flags import add_data_dir, file_to_write, folder, place
 from bnn.settings.user_code import add_use
@@ -199,6 +198,7 @@ def _count(text):
 def _assign(args):
     """Print the levels of every kernel for --budget, and write what was asked for."""
     from bnn.analysis import apply_levels, assign_levels
+    from bnn.files import atomic
 
     images = {"cost_images": args.cost_images} if args.cost_images else {}
     found = assign_levels(args.network, args.images, args.budget, progress=progress, **images)
