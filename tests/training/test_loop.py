@@ -38,7 +38,31 @@ class Killed(BaseException):
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory, data):
+def untrained(tmp_path_factory, data):
+    """(network, its values, folder of its run) before the first step."""
+    model, run = start(tmp_path_factory.mktemp("untrained") / "run", data)
+    return model, [variable.numpy() for variable in state(model)], run.folder
+
+
+def state(model):
+    return [*model.variables, *model.optimizer.variables]
+
+
+def begin_again(untrained, folder):
+    """Return (network, Run) as at the start of a training, which TensorFlow does not trace a second time."""
+    model, values, original = untrained
+    for variable, value in zip(state(model), values, strict=True):
+        variable.assign(value)
+    return model, runs.open_run(shutil.copytree(original, folder))
+
+
+@pytest.fixture
+def begun(untrained, tmp_path):
+    return begin_again(untrained, tmp_path / "run")
+
+
+@pytest.fixture(scope="module")
+def whole(untrained, tmp_path_factory, data):
     """An uninterrupted run, with the learning rate of every step and the weights after every epoch."""
     seen = {"rates": [], "weights": []}
     with pytest.MonkeyPatch.context() as patch:
@@ -48,7 +72,7 @@ def whole(tmp_path_factory, data):
             lambda j: seen["rates"].append(float(j.model.optimizer.learning_rate)),
         )
         spy(patch, "on_epoch_end", lambda j: seen["weights"].append(j.model.get_weights()))
-        model, run = start(tmp_path_factory.mktemp("whole") / "run", data)
+        model, run = begin_again(untrained, tmp_path_factory.mktemp("whole") / "run")
         seen["weights"].append(model.get_weights())
         training.fit(model, run, data)
     return run, seen
@@ -90,11 +114,10 @@ def assert_same_run(run, other):
 
 def assert_same_weights(run, other):
     """Check that weights, optimizer and random generators are equal to the last bit."""
-    for name in ("last", "best"):
-        weights, others = (r.load_model(name).get_weights() for r in (run, other))
-        assert all(np.array_equal(a, b) for a, b in zip(weights, others, strict=True)), name
-    states = [[v.numpy() for v in r.load_model("last", True).optimizer.variables] for r in (run, other)]
-    assert all(np.array_equal(a, b) for a, b in zip(*states, strict=True))
+    best = [r.load_model("best").get_weights() for r in (run, other)]
+    assert all(np.array_equal(a, b) for a, b in zip(*best, strict=True))
+    last = [[v.numpy() for v in state(r.load_model("last", compiled=True))] for r in (run, other)]
+    assert all(np.array_equal(a, b) for a, b in zip(*last, strict=True))
     assert {p.name for p in run.folder.glob("*")} == {p.name for p in other.folder.glob("*")}
 
 
@@ -209,9 +232,9 @@ def test_a_finished_run_is_not_trained_further(whole, data):
 # interruptions
 
 
-def test_signals_within_an_epoch_save_and_the_rest_follows_exactly(tmp_path, data, whole, monkeypatch):
+def test_signals_within_an_epoch_save_and_the_rest_follows_exactly(begun, data, whole, monkeypatch):
     """Interrupt twice in one epoch and once in the next; the log still holds values of whole epochs."""
-    model, run = start(tmp_path / "run", data)
+    model, run = begun
     handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     for step, number in ((14, signal.SIGINT), (17, signal.SIGTERM), (29, signal.SIGINT)):
         interrupt(monkeypatch, step, number, lambda m=model: training.fit(m, run, data))
@@ -255,9 +278,9 @@ def binary_kernels(model):
 
 
 @pytest.mark.parametrize("moment", ["last step", "end"])
-def test_a_signal_at_the_end_of_an_epoch_saves_the_whole_epoch(tmp_path, data, whole, monkeypatch, moment):
+def test_a_signal_at_the_end_of_an_epoch_saves_the_whole_epoch(begun, data, whole, monkeypatch, moment):
     method = {"last step": "on_train_batch_end", "end": "on_epoch_end"}[moment]
-    model, run = start(tmp_path / "run", data)
+    model, run = begun
     with monkeypatch.context() as patch, pytest.raises(Interrupted):
         spy(patch, method, at_step(STEPS, lambda: signal.raise_signal(signal.SIGTERM)))
         training.fit(model, run, data)
@@ -276,17 +299,17 @@ def test_a_signal_in_the_last_step_of_all_leaves_a_complete_run(tmp_path, data, 
 
 
 @pytest.mark.parametrize("name", ["log.csv", "last.keras"])
-def test_after_a_kill_at_any_write_training_continues_exactly(tmp_path, data, whole, monkeypatch, name):
+def test_after_a_kill_at_any_write_training_continues_exactly(begun, data, whole, monkeypatch, name):
     """Kill just before a file is renamed for the second time. test_start.py has a run without a checkpoint."""
-    model, run = start(tmp_path / "run", data)
+    model, run = begun
     kill_before(monkeypatch, name, 2, lambda: training.fit(model, run, data))
     go_on(run, data)
     remove_leftovers(run)
     assert_same_run(run, whole[0])
 
 
-def test_a_kill_while_an_interruption_is_saved_keeps_the_one_before(tmp_path, data, whole, monkeypatch):
-    model, run = start(tmp_path / "run", data)
+def test_a_kill_while_an_interruption_is_saved_keeps_the_one_before(begun, data, whole, monkeypatch):
+    model, run = begun
     interrupt(monkeypatch, 13, signal.SIGINT, lambda: training.fit(model, run, data))
     for name in ("partial-16.npz", "last.keras"):
         with monkeypatch.context() as patch:
@@ -330,8 +353,8 @@ def remove_leftovers(run):
 # failures
 
 
-def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_checkpoint(tmp_path, data, monkeypatch):
-    model, run = start(tmp_path / "run", data)
+def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_checkpoint(begun, data, monkeypatch):
+    model, run = begun
     weights = model.get_weights()
     poison = lambda: model.layers[-1].offset.assign(np.full(10, np.nan, np.float32))  # noqa: E731
     spy(monkeypatch, "on_train_batch_end", at_step(STEPS + 2, poison))
@@ -345,9 +368,9 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_checkpoint(tmp_path,
 
 
 @pytest.mark.parametrize("signalled", [False, True])
-def test_weights_that_are_not_finite_are_never_saved(tmp_path, data, monkeypatch, signalled):
+def test_weights_that_are_not_finite_are_never_saved(begun, data, monkeypatch, signalled):
     """The sign of NaN is -1, so the loss of a binary network can remain finite."""
-    model, run = start(tmp_path / "run", data)
+    model, run = begun
     layer = model.get_layer("dense_1")
     step = STEPS + 2 if signalled else 2 * STEPS
 
@@ -367,8 +390,8 @@ def test_weights_that_are_not_finite_are_never_saved(tmp_path, data, monkeypatch
     assert len(run.log()) == 1
 
 
-def test_a_validation_loss_that_is_not_finite_stops(tmp_path, data, monkeypatch):
-    model, run = start(tmp_path / "run", data)
+def test_a_validation_loss_that_is_not_finite_stops(begun, data, monkeypatch):
+    model, run = begun
     poison = lambda: model.layers[-1].moving_mean.assign(np.full(10, np.inf, np.float32))  # noqa: E731
     spy(monkeypatch, "on_train_batch_end", at_step(2 * STEPS, poison))
     with pytest.raises(
@@ -390,8 +413,8 @@ def test_a_damaged_record_of_an_interruption_is_refused(whole, tmp_path):
         journal.on_train_begin()
 
 
-def test_on_a_full_disk_the_checkpoint_before_is_kept(tmp_path, data, monkeypatch):
-    model, run = start(tmp_path / "run", data)
+def test_on_a_full_disk_the_checkpoint_before_is_kept(begun, data, monkeypatch):
+    model, run = begun
 
     def full(self, path, *args, original=keras.Model.save, **kwargs):
         if int(model.optimizer.iterations) > STEPS:
