@@ -124,7 +124,8 @@ def binarize(model, images, *, levels=2, assignment=None, batch_size=50, seed=0,
         model: functional or Sequential keras.Model, or torch.nn.Module. It is not changed.
         images: as for `analysis.analyze`: (n, ...) array, or a list or Mapping of arrays, or the path of a file.
         levels: int from 2 to 256, or "real", for layers that `assignment` does not name: 2 for binary weights.
-        assignment: Mapping from the names of layers to their levels, as `levels`; None: none.
+        assignment: Mapping from the names of layers to their levels, as `levels`, where None is "real", too, such as
+            the `levels()` of `analysis.assign_levels`. None: none.
         batch_size: int, >= 1, images per batch.
         seed: int, of the images that are held out and of the positions that the kernels are fitted to.
         progress: function that shows progress over layers, such as `console.progress`.

@@ -212,7 +212,7 @@ def test_what_cannot_be_binarized_is_refused_in_one_line(model, images):
 def test_the_command_writes_the_network(model, images, tmp_path):
     model.save(tmp_path / "float.keras")
     np.save(tmp_path / "images.npy", images)
-    (tmp_path / "levels.json").write_text(json.dumps({"conv_1": 3}))
+    (tmp_path / "levels.json").write_text(json.dumps({"conv_1": 3, "conv_2": None}))
     line = ("-m", "bnn", "binarize", tmp_path / "float.keras", "--images", tmp_path / "images.npy")
     output = ("--output", tmp_path / "out.keras")
     process = call(*line, *output, "--assignment", tmp_path / "levels.json")
@@ -226,7 +226,8 @@ def test_the_command_writes_the_network(model, images, tmp_path):
     written = bnn.models.load_model(tmp_path / "out.keras")
     assert all(len(np.unique(unit)) <= 3 for unit in columns(written.get_layer("conv_1").kernel))
     assert all(len(np.unique(unit)) == 2 for unit in columns(written.get_layer("dense").kernel))
-    again = bnn.binarize(model, images, assignment={"conv_1": 3})
+    np.testing.assert_array_equal(written.get_layer("conv_2").kernel, model.get_layer("conv_2").kernel)
+    again = bnn.binarize(model, images, assignment={"conv_1": 3, "conv_2": "real"})
     np.testing.assert_allclose(written(images), again.model(images), rtol=1e-4, atol=1e-4)
     (tmp_path / "broken.json").write_text("{")
     assert_refused(call(*line, *output, "--assignment", tmp_path / "broken.json"), "broken.json", "not JSON")
