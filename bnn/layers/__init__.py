@@ -10,7 +10,14 @@ import bnn.layers.optimizers  # noqa: F401, registers the optimizers of saved ne
 from bnn.layers.gradients import pointwise_gradient, straight_through, with_gradient
 from bnn.layers.latent import LatentKernel, latent_kernels
 from bnn.layers.norm import BatchNorm, BatchSizeError
-from bnn.layers.quantized import MaxPool2x2, QuantActivation, QuantConv2D, QuantDense, WeightClip
+from bnn.layers.quantized import (
+    MaxPool2x2,
+    QuantActivation,
+    QuantConv2D,
+    QuantDense,
+    QuantDepthwiseConv2D,
+    WeightClip,
+)
 from bnn.layers.quantizer_functions import sign, ste_sign, ste_ternary, ternary
 from bnn.layers.quantizers import (
     AbsmeanTernary,
@@ -44,6 +51,7 @@ __all__ = [
     "QuantActivation",
     "QuantConv2D",
     "QuantDense",
+    "QuantDepthwiseConv2D",
     "QuantGRU",
     "QuantGRUCell",
     "QuantLSTM",

@@ -171,6 +171,9 @@ def portable_conv2d(x, kernel, strides=1, padding="same", dilation_rate=1):
     groups = x.shape[-1] // kernel.shape[2]
     if tf is None or groups == 1:
         return ops.conv(x, kernel, strides, **options)
+    if kernel.shape[2] == 1:  # depthwise
+        kernel = ops.reshape(kernel, (*kernel.shape[:2], groups, -1))
+        return ops.depthwise_conv(x, kernel, strides, **options)
     # One convolution per group: outside of a graph, TensorFlow compiles a grouped one again at every call.
     parts = zip(ops.split(x, groups, axis=-1), ops.split(kernel, groups, axis=-1), strict=True)
     return ops.concatenate([ops.conv(*part, strides, **options) for part in parts], axis=-1)

@@ -292,6 +292,45 @@ class QuantConv2D(_QuantLayer):
 
 
 @keras.saving.register_keras_serializable("bnn")
+class QuantDepthwiseConv2D(QuantConv2D):
+    """Depthwise convolution with a quantized kernel and no bias: every channel has filters of its own.
+
+    Input (batch, height, width, channels), output (..., channels x depth_multiplier), those of a channel side by side,
+    kernel (kernel_size, kernel_size, 1, channels x depth_multiplier), fan-in d = kernel_size^2. It is a `QuantConv2D`
+    with as many groups as channels.
+
+    Args:
+        kernel_size: int, side of the square kernel.
+        kernel_quantizer: as for `QuantConv2D`.
+        depth_multiplier: int, number of filters of each channel.
+        **kwargs: other arguments of `QuantConv2D`, but for `filters` and `groups`.
+
+    Raises:
+        ValueError: as for `QuantConv2D`.
+    """
+
+    def __init__(self, kernel_size, kernel_quantizer=None, depth_multiplier=1, **kwargs):
+        self.depth_multiplier = positive("depth_multiplier", depth_multiplier)
+        super().__init__(depth_multiplier, kernel_size, kernel_quantizer, **kwargs)
+        self.multiplies_signs, self.supports_jit = False, True
+
+    def build(self, input_shape):
+        """Create the latent kernel."""
+        self.groups = input_shape[-1]
+        self.filters = self.groups * self.depth_multiplier
+        super().build(input_shape)
+
+    def compute_output_shape(self, input_shape):
+        """Return (batch, height, width, channels x depth_multiplier)."""
+        return (*super().compute_output_shape(input_shape)[:-1], input_shape[-1] * self.depth_multiplier)
+
+    def get_config(self):
+        """Return the arguments of the constructor."""
+        config = super().get_config() | {"depth_multiplier": self.depth_multiplier}
+        return {name: value for name, value in config.items() if name not in ("filters", "groups")}
+
+
+@keras.saving.register_keras_serializable("bnn")
 class QuantActivation(Quantizing):
     """Quantize activations. The shape and the dtype do not change.
 

@@ -7,13 +7,14 @@ import pytest
 from bnn.analysis import analyze
 from bnn.analysis.core.linear_maps import Convolution
 from bnn.analysis.keras import geometry_log
-from bnn.layers import QuantActivation, QuantConv2D, Sign
+from bnn.layers import QuantActivation, QuantConv2D, QuantDepthwiseConv2D, Sign
 from bnn.packed import PackError, fold
 
 OPTIONS = [
     {"padding": "valid", "strides": 2},
     {"dilation_rate": 2, "pad_values": -1},
     {"groups": 2, "pad_values": 1, "strides": 2},
+    {"groups": 4, "pad_values": -1},
 ]
 
 
@@ -21,6 +22,8 @@ def network(options):
     """One convolution behind an activation, and images."""
     keras.utils.set_random_seed(0)
     layer = QuantConv2D(4, 3, Sign(), name="conv", **options)
+    if options.get("groups") == 4:
+        layer = QuantDepthwiseConv2D(3, Sign(), name="conv", pad_values=options["pad_values"])
     images = np.random.default_rng(0).standard_normal((20, 6, 5, 4)).astype(np.float32)
     return keras.Sequential([keras.Input((6, 5, 4)), QuantActivation(Sign()), layer]), images
 

@@ -11,6 +11,7 @@ from bnn.layers import (
     QuantActivation,
     QuantConv2D,
     QuantDense,
+    QuantDepthwiseConv2D,
     Rotation,
     Sign,
     Ternary,
@@ -103,6 +104,31 @@ def test_other_convolutions_equal_keras_on_quantized_weights(kind, size, options
         None,
         *layer(normal(1, 7, 6, 4)).shape[2:],
     )
+
+
+@KINDS
+@pytest.mark.parametrize("options", [{}, {"strides": 2, "padding": "valid", "depth_multiplier": 2}], ids=str)
+def test_depthwise_conv_equals_keras_on_quantized_weights(kind, options):
+    quantizer, quantized = QUANTIZERS[kind]
+    layer = QuantDepthwiseConv2D(3, quantizer, sign_inputs=True, **options)
+    reference = keras.layers.DepthwiseConv2D(3, use_bias=False, **{"padding": "same"} | options)
+    x = normal(2, 7, 6, 4)
+    layer.build(x.shape)
+    reference.build(x.shape)
+    latent = normal(*layer.kernel.shape, seed=1) * 0.8
+    layer.kernel.assign(latent)
+    reference.kernel.assign(np.reshape(quantized(latent), reference.kernel.shape))
+    upstream = normal(*layer.compute_output_shape(x.shape), seed=2)
+    y, (x_gradient, gradient) = run(layer, x, upstream, training=True)
+    expected, (expected_x_gradient, expected_gradient) = run(reference, x, upstream)
+    np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(x_gradient, expected_x_gradient, rtol=1e-5, atol=1e-5)
+    passed = np.abs(latent) <= 1 if quantizer is not None else True
+    expected_gradient = np.where(passed, np.reshape(expected_gradient, latent.shape), 0)
+    np.testing.assert_allclose(gradient, expected_gradient, rtol=1e-4, atol=1e-4)
+    again = QuantDepthwiseConv2D.from_config(layer.get_config())
+    assert again.get_config() == layer.get_config()
+    assert again.compute_output_shape((None, 7, 6, 4)) == (None, *y.shape[1:])
 
 
 @pytest.mark.parametrize("padded", [1, -1])
