@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import pytest
 
@@ -35,6 +36,8 @@ for package in bnn.__all__:
         use(module, name)
 use(bnn.open_run("results/mnist-conv-binary/seed0"), "load_model", "best")
 """
+
+with_jax = pytest.mark.skipif(find_spec("jax") is None, reason="JAX is not installed")
 
 
 def run_python(code, **environment):
@@ -113,6 +116,7 @@ def test_the_error_for_a_missing_backend_says_how_to_install_it(name, monkeypatc
     assert error.value.exit_code == 2
 
 
+@with_jax
 def test_the_backend_is_read_from_the_settings_of_keras(tmp_path, monkeypatch):
     monkeypatch.delenv("KERAS_BACKEND", raising=False)
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
@@ -124,6 +128,7 @@ def test_the_backend_is_read_from_the_settings_of_keras(tmp_path, monkeypatch):
     backend.expect_installed()
 
 
+@with_jax
 def test_keras_that_is_loaded_with_another_backend_is_refused():
     done = run_python("import keras, bnn; bnn.layers.QuantDense(2)", KERAS_BACKEND="numpy")
     said = "KERAS_BACKEND: expected tensorflow or jax, received 'numpy'; set it before Keras is imported"

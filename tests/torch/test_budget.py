@@ -1,9 +1,10 @@
 """The levels of the weights of PyTorch models for a number of bits."""
 
 import pytest
-import torch
 
 from bnn.analysis import apply_levels, assign_levels
+
+torch = pytest.importorskip("torch", reason="PyTorch is not installed here: make test-torch")
 
 
 def test_the_prediction_and_the_measurement_are_those_of_the_model_with_these_levels():

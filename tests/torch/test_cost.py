@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
-import torch
 
 import bnn
 from bnn.analysis.core.agreement import other_kernel
+
+torch = pytest.importorskip("torch", reason="PyTorch is not installed here: make test-torch")
 
 
 def slopes(model, layer, x, labels, step=1e-2):
