@@ -227,7 +227,8 @@ def test_a_mistyped_flag_is_a_usage_error(program):
 def test_names_that_are_not_valid_text_are_printed_with_escapes(tmp_path):
     """Standard output is strict about encoding, as in most locales."""
     folder = os.fsdecode(os.fsencode(str(tmp_path)) + b"/\xff")
-    process = call("train.py", *TINY, "--debug", "--epochs", 1, "--run_dir", folder)
+    dense = (*TINY, "--conv", "--max_pool")
+    process = call("train.py", *dense, "--debug", "--epochs", 1, "--run_dir", folder)
     assert process.returncode == 0, process.stderr
     assert "\\udcff: best validation accuracy" in unwrapped(process.stdout)
     assert_refused(call("analyze.py", folder + "x"), "analyze.py: error: ", "\\udcffx: expected a run")
