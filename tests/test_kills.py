@@ -92,10 +92,12 @@ def assert_same(folder, other):
     run, whole = runs.open_run(folder), runs.open_run(other)
     assert same_but_for_seconds(run.log(), whole.log())
     for name in ("last", "best"):
-        pairs = zip(*(r.load_model(name).get_weights() for r in (run, whole)), strict=True)
-        assert all(np.array_equal(a, b) for a, b in pairs), name
-    states = [[np.asarray(v) for v in r.load_model("last", True).optimizer.variables] for r in (run, whole)]
-    assert all(np.array_equal(a, b) for a, b in zip(*states, strict=True))
+        models = [r.load_model(name, compiled=name == "last") for r in (run, whole)]
+        weights = [model.get_weights() for model in models]
+        assert all(np.array_equal(a, b) for a, b in zip(*weights, strict=True)), name
+        if name == "last":
+            states = [[np.asarray(v) for v in model.optimizer.variables] for model in models]
+            assert all(np.array_equal(a, b) for a, b in zip(*states, strict=True))
     assert {path.name for path in folder.iterdir()} == {path.name for path in other.iterdir()}
     for name in ("geometry.csv", "metrics.json"):
         paths = [f / name for f in (folder, other) if (f / name).exists()]
