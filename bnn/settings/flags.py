@@ -177,9 +177,9 @@ def _network_flag():
     about = "; ".join(f"{name}: {found.about}" for name, found in NETWORKS.items() if found.about)
     return {
         "choices": NETWORKS,
-        "metavar": "|".join(NETWORKS),
-        "help": f"architecture and settings of a network; its own settings have flags, which --network NAME --help "
-        f"shows; {about} (default: {DEFAULT}, in the sizes of the data set)",
+        "metavar": "NAME",
+        "help": f"architecture and settings of a network, one of {', '.join(NETWORKS)}; its own settings have flags, "
+        f"which --network NAME --help shows; {about} (default: {DEFAULT}, in the sizes of the data set)",
     }
 
 
