@@ -27,13 +27,13 @@ collect_ignore = [] if os.environ.get("KERAS_BACKEND") == "jax" else ["jax"]
 
 # The modules that take longest start first, so that no worker is left alone with one at the end.
 LONGEST = (
+    "test_contract",
     "test_loop",
     "test_published",
     "test_kills",
     "test_start",
     "test_docs",
     "test_bit_products",
-    "test_readme",
     "test_own_data",
     "test_backend",
     "test_geometry_log",

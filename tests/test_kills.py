@@ -197,6 +197,7 @@ def stop(number, code, epoch, *args):
         )
 
 
+@pytest.mark.slow  # test_loop.py kills at every write, in this process
 def test_a_training_that_was_killed_and_stopped_ends_like_an_uninterrupted_one(trained, tmp_path):
     run = tmp_path / "binary"
     stop(signal.SIGKILL, -signal.SIGKILL, "1/3", *TINY, "--run_dir", run)

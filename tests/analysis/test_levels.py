@@ -1,5 +1,7 @@
 """The number of levels that a kernel needs: the prediction from the gain against quantized kernels."""
 
+import functools
+
 import numpy as np
 import pytest
 
@@ -10,6 +12,7 @@ from bnn.geometry import levels_needed
 RNG = np.random.default_rng(0)
 
 
+@functools.cache
 def layer(stretch, quantizer="sign", units=40):
     """A Gaussian kernel; the larger `stretch`, the more it is aligned with a few directions of the inputs."""
     spread = np.where(np.arange(400) < 40, stretch, 1.0)

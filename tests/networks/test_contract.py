@@ -45,7 +45,11 @@ def data():
     return small_data()
 
 
-@pytest.fixture(scope="module", params=ARCHITECTURES)
+# ReActNet is the graph of Bi-Real net with other activations, which have tests of their own.
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(a, marks=[pytest.mark.slow] * (a == "reactnet")) for a in ARCHITECTURES],
+)
 def trained(request, data, tmp_path_factory):
     """A run of each architecture."""
     folder = tmp_path_factory.mktemp(request.param) / "run"

@@ -7,8 +7,10 @@ import json
 import os
 import re
 
+import nbformat
 import numpy as np
 import pytest
+from nbclient import NotebookClient
 from PIL import Image
 
 from tests.support import ROOT
@@ -19,9 +21,6 @@ SHOWN = ("bnn.plots.dot_products(report)", "report", 'report["conv_2"]', "run", 
 @pytest.fixture(scope="module")
 def executed(tmp_path_factory):
     """(folder, cells) of a notebook with one cell per statement of the README, and one for each of `SHOWN`."""
-    import nbformat  # here, because it takes seconds, and every process of the suite imports this module
-    from nbclient import NotebookClient
-
     folder = tmp_path_factory.mktemp("readme")
     code = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)[1]
     sources = [*map(ast.unparse, ast.parse(code).body), *SHOWN]
