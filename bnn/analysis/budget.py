@@ -32,7 +32,7 @@ def assign_levels(model, images, budget, *, cost_images=100, labels=None, seed=0
     Raises:
         ReportError: the budget is out of range, every kernel has a quantizer of its own, there are no scores, or as for
             `bnn.analyze`.
-        ModelFileError: the file cannot be read.
+        ModelError: the file cannot be read.
     """
     with _adapted(model, images) as adapter:
         chosen = checked_labels(labels, adapter.images)

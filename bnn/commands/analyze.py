@@ -199,9 +199,11 @@ def _assign(args):
     """Print the levels of every kernel for --budget, and write what was asked for."""
     from bnn.analysis import apply_levels, assign_levels
     from bnn.files import atomic
+    from bnn.models import load_model
 
+    model = load_model(args.network)
     images = {"cost_images": args.cost_images} if args.cost_images else {}
-    found = assign_levels(args.network, args.images, args.budget, progress=progress, **images)
+    found = assign_levels(model, args.images, args.budget, progress=progress, **images)
     print(f"\n{found.text()}\n")
     written = []
     if args.assignment:
@@ -209,7 +211,7 @@ def _assign(args):
         written.append(args.assignment)
     if args.apply:
         with atomic.replacing(args.apply) as temporary:
-            apply_levels(args.network, args.images, found).save(temporary)
+            apply_levels(model, args.images, found).save(temporary)
         written.append(args.apply)
     if written:
         print(f"wrote {' and '.join(map(str, written))}")

@@ -17,10 +17,10 @@ from bnn.analysis.core.cost import are_values, costs, probabilities
 from bnn.console.spelling import argument
 from bnn.console.tables import aligned
 from bnn.files.atomic import write_json
+from bnn.geometry.estimators import MOST_LEVELS
 from bnn.geometry.levels import lloyd_max, step_quantizer
 
 LEVELS = (2, 3, 4, 8, 16)
-MOST_LEVELS = 256
 REAL_BITS = 32
 
 

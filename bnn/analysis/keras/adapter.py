@@ -61,7 +61,7 @@ class KerasAdapter:
 
     def restored(self, products):
         """A context at whose end the kernels have their values back; see `gradients.restored`."""
-        return gradients.restored(products)
+        return gradients.restored([product.variable for product in products])
 
     def shape(self, product):
         """The shape of the variable of a product."""

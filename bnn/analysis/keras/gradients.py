@@ -108,14 +108,13 @@ def _multiplied(product):
     if kernel is None or kernel.quantizer is None:
         yield
         return
-    before = ops.copy(product.variable)
-    product.variable.assign(kernel.quantized())
-    setattr(product.layer, kernel.setting, None)
-    try:
-        yield
-    finally:
-        setattr(product.layer, kernel.setting, kernel.quantizer)
-        product.variable.assign(before)
+    with restored([product.variable]):
+        product.variable.assign(kernel.quantized())
+        setattr(product.layer, kernel.setting, None)
+        try:
+            yield
+        finally:
+            setattr(product.layer, kernel.setting, kernel.quantizer)
 
 
 def change_of(layer):
@@ -151,11 +150,11 @@ def assign(products, kernels):
 
 
 @contextmanager
-def restored(products):
-    """Give the kernels of products their values back at the end of this context."""
-    before = [ops.copy(product.variable) for product in products]
+def restored(variables):
+    """Restore the values of variables at the end of this context."""
+    values = [ops.copy(variable) for variable in variables]
     try:
         yield
     finally:
-        for product, value in zip(products, before, strict=True):
-            product.variable.assign(value)
+        for variable, value in zip(variables, values, strict=True):
+            variable.assign(value)

@@ -3,9 +3,8 @@
 from collections import Counter
 from contextlib import contextmanager
 
-from keras import ops
-
 from bnn.analysis.core.agreement import ONE_IMAGE, agreements, drawn, other_kernel, taken, unmeasured
+from bnn.analysis.keras.gradients import restored
 from bnn.analysis.keras.products import float32
 from bnn.console import silent
 from bnn.layers.latent import latent_kernel
@@ -86,7 +85,7 @@ def _replaced(layer):
     owner, variable = layer.product.layer, layer.product.variable
     kernel = latent_kernel(owner, variable)
     own = kernel and kernel.quantizer
-    with _restored([variable]):
+    with restored([variable]):
         variable.assign(layer.product.in_shape(other_kernel(layer, own is None), variable.shape))
         if own is not None:
             setattr(owner, kernel.setting, None)
@@ -104,16 +103,5 @@ def _own_moments(norms):
     def in_training(_, call):
         return lambda inputs, training=False, **options: call(inputs, training=True, **options)
 
-    with _restored([v for norm in norms for v in norm.variables]), wrapped_calls(norms, in_training):
+    with restored([v for norm in norms for v in norm.variables]), wrapped_calls(norms, in_training):
         yield
-
-
-@contextmanager
-def _restored(variables):
-    """Restore the values of variables at the end of this context."""
-    values = [ops.copy(variable) for variable in variables]
-    try:
-        yield
-    finally:
-        for variable, value in zip(variables, values, strict=True):
-            variable.assign(value)
