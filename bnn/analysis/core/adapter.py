@@ -3,6 +3,8 @@
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
+from bnn.analysis.core.cost import costs
+
 
 class Adapter(Protocol):
     """A model of a framework with the images that it is analyzed on.
@@ -69,6 +71,45 @@ class Adapter(Protocol):
 
     def restored(self, products):
         """Return a context at whose end the kernels have their values back."""
+
+
+class Replacing:
+    """The part of an adapter that measures and replaces kernels, with the functions of its wing's module `gradients`.
+
+    A subclass sets `wing`, that module, and has the attributes of `Adapter` and `model`.
+    """
+
+    wing: Any = None
+
+    def costs(self, layers, n, seed, labels, progress):
+        """See `Adapter.costs`."""
+        sources = [self.wing.source_of(layer.product) for layer in layers]
+        pairs = zip(layers, sources, strict=True)
+        changes = [None if source is None else [self.wing.change_of(layer)] for layer, source in pairs]
+        with self.wing.as_multiplied(layers):
+            return costs(
+                self.wing.Gradients(self.model, self.images, sources), changes, n, seed, labels, progress
+            )
+
+    def replaceable(self):
+        """See `Adapter.replaceable`."""
+        return [product for product in self.products if self.wing.is_replaceable(product)]
+
+    def shape(self, product):
+        """See `Adapter.shape`."""
+        return self.wing.shape_of(product)
+
+    def gradients(self, products):
+        """See `Adapter.gradients`."""
+        return self.wing.Gradients(self.model, self.images, list(map(self.wing.source_of, products)))
+
+    def assign(self, products, kernels):
+        """See `Adapter.assign`."""
+        self.wing.assign(products, kernels)
+
+    def restored(self, products):
+        """See `Adapter.restored`."""
+        return self.wing.kernels_restored(products)
 
 
 class Wing(Protocol):

@@ -5,8 +5,8 @@ from numbers import Integral
 
 from keras import ops
 
+from bnn.analysis.core.adapter import Replacing
 from bnn.analysis.core.checks import ReportError, check_finite, check_images
-from bnn.analysis.core.cost import costs
 from bnn.analysis.keras import capture, gradients, kernels, scores
 from bnn.console.errors import ModelError
 from bnn.console.spelling import argument
@@ -14,8 +14,10 @@ from bnn.models import load_images
 from bnn.models.inputs import as_built
 
 
-class KerasAdapter:
+class KerasAdapter(Replacing):
     """A Keras model with its images; see `core.adapter.Adapter`."""
+
+    wing = gradients
 
     def __init__(self, model, images, quantizer, kernel, batch_size):
         """Find the kernels of a model, and check its weights and the images; arguments as of `core.adapter.Wing`."""
@@ -37,35 +39,6 @@ class KerasAdapter:
     def score_agreement(self, layers, n, batch_size, seed, progress):
         """Compare scores with and without one quantizer; see `scores.score_agreement`."""
         return scores.score_agreement(self.model, self.images, layers, n, batch_size, seed, progress)
-
-    def costs(self, layers, n, seed, labels, progress):
-        """Measure what one quantizer costs; see `core.cost`."""
-        variables = [layer.product.variable for layer in layers]
-        pairs = zip(layers, variables, strict=True)
-        changes = [None if variable is None else [gradients.change_of(layer)] for layer, variable in pairs]
-        with gradients.as_multiplied(layers):
-            source = gradients.Gradients(self.model, self.images, variables)
-            return costs(source, changes, n, seed, labels, progress)
-
-    def replaceable(self):
-        """The products whose kernel can be replaced by a quantized one."""
-        return [product for product in self.products if gradients.is_replaceable(product)]
-
-    def gradients(self, products):
-        """The `core.cost.Source` of kernels that are replaceable."""
-        return gradients.Gradients(self.model, self.images, [product.variable for product in products])
-
-    def assign(self, products, kernels):
-        """Make the model multiply by other kernels; see `gradients.assign`."""
-        gradients.assign(products, kernels)
-
-    def restored(self, products):
-        """A context at whose end the kernels have their values back; see `gradients.restored`."""
-        return gradients.restored([product.variable for product in products])
-
-    def shape(self, product):
-        """The shape of the variable of a product."""
-        return product.variable.shape
 
 
 def given(images, model):

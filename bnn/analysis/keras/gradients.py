@@ -149,6 +149,21 @@ def assign(products, kernels):
         product.variable.assign(product.in_shape(kernel, product.variable.shape))
 
 
+def source_of(product):
+    """Return the variable of a product with respect to which there is a gradient, or None."""
+    return product.variable
+
+
+def shape_of(product):
+    """Return the shape of the variable of a product, a tuple of int."""
+    return tuple(product.variable.shape)
+
+
+def kernels_restored(products):
+    """Return a context at whose end the variables of products have their values back."""
+    return restored([product.variable for product in products])
+
+
 @contextmanager
 def restored(variables):
     """Restore the values of variables at the end of this context."""

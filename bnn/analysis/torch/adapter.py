@@ -5,16 +5,18 @@ from contextlib import contextmanager
 
 import numpy as np
 
+from bnn.analysis.core.adapter import Replacing
 from bnn.analysis.core.checks import ReportError, check_finite, check_images
-from bnn.analysis.core.cost import costs
 from bnn.analysis.torch import capture, forms, gradients, kernels, probe, scores
 from bnn.console.errors import ModelError
 from bnn.models import load_images
 from bnn.models.inputs import mapped, plain
 
 
-class TorchAdapter:
+class TorchAdapter(Replacing):
     """A PyTorch model in evaluation mode with its images; see `core.adapter.Adapter`."""
+
+    wing = gradients
 
     def __init__(self, model, images, quantizer, kernel, batch_size):
         """Find the kernels of a model with a few images, and check all; arguments as of `core.adapter.Wing`."""
@@ -30,34 +32,6 @@ class TorchAdapter:
     def score_agreement(self, layers, n, batch_size, seed, progress):
         """Compare scores with and without one quantizer; see `scores.score_agreement`."""
         return scores.score_agreement(self.model, self.images, layers, n, batch_size, seed, progress)
-
-    def costs(self, layers, n, seed, labels, progress):
-        """Measure what one quantizer costs; see `core.cost`."""
-        weights = [gradients.weight_of(layer.product) for layer in layers]
-        pairs = zip(layers, weights, strict=True)
-        changes = [None if weight is None else [gradients.change_of(layer)] for layer, weight in pairs]
-        source = gradients.Gradients(self.model, self.images, weights)
-        return costs(source, changes, n, seed, labels, progress)
-
-    def replaceable(self):
-        """The products whose kernel can be replaced by a quantized one."""
-        return [product for product in self.products if gradients.weight_of(product)]
-
-    def gradients(self, products):
-        """The `core.cost.Source` of kernels that are replaceable."""
-        return gradients.Gradients(self.model, self.images, [product.variable for product in products])
-
-    def assign(self, products, kernels):
-        """Make the model multiply by other kernels; see `gradients.assign`."""
-        gradients.assign(products, kernels)
-
-    def restored(self, products):
-        """A context at whose end the kernels have their values back; see `gradients.restored`."""
-        return gradients.restored(products)
-
-    def shape(self, product):
-        """The shape of the weight of a product."""
-        return tuple(product.variable.tensor.shape)
 
 
 @contextmanager

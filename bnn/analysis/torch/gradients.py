@@ -1,6 +1,6 @@
 """The gradients of a PyTorch model's scores with respect to the weights by which its modules multiply."""
 
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import numpy as np
 
@@ -57,16 +57,31 @@ def _rows(gradient, rows):
     return None if gradient is None else array(gradient if rows is None else gradient[rows])
 
 
-def weight_of(product):
+def source_of(product):
     """Return the `forms.Weight` of a Product if its module multiplies by it as it is stored, else None."""
-    return product.variable if product.variable.role == STORED else None
+    return product.variable if is_replaceable(product) else None
+
+
+def is_replaceable(product):
+    """Whether the module of a product multiplies by its weight as it is stored."""
+    return product.variable.role == STORED
+
+
+def as_multiplied(layers):
+    """Return a context without an effect: modules multiply by the weights that are replaceable."""
+    return nullcontext()
+
+
+def shape_of(product):
+    """Return the shape of the weight of a product, a tuple of int."""
+    return tuple(product.variable.tensor.shape)
 
 
 def change_of(layer):
     """Return what turns the weight of a module into the quantized kernel, in the shape of the weight."""
     product = layer.product
     change = other_kernel(layer, True) - product.kernels.latent
-    return np.ascontiguousarray(product.in_shape(change, tuple(product.variable.tensor.shape)))
+    return np.ascontiguousarray(product.in_shape(change, shape_of(product)))
 
 
 def assign(products, kernels):
@@ -75,13 +90,13 @@ def assign(products, kernels):
 
     for product, kernel in zip(products, kernels, strict=True):
         weight = product.variable.tensor
-        values = np.ascontiguousarray(product.in_shape(kernel, tuple(weight.shape)))
+        values = np.ascontiguousarray(product.in_shape(kernel, shape_of(product)))
         with torch.no_grad():
             weight.copy_(torch.from_numpy(values))
 
 
 @contextmanager
-def restored(products):
+def kernels_restored(products):
     """Give the weights of products their values back at the end of this context."""
     import torch
 
