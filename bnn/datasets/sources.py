@@ -1,4 +1,4 @@
-"""Fetch files from a folder at a URL, and packages of the npm registry, in a child process that is watched."""
+"""Fetch files from a folder at a URL, packages of the npm registry and wheels, in a child process that is watched."""
 
 import contextlib
 import os
@@ -19,6 +19,8 @@ PACE_S = 30  # after it, the speed is checked over intervals of this length
 SLOWEST = 1000  # bytes per second, the lowest average speed in an interval
 TICK_S = 0.05  # time between two checks
 NPM_MARGIN = 20_000_000  # bytes that npm may store in addition to a package and its copy in the cache
+PIP_MARGIN = 20_000_000  # bytes that pip may store in addition to a wheel and the copy that it receives
+PIP_ERROR = "ERROR: "
 
 
 def fetch_url(url, target, limit):
@@ -75,6 +77,58 @@ def fetch_package(spec, target, limit):
         found[0].replace(target)
 
 
+def fetch_wheel(requirement, target, limit, tags=None):
+    """Fetch a wheel with pip and the user's settings, such as a mirror of the index. Nothing is built or installed.
+
+    Args:
+        requirement: str, NAME==VERSION.
+        target: Path to write to.
+        limit: int, the maximum size in bytes.
+        tags: (python, abi, platform), such as ("cp311", "cp311", "manylinux_2_28_x86_64"), of a wheel for a machine
+            that may be another one; the platform may be several, joined by dots. None: a wheel for this machine.
+
+    Raises:
+        SourceError: pip is missing, fails, hangs, or writes unexpected files.
+        OSError: the folder is not writable.
+    """
+    options = [
+        "--no-deps",
+        "--only-binary",
+        ":all:",
+        "--no-cache-dir",
+        "--no-input",
+        "-qq",
+        "--dest",
+        "wheels",
+    ]
+    if tags:
+        python, abi, platforms = tags
+        options += ["--implementation", python[:2], "--python-version", python[2:], "--abi", abi]
+        options += [word for platform in platforms.split(".") for word in ("--platform", platform)]
+    with _workplace(target) as folder:
+        command = [
+            sys.executable,
+            "-m",
+            "pip",
+            "--disable-pip-version-check",
+            "download",
+            *options,
+            requirement,
+        ]
+        code, said = watched(command, folder, 2 * limit + PIP_MARGIN, requirement)
+        if code:
+            errors = [line.removeprefix(PIP_ERROR) for line in said if line.startswith(PIP_ERROR)] or said[
+                -1:
+            ]
+            reason = ", ".join(" ".join(line.split())[:200] for line in errors[:2])
+            raise SourceError(f"expected pip to exit with 0, received {code}{reason and f' ({reason})'}")
+        found = [path for path in folder.glob("wheels/*.whl") if path.is_file() and not path.is_symlink()]
+        if len(found) != 1:
+            raise SourceError(f"expected pip to write one .whl file, received {len(found)}")
+        _expect_size(found[0].stat().st_size, limit)
+        found[0].replace(target)
+
+
 @contextlib.contextmanager
 def _workplace(target):
     """Yield a new folder beside a file, which is removed at the end."""
@@ -91,7 +145,7 @@ def watched(words, folder, limit, what):
 
     Args:
         words: list of str, a URL and a file name, or a command; see `bnn.datasets.transfer`.
-        folder: Path of an empty folder, in which the transfer runs and writes.
+        folder: Path of an empty folder, in which the transfer runs and writes, temporary files as well.
         limit: int, the maximum size in bytes of all files in the folder.
         what: str, the description of the progress bar.
 
@@ -140,9 +194,13 @@ def _process_group(words, folder):
     `Popen` from returning it, or if this process is killed.
     """
     command = [sys.executable, "-P", "-W", "ignore", transfer.__file__, *words]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.DEVNULL}
+    options = {
+        "stdin": subprocess.PIPE,
+        "stdout": subprocess.DEVNULL,
+        "env": os.environ | {"TMPDIR": str(folder)},
+    }
     with (folder / "stderr").open("wb") as stderr:
-        process = subprocess.Popen(command, cwd=folder, stderr=stderr, start_new_session=True, **pipes)
+        process = subprocess.Popen(command, cwd=folder, stderr=stderr, start_new_session=True, **options)
         try:
             yield process
         finally:

