@@ -1,22 +1,34 @@
-"""At equal total bits, does it help to choose the number of levels of each layer by its gain?
+"""At equal total bits, does it help to choose the number of levels of each layer by its gain, or by its predicted cost?
 
 The experiment trains the three networks of `verdict` in full precision. It quantizes all kernels with the Lloyd-Max
-quantizer, with one scale per unit, in two ways. The first uses the same number of levels in every layer. The second
-chooses the levels by gain: the smallest numbers of levels that keep a common correlation r in every layer, where r is
-the largest value that needs no more bits in total. Batch norm is refitted. If the accuracies do not differ, the gain is
-not useful for this purpose.
+quantizer, with one scale per unit, in three ways:
+
+- the same number of levels in every layer;
+- levels by gain: the smallest numbers that keep a common correlation r in every layer, where r is the largest value
+  that needs no more bits in total;
+- levels by cost: `analyze --budget`, whose choice has the smallest sum of predicted costs.
+
+Batch norm is refitted. If the accuracies of a choice and of equal levels do not differ, the choice is not useful.
 """
 
 import math
 
 import numpy as np
+from scipy.special import log_softmax
 
+from bnn.analysis.core.assignment import bits_of
 from bnn.console import run_program
 from experiments import networks, runner
 
 SEEDS = 2
 UNIFORM = (2, 3, 4, 8)
 QUICK = (2, 4)
+COST_IMAGES = 100
+CHOICES = {
+    "uniform": ("o", "the same levels"),
+    "gain": ("D", "levels by gain"),
+    "cost": ("s", "levels by cost"),
+}
 
 
 def measure(experiment):
@@ -30,47 +42,67 @@ def measure(experiment):
 
 
 def quantized(experiment, model):
-    """Return one dict per number of levels: bits and accuracy with equal levels and with levels by gain."""
-    import keras
+    """Return one dict per number of levels: bits, accuracy and divergence with each choice of levels."""
+    from bnn.analysis import assign_levels
+    from bnn.models import evaluation
 
-    from bnn.models import accuracy
-
-    layers, data = list(experiment.layers(model, quantizer="sign", score_images=0)), experiment.data
+    images, labels = experiment.data.test.images, experiment.data.test.labels
+    layers = list(experiment.layers(model, quantizer="sign", score_images=0))
+    names = [layer.name for layer in layers]
     weights = np.array([layer.kernels.latent.size for layer in layers])
-
-    copy = keras.models.clone_model(model)
-    copy.set_weights(model.get_weights())
-
-    def judged(chosen):
-        set_levels(copy, layers, chosen)
-        experiment.refit(copy)
-        return accuracy(copy, data.test, progress=runner.testing)
-
-    rows, whole = [], accuracy(model, data.test, progress=runner.testing)
+    original = evaluation.scores(model, images, progress=runner.testing)
+    rows = []
     for k in QUICK if experiment.quick else UNIFORM:
-        r, chosen = by_gain(layers, weights, weights.sum() * math.log2(k))
-        rows.append(
-            {
-                "levels": k,
-                "accuracy": whole,
-                "uniform_bits": math.log2(k),
-                "uniform_accuracy": judged([k] * len(layers)),
-                "gain_bits": float(weights @ np.log2(chosen) / weights.sum()),
-                "gain_accuracy": judged(chosen),
-                "common_r": r,
-                "chosen": " ".join(map(str, chosen)),
+        bits = math.log2(k)
+        by_cost = assign_levels(model, images[: experiment.analyzed], bits, cost_images=COST_IMAGES)
+        choices = {
+            "uniform": dict.fromkeys(names, k),
+            "gain": dict(zip(names, by_gain(layers, weights, weights.sum() * bits), strict=True)),
+            "cost": by_cost.levels(),
+        }
+        row = {"levels": k, "accuracy": right(original, labels)}
+        for choice, levels in choices.items():
+            copy = with_levels(experiment, model, levels)
+            scores = evaluation.scores(copy, images, progress=runner.testing)
+            chosen = np.array([bits_of(levels[name]) for name in names])
+            row |= {
+                f"{choice}_bits": float(weights @ chosen / weights.sum()),
+                f"{choice}_accuracy": right(scores, labels),
+                f"{choice}_divergence": divergence(original, scores),
+                f"{choice}_levels": " ".join(str(levels[name] or "real") for name in names),
             }
-        )
-        print(
-            "{levels} levels: {uniform_accuracy:.4f} everywhere, {gain_accuracy:.4f} by gain ({chosen})".format(
-                **rows[-1]
-            )
-        )
+        rows.append(row)
+        found = ", ".join(f"{row[f'{choice}_accuracy']:.4f} {choice}" for choice in choices)
+        print(f"{k} levels: {found}; by cost {row['cost_levels']}")
     return rows
 
 
+def right(scores, labels):
+    """The share of images whose largest score is that of their label."""
+    return float(np.mean(scores.argmax(axis=1) == labels))
+
+
+def divergence(before, after):
+    """The mean Kullback-Leibler divergence in nats between the predictions of two (n, classes) arrays of logits."""
+    p, q = (log_softmax(scores.astype(np.float64), axis=1) for scores in (before, after))
+    return float(np.mean(np.sum(np.exp(p) * (p - q), axis=1)))
+
+
+def with_levels(experiment, model, levels):
+    """Copy a model, quantize its kernels to a dict of levels, and refit batch norm."""
+    import keras
+
+    from bnn.analysis import apply_levels
+
+    copy = keras.models.clone_model(model)
+    copy.set_weights(model.get_weights())
+    apply_levels(copy, experiment.data.test.images[: experiment.analyzed], levels)
+    experiment.refit(copy)
+    return copy
+
+
 def by_gain(layers, weights, budget):
-    """Find the largest common r within the budget of bits by bisection; return (r, levels of each layer)."""
+    """Find the largest common r within the budget of bits by bisection; return the levels of each layer."""
     from bnn.analysis.core.levels import fewest
     from bnn.geometry.gain import MOST_LEVELS
 
@@ -82,40 +114,27 @@ def by_gain(layers, weights, budget):
             low, best = r, chosen
         else:
             high = r
-    return low, best
-
-
-def set_levels(model, layers, chosen):
-    """Quantize the latent kernel of each layer to the given number of levels, and give it to the model."""
-    from bnn.geometry import lloyd_max, step_quantizer
-
-    for layer, count in zip(layers, chosen, strict=True):
-        thresholds, values, _ = lloyd_max(count)
-        latent = layer.kernels.latent
-        scale = latent.std(axis=0)
-        kernel = model.get_layer(layer.name).kernel
-        kernel.assign(np.reshape(step_quantizer(thresholds, values)(latent / scale) * scale, kernel.shape))
+    return best
 
 
 def draw(rows):
-    """Draw the accuracy against bits per weight, one panel per network: the same levels, and levels by gain."""
+    """Draw accuracy and divergence against bits per weight for every choice of levels, one column per network."""
     from bnn import plots
 
     names = list(dict.fromkeys(row["network"] for row in rows))
-    figure, axes = plots.figure(len(names), squeeze=False)
-    for ax, name in zip(axes[0], names, strict=True):
+    figure, axes = plots.figure(len(names), rows=2, squeeze=False)
+    for (top, bottom), name in zip(axes.T, names, strict=True):
         mine = [row for row in rows if row["network"] == name]
-        for kind, marker, label in (("uniform", "o", "the same levels"), ("gain", "D", "levels by gain")):
-            ax.plot(
-                [row[f"{kind}_bits"] for row in mine],
-                [row[f"{kind}_accuracy"] for row in mine],
-                marker,
-                label=label,
-            )
-        ax.axhline(np.mean([row["accuracy"] for row in mine]), color=plots.GRAY, linestyle=":", zorder=0)
-        ax.set(title=name, xlabel="bits per weight")
+        for choice, (marker, label) in CHOICES.items():
+            for ax, shown in ((top, "accuracy"), (bottom, "divergence")):
+                points = [(row[f"{choice}_bits"], row[f"{choice}_{shown}"]) for row in mine]
+                ax.plot(*zip(*points, strict=True), marker, label=label)
+        top.axhline(np.mean([row["accuracy"] for row in mine]), color=plots.GRAY, linestyle=":", zorder=0)
+        top.set(title=name)
+        bottom.set(xlabel="bits per weight", yscale="log")
     axes[0, 0].set(ylabel="test accuracy")
-    plots.legend_below(figure, axes[0, 0], columns=2)
+    axes[1, 0].set(ylabel="divergence from the real network (nats)")
+    plots.legend_below(figure, axes[1, 0], columns=3)
     return figure
 
 

@@ -7,6 +7,8 @@ cross-entropy on the test images. Spearman's rank correlation over the layers co
 of each statistic of the original network.
 """
 
+import functools
+
 import numpy as np
 from scipy.special import logsumexp
 from scipy.stats import rankdata, spearmanr
@@ -15,6 +17,7 @@ from bnn.console import run_program
 from experiments import networks, runner
 
 SEEDS = 2
+COST_IMAGES = 100
 RESAMPLES = 1000
 KEPT = (
     "layer",
@@ -28,6 +31,8 @@ KEPT = (
     "r_two_numbers",
     "gain",
     "r_scores",
+    "cost",
+    "cost_error",
 )
 COSTS = ("accuracy lost", "cross-entropy added")
 # The cost that each statistic of a layer predicts, up to a monotonic map.
@@ -41,6 +46,8 @@ PREDICTED = {
     "1 - r permuted": lambda row: 1 - row["r_permuted"],
     "1 / d": lambda row: 1 / row["d"],
     "1 - r of the scores": lambda row: 1 - row["r_scores"],
+    "diagonal Fisher": lambda row: row["diagonal_fisher"],
+    "cost": lambda row: row["cost"],
 }
 
 
@@ -67,18 +74,50 @@ def binarized(experiment, model):
         return evaluation.scores(copy, data.test.images, progress=runner.testing)
 
     accuracy, cross_entropy = judge(scores(), data.test.labels)
-    for layer in experiment.layers(model, quantizer="sign"):
+    report = experiment.layers(model, quantizer="sign", cost_images=COST_IMAGES)
+    diagonal = diagonal_fisher(model, report, data.test.images[: experiment.analyzed])
+    for layer, diagonal_cost in zip(report, diagonal, strict=True):
         with_layer, row = judge(scores(layer), data.test.labels), layer.statistics()
         costs = {
             "accuracy lost": accuracy - with_layer[0],
             "cross-entropy added": with_layer[1] - cross_entropy,
         }
-        rows.append({name: row[name] for name in KEPT} | {"accuracy": accuracy} | costs)
+        kept = {name: row[name] for name in KEPT} | {"diagonal_fisher": diagonal_cost}
+        rows.append(kept | {"accuracy": accuracy} | costs)
         print(
             f"{model.name} {layer.name}: r {row['r_weights']:.3f}, "
             + ", ".join(f"{k} {v:.3f}" for k, v in costs.items())
         )
     return rows
+
+
+def diagonal_fisher(model, report, images):
+    """Predict the cost of binarizing each kernel from the diagonal of the Fisher information alone.
+
+    `cost` squares the sum of gradient times change; the diagonal adds the squares, as if the weights were independent.
+    Like `cost`, it takes labels drawn from the network's own predictions.
+
+    Args:
+        model: keras.Model.
+        report: Report of the model.
+        images: (n, height, width, channels) uint8 array.
+
+    Returns:
+        (layers,) float64 array in nats per image.
+    """
+    from bnn.analysis.core.cost import score_gradient
+    from bnn.analysis.keras import gradients
+
+    rng = np.random.default_rng(0)
+    source = gradients.Gradients(model, images, [layer.product.variable for layer in report])
+    chosen, paths = source.drawn(COST_IMAGES, 0)
+    changes, costs = [gradients.change_of(layer) for layer in report], np.zeros(len(report))
+    for image in chosen:
+        found = source.of(image, paths, functools.partial(score_gradient, rng, None))
+        costs += [
+            np.sum((g * change).astype(np.float64) ** 2) / 2 for g, change in zip(found, changes, strict=True)
+        ]
+    return costs / len(chosen)
 
 
 def judge(scores, labels):

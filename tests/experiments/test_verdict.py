@@ -35,7 +35,7 @@ def test_costs_equal_those_of_keras():
 
 
 def rows(network, seed, r, lost):
-    others = (*(key for key in verdict.KEPT if key not in ("layer", "units", "r_weights")),)
+    others = (*(key for key in verdict.KEPT if key not in ("layer", "units", "r_weights")), "diagonal_fisher")
     return [
         {"network": network, "seed": seed, "r_weights": a, "accuracy lost": b} | dict.fromkeys(others, 2 - a)
         for a, b in zip(r, lost, strict=True)
@@ -62,3 +62,21 @@ def test_the_interval_of_a_rank_correlation():
     low, high = verdict.interval(random, "accuracy lost", predict)
     found, _ = verdict.rank_correlations(random, "accuracy lost")["1 - r"]["all"]
     assert -0.6 < low < found < high < 0.6 and low < 0 < high
+
+
+def test_the_diagonal_fisher_of_one_layer_is_its_definition():
+    """Softmax regression: the gradient of log p(y) is x (onehot(y) - p), here with the labels that were drawn."""
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(3, use_bias=False)])
+    x = np.random.default_rng(0).normal(size=(verdict.COST_IMAGES, 6)).astype(np.float32)
+    kernel = np.array(model.layers[0].kernel)
+    rows = report.analyze(model, x, quantizer="sign")
+    change = np.sign(kernel) * rows[0].slope - kernel
+    p = np.exp(x @ kernel)
+    p /= p.sum(axis=1, keepdims=True)
+    # The expectation over the labels of (onehot(y) - p)^2 is p (1 - p).
+    expected = (
+        np.mean([np.sum(np.outer(a**2, b * (1 - b)) * change**2) for a, b in zip(x, p, strict=True)]) / 2
+    )
+    (found,) = verdict.diagonal_fisher(model, rows, x)
+    assert found == pytest.approx(expected, rel=0.25)

@@ -77,7 +77,7 @@ def costs(source, changes, n, seed, labels=None, progress=None):
     slopes = []
     for image in progress(chosen, total=len(chosen), unit="image") if progress else chosen:
         label = None if labels is None else int(labels[image])
-        found = source.of(image, paths, partial(_upstream, rng, label))
+        found = source.of(image, paths, partial(score_gradient, rng, label))
         slopes.append([_along(gradient, change) for gradient, change in zip(found, changes, strict=True)])
     columns = [None if column[0] is None else np.stack(column) for column in zip(*slopes, strict=True)]
     if all(column is None or not np.isfinite(column).all() for column in columns):
@@ -107,7 +107,7 @@ def _undefined(changes, reason):
     return Costs(nan, nan, reason)
 
 
-def _upstream(rng, label, scores):
+def score_gradient(rng, label, scores):
     """The gradient of log p(y) of one image with respect to its scores, for a drawn or given y.
 
     Args:
@@ -136,7 +136,7 @@ def are_values(scores):
 
 
 def probabilities(scores):
-    """Return the probabilities of the classes, a (rows, classes) float64 array; scores as for `_upstream`."""
+    """Return the probabilities of the classes, a (rows, classes) float64 array; scores as for `score_gradient`."""
     rows = _rows(scores)
     p = rows if _are_probabilities(rows) else np.exp(rows - rows.max(axis=1, keepdims=True))
     return np.maximum(p / p.sum(axis=1, keepdims=True), LEAST)
