@@ -72,6 +72,10 @@ def test_more_bits_cost_less_and_the_sum_predicts_the_divergence():
     assert [a.predicted for a in found] == sorted((a.predicted for a in found), reverse=True)
     assert set(found[0].levels().values()) == {2} and set(found[3].levels().values()) == {None}
     assert found[3].predicted == found[3].measured == 0
+    for choice in (c for a in found for c in a.choices):
+        assert set(choice.others) | {choice.levels} == {*assignment.LEVELS, None}
+    first = found[0].choices[0]
+    assert first.reason == f"3 would save {first.cost - first.others[3]:.5f}"
     original = log_p(model)
     apply_levels(model, X, found[1])
     divergence = np.mean(np.sum(np.exp(original) * (original - log_p(model)), axis=1))
@@ -86,7 +90,7 @@ def test_the_command_writes_levels_and_a_model_that_has_them(tmp_path, capsys):
     flags = ["--images", tmp_path / "x.npy", "--budget", 1.5, "--assignment", levels, "--apply", quantized]
     assert analyze.main([str(word) for word in (tmp_path / "model.keras", *flags)]) == 0
     printed = capsys.readouterr().out
-    assert "bits per weight of at most 1.5; predicted" in printed
+    assert "bits per weight of at most 1.5; predicted" in printed and printed.count(" would save ") >= 2
     assert printed.splitlines()[-1] == f"wrote {levels} and {quantized}"
     chosen, model = json.loads(levels.read_text()), keras.saving.load_model(quantized)
     assert list(chosen) == ["conv", "hidden", "scores"]

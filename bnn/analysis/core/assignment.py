@@ -33,17 +33,31 @@ class Choice:
         weights: int, their number.
         levels: int; None: it stays real.
         cost: float, the predicted cost in nats per image.
+        others: dict from each other number of levels to its predicted cost.
     """
 
     layer: str
     weights: int
     levels: int | None
     cost: float
+    others: dict
 
     @property
     def bits(self):
         """Bits per weight: log2 of the levels; 32 for a real kernel."""
         return bits_of(self.levels)
+
+    @property
+    def reason(self):
+        """What the next fewer and the next more levels would change, a str."""
+        fewer = [k for k in self.others if bits_of(k) < self.bits]
+        more = [k for k in self.others if bits_of(k) > self.bits]
+        return "; ".join(self._instead(k) for k in (*fewer[-1:], *more[:1]))
+
+    def _instead(self, levels):
+        difference = self.others[levels] - self.cost
+        effect = f"cost {difference:.5f} more" if difference >= 0 else f"save {-difference:.5f}"
+        return f"{levels or 'real'} would {effect}"
 
 
 @dataclass(frozen=True)
@@ -74,9 +88,9 @@ class Assignment:
 
     def text(self):
         """Return a table with one line per kernel, and a line that compares prediction and measurement."""
-        rows = [["layer", "weights", "levels", "bits", "cost"]]
+        rows = [["layer", "weights", "levels", "bits", "cost", "reason"]]
         rows += [
-            [c.layer, f"{c.weights:,}", str(c.levels or "real"), f"{c.bits:.2f}", f"{c.cost:.5f}"]
+            [c.layer, f"{c.weights:,}", str(c.levels or "real"), f"{c.bits:.2f}", f"{c.cost:.5f}", c.reason]
             for c in self.choices
         ]
         return (
@@ -153,11 +167,15 @@ def assign(adapter, budget, n, seed, labels, progress):
     weights = np.array([product.kernels.latent.size for product in products])
     places = cheapest(weights, np.array(found.values), np.array([bits_of(k) for k in options]), budget)
     choices = tuple(
-        Choice(product.name, int(size), options[place], float(costs[place]))
+        _choice(product.name, int(size), dict(zip(options, map(float, costs), strict=True)), options[place])
         for product, size, costs, place in zip(products, weights, found.values, places, strict=True)
     )
     kernels = [with_levels(p.kernels.latent, c.levels) for p, c in zip(products, choices, strict=True)]
     return Assignment(choices, budget, _divergence(adapter, products, kernels, n, seed))
+
+
+def _choice(name, weights, costs, levels):
+    return Choice(name, weights, levels, costs.pop(levels), costs)
 
 
 def apply(adapter, levels):
