@@ -27,6 +27,7 @@ from experiments import (
     fitting,
     full_precision,
     gain,
+    gain_formula,
     gain_log,
     improved,
     learning_rate,
@@ -174,6 +175,13 @@ def test_levels(folder):
         assert min(row[f"{choice}_divergence"] for choice in levels.CHOICES) >= 0
         chosen = [int(k) for k in str(row["gain_levels"]).split()]
         assert len(chosen) == {"plain": 8, "residual": 16, "dense": 5}[row["network"]] and min(chosen) >= 2
+
+
+def test_gain_formula(folder):
+    rows = quick(gain_formula, folder)
+    assert {row["network"] for row in rows} == set(gain_formula.ARMS)
+    for row in rows:
+        assert row["ratio"] > 0 and row["gain_foretold"] > 0 and row["gain"] > 0
 
 
 def test_accumulation(accumulated):
