@@ -7,11 +7,13 @@ import sys
 from contextlib import contextmanager
 from pathlib import Path
 
+from bnn.console import note
 from bnn.console.errors import ConfigError, UserError
 from bnn.console.suggestions import did_you_mean
 from bnn.lazy_exports import exact_float32, quiet_start
 
 BACKENDS = ("tensorflow", "jax")
+THREADS = 4  # of an operation of TensorFlow with --deterministic, on any number of cores
 
 
 class BackendError(UserError, ImportError):
@@ -145,7 +147,10 @@ def _gpu_has_bfloat16():
 
 
 def seed_everything(seed, deterministic=False):
-    """Seed every random number generator; if asked, have the backend give the same bits on every run."""
+    """Seed every random number generator; if asked, have the backend give the same bits on every run.
+
+    TensorFlow splits sums among its threads. So their number is then fixed: `THREADS`, or TF_NUM_INTRAOP_THREADS.
+    """
     import keras
 
     keras.utils.set_random_seed(seed)
@@ -153,3 +158,15 @@ def seed_everything(seed, deterministic=False):
         import tensorflow as tf
 
         tf.config.experimental.enable_op_determinism()
+        if "TF_NUM_INTRAOP_THREADS" not in os.environ:
+            _fix_threads(tf.config.threading)
+
+
+def _fix_threads(threading):
+    try:
+        threading.set_intra_op_parallelism_threads(THREADS)
+    except RuntimeError:  # TensorFlow has computed something already
+        note(
+            f"deterministic: expected a process in which TensorFlow can be set to {THREADS} threads, received one in "
+            "which it has already computed; the results can differ in their last bits from those of a new process"
+        )

@@ -132,3 +132,35 @@ def test_keras_that_is_loaded_with_another_backend_is_refused():
     done = run_python("import keras, bnn; bnn.layers.QuantDense(2)", KERAS_BACKEND="numpy")
     said = "KERAS_BACKEND: expected tensorflow or jax, received 'numpy'; set it before Keras is imported"
     assert done.stderr.splitlines()[-1].endswith(f"BackendError: {said}")
+
+
+GRADIENT = """
+import hashlib, os, sys
+
+os.environ.pop("TF_NUM_INTRAOP_THREADS", None)
+os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: int(sys.argv[1])])
+from bnn import backend
+
+backend.load()
+backend.seed_everything(0, deterministic=True)
+import tensorflow as tf
+
+with tf.GradientTape() as tape:
+    kernel = tf.Variable(tf.random.normal((3, 3, 8, 8)))
+    loss = tf.reduce_sum(tf.nn.conv2d(tf.random.normal((20, 28, 28, 8)), kernel, 1, "SAME") ** 3)
+print(hashlib.sha256(tape.gradient(loss, kernel).numpy()).hexdigest())
+"""
+
+
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="this machine has one core")
+def test_deterministic_results_do_not_depend_on_the_number_of_cores():
+    one, two = (call("-c", GRADIENT, cores) for cores in (1, 2))
+    assert one.stdout == two.stdout and len(one.stdout) == 65, one.stderr
+
+
+def test_a_process_that_has_computed_already_says_that_its_threads_are_given():
+    code = "import tensorflow as tf; tf.ones(1) + 1; tf.config.threading.set_intra_op_parallelism_threads"
+    code = f"import os; os.environ.pop('TF_NUM_INTRAOP_THREADS', None)\n{code}\nfrom bnn import backend"
+    done = call("-c", f"{code}\nbackend.load(); backend.seed_everything(0, True)")
+    assert done.returncode == 0 and len(done.stderr.splitlines()) == 1
+    assert "expected a process in which TensorFlow can be set to 4 threads" in done.stderr
