@@ -1,4 +1,4 @@
-"""Write the network of a run as bits, one or two per weight, or as an ONNX graph.
+"""Write the network of a run as bits, one or two per weight, or as a graph for ONNX or OpenVINO.
 
 As a check, what is to be written and the float32 network with the same weights classify test images of the run's data
 set. If activations differ by more than rounding explains, nothing is written.
@@ -15,7 +15,13 @@ from bnn.settings.user_code import add_use
 
 PROGRAM = "bnn export"
 GRAPH_IMAGES = 8  # NumPy computes a graph slowly
-FILES = {"packed": "packed.npz", "onnx": "network.onnx", "qonnx": "network.qonnx.onnx"}
+OPENVINO_IMAGES = 16
+FILES = {
+    "packed": "packed.npz",
+    "onnx": "network.onnx",
+    "qonnx": "network.qonnx.onnx",
+    "openvino": "network.xml",
+}
 
 
 def parse(argv=None, program=PROGRAM):
@@ -29,7 +35,8 @@ def parse(argv=None, program=PROGRAM):
         choices=FILES,
         default="packed",
         help="packed: bits, which bnn predict runs; onnx: for any ONNX runtime; "
-        "qonnx: with the quantizers of QONNX, for FINN and, if dense and ternary, hls4ml (default: %(default)s)",
+        "qonnx: with the quantizers of QONNX, for FINN and, if dense and ternary, hls4ml; openvino: binary networks "
+        "for OpenVINO, a FILE.xml and its weights in FILE.bin (default: %(default)s)",
     )
     parser.add_argument(
         "--output",
@@ -42,7 +49,7 @@ def parse(argv=None, program=PROGRAM):
         type=int,
         default=200,
         metavar="N",
-        help=f"maximum number of test images for the check; onnx and qonnx take {GRAPH_IMAGES} at most; "
+        help="maximum number of test images for the check; other formats take fewer; "
         "0: no check (default: %(default)s)",
     )
     add_data_dir(parser)
@@ -50,6 +57,8 @@ def parse(argv=None, program=PROGRAM):
     args = parser.parse_args(argv)
     if args.images < 0:
         parser.error(f"argument --images: expected at least 0, received {args.images}")
+    if args.format == "openvino" and args.output and args.output.suffix != ".xml":
+        parser.error(f"argument --output: expected a name that ends with .xml, received {args.output}")
     return args
 
 
@@ -74,12 +83,16 @@ def main(argv=None, program=PROGRAM):
         )
     model = packed.reference(run)
     output = args.output or args.run / FILES[args.format]
+    files = [output]
     with atomic.replacing(output) as temporary:
-        (_write_packed if args.format == "packed" else _write_onnx)(temporary, model, run, args)
-        size = temporary.stat().st_size
+        if args.format == "openvino":
+            files.append(_write_openvino(temporary, output, model, run, args))
+        else:
+            (_write_packed if args.format == "packed" else _write_onnx)(temporary, model, run, args)
+    size = sum(file.stat().st_size for file in files)
     smaller = f"{4 * model.count_params() / size:.1f} times smaller than its float32 weights"
-    parts = [f"{size:,} bytes", *([smaller] if args.format == "packed" else [])]
-    print(filled(f"wrote {output}:", *_list(parts)))
+    parts = [f"{size:,} bytes", *([smaller] if args.format in ("packed", "openvino") else [])]
+    print(filled(f"wrote {' and '.join(map(str, files))}:", *_list(parts)))
     print(filled("classes:", *_list(f"{i} = {name}" for i, name in enumerate(run.class_names))))
     return 0
 
@@ -119,6 +132,41 @@ def _write_onnx(path, model, run, args):
                 "no difference to the float32 network beyond rounding",
             )
         )
+
+
+def _write_openvino(path, output, model, run, args):
+    """Write an OpenVINO graph and its weights beside `output`, check them, and return the file of the weights."""
+    from bnn import bits, packed
+    from bnn.files import atomic
+
+    with bits.numpy_alone():
+        network = packed.pack(model, run.class_names, run.training.image_range)
+    graph = packed.openvino_model(network)
+    import openvino
+
+    weights = output.with_suffix(".bin")
+    with atomic.replacing(weights) as temporary:
+        openvino.serialize(graph, path, temporary)
+        if args.images:
+            split = _images(run, args)
+            images = split.images[:OPENVINO_IMAGES] if split else _noise(network.input_shape)
+            graph = openvino.Core().read_model(path, temporary)
+            _expect_agreement(packed.wrong_in_openvino(graph, network, model, images), args)
+            print(
+                filled(
+                    f"checked on {len(images):,} {'test images' if split else 'images of noise'}:",
+                    "no difference to the float32 network beyond rounding,",
+                    "if compiled with INFERENCE_PRECISION_HINT f32",
+                )
+            )
+    return weights
+
+
+def _noise(shape):
+    """Images of noise: enough to find a version of OpenVINO that computes wrongly."""
+    import numpy as np
+
+    return np.random.default_rng(0).integers(256, size=(OPENVINO_IMAGES, *shape), dtype=np.uint8)
 
 
 def _expect_agreement(wrong, args):

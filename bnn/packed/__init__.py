@@ -8,9 +8,10 @@ from bnn.lazy_exports import face
 
 __getattr__, __dir__, __all__ = face(
     __name__,
-    agreement=["Agreement", "compare", "reference", "wrong_in_graph"],
+    agreement=["Agreement", "compare", "reference", "wrong_in_graph", "wrong_in_openvino"],
     errors=["PackError"],
     folding=["fold", "pack"],
     network=["PackedNetwork", "load", "save"],
     onnx_graph=["onnx_model"],
+    openvino_graph=["openvino_model"],
 )

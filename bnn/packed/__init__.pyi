@@ -2,6 +2,7 @@ from .agreement import Agreement as Agreement
 from .agreement import compare as compare
 from .agreement import reference as reference
 from .agreement import wrong_in_graph as wrong_in_graph
+from .agreement import wrong_in_openvino as wrong_in_openvino
 from .errors import PackError as PackError
 from .folding import fold as fold
 from .folding import pack as pack
@@ -9,3 +10,4 @@ from .network import PackedNetwork as PackedNetwork
 from .network import load as load
 from .network import save as save
 from .onnx_graph import onnx_model as onnx_model
+from .openvino_graph import openvino_model as openvino_model

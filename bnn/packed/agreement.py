@@ -77,6 +77,29 @@ def wrong_in_graph(graph, model, images, progress=silent):
     return dict(wrong)
 
 
+def wrong_in_openvino(graph, network, model, images):
+    """Run an OpenVINO graph, and count differences to the network that rounding does not explain.
+
+    Args:
+        graph: openvino.Model, from `openvino_model`; its batch becomes the number of images.
+        network: PackedNetwork that it was made from. A second graph, which differs only in its outputs, gives the
+            activations.
+        model: keras.Model that it was made from, in float32.
+        images: (n, ...) array.
+
+    Returns:
+        Dict from a layer's name to a number, as `Agreement.wrong`.
+    """
+    from bnn.packed import openvino_graph
+
+    read = chain.read(model)
+    tap = keras.Function(model.inputs, [link.output for link in read.links])
+    expected = [ops.convert_to_numpy(ops.cast(t, "float32")) for t in tap([images])]
+    (scores,) = openvino_graph.run(graph, images)
+    *found, _ = openvino_graph.run(openvino_graph.openvino_model(network, activations=True), images)
+    return rounding.unexplained(read, images, expected, [*found, scores], exact_norms=True)
+
+
 def compare(network, model, images, batch_size=BATCH, progress=silent):
     """Run a packed network and the Keras model that it was made from, and count differences.
 

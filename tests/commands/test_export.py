@@ -142,6 +142,38 @@ def test_graphs_are_written(run, form, capsys):
     assert {p.key: json.loads(p.value) for p in graph.metadata_props} == {"class_names": list("0123456789")}
 
 
+def test_a_graph_for_openvino_is_two_files(run, images, scores, tmp_path, capsys):
+    openvino = pytest.importorskip("openvino")
+    path = tmp_path / "own.xml"
+    assert export.main([str(run), "--format", "openvino", "--output", str(path)]) == 0
+    checked, wrote, classes = printed(capsys)
+    assert checked.startswith(
+        "checked on 16 test images: no difference to the float32 network beyond rounding,"
+    )
+    weights = path.with_suffix(".bin")
+    assert sorted(tmp_path.iterdir()) == [weights, path] and classes.endswith(", 9 = 9")
+    size = path.stat().st_size + weights.stat().st_size
+    assert wrote.startswith(f"wrote {path} and {weights}: {size:,} bytes, ")
+    compiled = openvino.Core().compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    found = np.concatenate([compiled([image[None]])[0] for image in images])
+    np.testing.assert_allclose(found, scores, atol=1e-4)
+
+
+def test_without_the_data_noise_shows_that_openvino_computes_something_else(run, tmp_path, monkeypatch):
+    pytest.importorskip("openvino")
+    from bnn.packed import openvino_graph
+
+    def missing(*_):
+        raise datasets.DataError("MNIST: expected its files, received none")
+
+    own = openvino_graph._limits
+    monkeypatch.setattr("bnn.datasets.reading.load", missing)
+    monkeypatch.setattr(openvino_graph, "_limits", lambda layer: (own(layer)[0] + 9, own(layer)[1]))
+    with pytest.raises(packed.PackError, match=r"in conv_1.*nothing was written"):
+        export.main([str(run), "--format", "openvino", "--output", str(tmp_path / "network.xml")])
+    assert not [*tmp_path.iterdir()]
+
+
 @pytest.mark.parametrize(
     ("form", "layer"), [("packed", 0), ("packed", 1), ("packed", 2), ("onnx", 1), ("qonnx", 2)]
 )
