@@ -224,3 +224,30 @@ def without_keras(folder):
     stand_in.mkdir(exist_ok=True)
     (stand_in / "keras.py").write_text("raise RuntimeError('Keras was loaded')")
     return os.environ | {"PYTHONPATH": os.pathsep.join([str(stand_in), os.environ.get("PYTHONPATH", "")])}
+
+
+def assert_same_report(found, expected, tolerance=1e-6):
+    """Check that two Reports are equal up to the rounding of sums in another order; counts are exactly equal."""
+    assert (found.about, found.unanalyzed, found.undefined) == (
+        expected.about,
+        expected.unanalyzed,
+        expected.undefined,
+    )
+    assert [layer.name for layer in found] == [layer.name for layer in expected]
+    for layer, other in zip(found, expected, strict=True):
+        other_row = other.statistics()
+        for key, value in layer.statistics().items():
+            if isinstance(value, float):
+                close = np.isclose(value, other_row[key], rtol=tolerance, atol=tolerance, equal_nan=True)
+                assert close, (layer.name, key, value, other_row[key])
+            else:
+                assert value == other_row[key], (layer.name, key)
+        assert layer.weights.count == other.weights.count
+        assert set(layer.histograms) == set(other.histograms)
+        for name, histogram in layer.histograms.items():
+            np.testing.assert_array_equal(histogram.counts, other.histograms[name].counts)
+            np.testing.assert_array_equal(histogram.x_edges, other.histograms[name].x_edges)
+            assert histogram.outside == other.histograms[name].outside
+        pairs = (one.grouped_patches for one in (layer, other))
+        ordered = [part[:, np.lexsort(part[0].T[::-1])] for part in pairs]
+        np.testing.assert_allclose(*ordered, atol=tolerance)

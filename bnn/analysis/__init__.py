@@ -11,6 +11,7 @@ __getattr__, __dir__, __all__ = face(
     "paper",
     budget=["apply_levels", "assign_levels"],
     report=["analyze", "analyze_torch", "from_arrays"],
+    sharding=["analyze_shard", "merge_shards"],
     side_by_side=["Comparison", "compare"],
     **{
         "core.assignment": ["Assignment"],

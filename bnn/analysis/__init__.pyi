@@ -21,5 +21,7 @@ from .keras.geometry_log import GeometryLogger as GeometryLogger
 from .report import analyze as analyze
 from .report import analyze_torch as analyze_torch
 from .report import from_arrays as from_arrays
+from .sharding import analyze_shard as analyze_shard
+from .sharding import merge_shards as merge_shards
 from .side_by_side import Comparison as Comparison
 from .side_by_side import compare as compare

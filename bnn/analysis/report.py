@@ -7,7 +7,7 @@ from importlib import import_module
 from bnn import backend
 from bnn.analysis.core import fitting, measuring
 from bnn.analysis.core.checks import ReportError, checked_labels
-from bnn.analysis.core.report import Report
+from bnn.analysis.core.report import Report, Subject
 from bnn.console import silent
 from bnn.models.inputs import count
 
@@ -98,14 +98,8 @@ def analyze(
     """
     function = measuring.as_function(quantizer)
     activated = measuring.as_function(activations, "activations")
-    model, about, log, history = network, {}, None, None
-    if isinstance(network, str | os.PathLike) or _is_run(network):
-        backend.load()
-        from bnn.analysis import subject
-
-        found = subject.find(network, images, data_dir)
-        model, images, about, log, history = found.model, found.images, found.about, found.log, found.history
-    with wing(model).adapted(model, images, function, kernel, batch_size) as adapter:
+    subject = subject_of(network, images, data_dir)
+    with wing(subject.model).adapted(subject.model, subject.images, function, kernel, batch_size) as adapter:
         measuring.check_quantizer(adapter, function, quantizer)
         labels = checked_labels(labels, adapter.images)
         halves = None
@@ -120,15 +114,31 @@ def analyze(
             "progress": progress,
         }
         layers, undefined = measuring.of_adapter(adapter, activated, batch_size, **options)
-    about = about | {
+    more = {}
+    if halves:
+        more["fitted_images"] = len(halves[0])
+        undefined["r_rotated"] = fitting.NO_ROTATION
+    return finished(subject, adapter, layers, undefined, quantizer, activations, **more)
+
+
+def subject_of(network, images, data_dir, right=None):
+    """Return the Subject of the first arguments of `analyze`; for `right` see `subject.find`."""
+    if isinstance(network, str | os.PathLike) or _is_run(network):
+        backend.load()
+        from bnn.analysis import subject
+
+        return subject.find(network, images, data_dir, right)
+    return Subject(network, images)
+
+
+def finished(subject, adapter, layers, undefined, quantizer, activations, **more):
+    """The Report of what was measured: `layers` and `undefined` are the result of `measuring.of_adapter`."""
+    about = subject.about | {
         "quantizer": name_of(quantizer),
         "activations": name_of(activations),
         "images": count(adapter.images),
     }
-    if halves:
-        about["fitted_images"] = len(halves[0])
-        undefined["r_rotated"] = fitting.NO_ROTATION
-    return Report(layers, adapter.unanalyzed, about, log, history, undefined)
+    return Report(layers, adapter.unanalyzed, about | more, subject.log, subject.history, undefined)
 
 
 def analyze_torch(model, inputs, **options):

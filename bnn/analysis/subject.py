@@ -1,14 +1,13 @@
 """The subject of an analysis: a model, a run or a path, with images."""
 
 import os
-from dataclasses import dataclass, field
 from numbers import Integral
-from typing import Any
 
 import numpy as np
 
 from bnn import runs
 from bnn.analysis.core.checks import ReportError
+from bnn.analysis.core.report import Subject
 from bnn.analysis.keras import geometry_log
 from bnn.console.arguments import expanded
 from bnn.datasets import own
@@ -19,36 +18,20 @@ from bnn.models.loading import is_model_file
 IMAGES = 500  # number of test images of a run, as in the paper
 
 
-@dataclass(frozen=True)
-class Subject:
-    """A model, the images to analyze it on, and their origin.
+def find(network, images=None, data_dir=None, right=None):
+    """Return the Subject for a Run or a path; arguments and errors as in `report.analyze`.
 
-    Attributes:
-        model: keras.Model.
-        images: (n, ...) array, or a list or dict of such arrays.
-        about: dict, the first entries of metrics.json.
-        log: rows of a run's log.csv; None for a model that does not come from a run.
-        history: the same for geometry.csv.
+    `right` is the number of test images that the run classifies correctly; None: classify them.
     """
-
-    model: Any
-    images: Any
-    about: dict = field(default_factory=dict)
-    log: list | None = None
-    history: list | None = None
-
-
-def find(network, images=None, data_dir=None):
-    """Return the Subject for a Run or a path; arguments and errors as in `report.analyze`."""
     if isinstance(network, str | os.PathLike):
         path = expanded(network)
         if is_model_file(path):
             return Subject(load_model(path), images, {"model": str(path)})
         network = runs.open_run(path)
-    return _of_run(network, images, data_dir)
+    return _of_run(network, images, data_dir, right)
 
 
-def _of_run(run, images, data_dir):
+def _of_run(run, images, data_dir, right):
     log, history = run.log(), geometry_log.read(run.folder)
     if run.training.data_set == ARRAYS and images is not None and not isinstance(images, Integral):
         model = run.load_in_float32()
@@ -64,13 +47,13 @@ def _of_run(run, images, data_dir):
         "run": str(run.folder),
         "network": run.kind,
         "origin": run.origin(data_set),
-        "test_accuracy": accuracy(model, data_set.test),
+        "test_accuracy": accuracy(model, data_set.test) if right is None else right / len(data_set.test),
         "test_images": len(data_set.test),
         "precision": "float32",
         "data_set": data_set.name,
         "data_digest": data_set.digest,
     }
-    return Subject(model, _as_trained(run, _loaded(images, model)), about, log, history)
+    return Subject(model, _as_trained(run, _loaded(images, model)), about, log, history, data_set.test)
 
 
 def _as_trained(run, images):

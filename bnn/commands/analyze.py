@@ -16,6 +16,10 @@ from bnn.settings.user_code import add_use
 
 PROGRAM = "analyze.py"
 IMAGES = 500  # test images of a run, the paper's number
+NOT_IN_SHARDS = {
+    "activations": "inputs are standardized over all images before they are quantized, which no shard has",
+    "budget": "it takes few images, whatever their number",
+}
 
 
 def parse(argv=None, program=PROGRAM):
@@ -101,6 +105,17 @@ def parse(argv=None, program=PROGRAM):
     parser.add_argument(
         "--apply", type=file_to_write, metavar="FILE.keras", help="with --budget: write the quantized model"
     )
+    parser.add_argument(
+        "--shard",
+        metavar="I/N",
+        help="measure only part I of N of the images, in a process or job of its own, and write shards/I-of-N.npz to "
+        "the output folder; --merge then makes the report of all parts",
+    )
+    parser.add_argument(
+        "--merge",
+        action="store_true",
+        help="make the report from all parts that --shard 1/N to N/N measured, with the other flags as they were",
+    )
     parser.add_argument("--wide", action="store_true", help="print every statistic, not only the first ones")
     add_data_dir(parser)
     add_use(parser)
@@ -113,11 +128,28 @@ def parse(argv=None, program=PROGRAM):
     for name in ("assignment", "apply"):
         if getattr(args, name) and args.budget is None:
             parser.error(f"argument --{name}: expected together with --budget, received alone")
+    if args.shard is not None:
+        args.shard = _shard(parser, args.shard)
+    sharded = "--shard" if args.shard is not None else "--merge" if args.merge else None
+    for name in ("activations", "budget") if sharded else ():
+        if getattr(args, name) is not None:
+            parser.error(f"argument {sharded}: expected no --{name} with it: {NOT_IN_SHARDS[name]}")
+    if args.shard is not None and args.merge:
+        parser.error("argument --merge: expected no --shard with it: it merges what all shards have measured")
     if args.apply and args.apply.suffix != ".keras":
         parser.error(f"argument --apply: expected the name of a .keras file, received {str(args.apply)!r}")
     if args.budget is not None and not 1 <= args.budget <= 32:
         parser.error(f"argument --budget: expected 1 to 32 bits per weight, received {args.budget:g}")
     return args
+
+
+def _shard(parser, text):
+    from bnn.analysis.core import shards
+
+    try:
+        return shards.shard(text)
+    except shards.ReportError as error:
+        parser.error(f"argument {error}")
 
 
 @command_line()
@@ -129,6 +161,10 @@ def main(argv=None, program=PROGRAM):
         return 0
     backend.expect_installed()
     if len(args.network) > 1 or _holds_runs(args.network[0]):
+        if args.shard or args.merge:
+            raise ConfigError(
+                f"{'--shard' if args.shard else '--merge'}: expected one run or model, received several runs"
+            )
         _expect_runs(args.network)
         several.compare(args.network, args.output, args.data_dir, args.wide)
         return 0
@@ -153,22 +189,30 @@ def main(argv=None, program=PROGRAM):
             )
         _assign(args)
         return 0
-    from bnn.analysis import analyze
-
-    report = analyze(
-        args.network,
-        args.images if is_model else _count(args.images),
-        quantizer=args.quantizer,
-        activations=args.activations,
-        batch_size=args.batch_size,
-        score_images=args.score_images,
-        cost_images=args.cost_images,
-        data_dir=args.data_dir,
-        progress=progress,
-    )
     beside = args.network.with_name(f"{args.network.stem}-geometry") if is_model else args.network
-    _show(report, args.output or beside, args.wide, args.target_r)
+    folder, images = args.output or beside, args.images if is_model else _count(args.images)
+    options = {"quantizer": args.quantizer, "batch_size": args.batch_size, "data_dir": args.data_dir}
+    if args.shard:
+        _measure_shard(args, folder, images, options)
+        return 0
+    options |= {"score_images": args.score_images, "cost_images": args.cost_images, "progress": progress}
+    from bnn.analysis import analyze, merge_shards
+
+    if args.merge:
+        report = merge_shards(args.network, images, folder=folder, **options)
+    else:
+        report = analyze(args.network, images, activations=args.activations, **options)
+    _show(report, folder, args.wide, args.target_r)
     return 0
+
+
+def _measure_shard(args, folder, images, options):
+    """Measure a shard, and say where it is and what follows."""
+    from bnn.analysis import analyze_shard
+
+    path = analyze_shard(args.network, images, shard=args.shard, folder=folder, progress=progress, **options)
+    merge = typed("analyze", args.network, "--merge")
+    print(filled(f"wrote {path};", f"with all shards, {merge} with the same flags makes the report"))
 
 
 def _holds_runs(path):

@@ -4,6 +4,8 @@ import numpy as np
 
 from bnn.geometry.streaming import chunks, without_warnings
 
+SAME = 1e-5  # edges that differ by less of the whole width are those of float32 sums in another order
+
 
 class Histogram2D:
     """Counts of a stream of pairs on a grid of equal cells (paper, Figs 3 and 5).
@@ -42,6 +44,24 @@ class Histogram2D:
         """
         for pair in chunks(x, y):
             self._update_chunk(*pair)
+        return self
+
+    def state(self):
+        """Return the edges and all that was counted, a dict from name to array or int."""
+        names = ("x_edges", "y_edges", "counts", "outside")
+        return {name: getattr(self, name) for name in names}
+
+    def add(self, x_edges, y_edges, counts, outside):
+        """Add the counts of another histogram, given by its `state`.
+
+        Raises:
+            ValueError: its edges are others, by more than rounding.
+        """
+        for own, given in ((self.x_edges, x_edges), (self.y_edges, y_edges)):
+            if own.shape != np.shape(given) or not np.allclose(own, given, rtol=0, atol=SAME * np.ptp(own)):
+                raise ValueError(f"edges: expected {own}, received {given}")
+        self.counts += counts
+        self.outside += int(outside)
         return self
 
     def _update_chunk(self, x, y):

@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from bnn.geometry.streaming import ROWS, without_warnings
+from bnn.geometry.streaming import ROWS, Mergeable, without_warnings
 
 FIRST, SECOND = [0, 0, 1], [0, 1, 1]  # the factors of the products (x, x), (x, y), (y, y) of a pair
 
 
-class UnitMoments:
+class UnitMoments(Mergeable):
     """Mean and covariance of a stream of pairs, separately for each unit.
 
     Args:
@@ -97,7 +97,7 @@ class UnitMoments:
         return np.where(varies, np.clip(xy / np.where(varies, scale, 1), -1, 1), np.nan)
 
 
-class CoordinateMoments:
+class CoordinateMoments(Mergeable):
     """Mean and standard deviation of each coordinate of a stream of vectors.
 
     Args:
@@ -123,11 +123,16 @@ class CoordinateMoments:
 
     def merge(self, count, mean, scatter):
         """Add vectors that are given by their number, their mean and their sum of squared deviations, (d,) arrays."""
+        self._merge(count, mean, scatter)
+        return self
+
+    def _merge(self, count, mean, scatter):
+        if count == 0:
+            return
         self.count += count
         delta, part = mean - self._mean, count / self.count
         self._mean = self._mean + delta * part
         self._scatter += scatter + delta**2 * (count * (1 - part))
-        return self
 
     @property
     def mean(self):

@@ -27,7 +27,32 @@ def chunks(x, y):
         yield x[start : start + CHUNK], y[start : start + CHUNK]
 
 
-class CorrelationStatistics:
+class Mergeable:
+    """Statistics that can be computed in parts, in several processes: `add(**other.state())` merges another one."""
+
+    def state(self):
+        """Return all that was accumulated, a dict from name to array or int."""
+        return {"count": self.count, "mean": self._mean, "scatter": self._scatter}
+
+    def add(self, count, mean, scatter):
+        """Add all data of another one, given by its `state`; the shapes must be those of this one.
+
+        Raises:
+            ValueError: the shapes differ.
+        """
+        expect_shapes(self.state(), {"count": count, "mean": mean, "scatter": scatter})
+        self._merge(int(count), np.asarray(mean), np.asarray(scatter))
+        return self
+
+
+def expect_shapes(own, given):
+    """Raise `ValueError` unless two dicts of arrays have the same shapes."""
+    wanted, received = ({name: np.shape(value) for name, value in part.items()} for part in (own, given))
+    if wanted != received:
+        raise ValueError(f"state: expected the shapes {wanted}, received {received}")
+
+
+class CorrelationStatistics(Mergeable):
     """Pearson correlation, regression slope and sign flips of a stream of pairs (paper, Figs 3-5).
 
     If a value is not finite, r and the slope are NaN, and so are the mean and the deviation of its array, or infinite.
@@ -75,6 +100,17 @@ class CorrelationStatistics:
         """Add all pairs of another `CorrelationStatistics`."""
         self._merge(other.count, other._mean, other._scatter, other._flips)
 
+    def state(self):
+        """See `Mergeable.state`."""
+        return super().state() | {"flips": self._flips}
+
+    @without_warnings
+    def add(self, count, mean, scatter, flips):
+        """See `Mergeable.add`."""
+        expect_shapes(self.state(), {"count": count, "mean": mean, "scatter": scatter, "flips": flips})
+        self._merge(int(count), np.asarray(mean), np.asarray(scatter), int(flips))
+        return self
+
     def _merge(self, count, mean, scatter, flips):
         if count == 0:
             return
@@ -116,7 +152,7 @@ class CorrelationStatistics:
         return self._flips / self.count if self.count else float("nan")
 
 
-class SecondMoments:
+class SecondMoments(Mergeable):
     """Mean and covariance of a stream of vectors.
 
     Float32 rows are centered and multiplied in float32, up to 4096 rows at a time, and their sums are added in float64.
@@ -193,7 +229,7 @@ class SecondMoments:
         return self.covariance + np.outer(self.mean, self.mean)
 
 
-class CrossMoments:
+class CrossMoments(Mergeable):
     """Means of a stream of pairs of vectors x and y, the covariance of x, and the covariances of x with y.
 
     Sums are as in `SecondMoments`. The covariance of y, which may be long, is left out.
@@ -230,6 +266,8 @@ class CrossMoments:
         return self
 
     def _merge(self, count, mean, scatter):
+        if count == 0:
+            return
         delta, total = mean - self._mean, self.count + count
         self._scatter += scatter
         self._scatter += np.outer(delta[: self._p], delta) * (self.count * count / total)

@@ -29,6 +29,12 @@ class Adapter(Protocol):
             kernels that multiply nothing; None in its place where values cannot be seen.
         """
 
+    def use(self, images, batch_size):
+        """Check images, `batch_size` at a time, and let them replace those that the model is analyzed on."""
+
+    def identity(self):
+        """Yield the texts and arrays by which the model differs from others: its layers and their weights."""
+
     def score_agreement(self, layers, n, batch_size, seed, progress):
         """Correlate the scores of the model with its scores after the kernel of one layer has been replaced.
 

@@ -35,25 +35,49 @@ def of_adapter(adapter, activations, batch_size, score_images, cost_images, labe
         (reports, undefined): list of LayerReport, and dict from the key of each statistic that is not defined for this
         network to the reason.
     """
-    found, unanalyzed, n_images = adapter.products, adapter.unanalyzed, count(adapter.images)
+    if not adapter.products:
+        raise _nothing(adapter)
+    standards = _standards(_stream(adapter, batch_size, progress), adapter.products, activations)
+    layers = layers_of(adapter, count(adapter.images), seed, standards)
+    take(layers, adapter, 0, batch_size, progress)
+    return reported(adapter, layers, batch_size, score_images, cost_images, labels, seed, progress)
+
+
+def layers_of(adapter, n_images, seed, standards=None):
+    """A list of LayerGeometry without data, for the products of an adapter and a number of images in all."""
+    found = adapter.products
     if not found:
         raise _nothing(adapter)
-
-    def stream():
-        batches = -(-n_images // batch_size)
-        for start, batch in progress(adapter.stream(batch_size), total=batches, unit="batch"):
-            yield start, min(batch_size, n_images - start), batch
-
-    standards = _standards(stream(), found, activations) if activations else [None] * len(found)
     generators = np.random.default_rng(seed).spawn(len(found))
-    layers = [
-        LayerGeometry(p, n_images, rng, s) for p, rng, s in zip(found, generators, standards, strict=True)
-    ]
-    for start, size, batch in stream():
+    pairs = zip(found, generators, standards or [None] * len(found), strict=True)
+    return [LayerGeometry(product, n_images, rng, standard) for product, rng, standard in pairs]
+
+
+def take(layers, adapter, first, batch_size, progress):
+    """Update layers with the images of an adapter, and note in its `unanalyzed` which cannot take them.
+
+    Args:
+        layers: list of LayerGeometry, one for each product.
+        adapter: `adapter.Adapter`.
+        first: int, the index of its first image among all.
+        batch_size: int, images per batch.
+        progress: function that shows progress over batches.
+    """
+    for start, size, batch in _stream(adapter, batch_size, progress):
         for layer, calls in zip(layers, batch, strict=True):
-            if layer.name not in unanalyzed:
-                _update(layer, start, size, calls, unanalyzed)
-    layers = [layer for layer in layers if layer.name not in unanalyzed]
+            if layer.name not in adapter.unanalyzed:
+                _update(layer, first + start, size, calls, adapter.unanalyzed)
+
+
+def _stream(adapter, batch_size, progress):
+    n = count(adapter.images)
+    for start, batch in progress(adapter.stream(batch_size), total=-(-n // batch_size), unit="batch"):
+        yield start, min(batch_size, n - start), batch
+
+
+def reported(adapter, layers, batch_size, score_images, cost_images, labels, seed, progress):
+    """Measure what needs passes of its own; arguments and result as for `of_adapter`, with layers that hold data."""
+    layers = [layer for layer in layers if layer.name not in adapter.unanalyzed]
     if not layers:
         raise _nothing(adapter)
     values, reason, found = [None] * len(layers), None, None
@@ -152,7 +176,12 @@ def _update(layer, start, count, calls, unanalyzed):
 
 
 def _standards(batches, found, quantizer):
-    """Return, for each product, a function from real to (quantized, standardized) inputs; None without inputs."""
+    """Return, for each product, a function from real to (quantized, standardized) inputs; None without inputs.
+
+    Without a quantizer, no batch is read.
+    """
+    if quantizer is None:
+        return None
     moments = [None] * len(found)
     for _, _, batch in batches:
         for i, calls in enumerate(batch):

@@ -1,6 +1,8 @@
 """The statistics of a network, one row per kernel: a table, and metrics.json."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from bnn.analysis.core import statistics
 from bnn.analysis.core.checks import by_reason
@@ -9,6 +11,27 @@ from bnn.console.tables import html_table
 from bnn.files import atomic
 
 ANGLE_ONLY = "it looks rows up and multiplies nothing; each row is a unit"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model, the images to analyze it on, and their origin.
+
+    Attributes:
+        model: keras.Model or torch.nn.Module.
+        images: (n, ...) array, or a list or dict of such arrays, or a path of them.
+        about: dict, the first entries of metrics.json.
+        log: rows of a run's log.csv; None for a model that does not come from a run.
+        history: the same for geometry.csv.
+        test: Split, the test images of a run; None for a model, and for a run on arrays that are not given.
+    """
+
+    model: Any
+    images: Any
+    about: dict = field(default_factory=dict)
+    log: list | None = None
+    history: list | None = None
+    test: Any = None
 
 
 class Report(Sequence):

@@ -14,6 +14,9 @@ class ResidualParts:
 
     The product of the inputs with the channels' means of a residual is that of the sums over the taps with these means.
     So the covariance of these sums, and that with the products of the residual, are enough.
+
+    Attributes:
+        moments: list with the CrossMoments of each group.
     """
 
     def __init__(self, product):
@@ -28,7 +31,7 @@ class ResidualParts:
         rounding = (self._residual**2).sum(axis=0) <= CONSTANT * (quantized**2).sum(axis=0)
         self._residual[:, rounding] = 0
         sums = 1 if self._taps == 1 else d // self._taps
-        self._moments = [CrossMoments(sums, units) for _ in range(self._groups)]
+        self.moments = [CrossMoments(sums, units) for _ in range(self._groups)]
 
     def update(self, inputs, quantized, latent):
         """Add one batch of one call of the layer; arguments as of `UnitProducts.update`."""
@@ -37,7 +40,7 @@ class ResidualParts:
         sums = sum(self._linear.taps(inputs)).reshape(len(products), self._groups, -1)
         if self._taps == 1:
             sums = sums.sum(axis=2, keepdims=True)
-        for group, moments in enumerate(self._moments):
+        for group, moments in enumerate(self.moments):
             moments.update(sums[:, group], products[:, group])
 
     def gains(self, gains, input_variances):
@@ -78,7 +81,7 @@ class ResidualParts:
         channels = residual.reshape(self._taps, -1, len(mean)).mean(axis=0)
         parts = np.tile(channels, (self._taps, 1)) - mean, residual - np.tile(channels, (self._taps, 1))
         energies = [len(residual) * mean**2, *(np.einsum("du,du->u", part, part) for part in parts)]
-        of_sums, with_residual = self._moments[g].covariances
+        of_sums, with_residual = self.moments[g].covariances
         # Covariances of the products with t = e_0, z = e_0 + e_1 and the residual e.
         tt, te = mean**2 * of_sums.sum(), mean * with_residual.sum(axis=0)
         if self._taps == 1:

@@ -38,10 +38,28 @@ class UnitProducts:
 
     def moments_of(self, call, inputs):
         """The CoordinateMoments of the inputs of a call."""
+        return self._of(call, tuple(inputs.shape[1:]))
+
+    def _of(self, call, shape):
         if call not in self._calls:
-            shape = tuple(inputs.shape[1:])
             self._calls[call] = shape, CoordinateMoments(math.prod(shape))
         return self._calls[call][1]
+
+    def state(self):
+        """Return all that was accumulated, a dict from the name of a part to its dict of arrays, for `add`."""
+        calls = {
+            f"call {call}": moments.state() | {"shape": np.array(shape, np.int64)}
+            for call, (shape, moments) in self._calls.items()
+        }
+        return {"units": self.moments.state()} | calls
+
+    def add(self, state):
+        """Add what another one of the same kernel accumulated; raises `ValueError` for one of another kernel."""
+        self.moments.add(**state["units"])
+        for name in sorted(name for name in state if name.startswith("call ")):
+            part = dict(state[name])
+            shape = tuple(int(size) for size in part.pop("shape"))
+            self._of(int(name.removeprefix("call ")), shape).add(**part)
 
     def gains(self):
         """geometry.Gains of the units, in the order of `LayerReport.kernels`."""

@@ -1,16 +1,19 @@
 """A Keras model as the analysis sees it."""
 
+import json
 import os
 from numbers import Integral
 
+import keras
 from keras import ops
 
 from bnn.analysis.core.adapter import Replacing
 from bnn.analysis.core.checks import ReportError, check_finite, check_images
 from bnn.analysis.keras import capture, gradients, kernels, scores
+from bnn.analysis.keras.products import float32
 from bnn.console.errors import ModelError
 from bnn.console.spelling import argument
-from bnn.models import load_images
+from bnn.models import load_images, walk
 from bnn.models.inputs import as_built
 
 
@@ -26,15 +29,25 @@ class KerasAdapter(Replacing):
                 f"{argument('kernel')}: expected None for a Keras model, whose layers name their quantizers; it is for "
                 "modules of PyTorch"
             )
-        self.model, self.name, self.images = model, model.name, given(images, model)
-        check_images(model, self.images, batch_size)
+        self.model, self.name = model, model.name
+        self.use(images, batch_size)
         _check_weights(model)
         self.products = kernels.find(model, quantizer)
         self.unanalyzed = kernels.refused(model, self.products)
 
+    def use(self, images, batch_size):
+        """Check images, and let them replace those before; see `core.adapter.Adapter`."""
+        self.images = given(images, self.model)
+        check_images(self.model, self.images, batch_size)
+
     def stream(self, batch_size):
         """Run the model on the images, and yield the calls of its kernels; see `core.adapter.Adapter`."""
         return capture.stream(self.model, self.products, self.images, batch_size)
+
+    def identity(self):
+        """Describe the model; see `core.adapter.Adapter`."""
+        yield _described(self.model)
+        yield from (float32(weight) for weight in self.model.weights)
 
     def score_agreement(self, layers, n, batch_size, seed, progress):
         """Compare scores with and without one quantizer; see `scores.score_agreement`."""
@@ -50,6 +63,15 @@ def given(images, model):
         return as_built(model, arrays)
     except ModelError as error:
         raise ReportError(str(error)) from None
+
+
+def _described(model):
+    """The layers of a model as text; their classes alone if one cannot be described."""
+    try:
+        described = keras.saving.serialize_keras_object(model)["config"]
+        return json.dumps(described, sort_keys=True)
+    except Exception:  # of a layer of the user, which has no config, or one that is no JSON
+        return " ".join(type(layer).__name__ for _, layer in walk(model))
 
 
 def _check_weights(model):

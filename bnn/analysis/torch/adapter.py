@@ -20,14 +20,28 @@ class TorchAdapter(Replacing):
 
     def __init__(self, model, images, quantizer, kernel, batch_size):
         """Find the kernels of a model with a few images, and check all; arguments as of `core.adapter.Wing`."""
-        self.model, self.name, self.images = model, type(model).__name__, _as_arrays(images)
-        check_images(None, self.images, batch_size)
+        self.model, self.name = model, type(model).__name__
+        self.use(images, batch_size)
         self.products, self.unanalyzed = kernels.find(model, self.images, quantizer, kernel)
         self._axes = probe.axes(model, self.products, self.images) if self.products else {}
+
+    def use(self, images, batch_size):
+        """Check images, and let them replace those before; see `core.adapter.Adapter`."""
+        self.images = _as_arrays(images)
+        check_images(None, self.images, batch_size)
 
     def stream(self, batch_size):
         """Run the model on the images, and yield the calls of its kernels; see `core.adapter.Adapter`."""
         return capture.stream(self.model, self.products, self.images, batch_size, self.unanalyzed, self._axes)
+
+    def identity(self):
+        """Describe the model; see `core.adapter.Adapter`."""
+        import torch
+
+        yield repr(self.model)
+        for name, values in [*self.model.named_parameters(), *self.model.named_buffers()]:
+            yield name
+            yield forms.array(torch.view_as_real(values) if values.is_complex() else values)
 
     def score_agreement(self, layers, n, batch_size, seed, progress):
         """Compare scores with and without one quantizer; see `scores.score_agreement`."""
