@@ -6,7 +6,7 @@ PY := .venv/bin/python
 # Install only wheels: building a package from source could run code that no hash covers.
 PIP_FLAGS := --quiet --disable-pip-version-check --only-binary :all:
 
-.PHONY: help demo test test-registry test-long test-browser test-experiments test-jax test-torch test-oldest lint notebooks docs explore report bench bench-accuracy setup lock audit clean
+.PHONY: help demo test test-registry test-long test-browser test-experiments test-jax test-torch test-oldest lint notebooks docs explore bench bench-accuracy setup lock audit clean
 
 help:
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-18s %s\n", $$1, $$2}' Makefile
@@ -85,16 +85,13 @@ lint: setup  ## check style
 runs/demo/metrics.json:
 	$(MAKE) demo
 
-notebooks: setup runs/demo/metrics.json  ## test the notebooks, execute both on runs/demo; fails at any error or warning
+notebooks: docs runs/demo/metrics.json  ## test the site and the notebooks, execute all on runs/demo; fails at any error or warning
 	$(PY) -m pytest tests/notebooks
 	$(PY) tools/notebooks.py check --run runs/demo
 
 docs: setup  ## write the pages, the notebooks and the reference as a site that opens offline (site/index.html)
 	rm -rf site docs/reference
 	$(PY) -m sphinx --fail-on-warning --keep-going --quiet -c docs/site -d site/.doctrees . site
-
-report: setup  ## write both notebooks, as last executed, as HTML pages that open offline (report/)
-	$(PY) tools/notebooks.py html
 
 explore: setup  ## write docs/explore.html, a page to play with the geometry, from tools/explore/ and results/
 	$(PY) tools/explore.py
@@ -111,4 +108,4 @@ bench-accuracy: setup  ## train in float32 and bfloat16, three seeds each; needs
 	$(PY) benchmarks/precision_accuracy.py
 
 clean:  ## remove the environments, runs/demo and everything that the targets have built
-	rm -rf .venv .venv-torch .venv-oldest .tools runs/demo report site docs/reference .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-torch .venv-oldest .tools runs/demo site docs/reference .pytest_cache .ruff_cache .hypothesis

@@ -16,6 +16,7 @@ include_patterns = [
     "*.md",
     "*.ipynb",
     "docs/*.md",
+    "docs/*.ipynb",
     "docs/reference/*.md",
     "data/README.md",
     "results/**.md",
@@ -24,7 +25,7 @@ exclude_patterns = [
     path.name for path in ROOT.iterdir() if path.is_dir() and path.name not in ("docs", "data", "results")
 ]
 
-extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode", "markdown_site"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "markdown_site"]
 nb_execution_mode = (
     "off"  # the notebooks and the pictures of the pages are stored; make notebooks executes them
 )
@@ -39,7 +40,7 @@ napoleon_use_ivar = True
 
 html_theme = "furo"
 html_title = f"bnn {__version__}"
-html_static_path = ["static", "../../tools/math.woff"]
+html_static_path = ["static"]
 html_css_files = ["site.css"]
 html_extra_path = ["first_page"]
 html_math_renderer = "mathml"

@@ -1,19 +1,24 @@
 """A Sphinx extension that makes a site of Markdown pages that GitHub shows, too.
 
 The sidebar is the list of pages in the README. Formulas are MathML, which needs no script and no network. Code in the
-text, such as `bnn.analyze`, leads to the reference. The pages of the reference are made from the packages.
+text, such as `bnn.analyze`, leads to the reference. The pages of the reference are made from the packages, and
+the gallery from the notebooks.
 """
 
 import importlib
 import inspect
 import re
+import shutil
 import sys
 from pathlib import Path
 
+import gallery
 from docutils import nodes
 from latex2mathml.converter import convert
-from sphinx.addnodes import pending_xref
+from sphinx.addnodes import download_reference, pending_xref
 from sphinx.transforms import SphinxTransform
+
+import bnn
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = (
@@ -44,6 +49,8 @@ def setup(app):
     app.add_html_math_renderer("mathml", (visit_math, None), (visit_math_block, None))
     app.add_transform(NamesLeadToTheReference)
     app.add_transform(FoldersHaveNoPage)
+    app.add_transform(PagesStayPages)
+    app.connect("build-finished", copy_pages)
     app.connect("builder-inited", write_reference)
     app.connect("source-read", add_sidebar)
     app.connect("autodoc-process-docstring", as_restructured_text, priority=400)  # before napoleon
@@ -60,14 +67,20 @@ def write_reference(app):
         path = folder / f"{package}.md"
         if not path.is_file() or path.read_text() != page:
             path.write_text(page)
+    gallery.write(folder, ROOT)
 
 
 def _functions(package):
-    """The public functions and classes of a package."""
+    """The public functions and classes of a package, without those on the page of `bnn`."""
     module = importlib.import_module(package)
     names = getattr(module, "__all__", None) or [name for name in vars(module) if not name.startswith("_")]
     found = {name: getattr(module, name) for name in names}
-    return [name for name, value in found.items() if callable(value) and value.__module__.startswith("bnn")]
+    first = [getattr(bnn, name) for name in bnn.__all__] if module is not bnn else []
+    return [
+        name
+        for name, value in found.items()
+        if callable(value) and value.__module__.startswith("bnn") and value not in first
+    ]
 
 
 def add_sidebar(app, docname, source):
@@ -82,7 +95,7 @@ def add_sidebar(app, docname, source):
         pages = [f"{title[0].upper()}{title[1:]} <{page}>" for title, page, _ in PAGE.findall(links)]
         if pages:
             source[0] += _toctree(caption.strip("-* "), pages)
-    source[0] += _toctree("Reference", [f"docs/reference/{package}" for package in PACKAGES])
+    source[0] += _toctree("Reference", [f"docs/reference/{name}" for name in ("gallery", *PACKAGES)])
 
 
 def _toctree(caption, pages):
@@ -146,6 +159,26 @@ class FoldersHaveNoPage(SphinxTransform):
                     link.attributes |= {"refdomain": "doc", "reftarget": str(target), "reftargetid": None}
                 else:
                     link.replace_self(link.children)
+
+
+class PagesStayPages(SphinxTransform):
+    """Make a link to a page of HTML one that opens it, not one that downloads it."""
+
+    default_priority = 4
+
+    def apply(self, **options):
+        """Change the links that Markdown made downloads."""
+        for link in list(self.document.findall(download_reference)):
+            if link["reftarget"].endswith(".html"):
+                link.replace_self(
+                    nodes.reference("", "", *link.children, refuri=link["reftarget"], internal=True)
+                )
+
+
+def copy_pages(app, exception):
+    """Copy the pages of HTML in docs/ to the place beside the others."""
+    for path in (ROOT / "docs").glob("*.html"):
+        shutil.copy(path, Path(app.outdir, "docs"))
 
 
 def visit_math(self, node):

@@ -179,14 +179,6 @@ def test_tables_show_every_row(capsys):
     assert tables.cell(27) == "27"
 
 
-def test_pages_open_offline(tmp_path):
-    page = notebooks.write_page(nbformat.read(PATHS[1], as_version=4), tmp_path / "page.html").read_text()
-    assert not re.search(r'<(script|link|img)[^>]*(src|href)="(?!data:)', page)
-    assert "<math" in page
-    assert "@@" not in page
-    assert notebooks.NO_ALT not in page
-
-
 @pytest.mark.parametrize(
     ("source", "said"),
     [
