@@ -31,6 +31,8 @@ The figures by their numbers in the paper (arXiv 1705.07199), and the figures th
     -            estimator               values and gradients of quantizers
     -            correlations            correlation of dot products in theory
     -            correlation_by_gain     correlation of dot products against gain and angle
+    -            laws                    correlation of each unit against the law of angle and gains
+    -            residual_parts          parts of the residual: their shares and their gains
     -            first_kernels           a first layer's kernels as pictures
     -            side_by_side            angle, gain and r of the layers of several runs
     -            errors                  images that a network classifies wrongly
@@ -51,6 +53,7 @@ _found, __dir__, __all__ = face(
     gain=["correlation_by_gain"],
     first_layer=["first_kernels", "leading_components", "patch_variance"],
     history=["geometry_history", "training"],
+    law=["laws", "residual_parts"],
     kernels=["angle_spread", "angles", "latent_weights"],
     names=["key"],
     overview=["save_all", "save_each"],

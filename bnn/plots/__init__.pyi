@@ -11,6 +11,8 @@ from .history import training as training
 from .kernels import angle_spread as angle_spread
 from .kernels import angles as angles
 from .kernels import latent_weights as latent_weights
+from .law import laws as laws
+from .law import residual_parts as residual_parts
 from .names import key as key
 from .overview import save_all as save_all
 from .overview import save_each as save_each

@@ -2,9 +2,11 @@
 
 import functools
 
+import numpy as np
+
 from bnn.console.arguments import expanded
 from bnn.console.errors import UserError
-from bnn.plots import history, kernels, products, style
+from bnn.plots import history, kernels, law, products, style
 
 DrawingError = UserError  # its name in earlier versions
 
@@ -32,6 +34,8 @@ def save_all(report, folder, log=None, geometry=None):
     for name, kind in (("dot_products", "weights"), ("permuted",) * 2, ("activations",) * 2):
         if any(kind in layer.histograms for layer in layers):
             drawings[name] = functools.partial(getattr(products, name), layers)
+    if any(np.isfinite(layer.gains.r).any() for layer in layers):
+        drawings |= {"laws": lambda: law.laws(layers), "residual_parts": lambda: law.residual_parts(layers)}
     if log is not None:
         drawings["training"] = lambda: history.training(log)
     if geometry:

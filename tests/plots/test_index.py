@@ -19,6 +19,7 @@ MODULES = [
         "gain",
         "history",
         "kernels",
+        "law",
         "products",
         "quantizers",
         "runs",

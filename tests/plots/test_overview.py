@@ -5,7 +5,7 @@ import pytest
 from bnn import plots
 
 LOG = [{"epoch": 1, "accuracy": 0.5, "val_accuracy": 0.5, "loss": 1, "val_loss": 1, "flip_ratio": 0.1}]
-OF_LAYERS = ["angles", "latent_weights", "dot_products", "permuted", "activations"]
+OF_LAYERS = ["angles", "latent_weights", "dot_products", "permuted", "activations", "laws", "residual_parts"]
 
 
 @pytest.mark.parametrize("network", [("binary", "dense")], indirect=True)
