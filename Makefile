@@ -6,7 +6,7 @@ PY := .venv/bin/python
 # Install only wheels: building a package from source could run code that no hash covers.
 PIP_FLAGS := --quiet --disable-pip-version-check --only-binary :all:
 
-.PHONY: help demo test test-registry test-long test-browser test-experiments test-jax test-torch test-oldest lint notebooks docs explore bench bench-accuracy setup lock audit clean
+.PHONY: help demo test test-registry test-long test-guarantees test-browser test-experiments test-jax test-torch test-oldest lint notebooks docs explore bench bench-accuracy setup lock audit clean
 
 help:
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-18s %s\n", $$1, $$2}' Makefile
@@ -39,8 +39,12 @@ demo: setup  ## train a binary network on real digits, analyze it, draw its figu
 
 # One process more than cores (tests/conftest.py), at most 8. All tests of a module run in one process and share its fixtures.
 # The tests as pytest compiles them are kept for the next call: each process would compile all of them for seconds.
+ON_ALL_CORES := PYTHONDONTWRITEBYTECODE= $(PY) -m pytest -n auto --maxprocesses 8 --dist loadscope --no-loadscope-reorder
 test: setup  ## run the tests of the package and of the programs
-	PYTHONDONTWRITEBYTECODE= $(PY) -m pytest -n auto --maxprocesses 8 --dist loadscope --no-loadscope-reorder --ignore tests/experiments --ignore tests/notebooks --ignore tests/browser
+	$(ON_ALL_CORES) --ignore tests/browser --ignore tests/experiments --ignore tests/guarantees --ignore tests/notebooks
+
+test-guarantees: setup  ## kill trainings, damage files, and try random command lines
+	$(ON_ALL_CORES) tests/guarantees
 
 test-experiments: setup  ## run every experiment as a smoke test
 	$(PY) -m pytest tests/experiments

@@ -6,6 +6,7 @@ import signal
 from pathlib import Path
 
 import network_guard  # noqa: F401, imported first, so that the other imports are guarded too
+import one_thread  # noqa: F401, before NumPy is loaded
 import pytest
 from hypothesis import settings
 
@@ -17,10 +18,6 @@ for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
     del os.environ[name]  # a proxy on this machine could reach the network
 os.environ.pop("BNN_DATA", None)  # tests set the folder of the data themselves
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [GUARD, os.environ.get("PYTHONPATH")]))
-
-# The networks are tiny: more threads would cost more than they compute.
-for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
-    os.environ.setdefault(name, "1")
 
 # These tests need JAX as the backend: make test-jax
 collect_ignore = [] if os.environ.get("KERAS_BACKEND") == "jax" else ["jax"]

@@ -16,7 +16,7 @@ from bnn.commands import analyze
 from bnn.geometry.levels import lloyd_max
 
 RNG = np.random.default_rng(0)
-X = RNG.normal(size=(60, 6, 6, 2)).astype(np.float32)
+X = RNG.normal(size=(30, 6, 6, 2)).astype(np.float32)
 
 
 def network():
@@ -65,7 +65,7 @@ def test_units_are_quantized_to_scaled_lloyd_max_levels():
 def test_more_bits_cost_less_and_the_sum_predicts_the_divergence():
     model = network()
     before = [keras.ops.convert_to_numpy(w).copy() for w in model.weights]
-    found = [assign_levels(model, X, budget, cost_images=60) for budget in (1, 1.5, 3, 32)]
+    found = [assign_levels(model, X, budget, cost_images=30) for budget in (1, 1.5, 3, 32)]
     for weight, value in zip(model.weights, before, strict=True):
         np.testing.assert_array_equal(weight, value)
     assert all(a.bits <= a.budget + 1e-6 for a in found)

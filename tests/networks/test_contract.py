@@ -27,7 +27,7 @@ SMALL = {
     "vgg": {"conv": (4,), "max_pool": (1,), "fc": (8,)},
     "strided": {"channels": (4, 4)},
     "bi-real": {"stages": (4, 6), "depth": 1},
-    "recurrent": {"units": (6, 5), "cell": "gru"},
+    "recurrent": {"units": (6,), "cell": "gru"},
     "reactnet": {"stages": (4, 6), "depth": 1},
 }  # by architecture
 TRAINING = {"epochs": 2, "batch_size": 50, "precision": "float32", "deterministic": True}
@@ -45,11 +45,12 @@ def data():
     return small_data()
 
 
+def architectures(*slow):
+    return [pytest.param(name, marks=[pytest.mark.slow] * (name in slow)) for name in ARCHITECTURES]
+
+
 # ReActNet is the graph of Bi-Real net with other activations, which have tests of their own.
-@pytest.fixture(
-    scope="module",
-    params=[pytest.param(a, marks=[pytest.mark.slow] * (a == "reactnet")) for a in ARCHITECTURES],
-)
+@pytest.fixture(scope="module", params=architectures("reactnet"))
 def trained(request, data, tmp_path_factory):
     """A run of each architecture."""
     folder = tmp_path_factory.mktemp(request.param) / "run"
@@ -78,6 +79,7 @@ def test_every_named_network_is_built_with_its_settings(name):
     assert model.name == config.quantization.kind
 
 
+@pytest.mark.parametrize("trained", architectures("reactnet", "bi-real", "strided"), indirect=True)
 def test_an_interrupted_training_ends_with_the_same_bits(trained, data, tmp_path):
     class Stop(keras.callbacks.Callback):
         def on_train_batch_end(self, batch, logs=None):

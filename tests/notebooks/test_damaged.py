@@ -2,7 +2,7 @@
 
 import nbformat
 
-from tests.test_fuzz_files import campaign, fuzz
+from tests.guarantees.test_fuzz_files import campaign, fuzz
 from tools import notebooks
 
 
