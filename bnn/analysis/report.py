@@ -171,15 +171,20 @@ def _is_of(framework, model):
     return sys.modules.get(framework) is not None and import_module(ADAPTERS[framework]).accepts(model)
 
 
+def framework(model):
+    """The key of `ADAPTERS` for the framework of a model; None if it is of none."""
+    return next((name for name in ADAPTERS if _is_of(name, model)), None)
+
+
 def wing(model):
     """The `core.adapter.Wing` of the framework of a model."""
-    for framework, wing in ADAPTERS.items():
-        if _is_of(framework, model):
-            return import_module(wing)
-    raise ReportError(
-        "network: expected a Keras model, a PyTorch module, a run or the path of a run or a .keras file, received "
-        f"a {type(model).__name__}"
-    )
+    name = framework(model)
+    if name is None:
+        raise ReportError(
+            "network: expected a Keras model, a PyTorch module, a run or the path of a run or a .keras file, received "
+            f"a {type(model).__name__}"
+        )
+    return import_module(ADAPTERS[name])
 
 
 def from_arrays(kernel, inputs, *, quantizer="sign", before=None, name="kernel", seed=0):

@@ -1,12 +1,11 @@
 """Fit the levels of one kernel to what it is multiplied with in the quantized network, and to the real products."""
 
-import math
 from typing import NamedTuple
 
 import numpy as np
 
 from bnn.analysis.core.checks import OVERFLOW
-from bnn.analysis.core.fitting import PER_WEIGHT, ROWS, shrunk
+from bnn.analysis.core.fitting import Sampler, shrunk
 from bnn.geometry import CrossMoments, UnitMoments, fit_signs, nearest_levels
 
 DAMPING = 0.01  # of the least squares for the real kernel, relative to the mean variance of an input
@@ -39,8 +38,7 @@ class Pairs:
             n_images: int, how many there will be.
             rng: numpy.random.Generator, for the sample.
         """
-        self.product, self._n_images, self._rng = product, n_images, rng
-        self._part = None
+        self.product, self._sampler = product, Sampler(product, n_images, rng)
 
     def sample(self, images, calls, others):
         """Draw the same rows of both.
@@ -63,16 +61,9 @@ class Pairs:
             raise FitError("its inputs have other shapes after earlier layers were quantized")
         if not all(np.isfinite(call.inputs).all() for call in (*calls, *others)):
             raise FitError(OVERFLOW)
-        places = [math.prod(linear.positions(call.inputs.shape)) for call in calls]
-        rows = [len(call.inputs) * each for call, each in zip(calls, places, strict=True)]
-        if self._part is None:
-            wanted = max(ROWS, PER_WEIGHT * len(self.product.kernels.latent))
-            self._part = min(1, wanted / max(sum(rows) / images * self._n_images, 1))
-        for call, other, n, each in zip(calls, others, rows, places, strict=True):
-            drawn = self._rng.permutation(n)[: math.ceil(self._part * n)]
-            if len(drawn):
-                at = np.stack(np.divmod(drawn, each), axis=1)
-                yield linear.patches(call.inputs, at), linear.patches(other.inputs, at)
+        for call, other, places in zip(calls, others, self._sampler.places(images, calls), strict=True):
+            if len(places):
+                yield linear.patches(call.inputs, places), linear.patches(other.inputs, places)
 
 
 def moments_of(pairs, kernel):

@@ -1,7 +1,6 @@
 """Quantize the kernels of a trained real network one by one, each fitted to what the earlier ones changed."""
 
 import math
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -14,6 +13,7 @@ from bnn.analysis.core.checks import ReportError, by_reason
 from bnn.analysis.core.fitting import MOST_INPUTS
 from bnn.analysis.core.report import ANGLE_ONLY
 from bnn.analysis.core.statistics import defined_mean
+from bnn.analysis.report import framework
 from bnn.binarization import kernel_fit
 from bnn.console import silent
 from bnn.console.spelling import argument
@@ -139,7 +139,7 @@ def binarize(model, images, *, levels=2, assignment=None, batch_size=50, seed=0,
     """
     levels = _checked(argument("levels"), levels)
     given = _assignment(assignment)
-    with _network(model).opened(model, images, batch_size) as network:
+    with _module(model).opened(model, images, batch_size) as network:
         found = network.find()
         names = [product.name for product in found]
         for name in given:
@@ -290,10 +290,11 @@ def _assignment(given):
     return {name: _checked(f"{argument('assignment')}: {name}", value) for name, value in given.items()}
 
 
-def _network(model):
+def _module(model):
     """The module for the framework of a model."""
-    for framework, module in NETWORKS.items():
-        wing = import_module(f"bnn.analysis.{framework}")
-        if sys.modules.get(framework) is not None and wing.accepts(model):
-            return import_module(module)
-    raise ReportError(f"model: expected a Keras model or a PyTorch module, received a {type(model).__name__}")
+    name = framework(model)
+    if name is None:
+        raise ReportError(
+            f"model: expected a Keras model or a PyTorch module, received a {type(model).__name__}"
+        )
+    return import_module(NETWORKS[name])

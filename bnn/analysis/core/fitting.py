@@ -138,6 +138,39 @@ def _gather(adapter, group, batch_size, progress):
                 wanted[product.name].update(min(batch_size, n - start), calls)
 
 
+class Sampler:
+    """Draws the same part of the rows of every batch, enough for the second moments of a kernel's inputs."""
+
+    def __init__(self, product, n_images, rng):
+        """Start without data.
+
+        Args:
+            product: Product.
+            n_images: int, how many there will be.
+            rng: numpy.random.Generator.
+        """
+        self._product, self._n_images, self._rng = product, n_images, rng
+        self._part = None
+
+    def places(self, images, calls):
+        """Draw the places of the rows of one batch.
+
+        Args:
+            images: int, images in the batch.
+            calls: list of Call.
+
+        Returns:
+            List with, for each call, an (m, 2) int array of images and positions; m may be 0.
+        """
+        positions = [math.prod(self._product.linear.positions(call.inputs.shape)) for call in calls]
+        rows = [len(call.inputs) * each for call, each in zip(calls, positions, strict=True)]
+        if self._part is None:
+            wanted = max(ROWS, PER_WEIGHT * len(self._product.kernels.latent))
+            self._part = min(1, wanted / max(sum(rows) / images * self._n_images, 1))
+        drawn = [self._rng.permutation(n)[: math.ceil(self._part * n)] for n in rows]
+        return [np.stack(np.divmod(own, each), axis=1) for own, each in zip(drawn, positions, strict=True)]
+
+
 class Inputs:
     """The second moments of a sample of what one kernel is multiplied with, one per group."""
 
@@ -149,10 +182,10 @@ class Inputs:
             n_images: int, how many there will be.
             rng: numpy.random.Generator, for the sample.
         """
-        self.product, self._n_images, self._rng = product, n_images, rng
+        self.product, self._sampler = product, Sampler(product, n_images, rng)
         self._d, groups, _ = product.kernels.latent.shape
         self.moments = [SecondMoments(self._d) for _ in range(groups)]
-        self._part, self._finite = None, True
+        self._finite = True
 
     @property
     def entries(self):
@@ -162,15 +195,9 @@ class Inputs:
     def update(self, images, calls):
         """Add a sample of one batch: a number of images and the list of Call."""
         self._finite = self._finite and all(np.isfinite(call.inputs).all() for call in calls)
-        places = [math.prod(self.product.linear.positions(call.inputs.shape)) for call in calls]
-        rows = [len(call.inputs) * each for call, each in zip(calls, places, strict=True)]
-        if self._part is None:
-            every = sum(rows) / images * self._n_images
-            self._part = min(1, max(ROWS, PER_WEIGHT * self._d) / max(every, 1))
-        for call, n, each in zip(calls, rows, places, strict=True):
-            drawn = self._rng.permutation(n)[: math.ceil(self._part * n)]
-            if len(drawn) and self._finite:
-                patches = self.product.linear.patches(call.inputs, np.stack(np.divmod(drawn, each), axis=1))
+        for call, places in zip(calls, self._sampler.places(images, calls), strict=True):
+            if len(places) and self._finite:
+                patches = self.product.linear.patches(call.inputs, places)
                 for moments, part in zip(self.moments, patches, strict=True):
                     moments.update(part)
 
