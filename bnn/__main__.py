@@ -17,12 +17,13 @@ COMMANDS = {
     "predict": "predict the class of images",
     "test": "check in a minute that this installation works correctly",
     "download": "fetch MNIST and CIFAR-10, or Fashion-MNIST, and verify every byte",
+    "completion": "print a script that completes commands and flags in a shell",
 }
 
 
 def parse(argv=None):
     """The command line: the name of a command and the list of its arguments."""
-    lines = [f"  {name:10}{what}" for name, what in COMMANDS.items()]
+    lines = [f"  {name:12}{what}" for name, what in COMMANDS.items()]
     parser = Parser(
         prog="bnn",
         description="Binary and ternary networks, and the geometry that explains them.",

@@ -24,7 +24,7 @@ def test_help_lists_the_commands():
     done = call_bnn("--help")
     assert done.returncode == 0
     for name, what in COMMANDS.items():
-        assert f"  {name:10}{what}\n" in done.stdout
+        assert f"  {name:12}{what}\n" in done.stdout
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -2,12 +2,14 @@
 
 import argparse
 import textwrap
+from contextvars import ContextVar
 from pathlib import Path
 
 from bnn.console.suggestions import did_you_mean
 
 NUMBERS = {int: "a whole number", float: "a number"}
 BROADEST = 100  # columns of help: longer lines are hard to read
+_taken = ContextVar("taken", default=False)
 
 
 class Parser(argparse.ArgumentParser):
@@ -27,6 +29,8 @@ class Parser(argparse.ArgumentParser):
 
     def parse_args(self, args=None, namespace=None):
         """The namespace; unknown flags end the program with a suggestion."""
+        if _taken.get():
+            raise _Taken(self)
         namespace, unknown = self.parse_known_args(args, namespace)
         if unknown:
             flags = [flag.partition("=")[0] for flag in unknown if flag.startswith("-")]
@@ -61,6 +65,26 @@ class Parser(argparse.ArgumentParser):
     def error(self, message):
         """Print one line on standard error and exit with 2."""
         self.exit(2, f"{self.prog}: error: {' '.join(message.split())}\n")
+
+
+class _Taken(Exception):
+    """Carries a parser out of the program that made it."""
+
+
+def parser_of(program):
+    """The parser with which a program reads its command line.
+
+    Args:
+        program: module whose `parse` or, if it has none, whose `main` calls `parse_args` of a `Parser`.
+    """
+    token = _taken.set(True)
+    try:
+        getattr(program, "parse", program.main)([])
+    except _Taken as taken:
+        return taken.args[0]
+    finally:
+        _taken.reset(token)
+    raise ValueError(f"expected a program that parses a command line, received {program.__name__}")
 
 
 class HelpFormatter(argparse.HelpFormatter):
