@@ -2,11 +2,12 @@
 
 `pack` converts numbers to `Bits`. `convolution_kernel` and `dense_kernel` convert bits to a `Kernel`. `convolve`,
 `dense`, `convolve_integers` and `dense_integers` multiply. They return int32 sums, or the bits of the next layer if
-`Thresholds` are given.
+`Thresholds` are given. A `Pipeline` computes a chain of products in one call of numba's code.
 """
 
-from bnn.bits.engine import numpy_alone, popcount_limit
+from bnn.bits.engine import compiled, numpy_alone, popcount_limit
 from bnn.bits.kernels import Kernel, convolution_kernel, dense_kernel
+from bnn.bits.pipelines import Pipeline, Step
 from bnn.bits.products import (
     binarize,
     convolve,
@@ -22,8 +23,11 @@ from bnn.bits.words import Bits, unpack
 __all__ = [
     "Bits",
     "Kernel",
+    "Pipeline",
+    "Step",
     "Thresholds",
     "binarize",
+    "compiled",
     "convolution_kernel",
     "convolve",
     "convolve_integers",

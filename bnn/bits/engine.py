@@ -32,6 +32,11 @@ def engine():
     return numpy_products
 
 
+def compiled():
+    """Whether numba computes the products, and not NumPy."""
+    return engine().__name__.endswith(".numba_products")
+
+
 @cache
 def fastest():
     """Return the module `numba_products` if numba can be imported, else `numpy_products`."""

@@ -65,17 +65,17 @@ class Kernel:
     @cached_property
     def signs(self):
         """The bits [v > 0], (blocks, positions x words, 32) uint64 array. A block has 32 units."""
-        return _blocks(self.planes[-1], BLOCK)
+        return blocks_of(self.planes[-1], BLOCK)
 
     @cached_property
     def nonzero(self):
         """The bits [v != 0], in the layout of `signs`, and 1 after the last channel; None for binary kernels."""
-        return _blocks(~(self.planes[0] ^ self.planes[-1]), BLOCK) if self.bits.ternary else None
+        return blocks_of(~(self.planes[0] ^ self.planes[-1]), BLOCK) if self.bits.ternary else None
 
     @cached_property
     def weights(self):
         """The weights, (groups, positions x fan-in, 64) int16 array. A group has 64 units."""
-        return _blocks(self.values.astype(np.int16), WORD)
+        return blocks_of(self.values.astype(np.int16), WORD)
 
     @cached_property
     def borders(self):
@@ -98,12 +98,12 @@ class Borders:
     """
 
     def __init__(self, kernel, height, width):
-        spans, cases = np.unique(_spans(height, kernel.size[0]), axis=0, return_inverse=True)
+        spans, cases = np.unique(inside_spans(height, kernel.size[0]), axis=0, return_inverse=True)
         self.rows = np.column_stack([spans[cases.reshape(-1)], cases.reshape(-1)])
         base = np.zeros((len(spans), width, kernel.units), np.int32)
         for case, (top, bottom) in enumerate(spans):
             nonzeros, totals = (a[top:bottom].sum(axis=0) for a in (kernel.nonzeros, kernel.totals))
-            for column, (left, right) in enumerate(_spans(width, kernel.size[1])):
+            for column, (left, right) in enumerate(inside_spans(width, kernel.size[1])):
                 outside = totals[:left].sum(axis=0) + totals[right:].sum(axis=0)
                 base[case, column] = nonzeros.sum(axis=0) + outside
         self.base = np.ascontiguousarray(
@@ -150,7 +150,7 @@ def _kernel(bits, valid, expected, dense):
     return Kernel(bits, dense)
 
 
-def _spans(size, window):
+def inside_spans(size, window):
     """Find the part of a SAME window that is inside the image at each position: (size, 2) array of start and stop."""
     starts = np.arange(size) - (window - 1) // 2
     return np.column_stack([np.maximum(-starts, 0), np.minimum(size - starts, window)])
@@ -163,7 +163,7 @@ def _padded(array):
     return padded
 
 
-def _blocks(array, size):
+def blocks_of(array, size):
     """Rearrange (height, width, units, n) to (blocks of units, height width n, size), aligned with cache lines."""
     rows = _padded(np.swapaxes(array, 2, 3)).reshape(-1, WORD * word_count(array.shape[2]))
     blocks = np.moveaxis(rows.reshape(len(rows), -1, size), 0, 1)

@@ -1,10 +1,12 @@
 """A packed network: how it computes scores, and its file."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import ceil
 
 import numpy as np
 
+from bnn import bits
+from bnn.bits import Kernel
 from bnn.console import silent
 from bnn.datasets.data_set import axes_hint
 from bnn.packed import files
@@ -35,6 +37,7 @@ class PackedNetwork:
     layers: list
     class_names: tuple
     image_range: tuple | None = IMAGE_RANGE
+    _pipelines: dict = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self):
         expect_fit(self)
@@ -90,7 +93,7 @@ class PackedNetwork:
         """
         parts = np.array_split(self._checked(images), ceil(len(images) / batch_size))
         shown = progress(parts, total=len(parts), unit="batch")
-        return np.concatenate([list(self.outputs(part))[-1] for part in shown])
+        return np.concatenate([self._scores(part) for part in shown])
 
     def outputs(self, images):
         """Yield the output of each layer: Bits, and scores for the last layer; see `scores`."""
@@ -98,6 +101,25 @@ class PackedNetwork:
         for layer in self.layers:
             x = layer(x)
             yield x
+
+    def _scores(self, images):
+        """The scores of a batch. numba computes all layers of bits in one call."""
+        layers = tuple(self.layers)
+        first, last = (not isinstance(layers[i].kernel, Kernel) for i in (0, -1))
+        of_bits = layers[first : len(layers) - last]
+        if not (of_bits and bits.compiled() and (first or self.pixels.small)):
+            return list(self.outputs(images))[-1]
+        x = layers[0](self.pixels(images)) if first else images
+        pipeline = self._pipelines.get(layers)
+        if pipeline is None:  # at the first call, or after a layer was replaced
+            steps = [bits.Step(layer.kernel, layer.output, layer.pool) for layer in of_bits]
+            steps[-1] = steps[-1] if last else bits.Step(of_bits[-1].kernel, None)
+            scale = None if first else (self.pixels.factor, self.pixels.summand)
+            pipeline = bits.Pipeline(x.shape[1:], steps, scale, len(x.planes) if first else 1)
+            self._pipelines.clear()
+            self._pipelines[layers] = pipeline
+        x = pipeline(x)
+        return layers[-1](x) if last else layers[-1].output(x)
 
     def _checked(self, images):
         images = np.asarray(images)

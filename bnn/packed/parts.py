@@ -29,6 +29,11 @@ class Pixels:
         """Whether images are uint8 and the first layer uses integers."""
         return isinstance(self.factor, int)
 
+    @property
+    def small(self):
+        """Whether the integers of all pixels are from -255 to 255, as those of a damaged or foreign file may not be."""
+        return all(abs(self.factor * pixel + self.summand) <= 255 for pixel in (0, 255))
+
     def __call__(self, images):
         """The input of the first layer for these pixels."""
         if not self.integers:

@@ -10,9 +10,8 @@ import pytest
 from bnn import bits, packed
 from bnn.bits import Thresholds, convolution_kernel, dense_kernel
 from bnn.packed import PackedNetwork
-from bnn.packed.floats import number_of
 from bnn.packed.parts import Layer, Pixels, Scores
-from tests.packed.packed_networks import network
+from tests.packed.packed_networks import network, random_network
 
 SETTINGS = [
     {"filter_size": 4, "bn_scale": True},
@@ -38,36 +37,6 @@ def test_networks_of_layers_of_this_package(settings):
     model, _ = network(np.random.default_rng(2), ties=False, **settings)
     net = packed.pack(model)
     expect_the_same(net, np.random.default_rng(3).integers(256, size=(30, *net.input_shape), dtype=np.uint8))
-
-
-def thresholds(rng, units, largest, real=False):
-    at = rng.normal(0, largest, units)
-    at = number_of(at) if real else at.round().astype(int)
-    constant = rng.choice([1 - 2**31, 2**31 - 1], units)
-    return Thresholds(np.where(rng.random(units) < 0.05, constant, at), rng.random(units) < 0.6)
-
-
-def random_network(rng, real, units=(13, 64, 21), dense=(11, 5)):
-    """Convolutions of odd sizes, every kind of pooling, falling channels, and channels that are constant."""
-    shape, channels, layers = (7, 6), 3, []
-    for i, (own, pool) in enumerate(zip(units, ("none", "sums", "bits"), strict=True)):
-        size = (4, 3)[i % 2], (2, 3)[i % 2]
-        if real and i == 0:
-            kernel = rng.normal(size=(*size, channels, own)).astype(np.float32)
-        else:
-            kernel = convolution_kernel(bits.pack(rng.choice([-1, 1], (*size, own, channels))))
-        limits = thresholds(rng, own, (3 if real else 900) if i == 0 else 15, real and i == 0)
-        layers.append(Layer(f"conv_{i}", kernel, limits, pool))
-        shape, channels = shape if pool == "none" else (shape[0] // 2, shape[1] // 2), own
-    axes = (*shape, channels)
-    for i, own in enumerate(dense):
-        kernel = dense_kernel(bits.pack(rng.choice([-1, 1], (own, *axes))))
-        layers.append(Layer(f"dense_{i}", kernel, thresholds(rng, own, 9)))
-        axes = (own,)
-    factors = Scores(*rng.normal(size=(2, 4)).astype(np.float32))
-    layers.append(Layer("scores", dense_kernel(bits.pack(rng.choice([-1, 1], (4, *axes)))), factors))
-    pixels = Pixels(1 / 127.5, -1.0) if real else Pixels(2, -255)
-    return PackedNetwork((7, 6, 3), pixels, layers, ("a", "b", "c", "d"))
 
 
 @pytest.mark.parametrize("real", [False, True])
