@@ -7,6 +7,7 @@ Importing the package registers its classes with Keras, so that saved networks l
 """
 
 import bnn.layers.optimizers  # noqa: F401, registers the optimizers of saved networks
+from bnn.layers.bit_linear import BitLinear
 from bnn.layers.gradients import pointwise_gradient, straight_through, with_gradient
 from bnn.layers.latent import LatentKernel, latent_kernels
 from bnn.layers.norm import BatchNorm, BatchSizeError
@@ -20,8 +21,10 @@ from bnn.layers.quantized import (
 )
 from bnn.layers.quantizer_functions import sign, ste_sign, ste_ternary, ternary
 from bnn.layers.quantizers import (
+    AbsmaxIntegers,
     AbsmeanTernary,
     ApproxSign,
+    CenteredSign,
     IdentitySign,
     LloydMax,
     MagnitudeAwareSign,
@@ -37,10 +40,13 @@ from bnn.layers.shifts import RPReLU, RSign
 from bnn.layers.transforms import PatchTransform, Rotation, Whitening
 
 __all__ = [
+    "AbsmaxIntegers",
     "AbsmeanTernary",
     "ApproxSign",
     "BatchNorm",
     "BatchSizeError",
+    "BitLinear",
+    "CenteredSign",
     "IdentitySign",
     "LatentKernel",
     "LloydMax",

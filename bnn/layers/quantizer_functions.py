@@ -12,6 +12,7 @@ References:
        Conditional Computation", 2013, arXiv:1308.3432.
     .. [5] Li, Zhang & Liu, "Ternary Weight Networks", 2016, arXiv:1605.04711.
     .. [6] Ma et al., "The Era of 1-bit LLMs: All Large Language Models are in 1.58 Bits", 2024, arXiv:2402.17764.
+    .. [7] Wang et al., "BitNet: Scaling 1-bit Transformers for Large Language Models", 2023, arXiv:2310.11453.
 """
 
 import math
@@ -24,6 +25,7 @@ from bnn.layers.gradients import straight_through, with_gradient
 # Thresholds in units of the standard deviation of Gaussian values.
 BEST_RATIO = 0.6120031809624809  # `geometry.best_ternary_threshold()`, without SciPy
 ABSMEAN_RATIO = 1 / math.sqrt(2 * math.pi)  # half the mean of |x|
+TINY = 1e-5  # the smallest largest value of a token, as in the training code of [6]_
 # Layers with a registered function can be loaded.
 registered = keras.saving.register_keras_serializable("bnn")
 
@@ -142,6 +144,34 @@ def absmean_ternary(x):
     def quantize(values):
         scale = ops.mean(ops.abs(values))
         return scale * ternary(values, scale / 2)
+
+    return with_gradient(quantize, lambda x, upstream: upstream)(x)
+
+
+@registered
+def centered_sign(x):
+    """The sign of x - mu times m, where mu is the mean of x and m that of |x|, both over all values ([7]_).
+
+    The derivative is 1 everywhere.
+    """
+    return with_gradient(
+        lambda x: ops.mean(ops.abs(x)) * sign(x - ops.mean(x)), lambda x, upstream: upstream
+    )(x)
+
+
+def absmax_integers(x, bits):
+    """Round to whole multiples of a unit, the largest |x| along the last axis over 2^(bits - 1) - 1 ([6]_, [7]_).
+
+    The derivative is 1 everywhere.
+
+    Args:
+        x: float tensor (..., features); each token, a vector of features, has a unit of its own.
+        bits: int from 2 to 16.
+    """
+
+    def quantize(x):
+        unit = ops.maximum(ops.max(ops.abs(x), axis=-1, keepdims=True), TINY) / (2 ** (bits - 1) - 1)
+        return unit * ops.round(x / unit)
 
     return with_gradient(quantize, lambda x, upstream: upstream)(x)
 

@@ -11,8 +11,10 @@ from bnn.geometry import estimators
 from bnn.layers.quantizer_functions import (
     ABSMEAN_RATIO,
     BEST_RATIO,
+    absmax_integers,
     absmean_ternary,
     approx_sign,
+    centered_sign,
     identity_sign,
     lloyd_max,
     magnitude_aware_sign,
@@ -188,6 +190,38 @@ class AbsmeanTernary(Quantizer):
     def unit(self, values):
         """Return the deviation of Gaussian values with the same mean absolute value."""
         return abs(values).mean() * math.sqrt(math.pi / 2)
+
+
+@keras.saving.register_keras_serializable("bnn")
+class CenteredSign(Quantizer):
+    """Binary quantizer of kernels in 1-bit language models: `centered_sign`."""
+
+    estimator = staticmethod(centered_sign)
+
+
+@keras.saving.register_keras_serializable("bnn")
+class AbsmaxIntegers(Quantizer):
+    """Quantizer of activations in 1-bit language models: `absmax_integers`, with one unit per token.
+
+    Args:
+        bits: int from 2 to 16.
+
+    Raises:
+        ValueError: there are fewer or more bits.
+    """
+
+    def __init__(self, bits=8):
+        if not isinstance(bits, int) or not 2 <= bits <= 16:
+            raise ValueError(f"bits: expected a whole number from 2 to 16, received {bits!r}")
+        self.bits = bits
+
+    def __call__(self, x):
+        """Quantize a float tensor. The shape and the dtype do not change."""
+        return absmax_integers(x, self.bits)
+
+    def get_config(self):
+        """Return the arguments of the constructor."""
+        return {"bits": self.bits}
 
 
 @keras.saving.register_keras_serializable("bnn")
