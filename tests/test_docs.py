@@ -109,7 +109,7 @@ def test_flags_and_values_in_commands_exist(path):
 @every_text
 def test_the_programs_accept_the_commands_in_code_blocks(path):
     names = {program: name for name, program in PROGRAMS.items() if name != "test"}  # test.py takes no flag
-    names |= {f"bnn {name}": name for name in ("binarize", "export", "predict")}
+    names |= {f"bnn {name}": name for name in ("binarize", "export", "predict", "sweep")}
     for program, arguments in commands(path, inline=False):
         if program in names:
             importlib.import_module(f"bnn.commands.{names[program]}").parse(arguments)
@@ -117,7 +117,7 @@ def test_the_programs_accept_the_commands_in_code_blocks(path):
 
 def test_the_pages_have_a_command_of_every_program_and_experiment():
     found = {program for path in TEXTS for program, _ in commands(path)}
-    assert {*PROGRAMS.values(), "bnn binarize", "bnn export", "bnn predict"} <= found
+    assert {*PROGRAMS.values(), "bnn binarize", "bnn export", "bnn predict", "bnn sweep"} <= found
     experiments = [path for path in (ROOT / "experiments").glob("*.py") if "def main(" in path.read_text()]
     assert {f"experiments.{path.stem}" for path in experiments} <= found
 

@@ -41,6 +41,7 @@ MAY_IMPORT = {
     "binarization": MODELS | {"analysis", "geometry"},
     "packed": MODELS | {"bits"},
     "training": RUNS | {"analysis.keras.geometry_log", "geometry.estimators"},
+    "training.sweeps": RUNS | {"training", "analysis"},
     "plots": GROUND | {"geometry", "files"},
     "commands": None,  # everything
 }

@@ -61,7 +61,7 @@ def test_make_requires_hashes_and_wheels(tmp_path):
 def test_the_lowest_versions_of_the_package_are_those_that_are_tested():
     oldest = {r.name: str(r.specifier).removeprefix("==") for r, _ in pins("requirements-oldest.txt")}
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    extras = (project["optional-dependencies"][name] for name in ("tensorflow", "packed", "onnx"))
+    extras = (project["optional-dependencies"][name] for name in ("tensorflow", "packed", "onnx", "sweeps"))
     for requirement in map(Requirement, [*project["dependencies"], *itertools.chain(*extras)]):
         assert requirement.specifier.contains(oldest[requirement.name])
         least = str(requirement.specifier).removeprefix(">=")

@@ -201,7 +201,8 @@ def _program(command):
     clone = Path(__file__).resolve().parents[2]
     if called.name == "bnn" or not (clone / "train.py").is_file():
         return "bnn", command
-    return "python", f"{'data/' if command == 'download' else ''}{command}.py"
+    script = f"{'data/' if command == 'download' else ''}{command}.py"
+    return ("python", script) if (clone / script).is_file() else ("python", "-m", "bnn", command)
 
 
 def _interruption(error):

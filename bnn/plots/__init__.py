@@ -35,6 +35,7 @@ The figures by their numbers in the paper (arXiv 1705.07199), and the figures th
     -            residual_parts          parts of the residual: their shares and their gains
     -            first_kernels           a first layer's kernels as pictures
     -            side_by_side            angle, gain and r of the layers of several runs
+    -            by_setting              accuracies of the settings of a sweep
     -            errors                  images that a network classifies wrongly
     -            confusion_matrix        images of each class that are put into each class
     -            training                accuracy, loss and flip ratio over the epochs
@@ -60,7 +61,7 @@ _found, __dir__, __all__ = face(
     primitives=["density", "legend_below", "points", "reference"],
     products=["activations", "dot_products", "permuted"],
     quantizers=["estimator", "level_angles", "quantizer_angles", "staircases", "ternary_angles"],
-    runs=["side_by_side"],
+    runs=["by_setting", "side_by_side"],
     style=[
         "BLACK",
         "BLUE",

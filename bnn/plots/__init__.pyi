@@ -28,6 +28,7 @@ from .quantizers import level_angles as level_angles
 from .quantizers import quantizer_angles as quantizer_angles
 from .quantizers import staircases as staircases
 from .quantizers import ternary_angles as ternary_angles
+from .runs import by_setting as by_setting
 from .runs import side_by_side as side_by_side
 from .style import BLACK as BLACK
 from .style import BLUE as BLUE

@@ -1,4 +1,4 @@
-"""Figure of runs side by side."""
+"""Figures of runs side by side, and of the settings of a sweep."""
 
 import math
 
@@ -6,10 +6,11 @@ import numpy as np
 
 from bnn.plots import history, primitives, style
 from bnn.plots.names import shortened
-from bnn.plots.style import COLORS
+from bnn.plots.style import BLUE, COLORS, ORANGE
 
-LETTERS, GROUP_LETTERS = 14, 24  # of the names of layers and groups
+LETTERS, GROUP_LETTERS, SETTING_LETTERS = 14, 24, 40  # of the names of layers, groups and settings
 MARKERS = "osD^vP*X"
+ACCURACIES = {"test_accuracy": ("test", BLUE, "o"), "val_accuracy": ("best of validation", ORANGE, "D")}
 
 
 @style.styled
@@ -28,6 +29,38 @@ def side_by_side(comparison, axes=None):
         _layers(ax, comparison, key)
         ax.set(title=title)
     primitives.legend_below(fig if axes is None else None, panels[0], columns=3)
+    return fig
+
+
+@style.styled
+def by_setting(labels, groups, axes=None):
+    """Draw the accuracies of the settings of a sweep, one row each. Error bars are standard deviations over the seeds.
+
+    Args:
+        labels: list of str, the settings, such as "levels 3, threshold 0.02".
+        groups: list of `analysis.side_by_side.Group`, as many.
+        axes: None, or one Axes.
+
+    Returns:
+        Figure
+    """
+    fig, (ax,) = style.axes_for(axes, 1, height=0.4 * len(labels) + 1.8)
+    for i, (key, (name, color, marker)) in enumerate(ACCURACIES.items()):
+        found = [(row, getattr(group, key)) for row, group in enumerate(groups)]
+        found = [(row, pooled) for row, pooled in found if pooled is not None]
+        ax.errorbar(
+            [pooled.mean for _, pooled in found],
+            [row + 0.2 * (i - 0.5) for row, _ in found],
+            xerr=[0 if math.isnan(pooled.std) else pooled.std for _, pooled in found],
+            fmt=marker,
+            color=color,
+            capsize=3,
+            label=name,
+        )
+    ax.set_yticks(range(len(labels)), shortened(labels, SETTING_LETTERS))
+    ax.set(xlabel="accuracy", ylim=(len(labels) - 0.5, -0.5))
+    ax.grid(axis="y", alpha=0.4)
+    primitives.legend_below(fig if axes is None else None, ax, columns=2)
     return fig
 
 

@@ -64,12 +64,13 @@ WORDS = {"clip": {GLOROT: GLOROT}, "clip_gradients": {"none": None}}
 LONGEST_METAVAR = 30  # characters of the choices that are shown next to the flag
 
 
-def add_flags(parser, network=DEFAULT):
+def add_flags(parser, network=DEFAULT, several=False):
     """Add a flag for every setting, in groups; only flags that were given appear in the namespace.
 
     Args:
         parser: Parser.
         network: str, the name of the network whose settings have flags, besides those that all networks share.
+        several: whether each setting may have several values; a list is then given by repeating its flag.
 
     Returns:
         dict from the group's name to the group, for further flags.
@@ -80,11 +81,22 @@ def add_flags(parser, network=DEFAULT):
     for group, members in GROUPS.items():
         for name in members:
             options = _network_flag() if name == "network" else _flag(found[name], brought)
+            options = _repeated(options) if several else options
             aliases = ALIASES.get(name, ())
             groups[group].add_argument(f"--{name}", *aliases, dest=name, default=argparse.SUPPRESS, **options)
     for name, field in flagged(architecture).items():
-        groups[NETWORK].add_argument(f"--{name}", default=argparse.SUPPRESS, **_flag(field, brought))
+        options = _repeated(_flag(field, brought)) if several else _flag(field, brought)
+        groups[NETWORK].add_argument(f"--{name}", default=argparse.SUPPRESS, **options)
     return groups
+
+
+def _repeated(options):
+    """The options of argparse for a flag with several values: all after one flag, or lists after one flag each."""
+    if "action" in options:
+        return options
+    if options.get("nargs") == "*":
+        return options | {"action": "append"}
+    return options | {"nargs": "+", "action": "extend"}
 
 
 def of_other_networks(network):
@@ -111,6 +123,17 @@ def take_settings(namespace, network=DEFAULT):
     if len(given.get("seed", ())) == 1:
         given["seed"] = given["seed"][0]
     return given
+
+
+def take_several(namespace, network=DEFAULT):
+    """Move the settings out of a namespace that a parser with `add_flags(several=True)` filled.
+
+    Returns:
+        dict from setting to a list of values, or to True or False for a switch, for flags that were given.
+    """
+    architecture = entry(network).architecture
+    found = ("network", *flagged(architecture, Quantization, TrainConfig))
+    return {name: vars(namespace).pop(name) for name in found if name in namespace}
 
 
 def add_data_dir(parser, *aliases):

@@ -1,7 +1,8 @@
 """The training of a network.
 
-`train` begins a run and `resume` continues one. The other modules are for the start from settings, the loop with
-loss and optimizer, batches, learning rate, logs and checkpoints, signals, and steps on JAX.
+`train` begins a run, `resume` continues one, and `sweep` trains one for each combination of settings. The other modules
+are for the start from settings, the loop with loss and optimizer, batches, learning rate, logs and checkpoints,
+signals, and steps on JAX.
 """
 
 from bnn.lazy_exports import face
@@ -14,4 +15,5 @@ __getattr__, __dir__, __all__ = face(
     schedule=["RateSchedule", "learning_rate"],
     signals=["Interrupted", "StopRequests"],
     start=["resume", "train"],
+    **{"sweeps.folder": ["Sweep", "open_sweep"], "sweeps.start": ["sweep"]},
 )

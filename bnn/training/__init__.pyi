@@ -9,3 +9,6 @@ from .signals import Interrupted as Interrupted
 from .signals import StopRequests as StopRequests
 from .start import resume as resume
 from .start import train as train
+from .sweeps.folder import Sweep as Sweep
+from .sweeps.folder import open_sweep as open_sweep
+from .sweeps.start import sweep as sweep

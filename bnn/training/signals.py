@@ -2,10 +2,12 @@
 
 import signal
 import threading
+import time
 
 from bnn.console import Terminated
 
 NUMBERS = (signal.SIGINT, signal.SIGTERM)
+SAME_S = 1  # a batch system sends SIGTERM to the process and through its parent: within this time it is one request
 
 
 class Interrupted(Exception):
@@ -25,6 +27,8 @@ class Interrupted(Exception):
 
 class StopRequests:
     """As a context manager it turns SIGINT and SIGTERM into a request; a second SIGINT or SIGTERM stops at once.
+
+    A SIGTERM within a second of the first one is the same request.
 
     Only the main thread receives signals; in another one it does nothing.
 
@@ -47,6 +51,8 @@ class StopRequests:
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
     def _ask_to_stop(self, number, _):
+        if number == self.signal == signal.SIGTERM and time.monotonic() < self._same_until:
+            return
         if self.signal is not None:
             raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
-        self.signal = number
+        self.signal, self._same_until = number, time.monotonic() + SAME_S
