@@ -43,7 +43,7 @@ ON_ALL_CORES := PYTHONDONTWRITEBYTECODE= $(PY) -m pytest -n auto --maxprocesses 
 test: setup  ## run the tests of the package and of the programs
 	$(ON_ALL_CORES) --ignore tests/browser --ignore tests/experiments --ignore tests/guarantees --ignore tests/notebooks --ignore tests/slurm
 
-test-guarantees: setup  ## kill trainings, damage files, and try random command lines
+test-guarantees: setup  ## kill trainings, fill disks, damage files, try random command lines, and test every network
 	$(ON_ALL_CORES) tests/guarantees
 
 test-experiments: setup  ## run every experiment as a smoke test

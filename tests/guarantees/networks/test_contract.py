@@ -22,7 +22,7 @@ from bnn.settings.user_code import load
 from bnn.training import Interrupted
 from tests.support import ROOT, small_data, without_keras
 
-OWN = ROOT / "tests" / "networks" / "strided.py"
+OWN = ROOT / "tests" / "guarantees" / "networks" / "strided.py"
 SMALL = {
     "vgg": {"conv": (4,), "max_pool": (1,), "fc": (8,)},
     "strided": {"channels": (4, 4)},
