@@ -18,9 +18,16 @@ def measure(experiment):
     from bnn.models import evaluation
 
     rows = []
+    grid = {
+        f"{kind}-seed{seed}": {"first_layer": kind, "seed": seed}
+        for seed in experiment.seeds(SEEDS)
+        for kind in KINDS
+    }
+    experiment.train_grid(grid)
     for seed in experiment.seeds(SEEDS):
         for kind in KINDS:
-            run = experiment.trained(f"{kind}-seed{seed}", first_layer=kind, seed=seed)
+            name = f"{kind}-seed{seed}"
+            run = experiment.trained(name, **grid[name])
             model = run.load_model("last")
             layer = experiment.layers(model)[0].statistics()
             accuracy = evaluation.accuracy(model, experiment.data.test, progress=runner.testing)
@@ -46,7 +53,7 @@ def draw(rows):
 
 def main(argv=None):
     """Run the experiment with the options of the command line."""
-    return runner.perform(runner.begin("first_layer", __doc__, 8, argv), measure)
+    return runner.perform(runner.begin("first_layer", __doc__, 8, argv, grid=True), measure)
 
 
 if __name__ == "__main__":

@@ -35,9 +35,16 @@ def measure(experiment):
     compared = together(CHANGES if data.name == "cifar-10" else DIGITS)
     if experiment.quick:
         compared = dict([*compared.items()][:: len(compared) - 1])  # no change, and all of them
+    grid = {
+        runner.run_name(name, seed): settings | {"seed": seed}
+        for seed in experiment.seeds(SEEDS)
+        for name, settings in compared.items()
+    }
+    experiment.train_grid(grid)
     for seed in experiment.seeds(SEEDS):
-        for name, settings in compared.items():
-            run = experiment.trained(runner.run_name(name, seed), **settings, seed=seed)
+        for name in compared:
+            folder = runner.run_name(name, seed)
+            run = experiment.trained(folder, **grid[folder])
             found = accuracy(run.load_model("last"), data.test, progress=runner.testing)
             rows.append({"change": name, "seed": seed, "test_accuracy": found})
             logs.setdefault(name, run.log())
@@ -100,7 +107,7 @@ def draw(summary, logs):
 
 def main(argv=None):
     """Run the experiment with the options of the command line."""
-    return runner.perform(runner.begin("improved", __doc__, 15, argv), measure)
+    return runner.perform(runner.begin("improved", __doc__, 15, argv, grid=True), measure)
 
 
 if __name__ == "__main__":

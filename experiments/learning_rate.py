@@ -20,11 +20,16 @@ def measure(experiment):
     """Train and measure every layer; return (rows, function that draws them)."""
     rates, clips = (RATES[1:2], CLIPS[:2]) if experiment.quick else (RATES, CLIPS)
     rows, weights = [], {}
+    grid = {
+        f"rate{rate:g}-clip{clip:g}": {"lr_start": rate, "lr_end": rate * FALL, "clip": clip}
+        for clip in clips
+        for rate in rates
+    }
+    experiment.train_grid(grid)
     for clip in clips:
         for rate in rates:
-            run = experiment.trained(
-                f"rate{rate:g}-clip{clip:g}", lr_start=rate, lr_end=rate * FALL, clip=clip
-            )
+            name = f"rate{rate:g}-clip{clip:g}"
+            run = experiment.trained(name, **grid[name])
             found, latent = measured(experiment, run)
             rows += [{"learning_rate": rate, "clip": clip, **row} for row in found]
             weights |= {(rate, clip, layer): values for layer, values in latent.items()}
@@ -79,7 +84,7 @@ def draw(rows, weights, rates, clips):
 
 def main(argv=None):
     """Run the experiment with the options of the command line."""
-    return runner.perform(runner.begin("learning_rate", __doc__, 6, argv), measure)
+    return runner.perform(runner.begin("learning_rate", __doc__, 6, argv, grid=True), measure)
 
 
 if __name__ == "__main__":

@@ -11,12 +11,17 @@ import numpy as np
 from bnn import backend, datasets, runs, training
 from bnn.console import progress
 from bnn.console.arguments import Parser
+from bnn.console.errors import UserError
 from bnn.datasets.catalog import CIFAR_10
 from bnn.files import atomic
 from bnn.runs import RunError
 from bnn.settings.config import resolve
 from bnn.settings.flags import add_data_dir
 from bnn.settings.presets import DATA_SETS
+from bnn.training.sweeps.folder import Sweep
+from bnn.training.sweeps.plan import Point
+from bnn.training.sweeps.start import joined, launch
+from bnn.training.sweeps.status import COMPLETE, totals
 
 ROOT = Path(__file__).resolve().parent.parent
 # The paper's network with fewer channels: a hundred epochs of CIFAR-10 take about an hour on two cores.
@@ -41,6 +46,7 @@ class Experiment:
         finished: Run to use instead of training the binary network, or None.
         validation: int, the number of validation images of CIFAR-10, or None for those of its split.
         training_images: int, the number of training images to use, the first ones, or None for all.
+        sweep: dict with "cluster" and "jobs", how `bnn.training.sweep` trains a grid, or None to train in this process.
     """
 
     name: str
@@ -53,6 +59,7 @@ class Experiment:
     finished: runs.Run | None = None
     validation: int | None = None
     training_images: int | None = None
+    sweep: dict | None = None
 
     @functools.cached_property
     def data(self):
@@ -92,6 +99,28 @@ class Experiment:
         # Also resume a finished run: if it was killed after the last log row, its checkpoint may be older.
         return training.resume(folder, data_set=self.data, callbacks=callbacks)
 
+    def train_grid(self, grid):
+        """With --jobs or --cluster, train networks as a sweep, several at once; `trained` then finds them complete.
+
+        Args:
+            grid: dict from the name of each run directory to the settings that it adds to the experiment's or replaces.
+
+        Raises:
+            UserError: a training failed, or jobs of SLURM are not over.
+        """
+        if self.sweep is None:
+            return
+        points = [
+            Point(name, {"run": name}, resolve(self.settings | changes)) for name, changes in grid.items()
+        ]
+        data_dir = self.data_dir and str(self.data_dir.absolute())
+        made = joined(Sweep(self.runs, tuple(points), self.settings, data_dir=data_dir))
+        found = launch(made, **self.sweep).status()
+        if any(state.state != COMPLETE for state in found):
+            raise UserError(
+                f"{self.runs}: expected complete trainings, received {totals(found)}; repeat the command when they are"
+            )
+
     def binary_network(self):
         """Return the binary network of the experiment: that of the given run, or else train it."""
         if self.finished:
@@ -128,7 +157,7 @@ class Experiment:
         return path
 
 
-def begin(name, description, epochs, argv=None, one_network=False, own_networks=False, **images):
+def begin(name, description, epochs, argv=None, one_network=False, own_networks=False, grid=False, **images):
     """Read a command line and return its Experiment.
 
     Args:
@@ -138,6 +167,7 @@ def begin(name, description, epochs, argv=None, one_network=False, own_networks=
         argv: list of arguments, or None for those of the process.
         one_network: bool, whether the experiment trains only one binary network. A finished run can then replace it.
         own_networks: bool, whether it trains networks of its own instead of the narrow one or the paper's.
+        grid: bool, whether it calls `train_grid`, which can train several networks at once.
         **images: `validation` and `training_images` of the Experiment.
 
     Raises:
@@ -163,6 +193,18 @@ def begin(name, description, epochs, argv=None, one_network=False, own_networks=
     if one_network:
         run_help = "use the network of a run, such as results/cifar-10-binary/seed0, instead of training one"
         flag("--run", type=Path, metavar="DIR", help=run_help)
+    if grid:
+        flag(
+            "--jobs",
+            type=int,
+            metavar="N",
+            help="train N networks at once, as bnn sweep does (default: in this process)",
+        )
+        flag(
+            "--cluster",
+            choices=("local", "slurm"),
+            help="train as jobs, as bnn sweep does (default: in this process)",
+        )
     flag("--runs", type=Path, metavar="DIR", help=f"run directories (default: runs/experiments/{name})")
     add_data_dir(parser)
     flag("--results", type=Path, metavar="DIR", help="table and figure (default: results/experiments)")
@@ -190,8 +232,14 @@ def begin(name, description, epochs, argv=None, one_network=False, own_networks=
         analyzed=50 if options.quick else 500,
         data_dir=options.data_dir,
         finished=finished,
+        sweep=_sweep(options) if grid else None,
         **images,
     )
+
+
+def _sweep(options):
+    given = {"cluster": options.cluster, "jobs": options.jobs}
+    return given if any(value is not None for value in given.values()) else None
 
 
 def with_validation(data, count):

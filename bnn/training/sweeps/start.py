@@ -90,10 +90,15 @@ def prepare(sweep_dir, settings, variants=None, use=(), data_dir=None):
         tuple(str(expanded(path).absolute()) for path in use),
         None if data_dir is None else str(expanded(data_dir).absolute()),
     )
-    if folders.is_sweep(folder):
-        made = folders.merged(folders.open_sweep(folder), made)
+    return joined(made)
+
+
+def joined(made):
+    """A Sweep with the points that its folder already has; raises an error if the folder holds something else."""
+    if folders.is_sweep(made.folder):
+        made = folders.merged(folders.open_sweep(made.folder), made)
     else:
-        folders.expect_free(folder)
+        folders.expect_free(made.folder)
     folders.expect_runs(made)
     return made
 
