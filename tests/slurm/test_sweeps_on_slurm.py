@@ -13,7 +13,7 @@ import pytest
 
 from bnn import runs
 from bnn.training.sweeps.folder import open_sweep
-from tests.support import begin, call, same_but_for_seconds
+from tests.support import begin, command, same_but_for_seconds
 
 PROGRAMS = ("slurmctld", "slurmd", "munged", "sbatch")
 MISSING = [name for name in PROGRAMS if shutil.which(name) is None]
@@ -53,29 +53,22 @@ def slurm(tmp_path_factory):
 def undisturbed(tmp_path_factory):
     """The same sweep on this machine."""
     folder = tmp_path_factory.mktemp("sweeps") / "local"
-    done = call("-m", "bnn", "sweep", *SETTINGS, *GRID, "--sweep_dir", folder, fresh=True)
+    done = sweep(*SETTINGS, *GRID, "--sweep_dir", folder)
     assert done.returncode == 0, done.stderr
     return folder
 
 
+def sweep(*arguments):
+    line = command("-m", "bnn", "sweep", *arguments)
+    return subprocess.run(line, capture_output=True, text=True, timeout=LIMIT_S)
+
+
 def submit(folder, *flags):
-    return call(
-        "-m",
-        "bnn",
-        "sweep",
-        *SETTINGS,
-        *GRID,
-        "--sweep_dir",
-        folder,
-        "--cluster",
-        "slurm",
-        *flags,
-        fresh=True,
-    )
+    return sweep(*SETTINGS, *GRID, "--sweep_dir", folder, "--cluster", "slurm", *flags)
 
 
-def shown(*command):
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+def shown(*line):
+    return subprocess.run(line, capture_output=True, text=True, check=True, timeout=60).stdout
 
 
 def jobs(state="RUNNING"):
@@ -178,7 +171,7 @@ def test_a_submission_that_is_killed_is_finished_by_the_next_one(slurm, tmp_path
     wait_for(lambda: len(jobs("all")) > random.Random(0).randrange(2, 6))
     process.kill()
     process.wait()
-    done = call("-m", "bnn", "sweep", *line, fresh=True)
+    done = sweep(*line)
     assert done.returncode == 0, done.stderr
     comments = shown("squeue", "--noheader", "--format=%k").split()
     assert len(set(comments)) == len(comments) >= 12 - states(folder).count("complete")
