@@ -26,6 +26,9 @@ margins = bnn.models.margins(scores[wrong])
 bnn.plots.errors(digits.images[wrong], digits.labels[wrong], classes[wrong], margins, run.class_names)""",
     "confusion_matrix": """counts = bnn.models.confusion_matrix(scores, digits.labels)
 bnn.plots.confusion_matrix(counts, run.class_names)""",
+    "laws": """report = bnn.analyze(run.load_model("best"), digits.images[:100])
+bnn.plots.laws(report)""",
+    "residual_parts": "bnn.plots.residual_parts(report)",
 }
 
 
@@ -45,7 +48,7 @@ def write(folder, root):
     parts = ["# Gallery", "Every figure is one function of `bnn.plots`. Its name leads to its arguments."]
     for number, function, meaning in INDEX.findall(inspect.getdoc(plots)):
         if function not in shown:
-            raise ValueError(f"expected a picture of bnn.plots.{function}, received none in {NOTEBOOKS}")
+            raise ValueError(f"expected a line that draws bnn.plots.{function}: add it to FROM_RESULTS")
         source, picture, alt, place = shown[function]
         (folder / "gallery" / f"{function}.png").write_bytes(picture)
         paper = f" ({number} of the paper)" if number[0] in "Fsa" else ""
