@@ -37,7 +37,7 @@ from bnn.console.arguments import Parser
 from bnn.datasets import DataError
 from bnn.files import atomic
 from bnn.settings.flags import add_data_dir
-from experiments import pretrained_data, runner
+from experiments import pretrained_data, pretrained_figure, runner
 
 VGG, VOICE, ENCODER = "vgg-16", "silero-vad", "minilm"
 NETWORKS = (VGG, VOICE, ENCODER)
@@ -301,18 +301,17 @@ def sources(options):
 
 def measure(options):
     """Measure all networks; return (rows of the main table, function that draws the figure)."""
-    started, tables, subjects = time.process_time(), {part: [] for part in PARTS}, {}
+    started, tables = time.process_time(), {part: [] for part in PARTS}
+    # All networks are built first, so that a wheel or a text that is not as expected ends the program at once.
+    open_parts = {name: [p for p in PARTS if kept(options, name, p) is None] for name in options.networks}
+    subjects = {name: subject(options, name) for name in options.networks if open_parts[name]}
     for part, function in PARTS.items():
         for name in options.networks:
-            rows = kept(options, name, part)
-            if rows is None:
-                if name not in subjects:
-                    subjects[name] = subject(options, name)
-                if subjects[name] is None:
-                    continue
+            if part not in open_parts[name]:
+                tables[part] += kept(options, name, part)
+            elif subjects[name] is not None:
                 print(f"{name}: {part}", flush=True)
-                rows = keep(options, name, part, function(options, subjects[name], name))
-            tables[part] += rows
+                tables[part] += keep(options, name, part, function(options, subjects[name], name))
     if not tables["layers"]:
         raise DataError("espeak-ng: expected it on the PATH, received none; choose other --networks")
     if not options.quick:
@@ -321,7 +320,7 @@ def measure(options):
         options.write_table(tables[part], part)
     tell(tables)
     print(f"{time.process_time() - started:.0f} seconds of CPU")
-    return tables["layers"], lambda: draw(tables)
+    return tables["layers"], lambda: pretrained_figure.draw(tables)
 
 
 def settings(options):
@@ -351,85 +350,26 @@ def tell(tables):
     """Print what the claims turn on."""
     from scipy.stats import spearmanr
 
-    rows = tables["layers"]
-    for name in dict.fromkeys(row["network"] for row in rows):
-        mine = [row for row in rows if row["network"] == name]
+    for name in dict.fromkeys(row["network"] for row in tables["layers"]):
+        rows = [
+            row for row in tables["layers"] if row["network"] == name and row["r_three_numbers"] is not None
+        ]
         errors = [
-            [abs(row[f"{law}_numbers"] - row["r_within"]) for row in mine] for law in ("r_two", "r_three")
+            max(abs(row[f"r_{law}_numbers"] - row["r_within"]) for row in rows) for law in ("two", "three")
         ]
-        ratios = [row["cost"] / row["measured_cost"] for row in mine if row["measured_cost"]]
-        pairs = [(row["cost"], row["measured_cost"]) for row in mine]
+        rotated = max(abs(row["r_rotated"] - row["r_within"]) for row in rows if row["r_rotated"] is not None)
         print(
-            f"{name}: {len(mine)} kernels, law minus r at most {max(errors[0]):.3f} with two numbers and "
-            f"{max(errors[1]):.3f} with three; predicted over measured cost {np.median(ratios):.2f} (median), rank "
-            f"correlation {spearmanr(*zip(*pairs, strict=True)).statistic:.2f}"
+            f"{name}: r from two numbers differs from r by at most {errors[0]:.3f}, from three by {errors[1]:.3f}; "
+            f"a rotation changes r by at most {rotated:.3f}"
         )
-        better = [
-            row["r_within_fitted"] > row["r_within_sign"]
-            for row in tables["fitted"]
-            if row["network"] == name
-        ]
-        print(f"{name}: fitted signs preserve dot products better in {sum(better)} of {len(better)} kernels")
-
-
-def draw(tables):
-    """Draw r against both laws, the parts of the residual gain, and fitted signs against the sign."""
-    from bnn import plots
-
-    figure, axes = plots.figure(2, 2, height=7.5)
-    (laws, parts), (fits, costs) = axes
-    rows = tables["layers"]
-    for law, marker, color in (("r_two", "o", plots.GRAY), ("r_three", "D", plots.BLUE)):
-        chosen = [row for row in rows if row["units"] > 1]
-        label = {"r_two": "two numbers", "r_three": "three numbers"}[law]
-        laws.plot(
-            [row[f"{law}_numbers"] for row in chosen], [row["r_within"] for row in chosen], marker, color=color,
-            label=label, markersize=4,
-        )  # fmt: skip
-    low = min(
-        min(row["r_within"], row["r_two_numbers"], row["r_three_numbers"]) for row in rows if row["units"] > 1
-    )
-    laws.plot([low, 1], [low, 1], color=plots.GRAY, linestyle=":", zorder=0)
-    laws.set(xlabel="r from two or three numbers", ylabel="r within units")
-    laws.legend(loc="upper left")
-    mine = [row for row in rows if row["network"] == rows[0]["network"] and row["kind"] == "convolution"]
-    bottom = np.zeros(len(mine))
-    for part, color in (("rest", plots.BLUE), ("channels", plots.ORANGE), ("mean", plots.BLACK)):
-        heights = np.array(
-            [(row[f"residual_{part}_share"] or 0) * (row[f"residual_{part}_gain"] or 0) for row in mine]
-        )
-        parts.bar(range(len(mine)), heights, bottom=bottom, color=color, label=part)
-        bottom += heights
-    parts.axhline(1, color=plots.GRAY, linestyle=":")
-    parts.set_xticks(
-        range(len(mine)), [row["layer"] for row in mine], rotation=60, ha="right", fontsize="small"
-    )
-    parts.set(ylabel="share times gain of the parts of the residual")
-    parts.legend(fontsize="small")
-    for network, marker in zip(dict.fromkeys(row["network"] for row in rows), "oD^", strict=False):
-        mine = [row for row in tables["fitted"] if row["network"] == network]
-        fits.plot(
-            [row["r_within_sign"] for row in mine], [row["r_within_fitted"] for row in mine], marker, label=network,
-            markersize=4,
-        )  # fmt: skip
-        mine = [row for row in rows if row["network"] == network]
-        costs.plot(
-            [row["cost"] for row in mine],
-            [row["measured_cost"] for row in mine],
-            marker,
-            label=network,
-            markersize=4,
-        )
-    low = min(row["r_within_sign"] for row in tables["fitted"])
-    fits.plot([low, 1], [low, 1], color=plots.GRAY, linestyle=":", zorder=0)
-    fits.set(xlabel="r within units, sign", ylabel="r within units, fitted signs")
-    fits.legend(fontsize="small")
-    both = [row[key] for row in rows for key in ("cost", "measured_cost")]
-    costs.plot([min(both), max(both)], [min(both), max(both)], color=plots.GRAY, linestyle=":", zorder=0)
-    costs.set(
-        xscale="log", yscale="log", xlabel="predicted cost of the sign, nats per image", ylabel="measured"
-    )
-    return figure
+        pairs = [(row["cost"], row["measured_cost"]) for row in rows if row["cost"] and row["measured_cost"]]
+        if len(pairs) > 1:
+            ratio = np.median([predicted / measured for predicted, measured in pairs])
+            ranks = spearmanr(*zip(*pairs, strict=True)).statistic
+            print(f"{name}: predicted over measured cost {ratio:.2f} (median), rank correlation {ranks:.2f}")
+        fits = [row for row in tables["fitted"] if row["network"] == name]
+        better = sum(row["r_within_fitted"] > row["r_within_sign"] for row in fits)
+        print(f"{name}: fitted signs preserve dot products better in {better} of {len(fits)} kernels")
 
 
 def begin(argv=None):
@@ -463,7 +403,7 @@ def begin(argv=None):
         type=int,
         default=Options.recordings,
         metavar="N",
-        help="recordings of 5 seconds (default: %(default)s)",
+        help="recordings of 2.6 seconds (default: %(default)s)",
     )
     flag("--all_layers", action="store_true", help="fit levels in all layers of VGG-16, in ten more minutes")
     flag(
