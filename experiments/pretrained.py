@@ -18,7 +18,7 @@ each with a result that would refute it:
 6. The encoder's kernels have a gain of about 1, so a random rotation changes nothing. Refuted if r within units
    changes by 0.02 or more in a layer.
 
-It takes about 12 minutes of CPU. Levels are fitted in the eight convolutions of VGG-16 with at most 2,304 weights per
+It takes about 25 minutes of CPU. Levels are fitted in the eight convolutions of VGG-16 with at most 2,304 weights per
 unit; --all_layers also fits the others, in ten more minutes. --size, --passages and --recordings change the numbers of
 inputs. What is finished is kept in --runs, so the same command continues.
 """

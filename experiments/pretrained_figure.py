@@ -10,7 +10,7 @@ def draw(tables):
     """Draw the four panels; `tables` is a dict with the rows "layers", "fitted" and "binarized"."""
     from bnn import plots
 
-    figure, axes = plots.figure(2, 2, height=8)
+    figure, axes = plots.figure(2, 2, height=4.2)
     rows = tables["layers"]
     _laws(axes[0, 0], [row for row in rows if row["units"] > 1])
     first = [row for row in rows if row["network"] == rows[0]["network"]]
@@ -46,7 +46,7 @@ def _parts(ax, rows):
     ax.axhline(1, color=plots.GRAY, linestyle=":")
     names = [row["layer"] for row in rows]
     ax.set_xticks(range(len(rows)), names, rotation=60, ha="right", fontsize="small")
-    ax.set(ylabel="residual gain: share times gain of its parts")
+    ax.set(ylabel="parts of the residual gain")
     ax.legend(fontsize="small")
 
 
