@@ -53,7 +53,7 @@ def slurm(tmp_path_factory):
 def undisturbed(tmp_path_factory):
     """The same sweep on this machine."""
     folder = tmp_path_factory.mktemp("sweeps") / "local"
-    done = sweep(*SETTINGS, *GRID, "--sweep_dir", folder)
+    done = sweep(*SETTINGS, *GRID, "--sweep_dir", folder, "--jobs", 2)
     assert done.returncode == 0, done.stderr
     return folder
 

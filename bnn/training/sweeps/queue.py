@@ -12,7 +12,7 @@ from bnn.console.errors import UserError
 from bnn.files import lock
 
 SECONDS = 60  # that SLURM may take to answer
-TRIES = 10  # to lock a point
+IN_USE_S = 120  # in which the processes of an earlier job of the same point end
 
 
 class ClusterError(UserError):
@@ -95,14 +95,15 @@ def read(sweep, point):
 
 
 def hold(sweep, point):
-    """Lock a point for the job that this process is; return whether no other one trains it.
+    """Lock a point for the job that this process is; return whether no other one trains it, also after a while.
 
     The lock ends with the process.
     """
     path = sweep.record(point, "lock")
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-    for _ in range(TRIES):
+    end = time.monotonic() + IN_USE_S
+    while time.monotonic() < end:
         try:
             lock.exclude_others(descriptor, path, "job", "for this point")
             return True

@@ -158,12 +158,13 @@ def slurm_options(given, gpus=None):
 
 def expect_data(made):
     """Raise an error now, and not in every job, if a data set is not there or has fewer images than a batch."""
-    seen = {}
-    for point in made.points:
-        config = point.config.training
-        key = (config.data_set, config.image_size, config.image_range, config.debug, config.batch_size)
-        if key not in seen and not status.is_complete(made, point):
-            seen[key] = load_data(config, data_dir=made.data_dir)
+    largest = {}  # batch of each data set
+    for config in (point.config.training for point in made.points if not status.is_complete(made, point)):
+        key = (config.data_set, config.image_size, config.image_range, config.debug)
+        if key not in largest or config.batch_size > largest[key].batch_size:
+            largest[key] = config
+    for config in largest.values():
+        load_data(config, data_dir=made.data_dir)
 
 
 class _only_one:

@@ -16,6 +16,9 @@ from bnn.training.sweeps import queue
 from bnn.training.sweeps.folder import open_sweep
 from bnn.training.sweeps.status import is_complete
 
+FRUITLESS = (
+    5  # jobs in a row that their time limit ended without a new checkpoint, after which a point has failed
+)
 KILLS = 10  # without a new epoch in between, after which a point has failed
 THREADS = (
     "OMP_NUM_THREADS",
@@ -44,14 +47,17 @@ class Supervisor:
         name: str, the name of the point.
         cores: tuple of int, the processor cores to use on this machine; None: those of the job.
         devices: str, CUDA_VISIBLE_DEVICES for the training; None: as for the job.
+        fruitless: int, how many jobs before this one, in a row, their time limit ended without a new checkpoint.
     """
 
     folder: str
     name: str
     cores: tuple[int, ...] | None = None
     devices: str | None = None
+    fruitless: int = 0
     child: object = field(default=None, init=False, repr=False)
     stopped: bool = field(default=False, init=False, repr=False)
+    checkpoint_before: int | None = field(default=None, init=False, repr=False)
 
     def __getstate__(self):
         return vars(self) | {"child": None, "stopped": False}
@@ -71,6 +77,7 @@ class Supervisor:
         if self.cores is not None and hasattr(os, "sched_setaffinity"):
             os.sched_setaffinity(0, self.cores)
         sweep.record(point, "failed").unlink(missing_ok=True)
+        self.checkpoint_before = _checkpoint(sweep, point)
         code = self._train(sweep, point)
         if is_complete(sweep, point):
             return self.name
@@ -85,14 +92,23 @@ class Supervisor:
         raise PointFailed(line)
 
     def checkpoint(self):
-        """Stop the training, which saves its state, and return what submitit shall call in the next job."""
+        """Stop the training, which saves its state, and return what submitit shall call in the next job, or None."""
         from submitit.helpers import DelayedSubmission
 
         self._stop()
         if self.child is not None:
             with contextlib.suppress(ChildProcessError):  # without reaping it, which `_train` does
                 os.waitid(os.P_PID, self.child.pid, os.WEXITED | os.WNOWAIT)
-        return DelayedSubmission(self)
+        sweep = open_sweep(self.folder)
+        point = sweep.point(self.name)
+        self.fruitless = 0 if _checkpoint(sweep, point) != self.checkpoint_before else self.fruitless + 1
+        if self.fruitless < FRUITLESS:
+            return DelayedSubmission(self)
+        line = (
+            f"the time limit ended {FRUITLESS} jobs in a row without a new checkpoint; a longer one is needed"
+        )
+        atomic.write(sweep.record(point, "failed"), f"{line}\n".encode())
+        return None
 
     def _stop(self, *_):
         self.stopped = True
@@ -166,6 +182,13 @@ def _epochs(sweep, point):
     with contextlib.suppress(OSError):
         return (folder / "log.csv").read_bytes().count(b"\n")
     return 0
+
+
+def _checkpoint(sweep, point):
+    """The time of the last checkpoint of a point; None if there is none."""
+    with contextlib.suppress(OSError):
+        return (sweep.run_dir(point) / "last.keras").stat().st_mtime_ns
+    return None
 
 
 def _requeue_unless_ended(job):
