@@ -87,6 +87,11 @@ def _expect_known(name, advice=""):
         raise BackendError(f"KERAS_BACKEND: expected tensorflow or jax, received {name!r}{advice}")
 
 
+def name():
+    """Return the backend that Keras has loaded, else the one that it would load."""
+    return sys.modules["keras"].config.backend() if "keras" in sys.modules else _name()
+
+
 def _name():
     """The backend that Keras would load: KERAS_BACKEND, else the one in keras.json, else TensorFlow."""
     if name := os.environ.get("KERAS_BACKEND"):

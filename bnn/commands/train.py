@@ -42,6 +42,7 @@ def parse(argv=None, program=PROGRAM):
         "--tensorboard", action="store_true", help="write TensorBoard events to the run directory"
     )
     add_data_dir(groups[START])
+    _add_job_flags(parser.add_argument_group("several devices or machines").add_argument)
     add_use(groups[NETWORK])
     options = parser.parse_args(argv)
     given = take_settings(options, network)
@@ -51,6 +52,8 @@ def parse(argv=None, program=PROGRAM):
         )
     if isinstance(given.get("seed"), list) and (options.resume or options.init_from):
         parser.error("--seed: expected one seed with --resume or --init_from, received several")
+    if isinstance(given.get("seed"), list) and options.distribute:
+        parser.error("--seed: expected one seed with --distribute, received several")
     return given, options
 
 
@@ -92,6 +95,22 @@ def _add_run_flags(flag):
     )
 
 
+def _add_job_flags(flag):
+    flag(
+        "--distribute",
+        action="store_true",
+        help="on JAX (KERAS_BACKEND=jax): divide each batch among all devices of this machine, or of all processes "
+        "that SLURM or Open MPI started; process 0 writes",
+    )
+    flag(
+        "--coordinator",
+        metavar="HOST:PORT",
+        help="elsewhere: the address of process 0, with --processes and --process",
+    )
+    flag("--processes", type=int, metavar="N", help="how many processes train together")
+    flag("--process", type=int, metavar="I", help="which of them this is, from 0 to N - 1")
+
+
 @command_line()
 def main(argv=None, program=PROGRAM):
     """Train as the command line says.
@@ -106,6 +125,10 @@ def main(argv=None, program=PROGRAM):
     argv = sys.argv[1:] if argv is None else [*map(str, argv)]
     given, options = parse(argv, program)
     backend.expect_installed()
+    from bnn.training import distribution
+
+    given_job = distribution.Processes(options.coordinator, options.processes, options.process)
+    options.job = distribution.checked(options.distribute, given_job)
     if isinstance(given.get("seed"), list) and not options.summary:
         return train_seeds(given, options, [*program.split(), *argv])
     if options.summary:
@@ -116,21 +139,29 @@ def main(argv=None, program=PROGRAM):
     try:
         training = prepare(given, options, [*program.split(), *argv])
         if training.complete:
-            print(_what_next(training.run))
+            _say(training, _what_next(training.run))
             return 0
         training.run_to_end(options.tensorboard)
     except Interrupted as stop:
         if not training.complete:
-            print(
+            _say(
+                training,
                 filled(
                     f"interrupted; saved {stop.run.checkpoint('last')};",
                     f"continue with: {typed('train', '--resume', stop.run.folder)}",
-                )
+                ),
             )
             return 128 + stop.signal
     run = training.run
-    print(filled(f"wrote {run.folder}:", f"{_best(run)};", f"next: {typed('analyze', run.folder)}"))
+    if training.team.writes:  # only this process has the log
+        print(filled(f"wrote {run.folder}:", f"{_best(run)};", f"next: {typed('analyze', run.folder)}"))
     return 0
+
+
+def _say(training, text):
+    """Print a text, in one of the processes that train together."""
+    if training.team.writes:
+        print(text)
 
 
 def train_seeds(given, options, command):
@@ -158,7 +189,7 @@ def prepare(given, options, command):
 
     start.expect_tensorboard(options.tensorboard)
     if options.resume:
-        return start.go_on(options.resume, given, data_dir=options.data_dir)
+        return start.go_on(options.resume, given, data_dir=options.data_dir, job=options.job)
     return start.begin(
         options.run_dir,
         given,
@@ -166,6 +197,7 @@ def prepare(given, options, command):
         overwrite=options.overwrite,
         init_from=options.init_from,
         data_dir=options.data_dir,
+        job=options.job,
     )
 
 

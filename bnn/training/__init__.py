@@ -10,6 +10,7 @@ from bnn.lazy_exports import face
 __getattr__, __dir__, __all__ = face(
     __name__,
     batches=["Batches", "one_hot"],
+    distribution=["Processes"],
     journal=["Journal"],
     loop=["compile_model", "fit"],
     schedule=["RateSchedule", "learning_rate"],

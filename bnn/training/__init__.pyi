@@ -1,5 +1,6 @@
 from .batches import Batches as Batches
 from .batches import one_hot as one_hot
+from .distribution import Processes as Processes
 from .journal import Journal as Journal
 from .loop import compile_model as compile_model
 from .loop import fit as fit

@@ -24,6 +24,7 @@ class Batches(keras.utils.PyDataset):
         augmentation: str, one of `bnn.settings.training.AUGMENTATIONS`.
         classes: int.
         smoothing: float in [0, 1), the part of each target that is spread evenly over all classes.
+        share: slice, the rows of each batch that this process reads; None: all.
 
     Raises:
         ConfigError: there is no such augmentation.
@@ -39,11 +40,13 @@ class Batches(keras.utils.PyDataset):
         augmentation="none",
         classes=CLASSES,
         smoothing=0.0,
+        share=None,
     ):
         super().__init__()
         expect(augmentation in AUGMENTATIONS, "augmentation", one_of(AUGMENTATIONS), augmentation)
         self.split, self.batch_size, self.seed = split, batch_size, seed
         self.first_step, self.augmentation = first_step, augmentation
+        self.share = share or slice(None)
         self.targets = one_hot(split.labels, classes, smoothing)
         self._shuffle(epoch)
 
@@ -58,7 +61,7 @@ class Batches(keras.utils.PyDataset):
         return len(self.split) // self.batch_size - self.first_step
 
     def places(self, step):
-        """Indices of a batch: `split.images[places]` are its images; the first array holds the image numbers."""
+        """Indices of a whole batch: `split.images[places]` are its images; the first array holds the image numbers."""
         step += self.first_step
         index = self.order[step * self.batch_size : (step + 1) * self.batch_size]
         if self.augmentation == "none":
@@ -75,7 +78,7 @@ class Batches(keras.utils.PyDataset):
         return self.augmentation == "flips-and-crops"
 
     def __getitem__(self, step):
-        places = self.places(step)
+        places = tuple(part[self.share] for part in self.places(step))
         return self.split.images[places], self.targets[places[0].ravel()]
 
     def on_epoch_end(self):

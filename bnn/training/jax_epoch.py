@@ -12,6 +12,9 @@ import jax
 import jax.numpy as jnp
 import keras
 import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
+
+from bnn.training.distribution import ALONE
 
 # Between two calls the device waits some milliseconds for Python; a signal waits until a call ends.
 STEPS_PER_CALL = 250
@@ -55,7 +58,89 @@ class Chunks(keras.utils.PyDataset):
         self.batches.on_epoch_end()
 
 
-def install(model, split, targets, rate, deterministic=False):
+class Numbers(keras.utils.PyDataset):
+    """The numbers of the items of another data set: all that Keras divides among the devices of a team.
+
+    The items themselves are put on the devices by `placed`.
+
+    Args:
+        items: list or keras.utils.PyDataset.
+        team: Team.
+    """
+
+    def __init__(self, items, team):
+        super().__init__()
+        self.items, self.each = items, team.devices // team.count
+
+    def __len__(self):
+        return len(self.items)
+
+    def __getitem__(self, number):
+        return (np.full(self.each, number, np.int32),)
+
+    def item(self, numbers):
+        """The item of what Keras made of one of these numbers."""
+        (number,) = numbers
+        return self.items[int(np.asarray(number.addressable_data(0))[0])]
+
+    def on_epoch_end(self):
+        """Shuffle for the next epoch."""
+        if hasattr(self.items, "on_epoch_end"):
+            self.items.on_epoch_end()
+
+
+def placed(array, team, *axes):
+    """Put an array on the devices of a team.
+
+    Args:
+        array: array, the same in all processes, of which each copies only what its devices hold.
+        team: Team.
+        *axes: None or "batch" for the first axes: the one along which the array is divided. No axis: copied whole.
+    """
+    if team.distribution is None:
+        return jax.device_put(array)
+    sharding = NamedSharding(team.distribution.device_mesh.backend_mesh, PartitionSpec(*axes))
+    return jax.make_array_from_callback(array.shape, sharding, lambda index: array[index])
+
+
+def _whole(team):
+    """Options of `jax.jit`: all results are copied to all devices of a team."""
+    if team.distribution is None:
+        return {}
+    return {"out_shardings": NamedSharding(team.distribution.device_mesh.backend_mesh, PartitionSpec())}
+
+
+def install_evaluation(model, images, targets, batch_size, team):
+    """Make `model.evaluate` measure all images, of which the devices of a team compute equal shares.
+
+    A rest of fewer images than devices is computed by all of them.
+
+    Args:
+        model: compiled keras.Model.
+        images: (n, ...) array.
+        targets: (n, classes) array.
+        batch_size: int, the largest number of images per batch; a multiple of the devices at most this is taken.
+        team: Team.
+
+    Returns:
+        Numbers, the validation data for `model.fit`.
+    """
+    devices, n = team.devices, len(images)
+    size, whole = max(1, batch_size // devices) * devices, n // devices * devices
+    bounds = [(start, min(start + size, whole)) for start in range(0, whole, size)]
+    numbers = Numbers(bounds + ([(whole, n)] if whole < n else []), team)
+    step = jax.jit(model.test_step, donate_argnums=0, **_whole(team))
+
+    def test_function(state, iterator):
+        start, stop = numbers.item(next(iterator))
+        axes = () if (stop - start) % devices else ("batch",)
+        return step(state, (*(placed(part[start:stop], team, *axes) for part in (images, targets)), None))
+
+    model.test_function = test_function
+    return numbers
+
+
+def install(model, split, targets, rate, deterministic=False, team=ALONE):
     """Make `model.fit` accept `Chunks`, and train on all steps of a chunk in one compiled call.
 
     A step is Keras's own `train_step`. After a step whose mean loss is not finite nothing changes any more, so the
@@ -67,19 +152,21 @@ def install(model, split, targets, rate, deterministic=False):
         targets: (n, classes) float32 array.
         rate: function from a step, counted from 0, to its learning rate.
         deterministic: bool, whether results are equal bit for bit in every run, also on a GPU.
+        team: Team; every device holds all images, and takes its share of each batch from them.
 
     Returns:
-        Function from Batches of the split to the Chunks that `model.fit` uses instead.
+        Function from Batches of the split to what `model.fit` uses instead: Chunks, or their Numbers.
     """
     # Keras creates the variables of metrics when it sees targets, which chunks do not have.
-    model.evaluate(split.images[:1], targets[:1], verbose=0)
-    images, targets = jax.device_put((split.images, targets))
+    each = team.devices // team.count
+    model.evaluate(split.images[:each], targets[:each], verbose=0)
+    images, targets = placed(split.images, team), placed(targets, team)
     names = [variable.name for variable in model.optimizer.variables]
     count, learning_rate = names.index("iteration"), names.index("learning_rate")
 
     options = {"xla_gpu_deterministic_ops": True} if deterministic else {}
 
-    @functools.partial(jax.jit, donate_argnums=0, compiler_options=options)
+    @functools.partial(jax.jit, donate_argnums=0, compiler_options=options, **_whole(team))
     def run(state, images, targets, rates, places):
         def step(carry, inputs):
             (weights, others, optimizer, metrics), logs = carry
@@ -96,11 +183,22 @@ def install(model, split, targets, rate, deterministic=False):
         (state, logs), _ = jax.lax.scan(step, (state, logs), (rates, places))
         return logs, state
 
+    current = []
+
     def train_function(state, chunks):
-        (places,) = next(chunks)
+        (places,) = current[0].item(next(chunks)) if current else next(chunks)
         first = int(state[2][count])
         rates = np.float32([rate(first + i) for i in range(len(places[0]))])
+        if current:
+            places = tuple(placed(part, team, None, "batch") for part in places)
         return run(state, images, targets, rates, places)
 
+    def feed(batches):
+        chunks = Chunks(batches, STEPS_PER_CALL)
+        if team.distribution is None:
+            return chunks
+        current[:] = [Numbers(chunks, team)]
+        return current[0]
+
     model.train_function = train_function
-    return lambda batches: Chunks(batches, STEPS_PER_CALL)
+    return feed

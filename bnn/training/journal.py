@@ -14,6 +14,7 @@ from bnn.files import atomic
 from bnn.runs import RunError
 from bnn.runs.log import rank
 from bnn.training import display
+from bnn.training.distribution import ALONE
 from bnn.training.schedule import learning_rate
 from bnn.training.signals import Interrupted
 
@@ -28,10 +29,12 @@ class Journal(keras.callbacks.Callback):
         first_step: int, number of finished steps in the next epoch.
         requests: StopRequests, which says whether a signal asked to stop.
         opening: str, lines to print when the first epoch begins, which no callback before this one has refused.
+        team: Team, the processes that train together, of which one writes files.
     """
 
-    def __init__(self, run, steps, epoch, first_step, requests, opening=""):
+    def __init__(self, run, steps, epoch, first_step, requests, opening="", team=ALONE):
         super().__init__()
+        self.team = team
         self.opening = opening
         self.run, self.steps, self.first_step, self.requests = run, steps, first_step, requests
         # Rows of epochs after the checkpoint belong to work that was lost when the process was killed.
@@ -71,6 +74,7 @@ class Journal(keras.callbacks.Callback):
         ):
             variable.assign_add(value)
         self._expect_finite("a finite loss", logs["loss"])
+        self.requests.look()
         if self.requests.signal is not None and done < self.steps:
             self.bar.close()
             self._save_partial()
@@ -112,12 +116,11 @@ class Journal(keras.callbacks.Callback):
         row = self._row(epoch + 1, logs)
         improved = all(rank(row) > rank(other) for other in self.rows)
         self.rows.append(row)
-        self.run.write_log(self.rows)
         config = self.run.training
+        if self.team.writes:
+            self.run.write_log(self.rows)
         if improved:
-            self.run.save_model(
-                keras.Model(self.model.inputs, self.model.outputs, name=self.model.name), "best"
-            )
+            self._save("best")
         if (
             improved
             or (epoch + 1) % config.ckpt_n == 0
@@ -147,9 +150,21 @@ class Journal(keras.callbacks.Callback):
             "seconds": round(seconds, 3),
         }
 
+    def _save(self, name):
+        """Replace a checkpoint; "best" holds no optimizer."""
+        if not self.team.writes:
+            return
+        with self.team.outside():  # the others do not wait for variables that Keras makes here
+            model = self.model
+            if name == "best":
+                model = keras.Model(model.inputs, model.outputs, name=model.name)
+            self.run.save_model(model, name)
+
     def _save_last(self):
         """Replace the checkpoint, and delete the partial epochs that belong to earlier checkpoints."""
-        self.run.save_model(self.model, "last")
+        self._save("last")
+        if not self.team.writes:
+            return
         for path in self.run.folder.glob("*partial-*.npz"):  # also unfinished files, .partial-N.npz
             if path != self._partial_path():
                 path.unlink()
@@ -161,6 +176,8 @@ class Journal(keras.callbacks.Callback):
 
     def _save_partial(self):
         self._expect_finite_weights()
+        if not self.team.writes:
+            return
         with atomic.replacing(self._partial_path()) as temporary:
             np.savez_compressed(
                 temporary,

@@ -5,7 +5,9 @@ import keras
 from bnn.analysis import GeometryLogger
 from bnn.backend import standard_settings
 from bnn.layers.optimizers import Adam, Bop, binarize
+from bnn.models import altered_copy
 from bnn.training.batches import Batches, one_hot
+from bnn.training.distribution import ALONE
 from bnn.training.journal import Journal
 from bnn.training.schedule import RateSchedule, watched
 from bnn.training.signals import Interrupted, StopRequests
@@ -47,7 +49,7 @@ def compile_model(model, config):
 
 
 @standard_settings()
-def fit(model, run, data_set, tensorboard=False, callbacks=(), opening=""):
+def fit(model, run, data_set, tensorboard=False, callbacks=(), opening="", team=ALONE):
     """Train a compiled network from the step that its optimizer has reached to the end.
 
     Args:
@@ -58,6 +60,7 @@ def fit(model, run, data_set, tensorboard=False, callbacks=(), opening=""):
         callbacks: more keras.callbacks.Callbacks, which must not set the learning rate. On JAX, with an accelerator, a
             "batch" may be many steps.
         opening: str, lines to print before the first epoch.
+        team: Team, the processes and devices that train together; the model was made within its scope.
 
     Raises:
         ConfigError: a callback sets the learning rate.
@@ -80,18 +83,21 @@ def fit(model, run, data_set, tensorboard=False, callbacks=(), opening=""):
             config.augment,
             run.config.inputs.classes,
             config.label_smoothing,
+            team.share(config.batch_size),
         )
 
-    feed = _feed(model, batches(epoch, first_step), schedule, config.deterministic)
-    with StopRequests() as requests:
-        journal = Journal(run, steps, epoch, first_step, requests, opening)
-        hooks = [schedule, *_observers(journal, data_set, tensorboard), *watched(callbacks), journal]
+    feed = _feed(model, batches(epoch, first_step), schedule, config.deterministic, team)
+    if team.distribution is not None:
+        validation = jax_epoch.install_evaluation(model, *validation, EVALUATION_BATCH, team)
+    with StopRequests(team.largest if team.count > 1 else None) as requests:
+        journal = Journal(run, steps, epoch, first_step, requests, opening, team)
+        hooks = [schedule, *_observers(journal, data_set, tensorboard, team), *watched(callbacks), journal]
         while epoch < config.epochs:
             last = epoch + 1 if first_step else config.epochs
             model.fit(
                 feed(batches(epoch, first_step)),
                 validation_data=validation,
-                validation_batch_size=EVALUATION_BATCH,
+                validation_batch_size=EVALUATION_BATCH if team.distribution is None else None,
                 epochs=last,
                 initial_epoch=epoch,
                 callbacks=hooks,
@@ -99,22 +105,23 @@ def fit(model, run, data_set, tensorboard=False, callbacks=(), opening=""):
                 verbose=0,
             )
             epoch, first_step = last, 0
+        requests.look()
     if requests.signal is not None:  # in the last step, too: what would follow the training must not begin
         raise Interrupted(run, requests.signal)
 
 
-def _feed(model, batches, schedule, deterministic):
+def _feed(model, batches, schedule, deterministic, team):
     """Function from `Batches` to what `model.fit` takes: them, or chunks of many steps on JAX."""
     if jax_epoch is None or not jax_epoch.worthwhile():
         return lambda batches: batches
-    return jax_epoch.install(model, batches.split, batches.targets, schedule.rate, deterministic)
+    return jax_epoch.install(model, batches.split, batches.targets, schedule.rate, deterministic, team)
 
 
-def _observers(journal, data_set, tensorboard):
+def _observers(journal, data_set, tensorboard, team):
     """The callbacks that only observe, if the settings ask for them."""
     if journal.run.training.log_geometry:
-        yield RunGeometry(journal, data_set.validation.images, tensorboard)
-    if tensorboard:
+        yield RunGeometry(journal, data_set.validation.images, tensorboard and team.writes, team)
+    if tensorboard and team.writes:
         yield keras.callbacks.TensorBoard(journal.run.folder / "tensorboard")
 
 
@@ -127,9 +134,10 @@ class RunGeometry(GeometryLogger):
         journal: Journal, which has the kernels at the start of an interrupted epoch.
         images: uint8 array of validation images; the first `GEOMETRY_IMAGES` are used.
         tensorboard: write events to the run directory.
+        team: Team.
     """
 
-    def __init__(self, journal, images, tensorboard):
+    def __init__(self, journal, images, tensorboard, team=ALONE):
         folder = journal.run.folder
         super().__init__(
             images[:GEOMETRY_IMAGES],
@@ -137,7 +145,7 @@ class RunGeometry(GeometryLogger):
             journal.run.training.log_geometry,
             folder / "tensorboard" / "geometry" if tensorboard else None,
         )
-        self.journal = journal
+        self.journal, self.team, self.copy = journal, team, None
 
     def starts_anew(self, epoch):
         return int(self.model.optimizer.iterations) == 0
@@ -148,3 +156,16 @@ class RunGeometry(GeometryLogger):
     def _log(self, epoch, flip_ratios):
         with self.journal.announced("measuring the geometry"):
             super()._log(epoch, flip_ratios)
+
+    def _write(self):
+        if self.team.writes:
+            super()._write()
+
+    def measured(self):
+        """Return the network to measure: every process measures a copy of its own, so that none waits for others."""
+        if self.team.distribution is None:
+            return self.model
+        with self.team.outside():
+            self.copy = self.copy or altered_copy(self.model, lambda layer: {})
+            self.copy.set_weights(self.model.get_weights())
+            return self.copy

@@ -32,12 +32,22 @@ class StopRequests:
 
     Only the main thread receives signals; in another one it does nothing.
 
+    Args:
+        largest: function from a number to the largest one of all processes that train together; None: there are no
+            others.
+
     Attributes:
-        signal: int, the signal that asked to stop; None: none has.
+        signal: int, the signal that asked to stop, of this process or, after `look`, of any; None: none has.
     """
 
-    def __init__(self):
-        self.signal = None
+    def __init__(self, largest=None):
+        self.signal = self._received = None
+        self._largest = largest
+
+    def look(self):
+        """Let all processes know the signal that one of them has received; all call it after the same step."""
+        if self._largest is not None:
+            self.signal = self._largest(self._received or 0) or None
 
     def __enter__(self):
         self._handlers = {}
@@ -51,8 +61,10 @@ class StopRequests:
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
     def _ask_to_stop(self, number, _):
-        if number == self.signal == signal.SIGTERM and time.monotonic() < self._same_until:
+        if number == self._received == signal.SIGTERM and time.monotonic() < self._same_until:
             return
-        if self.signal is not None:
+        if self._received is not None:
             raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
-        self.signal, self._same_until = number, time.monotonic() + SAME_S
+        self._received, self._same_until = number, time.monotonic() + SAME_S
+        if self._largest is None:
+            self.signal = number

@@ -1,5 +1,6 @@
 """From settings to a running training: `train` begins a run, `resume` continues an interrupted one."""
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,10 +11,11 @@ from bnn.console.tables import filled
 from bnn.datasets import DataSet
 from bnn.files import lock
 from bnn.networks.quantization import spelled_out
-from bnn.runs import summary
+from bnn.runs import stored_data, summary
 from bnn.settings.config import ConfigError, expect_names, network_of, plain
-from bnn.training import display
+from bnn.training import display, distribution
 from bnn.training.data import load_data, of_arrays, of_call, resolved, split
+from bnn.training.distribution import ALONE, Team
 from bnn.training.signals import Interrupted
 
 
@@ -28,6 +30,7 @@ def train(
     callbacks=(),
     command=None,
     verbose=True,
+    distribute=False,
     **settings,
 ):
     """Train a network from the beginning; the result is a run directory. What train.py does.
@@ -47,6 +50,9 @@ def train(
         callbacks: more keras.callbacks.Callbacks, which must not set the learning rate.
         command: list of str, what config.json keeps as the command; None: this call.
         verbose: bool; False: print nothing and show no progress bar. A warning is printed anyway.
+        distribute: True, on JAX: divide each batch among all devices of this process, or of all processes that SLURM or
+            Open MPI started; or a `Processes` that says which processes train together. Each calls this function;
+            process 0 writes, and callbacks run in all of them.
         **settings: the settings of a `bnn.settings.Config` by their names; the data set's presets are the defaults.
             `network` is a name in `bnn.networks.NETWORKS` or a Network.
             `data_set` is a name, by default the paper's "cifar-10", or a `DataSet` with such a name, or the path of
@@ -63,18 +69,35 @@ def train(
         WriteError: the disk is full, or the run directory cannot be written.
         Interrupted: SIGINT or SIGTERM came, perhaps in the last step of all; every finished step is saved.
     """
+    job = distribution.checked(distribute)
     expect_tensorboard(tensorboard)
-    callbacks = _checked_callbacks(callbacks)
+    callbacks = _checked_callbacks(callbacks, job)
     settings = of_call(data, settings)
     command = command or _call(run_dir, init_from, settings)
     with console.shown(verbose):
         training = begin(
-            run_dir, settings, command=command, overwrite=overwrite, init_from=init_from, data_dir=data_dir
+            run_dir,
+            settings,
+            command=command,
+            overwrite=overwrite,
+            init_from=init_from,
+            data_dir=data_dir,
+            job=job,
         )
         return training.run_to_end(tensorboard, callbacks)
 
 
-def resume(run_dir, *, data=None, data_dir=None, tensorboard=False, callbacks=(), verbose=True, **settings):
+def resume(
+    run_dir,
+    *,
+    data=None,
+    data_dir=None,
+    tensorboard=False,
+    callbacks=(),
+    verbose=True,
+    distribute=False,
+    **settings,
+):
     """Continue an interrupted run, to the same bits as without the interruption; a finished run stays as it is.
 
     Args:
@@ -84,6 +107,7 @@ def resume(run_dir, *, data=None, data_dir=None, tensorboard=False, callbacks=()
         tensorboard: write TensorBoard events to the run directory.
         callbacks: as for `train`.
         verbose: as for `train`.
+        distribute: as for `train`; the run may have been begun on other devices.
         **settings: must be those with which the run was begun; none need be given. `data_set` may be a `DataSet`.
 
     Returns:
@@ -93,13 +117,14 @@ def resume(run_dir, *, data=None, data_dir=None, tensorboard=False, callbacks=()
         ConfigError: the run was begun with another setting, or a callback sets the learning rate.
         RunError: there is no such run, or it is damaged, or one of the errors of `train`.
     """
+    job = distribution.checked(distribute)
     expect_tensorboard(tensorboard)
-    callbacks = _checked_callbacks(callbacks)
+    callbacks = _checked_callbacks(callbacks, job)
     if data is not None:
         run = runs.open_run(run_dir)
         settings = settings | {"data_set": of_arrays(data, run.training, run.stratified)}
     with console.shown(verbose):
-        return go_on(run_dir, settings, data_dir=data_dir).run_to_end(tensorboard, callbacks)
+        return go_on(run_dir, settings, data_dir=data_dir, job=job).run_to_end(tensorboard, callbacks)
 
 
 @dataclass(frozen=True)
@@ -110,11 +135,13 @@ class Training:
         run: Run.
         data_set: DataSet.
         model: compiled keras.Model.
+        team: Team, the processes and devices that train together.
     """
 
     run: runs.Run
     data_set: DataSet
     model: object
+    team: Team = ALONE
 
     @property
     def complete(self):
@@ -125,8 +152,10 @@ class Training:
 
     def run_to_end(self, tensorboard=False, callbacks=()):
         """Print what is trained, train it, and unlock the run; the Run. Raises as `loop.fit` does."""
+        quiet = contextlib.nullcontext() if self.team.writes else console.shown(False)
         try:
-            return self._run_to_end(tensorboard, callbacks)
+            with self.team.scope(), quiet:
+                return self._run_to_end(tensorboard, callbacks)
         finally:
             lock.release(self.run.folder)
 
@@ -148,16 +177,17 @@ class Training:
             lines.append("threshold 0: hardly any weight becomes 0, so the network is binary in effect")
         lines.append(display.heading(run.training.epochs))
         try:
-            loop.fit(self.model, run, data_set, tensorboard, callbacks, opening="\n".join(lines))
+            loop.fit(self.model, run, data_set, tensorboard, callbacks, "\n".join(lines), self.team)
         except Interrupted:
-            if self.complete:
+            if self.complete and self.team.writes:
                 summary.write(run)
             raise
-        summary.write(run)
+        if self.team.writes:
+            summary.write(run)
         return run
 
 
-def begin(run_dir, settings, *, command, overwrite=False, init_from=None, data_dir=None):
+def begin(run_dir, settings, *, command, overwrite=False, init_from=None, data_dir=None, job=None):
     """A new run with its untrained network.
 
     Args:
@@ -167,6 +197,7 @@ def begin(run_dir, settings, *, command, overwrite=False, init_from=None, data_d
         overwrite: bool, as for `train`.
         init_from: str, Path or None, as for `train`.
         data_dir: str, Path or None, as for `train`.
+        job: distribution.Processes; None: a training that is not distributed.
 
     Returns:
         Training
@@ -175,32 +206,38 @@ def begin(run_dir, settings, *, command, overwrite=False, init_from=None, data_d
         UserError: as `train` does; up to data that are missing, without having loaded Keras.
     """
     config, data_set = resolved(settings, data_dir)
-    return begin_with(config, run_dir, data_set, command, overwrite, init_from, data_dir)
+    return begin_with(config, run_dir, data_set, command, overwrite, init_from, data_dir, job)
 
 
-def begin_with(config, run_dir, data_set, command, overwrite=False, init_from=None, data_dir=None):
+def begin_with(config, run_dir, data_set, command, overwrite=False, init_from=None, data_dir=None, job=None):
     """A new run of a Config; other arguments, result and errors as for `begin`; data_set is a DataSet or None."""
     backend.expect_installed()
     folder = expanded(run_dir or Path("runs") / runs.default_name(config))
     overwrite = overwrite or (config.training.debug and not run_dir)
-    runs.expect_free(folder, overwrite)
+    team = distribution.start(job)
+    team.first(lambda: runs.expect_free(folder, overwrite))
     with lock.released_on_error(folder):
-        if folder.is_dir():
-            lock.hold(folder)  # A new one is locked when it is made.
+        # A new one is locked when it is made.
+        team.first(lambda: folder.is_dir() and lock.hold(folder))
         data_set = load_data(config.training, data_set, data_dir)
+        team.expect_divisible(config.training.batch_size)
         runs.Run(folder, config, {}).expect_fit(data_set)
         backend.load()
         config = config.replace(precision=backend.resolve_precision(config.training.precision))
-        model = _new_model(config, data_set, init_from)
+        team.expect_equal(settings=config.flat(), data=data_set.digest)
+        with team.scope():
+            model = _new_model(config, data_set, init_from)
         initial = model if init_from else None
-        run = runs.create(folder, config, data_set, command, overwrite, initial)
-        return Training(run, data_set, model)
+        run = team.first(lambda: runs.create(folder, config, data_set, command, overwrite, initial))
+        run = run or runs.Run(folder, config, stored_data.record(data_set))
+        return Training(run, data_set, model, team)
 
 
-def go_on(run_dir, settings, *, data_dir=None):
+def go_on(run_dir, settings, *, data_dir=None, job=None):
     """An interrupted run with its network as it was; arguments, result and errors as for `resume` and `begin`."""
     _expect_checkpoint(runs.open_run(run_dir))  # before a lock file is created there
-    run = runs.reopen(run_dir)
+    team = distribution.start(job)
+    run = team.first(lambda: runs.reopen(run_dir)) or runs.open_run(run_dir)
     with lock.released_on_error(run.folder):
         given, data_set = split(settings)
         _expect_agreement(run, given)
@@ -209,11 +246,16 @@ def go_on(run_dir, settings, *, data_dir=None):
         if not run.reads_alike(data_set):
             data_set = run.load_data(data_dir)
         data_set = load_data(run.training, data_set)
+        team.expect_divisible(run.training.batch_size)
         backend.load()
-        if run.checkpoint("last").is_file():
-            backend.seed_everything(run.training.seed, run.training.deterministic)
-            return Training(run, data_set, run.load_model("last", compiled=True))
-        return Training(run, data_set, _new_model(run.config, data_set))
+        with team.scope():
+            if run.checkpoint("last").is_file():
+                backend.seed_everything(run.training.seed, run.training.deterministic)
+                model = run.load_model("last", compiled=True)
+            else:
+                model = _new_model(run.config, data_set)
+        team.expect_equal(settings=run.config.flat(), checkpoint=int(model.optimizer.iterations))
+        return Training(run, data_set, model, team)
 
 
 def _expect_checkpoint(run):
@@ -261,10 +303,11 @@ def _new_model(config, data_set, init_from=None):
     return model
 
 
-def _checked_callbacks(callbacks):
+def _checked_callbacks(callbacks, job=None):
     """Return callbacks as a list; raise `ConfigError`, before anything is written, if one is none or sets the rate."""
     if callbacks is None or (isinstance(callbacks, list | tuple) and not callbacks):
         return []
+    distribution.start(job)  # before Keras is used
     from bnn.training.schedule import expect_no_rates, listed
 
     callbacks = listed(callbacks)

@@ -183,12 +183,19 @@ class GeometryLogger(keras.callbacks.Callback):
     def _log(self, epoch, flip_ratios):
         rows = [
             {"epoch": epoch, **row, "flip_ratio": flip_ratios.get(row["layer"])}
-            for row in measure(self.model, self.images)
+            for row in measure(self.measured(), self.images)
         ]
         self.rows += rows
-        write_csv(self.path, _columns(), self.rows)
+        self._write()
         if self.writer is not None:
             self._write_events(rows)
+
+    def measured(self):
+        """Return the network to measure."""
+        return self.model
+
+    def _write(self):
+        write_csv(self.path, _columns(), self.rows)
 
     def _write_events(self, rows):
         for row in rows:
