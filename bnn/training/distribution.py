@@ -124,6 +124,29 @@ class Team:
         finally:
             keras.distribution.set_distribution(before)
 
+    @contextlib.contextmanager
+    def together(self, run):
+        """Context manager: an operation that fails because another process has ended raises `RunError`.
+
+        Args:
+            run: Run, for the message.
+        """
+        if self.count == 1:
+            yield
+            return
+        import jax
+
+        try:
+            yield
+        except (jax.errors.JaxRuntimeError, ValueError) as error:
+            if isinstance(error, UserError):
+                raise
+            reason = " ".join(str(error).split())[:160]
+            raise RunError(
+                f"expected all {self.count} processes to train to the end, received none of another ({reason}); "
+                f"continue with {option('resume', run.folder)} in all of them"
+            ) from error
+
     def share(self, batch_size):
         """The rows of a batch that this process reads, a slice."""
         return slice(batch_size * self.index // self.count, batch_size * (self.index + 1) // self.count)

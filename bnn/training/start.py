@@ -154,7 +154,7 @@ class Training:
         """Print what is trained, train it, and unlock the run; the Run. Raises as `loop.fit` does."""
         quiet = contextlib.nullcontext() if self.team.writes else console.shown(False)
         try:
-            with self.team.scope(), quiet:
+            with self.team.scope(), self.team.together(self.run), quiet:
                 return self._run_to_end(tensorboard, callbacks)
         finally:
             lock.release(self.run.folder)
