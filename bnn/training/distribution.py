@@ -19,7 +19,7 @@ from bnn.console.errors import ConfigError, RunError, UserError
 from bnn.console.spelling import argument, option
 
 CONNECT = 40  # seconds within which all processes must have started
-HEARTBEAT = 15  # seconds of silence after which a process counts as ended
+HEARTBEAT = 40  # seconds of silence, as of a busy machine, after which a process counts as ended
 SHUTDOWN = 10  # seconds that a process waits for the others when it ends
 ADDRESS = re.compile(r"\S+:\d{1,5}")
 SLURM = ("SLURM_JOB_ID", "SLURM_STEP_NODELIST", "SLURM_NTASKS", "SLURM_PROCID", "SLURM_LOCALID")
