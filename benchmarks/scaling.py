@@ -1,9 +1,12 @@
 """A model on paper of data-parallel training, from measured pieces, and its check on this machine.
 
-    step(P) = t(b) + 2 (P - 1) / P G / beta + 2 (P - 1) alpha
+    step(P) = t(b) + 2 (P - 1) / P G / beta + k lambda(P)
 
-t(b) is the time of a step on one device with its b images. The rest is a ring all-reduce of G bytes of gradients among
-P devices, over links of bandwidth beta and latency alpha. Nothing overlaps, so real times can be smaller.
+t(b) is the time of a step on one device with its b images. G bytes of gradients go through a ring all-reduce among P
+devices, over links of bandwidth beta. lambda is the time of the smallest all-reduce, and k their number in a step: four
+for each batch norm, whose moments and their gradients are of the whole batch and wait for each other, two for the loss
+and the accuracy, and those of the gradients, which XLA combines on accelerators but not on a processor. Nothing
+overlaps, so real times can be smaller.
 
     python benchmarks/scaling.py                          # the table of docs/sweeps.md, in Markdown
     KERAS_BACKEND=jax python benchmarks/scaling.py check  # measures the pieces and jobs of 2 and 4 processes here
@@ -24,30 +27,35 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parent.parent
 RATE = 41_000  # images per second of the paper's network on one H200, bfloat16, batch 50: docs/speed.md
 MACS, WEIGHTS = 617.0e6, 14.02e6  # of the paper's network per image: train.py --summary
-# A network of ImageNet's size: Bi-Real net with 18 layers, Liu et al. 2018.
-NETWORKS = {"paper, CIFAR-10": (MACS, WEIGHTS, 50), "ImageNet-sized": (1.81e9, 11.7e6, 64)}
-# Assumed, not measured: (devices, bandwidth in bytes per second, latency in seconds).
-LINKS = ((8, 360e9, 5e-6), (64, 40e9, 15e-6))
+# Multiply-accumulates per image, weights, batch norms, images per device. The second is a network of ImageNet's size:
+# Bi-Real net with 18 layers, Liu et al. 2018.
+NETWORKS = {"paper, CIFAR-10": (MACS, WEIGHTS, 9, 50), "ImageNet-sized": (1.81e9, 11.7e6, 20, 64)}
+# Assumed, not measured: (devices, bandwidth in bytes per second, seconds of the smallest all-reduce).
+LINKS = ((8, 360e9, 20e-6), (64, 40e9, 80e-6))
 BATCH, STEPS, SMALL, LARGE = 64, 30, 1, 1 << 20
 
 
 class Link(NamedTuple):
-    """A link between devices: bytes per second, and seconds."""
+    """The links among devices: bytes per second, and seconds of the smallest all-reduce."""
 
     bandwidth: float
-    latency: float
+    smallest: float
 
 
-def all_reduce(devices, size, link):
-    """Seconds of a ring all-reduce of some bytes."""
-    return 2 * (devices - 1) / devices * size / link.bandwidth + 2 * (devices - 1) * link.latency
+def all_reduce(devices, size, number, link):
+    """Seconds of a number of all-reduces of some bytes together."""
+    return 2 * (devices - 1) / devices * size / link.bandwidth + number * link.smallest
+
+
+def in_a_step(norms, gradients):
+    """The number of all-reduces in a step, with those of the gradients."""
+    return 4 * norms + 2 + gradients
 
 
 def fitted(devices, small, large):
     """The Link that explains the times of two all-reduces, of `SMALL` and `LARGE` float32 numbers."""
-    latency = small / (2 * (devices - 1))
     seconds = max(large - small, 1e-9)
-    return Link(2 * (devices - 1) / devices * 4 * (LARGE - SMALL) / seconds, latency)
+    return Link(2 * (devices - 1) / devices * 4 * (LARGE - SMALL) / seconds, small)
 
 
 def table():
@@ -56,10 +64,11 @@ def table():
         "| network, images per device | devices | compute, ms | all-reduce, ms | images/s | efficiency | equal at |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
-    for name, (macs, weights, images) in NETWORKS.items():
+    for name, (macs, weights, norms, images) in NETWORKS.items():
         each = macs / MACS / RATE
-        for devices, bandwidth, latency in ((1, 1.0, 0.0), *LINKS):
-            reduced = all_reduce(devices, 4 * weights, Link(bandwidth, latency)) if devices > 1 else 0.0
+        for devices, *link in ((1, 1.0, 0.0), *LINKS):
+            number = in_a_step(norms, 1)
+            reduced = all_reduce(devices, 4 * weights, number, Link(*link)) if devices > 1 else 0.0
             step = images * each + reduced
             cells = [
                 f"{name}, {images}",
@@ -85,12 +94,12 @@ def check(processes):
     for count in processes:
         found = run(count, BATCH)
         link = fitted(count, found["small"], found["large"])
-        reduced = all_reduce(count, found["bytes"], link)
+        reduced = all_reduce(count, found["bytes"], in_a_step(found["norms"], found["gradients"]), link)
         turns = max(1, count / cores)  # processes that share a core wait for each other
         print(
             f"{count} processes: compute {1e3 * turns * alone[count]:.1f} + all-reduce {1e3 * reduced:.1f} = "
             f"{1e3 * (turns * alone[count] + reduced):.1f} ms, measured {1e3 * found['step']:.1f} ms "
-            f"(bandwidth {link.bandwidth / 1e9:.2f} GB/s, latency {1e6 * link.latency:.0f} us)"
+            f"(bandwidth {link.bandwidth / 1e9:.2f} GB/s, smallest all-reduce {1e3 * link.smallest:.2f} ms)"
         )
 
 
@@ -144,6 +153,8 @@ def work(address, count, index, batch_size, result):
     times = [time for _, time in ends]
     steps = np.diff(times[len(times) // 2 :])
     found = {"step": statistics.median(steps), "bytes": 4 * model.count_params()}
+    found["gradients"] = len(model.trainable_variables)
+    found["norms"] = sum(layer.name.endswith("_norm") for layer in model.layers)
     if count > 1:
         found |= {name: reduced(team, size) for name, size in (("small", SMALL), ("large", LARGE))}
     if team.writes:
