@@ -28,6 +28,7 @@ The packages:
     analysis    every statistic of a network
     binarization  real networks with quantized weights, without training
     plots       every figure
+    pages       a report as one page that can be sent
     datasets    data sets: sources, conversion, reading, augmentation
     runs        the run directory
     packed      a trained network as bits: folding, running, its file, ONNX graphs
@@ -60,6 +61,7 @@ __getattr__, __dir__, __all__ = face(
     "models",
     "networks",
     "packed",
+    "pages",
     "plots",
     "runs",
     "settings",

@@ -11,6 +11,7 @@ from . import layers as layers
 from . import models as models
 from . import networks as networks
 from . import packed as packed
+from . import pages as pages
 from . import plots as plots
 from . import runs as runs
 from . import settings as settings

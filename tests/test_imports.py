@@ -43,6 +43,7 @@ MAY_IMPORT = {
     "training": RUNS | {"analysis.keras.geometry_log", "geometry.estimators"},
     "training.sweeps": RUNS | {"training", "analysis"},
     "plots": GROUND | {"geometry", "files"},
+    "pages": RUNS | {"analysis", "plots"},
     "commands": None,  # everything
 }
 NUMPY_ALONE = ("geometry", "bits", "files", "analysis.core")

@@ -55,7 +55,8 @@ def without_data():
 
 def test_the_wheel_holds_all_modules_and_nothing_else(wheel):
     names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
-    paths = [*(ROOT / "bnn").rglob("*.py"), *(ROOT / "bnn").rglob("*.pyi")]
+    kinds = ("*.py", "*.pyi", "*.html", "*.css", "*.js")  # the last three are of the pages
+    paths = [path for kind in kinds for path in (ROOT / "bnn").rglob(kind)]
     assert names == {str(path.relative_to(ROOT)) for path in paths}
 
 

@@ -87,7 +87,7 @@ class Comparison:
         if len(self.groups) > 1:
             parts.append(self._differing())
         blocks = self._blocks([s.key for s in statistics.STATISTICS if s.key != "layer"] if wide else SHOWN)
-        return "\n\n".join([*parts, aligned(self._accuracies()), *blocks])
+        return "\n\n".join([*parts, aligned(self.accuracies()), *blocks])
 
     def _differing(self):
         if not self.differences:
@@ -98,7 +98,8 @@ class Comparison:
     def _names(self):
         return [group.name for group in self.groups]
 
-    def _accuracies(self):
+    def accuracies(self):
+        """Return the accuracies and conditions, lists of texts: a heading, then one row for each."""
         tests, bests = (
             [_text(getattr(group, name), 4) for group in self.groups]
             for name in ("test_accuracy", "val_accuracy")
@@ -138,7 +139,7 @@ class Comparison:
 
     def _repr_html_(self):  # IPython's hook
         differences = [[name, *map(words, values)] for name, values in self.differences.items()]
-        rows = [["", *self._names()], *differences, *self._accuracies()[1:]]
+        rows = [["", *self._names()], *differences, *self.accuracies()[1:]]
         return html_table(rows, "runs") + html_table(self._lines(SHOWN), "layers (angles in degrees)")
 
     def rows(self):

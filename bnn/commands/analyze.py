@@ -116,6 +116,13 @@ def parse(argv=None, program=PROGRAM):
         action="store_true",
         help="make the report from all parts that --shard 1/N to N/N measured, with the other flags as they were",
     )
+    parser.add_argument(
+        "--html",
+        type=file_to_write,
+        metavar="FILE.html",
+        help="also write one page that can be sent: the table, the figures, what the columns mean, settings, and the "
+        "layers that stand out",
+    )
     parser.add_argument("--wide", action="store_true", help="print every statistic, not only the first ones")
     add_data_dir(parser)
     add_use(parser)
@@ -125,6 +132,9 @@ def parse(argv=None, program=PROGRAM):
             parser.error(f"argument --{name}: expected at least {least}, received {getattr(args, name)}")
     if args.target_r is not None and not 0 < args.target_r < 1:
         parser.error(f"argument --target_r: expected a number between 0 and 1, received {args.target_r:g}")
+    if args.html and (args.budget is not None or args.shard or not args.network):
+        received = ("--shard" if args.shard else "--budget") if args.network else "none"
+        parser.error(f"argument --html: expected a network to analyze, received {received}")
     for name in ("assignment", "apply"):
         if getattr(args, name) and args.budget is None:
             parser.error(f"argument --{name}: expected together with --budget, received alone")
@@ -166,7 +176,7 @@ def main(argv=None, program=PROGRAM):
                 f"{'--shard' if args.shard else '--merge'}: expected one run or model, received several runs"
             )
         _expect_runs(args.network)
-        several.compare(args.network, args.output, args.data_dir, args.wide)
+        several.compare(args.network, args.output, args.data_dir, args.wide, args.html)
         return 0
     args.network = args.network[0]
     from bnn.models import loading
@@ -202,7 +212,7 @@ def main(argv=None, program=PROGRAM):
         report = merge_shards(args.network, images, folder=folder, **options)
     else:
         report = analyze(args.network, images, activations=args.activations, **options)
-    _show(report, folder, args.wide, args.target_r)
+    _show(report, folder, args.wide, args.target_r, args.html)
     return 0
 
 
@@ -261,8 +271,8 @@ def _assign(args):
         print(f"wrote {' and '.join(map(str, written))}")
 
 
-def _show(report, folder, wide, target_r):
-    """Print the report, and write metrics.json and the figures."""
+def _show(report, folder, wide, target_r, page):
+    """Print the report, and write metrics.json, the page and the figures."""
     from bnn import plots, runs
     from bnn.runs import summary
 
@@ -279,6 +289,10 @@ def _show(report, folder, wide, target_r):
     if run and run.folder == folder:
         summary.write(run, report)
     path = report.save(folder)
+    if page:
+        from bnn import pages
+
+        print(f"wrote {pages.write(report, page)}")
     with figures.expected("all", kept=path):
         figures.print_key(layers=[layer.name for layer in report])
         drawn = plots.save_all(report, folder, report.log, report.history)

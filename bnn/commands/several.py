@@ -22,7 +22,7 @@ def print_accuracy(run, origin, accuracy):
         print(run.arithmetic)
 
 
-def compare(networks, output, data_dir, wide=False):
+def compare(networks, output, data_dir, wide=False, page=None):
     """Print runs side by side, and write files if an output folder is given.
 
     Args:
@@ -30,14 +30,20 @@ def compare(networks, output, data_dir, wide=False):
         output: Path of a folder for comparison.csv, .json, .png and .pdf, or None.
         data_dir: Path or None.
         wide: whether to print every statistic.
+        page: Path of a file for the comparison as one page, or None.
     """
     from bnn import plots
     from bnn.analysis import compare
 
     compared = compare(networks, data_dir=data_dir, save=True, progress=progress)
     print(f"{compared.text(wide)}\n")
-    if output is None:
+    if page:
+        from bnn import pages
+
+        print(f"wrote {pages.write(compared, page)}")
+    if output is None and page is None:
         print("each run's statistics are in its metrics.json; --output DIR writes the comparison")
+    if output is None:
         return
     paths = compared.save(output)
     with figures.expected("comparison", kept=", ".join(map(str, paths))):

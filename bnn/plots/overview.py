@@ -26,22 +26,34 @@ def save_all(report, folder, log=None, geometry=None):
     Raises:
         UserError: figures could not be drawn or saved; the others are saved.
     """
-    layers, folder = list(report), expanded(folder)
-    drawings = {
+    found = drawings(report, log, geometry)
+    save_each(found, expanded(folder))
+    return list(found)
+
+
+def drawings(report, log=None, geometry=None):
+    """Return the figures of a network, a dict from the name of each to a function that draws it.
+
+    Args:
+        report: Report, or any iterable of layer reports.
+        log: list of dicts, the rows of the run's log.csv, or None.
+        geometry: list of dicts, the rows of the run's geometry.csv, or None.
+    """
+    layers = list(report)
+    found = {
         "angles": lambda: kernels.angles(layers),
         "latent_weights": lambda: kernels.latent_weights(layers),
     }
     for name, kind in (("dot_products", "weights"), ("permuted",) * 2, ("activations",) * 2):
         if any(kind in layer.histograms for layer in layers):
-            drawings[name] = functools.partial(getattr(products, name), layers)
+            found[name] = functools.partial(getattr(products, name), layers)
     if any(np.isfinite(layer.gains.r).any() for layer in layers):
-        drawings |= {"laws": lambda: law.laws(layers), "residual_parts": lambda: law.residual_parts(layers)}
+        found |= {"laws": lambda: law.laws(layers), "residual_parts": lambda: law.residual_parts(layers)}
     if log is not None:
-        drawings["training"] = lambda: history.training(log)
+        found["training"] = lambda: history.training(log)
     if geometry:
-        drawings["geometry_history"] = lambda: history.geometry_history(geometry, layers)
-    save_each(drawings, folder)
-    return list(drawings)
+        found["geometry_history"] = lambda: history.geometry_history(geometry, layers)
+    return found
 
 
 def save_each(drawings, folder, wrote=lambda paths: None):

@@ -57,7 +57,7 @@ class Figure(figures.Figure):
     alt = ""
 
     def _repr_png_(self):  # IPython's hook
-        return _png(self), {"width": _pixels(self)} | ({"alt": self.alt} if self.alt else {})
+        return png(self), {"width": _pixels(self)} | ({"alt": self.alt} if self.alt else {})
 
 
 @contextmanager
@@ -186,10 +186,11 @@ def show(fig, name=None, alt=None, *, folder=None):
         if name is None:
             raise ValueError("name: expected the name of a file in the folder, received none")
         save(fig, expanded(folder) / name)
-    display(Image(_png(fig), width=_pixels(fig), alt=alt or getattr(fig, "alt", None) or None))
+    display(Image(png(fig), width=_pixels(fig), alt=alt or getattr(fig, "alt", None) or None))
 
 
-def _png(fig):
+def png(fig):
+    """Return a figure as the bytes of a PNG file."""
     png = io.BytesIO()
     with in_style():
         fig.savefig(png, format="png")

@@ -1,0 +1,2 @@
+from .document import html as html
+from .document import write as write
