@@ -45,6 +45,7 @@ def test_the_layers_are_those_of_the_published_networks():
         assert layer["gain"] == pytest.approx(pooled[layer["name"]]["gain"].mean, abs=1e-4)
         assert layer["hidden"] == (layer["name"] not in ("conv_1", "dense_3"))
     assert found["cifar-10-ternary"]["levels"] == 3
+    assert found["mnist-conv-binary"]["seeds"] == 1  # of three; the gains of the others were not measured
     assert "conv_1" not in [layer["name"] for layer in found["cifar-10-improved"]["layers"]]  # it is real
     assert "cifar-10-continuous" not in found  # its gains were not measured
 

@@ -12,9 +12,10 @@ import bnn
 from bnn import pages, plots
 from bnn.analysis.core import findings, statistics
 from bnn.analysis.core.checks import ReportError
+from bnn.analysis.core.report import Report
 from bnn.files.atomic import WriteError
 from bnn.pages import parts
-from tests.support import assert_refused, call, unwrapped
+from tests.support import ROOT, assert_refused, call, unwrapped
 
 HOSTILE = "<script>alert('1')<b> & \"two\""
 
@@ -145,34 +146,51 @@ def test_undefined_and_missing_numbers_are_said(report):
     assert parts.text("a\x00b\u202ec") == "a\ufffdb\ufffdc"
 
 
-def test_what_is_neither_a_report_nor_a_comparison_is_refused(report, tmp_path):
+def test_what_is_neither_a_report_nor_a_comparison_is_refused(tmp_path):
     with pytest.raises(ReportError, match="expected a Report or a Comparison, received a dict"):
         pages.write({}, tmp_path / "x.html")
     (tmp_path / "folder.html").mkdir()
     with pytest.raises(WriteError):
-        pages.write(report, tmp_path / "folder.html")
+        pages.write(Report([]), tmp_path / "folder.html")
 
 
-def test_the_command_line_writes_the_page_of_a_run_and_of_several(trained, tmp_path):
-    run = trained[0]
-    one, several = tmp_path / "one.html", tmp_path / "several.html"
+@pytest.mark.slow
+def test_the_command_line_writes_the_page_of_a_run(trained, tmp_path):
+    run, page = trained[0], tmp_path / "one.html"
     process = call(
-        "analyze.py", run, "--images", 30, "--score_images", 0, "--output", tmp_path / "out", "--html", one
+        "analyze.py", run, "--images", 30, "--score_images", 0, "--output", tmp_path, "--html", page
     )
-    assert process.returncode == 0 and f"wrote {one}" in unwrapped(process.stdout), process.stderr
-    text = one.read_text(encoding="utf-8")
-    config = json.loads((run / "config.json").read_text())
+    assert process.returncode == 0 and f"wrote {page}" in unwrapped(process.stdout), process.stderr
+    text = page.read_text(encoding="utf-8")
+    assert "conv_1" in text and json.loads((run / "config.json").read_text())["settings_sha256"] in text
+
+
+def test_the_page_of_a_run_has_its_settings_and_how_it_was_trained():
+    folder = ROOT / "results" / "mnist-conv-binary" / "seed0"
+    about = {"run": str(folder), "network": "binary", "origin": "trained on MNIST", "images": 20}
+    text = pages.html(Report([], about=about | {"test_accuracy": 0.9919, "test_images": 10000}))
+    config = json.loads((folder / "config.json").read_text())
+    assert "Geometry of mnist-conv-binary/seed0" in text and "0.9919" in text
     for expected in (
         config["settings_sha256"],
+        config["git_commit"],
         config["data"]["digest"],
-        config["training"]["data_set"],
-        "conv_1",
+        "bop_threshold",
     ):
         assert expected in text
-    process = call("analyze.py", run, run, "--html", several)
-    assert process.returncode == 0 and f"wrote {several}" in process.stdout, process.stderr
-    text = several.read_text(encoding="utf-8")
-    assert "test accuracy" in text and config["settings_sha256"] in text and text.count("<img ") == 1
+
+
+def test_the_command_line_writes_the_page_of_several_runs(tmp_path):
+    folders = [ROOT / "results" / name for name in ("cifar-10-binary", "cifar-10-ternary")]
+    process = call("analyze.py", *folders, "--html", tmp_path / "several.html")
+    assert process.returncode == 0 and f"wrote {tmp_path / 'several.html'}" in process.stdout, process.stderr
+    text = (tmp_path / "several.html").read_text(encoding="utf-8")
+    compared = bnn.compare(folders)
+    for group in compared.groups:
+        pooled = group.layers["conv_2"]["gain"]
+        assert f"<td data-value='{pooled.mean!r}'>{pooled.text(2)}</td>" in text
+        assert group.test_accuracy.text(4) in text and parts.text(group.description) in text
+    assert text.count("<img ") == 1
 
 
 @pytest.mark.parametrize("flags", [(), ("model.keras", "--budget", "2")])

@@ -80,11 +80,12 @@ def quantizers():
 
 
 def networks(folder):
-    """Return the published networks whose gain was measured, with the means over their seeds, a list of dicts."""
+    """Return the published networks, with the means over the seeds whose gain was measured, a list of dicts."""
     found = []
     for path in sorted(folder.glob("*/"), key=lambda path: (path.name != FIRST, path.name)):
-        files = sorted(path.glob("seed*/metrics.json"))
-        rows = pool_rows([json.loads(file.read_text()) for file in files]) if files else {}
+        measured = {file: json.loads(file.read_text()) for file in sorted(path.glob("seed*/metrics.json"))}
+        files = [file for file, one in measured.items() if any(row.get("gain") for row in one["layers"])]
+        rows = pool_rows([measured[file] for file in files]) if files else {}
         ends = [*rows][:1] + [*rows][-1:]
         layers = [layer for name, row in rows.items() if (layer := _layer(name, row, name not in ends))]
         if layers:
