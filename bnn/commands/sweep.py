@@ -229,9 +229,6 @@ def _start(given, options, read):
     if made.jobs["cluster"] == "slurm" and any(state.is_active for state in found):
         print(filled(f"{status.totals(found)};", f"the runs are in {made.folder};", f"to look: {look}"))
         return 0
-    for state in found:
-        if state.state == status.FAILED:
-            print(f"{state.point.name}: failed: {state.why}")
     print(
         filled(
             f"{status.totals(found)};",

@@ -85,7 +85,7 @@ class Supervisor:
             if "SLURM_JOB_ID" in os.environ:
                 _requeue_unless_ended(os.environ["SLURM_JOB_ID"])
             sys.exit(128 + signal.SIGTERM)
-        line = last_line(sweep.record(point, "log")) or f"exit code {code}"
+        line = last_line(sweep.record(point, "log")).removeprefix("bnn sweep: error: ") or f"exit code {code}"
         if code < 0:
             line = f"killed {KILLS} times by {signal.Signals(-code).name} without a new epoch; perhaps out of memory"
         atomic.write(sweep.record(point, "failed"), f"{line}\n".encode(errors="replace"))
