@@ -8,7 +8,7 @@ activations of a layer are stored with the zeros that the next layer needs at bo
 """
 
 import numpy as np
-from numba import njit, prange, types
+from numba import njit, types
 
 from bnn.bits import accumulators
 from bnn.bits.accumulators import (
@@ -29,13 +29,14 @@ from bnn.bits.accumulators import (
     write_number,
     write_word,
 )
-from bnn.bits.word_loops import compiled
+from bnn.bits.word_loops import compiled_alone
 from bnn.bits.words import WORD
 
 IMAGES = 16  # computed at a time, so that their activations and all weights stay in the cache
 LINE = 8  # words in a cache line: each counter has one of its own
 SPINS = 4000  # checks, some microseconds, before a waiting thread gives its processor away
 SMALL = 2_000_000  # products that one thread computes sooner than two can share them
+SHARE = 8_000_000  # products that a thread takes at a time, about 10 microseconds, so that none waits long for another
 
 # The columns of the plan, a table with one row per layer. X is what the layer reads, Y what it writes.
 (
@@ -289,7 +290,8 @@ def _work(plan, layers, static, images, length, planes, shape, n, words, numbers
             t = plan + 8 * COLUMNS * layer
             bands = 1 if read(t, DENSE) else block * (read(t, HEIGHT) // (2 if read(t, POOL) else 1))
             tasks = read(t, GROUPS) * bands
-            step = tasks if read(t, WORK) * block < SMALL else max(1, tasks // (8 * workers))
+            work = read(t, WORK) * block
+            step = tasks if work < SMALL else max(1, min(tasks // (8 * workers), tasks * SHARE // work))
             while True:
                 task = add_atomically(counters, place, step)
                 if task >= tasks:
@@ -313,9 +315,9 @@ def _work(plan, layers, static, images, length, planes, shape, n, words, numbers
             place += 2 * LINE
 
 
-@compiled
-def run(plan, static, images, planes, memory, sums_out, words_out, workers):
-    """Compute all layers.
+@compiled_alone
+def work(plan, static, images, planes, memory, sums_out, words_out, worker, workers):
+    """Take part in the computation of all layers, and return when all are computed.
 
     Args:
         plan: (1 + layers, `COLUMNS`) int64 array.
@@ -324,23 +326,22 @@ def run(plan, static, images, planes, memory, sums_out, words_out, workers):
             channels.
         images: (n, entries of an image) uint8 array, or (0, 0).
         planes: instead, (planes, n, height, width x words) uint64 array, or (0, 0, 0, 0).
-        memory: uint64 array of zeros, of `memory_size`.
+        memory: uint64 array, of the size in `parts`; zeros before the first thread begins.
         sums_out: (n, units) int32 array to write the sums of the last layer to, or (n, 0).
         words_out: (n, words) uint64 array to write its bits to, or (n, 0).
-        workers: int, number of threads.
+        worker: int, the number of this thread, from 0 on.
+        workers: int, the largest number of threads.
     """
     n = sums_out.shape[0]
     layers = plan.shape[0] - 1
     sizes = plan[0, Y_IMAGE], plan[0, X_IMAGE], plan[0, WIDEST]
     numbers, local, own, counters, _ = parts(n, layers, sizes[0], sizes[1], sizes[2], workers)
-    for worker in prange(workers):
-        start = memory.ctypes.data
-        _work(
-            plan.ctypes.data, layers, (static[0], static[1], static[2], static[3], static[4]), images.ctypes.data,
-            images.shape[1], planes.ctypes.data, planes.shape, n, start, start + 8 * numbers, start + 8 * counters,
-            start + 8 * (local + worker * own), sums_out.ctypes.data, words_out.ctypes.data,
-            words_out.shape[1], workers,
-        )  # fmt: skip
+    start = memory.ctypes.data
+    _work(
+        plan.ctypes.data, layers, (static[0], static[1], static[2], static[3], static[4]), images.ctypes.data,
+        images.shape[1], planes.ctypes.data, planes.shape, n, start, start + 8 * numbers, start + 8 * counters,
+        start + 8 * (local + worker * own), sums_out.ctypes.data, words_out.ctypes.data, words_out.shape[1], workers,
+    )  # fmt: skip
 
 
 @njit

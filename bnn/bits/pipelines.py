@@ -3,7 +3,10 @@
 The products are those of `convolve`, `dense`, `convolve_integers` and `dense_integers`, one after another.
 """
 
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from math import prod
 
 import numpy as np
@@ -13,6 +16,7 @@ from bnn.bits.thresholds import Thresholds
 from bnn.bits.words import WORD, Bits, word_count
 
 POOLS = ("none", "sums", "bits")
+ALONE = 10_000_000  # with fewer products, one thread is ready before another one has begun
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +49,7 @@ class Pipeline:
         self.made_of = shape, steps, scale, planes
         layout = _Layout(shape, steps, scale, planes)
         self.plan, self.sizes, self.shape_out = layout.plan, layout.sizes(), layout.shape_out
+        self.products = int(layout.plan[1:, layout.loops.WORK].sum())  # of an image
         self.arrays = layout.arrays()
         self.addresses = np.array([array.ctypes.data for array in self.arrays])
 
@@ -79,10 +84,39 @@ class Pipeline:
         workers = get_num_threads()
         *_, size = network_loops.parts.py_func(n, len(steps), *self.sizes, workers)
         memory = np.zeros(size, np.uint64)
-        network_loops.run(self.plan, self.addresses, images, planes, memory, sums, words, workers)
+        arrays = self.plan, self.addresses, images, planes, memory, sums, words
+        if n * self.products >= ALONE:
+            _helpers(workers - 1).help(network_loops.work, arrays)
+        network_loops.work(*arrays, 0, workers)
         if thresholds is None:
             return sums
         return Bits(np.moveaxis(words.reshape(n, *self.shape_out), 1, 0), units)
+
+
+class _Helpers:
+    """Threads that take part in calls. Nothing waits for them, so a busy machine delays a call by what they took alone.
+
+    A thread that has not finished the call before the last one, or did not survive a fork, gets no further call. (The
+    last one may be computed, while the thread still waits to say so.)
+    """
+
+    def __init__(self, count):
+        self.threads = [ThreadPoolExecutor(1, f"bnn-bits-{i + 1}") for i in range(count)]
+        self.calls = [(None, None)] * count  # the last two
+
+    def help(self, work, arrays):
+        """Let each free thread call work(*arrays, its number from 1 on, number of threads with the caller's)."""
+        workers = len(self.threads) + 1
+        for i, thread in enumerate(self.threads):
+            older, newer = self.calls[i]
+            if older is None or older.done():
+                with suppress(RuntimeError):  # the interpreter ends
+                    self.calls[i] = newer, thread.submit(work, *arrays, i + 1, workers)
+
+
+@cache
+def _helpers(count):
+    return _Helpers(count)
 
 
 class _Layout:

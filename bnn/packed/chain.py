@@ -238,7 +238,9 @@ class _Reader:
         link = self._last(layer)
         options = (*layer.pool_size, *layer.strides, layer.padding, layer.data_format)
         if options != (2, 2, 2, 2, "valid", "channels_last") or link.pool != "none":
-            raise refusal(layer.name, "one pooling of 2x2 windows side by side per convolution", "another")
+            first = layer.data_format == "channels_first"
+            received = "data_format channels_first" if first else "another"
+            raise refusal(layer.name, "one pooling of 2x2 windows side by side per convolution", received)
         plain = link.norm is None and link.quantizer is None
         self.links[-1] = replace(link, pool="sums" if plain else "bits")
 
