@@ -9,12 +9,16 @@ import hashlib
 import json
 import os
 import re
+import sys
+import threading
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from bnn import backend
+from bnn.console import note
 from bnn.console.errors import ConfigError, RunError, UserError
 from bnn.console.spelling import argument, option
 
@@ -245,18 +249,31 @@ def _connect(job):
     # It would take SIGTERM away from the training, which saves and stops by itself.
     jax.config.update("jax_enable_preemption_service", False)
     where = f"the coordinator {job.coordinator}" if job.coordinator else "the coordinator of the job"
+    expected = (
+        f"{argument('distribute')}: expected an answer of {where} and all processes within {CONNECT} seconds"
+    )
+    # JAX would abort with a stack trace of its own after its timeout, which Python cannot catch.
+    watch = threading.Timer(
+        CONNECT, _give_up, [f"{Path(sys.argv[0]).name}: error: {expected}, received none"]
+    )
+    watch.daemon = True
+    watch.start()
     try:
         jax.distributed.initialize(
             job.coordinator,
             job.processes,
             job.process,
-            initialization_timeout=CONNECT,
+            initialization_timeout=10 * CONNECT,
             heartbeat_timeout_seconds=HEARTBEAT,
             shutdown_timeout_seconds=SHUTDOWN,
         )
     except (RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())[:160]
-        raise RunError(
-            f"{argument('distribute')}: expected an answer of {where} and all processes within {CONNECT} seconds, "
-            f"received none ({reason})"
-        ) from None
+        raise RunError(f"{expected}, received none ({reason})") from None
+    finally:
+        watch.cancel()
+
+
+def _give_up(line):
+    note(line)
+    os._exit(1)
