@@ -182,9 +182,8 @@ def test_sampled_normal_numbers_have_the_moments_and_tails_of_the_normal_distrib
 @pytest.mark.parametrize("rotation", ["on", "off"])
 def test_the_python_code_of_the_page_gives_its_numbers(browser, rotation):
     found = go(browser, d=500, levels=3, threshold=0.7, gain=4, rotation=rotation)
-    script = (
-        "const t = document.querySelector('#python').textContent; return t.includes('rotation') === {} && t"
-    )
+    own = "t.includes('rng = 500') && t.includes('rotation') === {}"
+    script = "const t = document.querySelector('#python').textContent; return " + own + " && t"
     text = wait(browser, script.format("true" if rotation == "on" else "false"))
     assert "d, units, rng = 500" in text
     printed = io.StringIO()
