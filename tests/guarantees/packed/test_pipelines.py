@@ -81,7 +81,6 @@ def random_case(rng):
     return x, random_steps(rng, shape, integers, rng.random() < 0.3), scale, 1 if integers else len(x.planes)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("seed", range(40))
 def test_every_activation_and_sum_is_that_of_the_products(seed, workers):
@@ -98,7 +97,6 @@ def test_every_activation_and_sum_is_that_of_the_products(seed, workers):
         numba.set_num_threads(before)
 
 
-@pytest.mark.slow
 def test_a_copy_does_not_use_the_memory_of_the_original():
     x, steps, scale, planes = random_case(np.random.default_rng(0))
     original = Pipeline(x.shape[1:], steps, scale, planes)

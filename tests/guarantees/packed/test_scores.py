@@ -10,7 +10,7 @@ from bnn import bits
 from bnn.packed.parts import Layer, Pixels, Scores
 from tests.packed.packed_networks import random_network
 
-pytestmark = pytest.mark.slow  # numba compiles
+pytest.importorskip("numba")
 
 
 def expect_the_scores_of_numpy(net, n=20):
