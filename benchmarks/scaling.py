@@ -184,7 +184,14 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", nargs="?", choices=("table", "check", "work"), default="table")
+    parser.add_argument(
+        "what",
+        nargs="?",
+        choices=("table", "check", "work"),
+        default="table",
+        help="table: print the table of docs/sweeps.md; check: compare the formula with trainings of 2 and 4 processes "
+        "on this machine; work: one of these processes",
+    )
     parser.add_argument("job", nargs="*", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.what == "work":

@@ -38,7 +38,7 @@ def test_a_model_file_is_analyzed_from_the_command_line(folder):
     lines = unwrapped(process.stdout).splitlines()
     assert "not analyzed: einsum: its equation contracts no axis of the kernel" in lines
     output = folder / "model-geometry"
-    assert lines[-1].startswith(f"wrote {output / 'metrics.json'} and 5 figures")
+    assert lines[-1].startswith(f"wrote {output / 'metrics.json'} and 7 figures")
     metrics = json.loads((output / "metrics.json").read_text(), parse_constant=pytest.fail)
     assert (metrics["images"], metrics["quantizer"], metrics["activations"]) == (20, "ternary", "sign")
     assert list(metrics["unanalyzed"]) == ["einsum"]

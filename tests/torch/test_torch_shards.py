@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
-import torch
-from torch import nn
 
 from bnn.analysis import ReportError, analyze, analyze_shard, merge_shards
 from tests.support import assert_same_report
+
+torch = pytest.importorskip("torch", reason="PyTorch is not installed here: make test-torch")
+nn = torch.nn
 
 IMAGES = np.random.default_rng(0).standard_normal((7, 2, 6, 6)).astype(np.float32)
 
