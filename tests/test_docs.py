@@ -3,7 +3,6 @@
 import ast
 import functools
 import importlib
-import json
 import re
 import shlex
 from urllib.parse import unquote
@@ -140,16 +139,3 @@ def test_tests_that_the_guarantees_name_exist():
     names = re.findall(r"`(test_\w+\.py)`", (ROOT / "docs" / "guarantees.md").read_text())
     assert names
     assert set(names) <= {path.name for path in (ROOT / "tests").rglob("test_*.py")}
-
-
-def test_the_commands_for_your_own_model_run_as_printed(tmp_path):
-    lines = "".join(blocks(ROOT / "docs" / "your-own-model.md", "bash")).splitlines()
-    assert len(lines) == 6
-    for line in lines:
-        python, program, *arguments = shlex.split(line)
-        process = call(program, *arguments, cwd=tmp_path)
-        assert python == "python" and process.returncode == 0, process.stderr
-    rows = json.loads((tmp_path / "ternary" / "metrics.json").read_text())["layers"]
-    assert [(row["d"], row["units"]) for row in rows] == [(9, 16), (9, 16), (1936, 10)]
-    assert all(row["r_activations"] > 0 for row in rows)
-    assert len(json.loads((tmp_path / "levels.json").read_text())) == 3

@@ -1,8 +1,7 @@
-"""The geometry log of a training: correct values, also after an interruption."""
+"""The geometry log of a training: correct values, and when they are written."""
 
 import dataclasses
 import re
-import signal
 
 import keras
 import numpy as np
@@ -12,11 +11,9 @@ from bnn import training
 from bnn.analysis import GeometryLogger, report
 from bnn.analysis.core import statistics
 from bnn.analysis.keras import geometry_log
-from bnn.files import write_csv
 from bnn.layers import BatchNorm, QuantActivation, QuantDense, Sign, Ternary
 from bnn.runs import RunError, open_run
 from bnn.settings.config import TrainConfig
-from bnn.training import Interrupted, Journal
 from tests.support import small_data, start
 
 
@@ -82,36 +79,6 @@ def test_kernels_that_are_not_quantized_have_no_flips(tmp_path, data):
     training.fit(model, run, data)
     assert {row["flip_ratio"] for row in rows_of(run)} == {None}
     assert [row["flip_ratio"] for row in run.log()] == [0]
-
-
-def test_interrupted_runs_log_the_same_as_uninterrupted_runs(tmp_path, data, monkeypatch):
-    """Stopped within an epoch, also the first one, and killed after rows were written that have no checkpoint."""
-    options = {"conv": (), "epochs": 4, "log_geometry": 2}
-    model, whole = start(tmp_path / "whole", data, **options)
-    training.fit(model, whole, data)
-    model, run = start(tmp_path / "run", data, **options)
-    for step in (3, 34):
-        stop_at(step, monkeypatch, lambda m=model: training.fit(m, run, data))
-        model = run.load_model("last", compiled=True)
-        later = [{**row, "epoch": 5} for row in rows_of(run)[-2:]]
-        write_csv(run.folder / "geometry.csv", geometry_log.COLUMNS, rows_of(run) + later)
-    training.fit(model, run, data)
-    assert rows_of(run) == rows_of(whole)
-    assert len(rows_of(run)) == 2 * (1 + 4 // 2)
-
-
-def stop_at(step, patch, action):
-    """Train until SIGINT comes after a step."""
-    original = Journal.on_train_batch_end
-
-    def spied(self, *args, **kwargs):
-        if int(self.model.optimizer.iterations) == step:
-            signal.raise_signal(signal.SIGINT)
-        original(self, *args, **kwargs)
-
-    with patch.context() as inner, pytest.raises(Interrupted):
-        inner.setattr(Journal, "on_train_batch_end", spied)
-        action()
 
 
 def test_a_run_writes_losses_and_geometry_for_tensorboard(tmp_path, data):

@@ -49,6 +49,8 @@ def test_a_model_file_is_analyzed_from_the_command_line(folder):
         "dot_products",
         "permuted",
         "activations",
+        "laws",
+        "residual_parts",
     }
     model = keras.saving.load_model(folder / "model.keras")
     expected = report.analyze(model, IMAGES, quantizer="ternary", activations="sign")

@@ -3,7 +3,7 @@
 import pytest
 
 from bnn import packed, runs
-from tests.test_shipped import SHIPPED, first_test_images
+from tests.guarantees.test_shipped import SHIPPED, first_test_images
 
 LARGEST = {"cifar-10-binary": 1_850_000, "cifar-10-tuned": 1_850_000, "mnist-conv-binary": 120_000}  # bytes
 
