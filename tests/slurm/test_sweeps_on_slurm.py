@@ -35,6 +35,7 @@ SETTINGS = (
 GRID = ("--levels", "2", "3", "--threshold", "0.02", "--seed", "0", "1")
 POINTS = [f"levels{levels}/seed{seed}" for levels in (2, 3) for seed in (0, 1)]
 LIMIT_S = 900
+UNFINISHED = "PENDING,RUNNING,SUSPENDED,COMPLETING"  # SLURM lists jobs that have ended for five more minutes
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +89,9 @@ def states(folder):
 
 
 def wait_for_the_end(folder):
-    wait_for(lambda: not any(state.is_active for state in open_sweep(folder).status()) and not jobs("all"))
+    wait_for(
+        lambda: not any(state.is_active for state in open_sweep(folder).status()) and not jobs(UNFINISHED)
+    )
 
 
 def processes(job):
