@@ -1,6 +1,7 @@
 """Submit the missing points of a sweep with submitit: as processes of this machine, or as jobs of SLURM."""
 
 import contextlib
+import io
 import os
 import shlex
 import shutil
@@ -196,7 +197,9 @@ class OnSlurm:
         executor.parameters["job_name"] = f"{sweep.folder.name}/{point.name}"
         executor.parameters["additional_parameters"]["comment"] = queue.comment(sweep, point)
         try:
-            job = executor.submit(Supervisor(str(sweep.folder.absolute()), point.name))
+            # submitit also prints what sbatch says, which is in its error.
+            with contextlib.redirect_stderr(io.StringIO()):
+                job = executor.submit(Supervisor(str(sweep.folder.absolute()), point.name))
         except (FailedJobError, FailedSubmissionError, subprocess.SubprocessError) as error:
             raise queue.ClusterError(
                 f"{point.name}: expected a job that SLURM accepts, received: {queue.one_line(str(error))}; "
