@@ -18,6 +18,9 @@ NOTEBOOKS = ("hd_figures.ipynb", "gen_plots.ipynb")
 FROM_RESULTS = {
     "side_by_side": """seeds = [f"results/mnist-conv-binary/seed{seed}" for seed in (0, 1, 2)]
 bnn.plots.side_by_side(bnn.compare(seeds))""",
+    "by_setting": """kinds = ("binary", "ternary")
+found = bnn.compare([f"results/mnist-conv-{kind}/seed{seed}" for kind in kinds for seed in (0, 1, 2)])
+bnn.plots.by_setting(kinds, found.groups)""",
     "errors": """run = bnn.open_run("results/mnist-conv-binary/seed0")
 digits = bnn.datasets.load("mnist-5k").train[:2000]
 classes, scores = bnn.predict(run, digits.images)
