@@ -1,4 +1,8 @@
-"""From a measurement to a decision: the levels of every kernel of a network for a given number of bits per weight."""
+"""From a measurement to a decision: the levels of every kernel of a network for a given number of bits per weight.
+
+The prediction is of second order and adds up over layers. Do not trust it where the measured divergence is several
+times larger, as with one or two bits in all layers: use `bnn.binarize`, or train the network with its quantizers.
+"""
 
 import os
 from contextlib import contextmanager

@@ -1,4 +1,9 @@
-"""Quantize the kernels of a trained real network one by one, each fitted to what the earlier ones changed."""
+"""Quantize the kernels of a trained real network one by one, each fitted to what the earlier ones changed.
+
+Use it without training data or time to train. Do not use it to compare networks that were trained binary: those lose
+much less. With few images the fit can make similarities of outputs worse although each output comes nearer
+(`results/experiments/README.md`, the text encoder), so measure what you need on images that it was not given.
+"""
 
 import math
 from collections.abc import Mapping

@@ -20,6 +20,9 @@ If only kappa is small, three numbers do:
 
     r = sign(alpha) / sqrt(1 + tan^2(theta) g_e / g).
 
+Do not use either formula in place of a measurement: two numbers are enough in hidden layers that were trained with
+batch norm, in LSTM kernels and in a text encoder; in VGG-16, without batch norm, all four are needed (docs/theory.md).
+
 All values are float64; angles are in radians.
 """
 

@@ -1,4 +1,7 @@
-"""Refit the moving averages of batch norm after the weights or quantizers of a network have changed."""
+"""Refit the moving averages of batch norm after the weights or quantizers of a network have changed.
+
+Do not refit on test images whose accuracy you report.
+"""
 
 from contextlib import contextmanager
 

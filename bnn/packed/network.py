@@ -1,4 +1,8 @@
-"""A packed network: how it computes scores, and its file."""
+"""A packed network: how it computes scores, and its file.
+
+Do not use it where an accelerator is at hand: it counts bits on the CPU. Nor for training, or for a real network: only
+the layers behind the first one, with binary or ternary inputs and kernels, become faster.
+"""
 
 from dataclasses import dataclass, field
 from math import ceil

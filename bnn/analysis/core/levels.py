@@ -1,4 +1,8 @@
-"""How many levels each kernel needs to keep its dot products, predicted by the gain before anything is quantized."""
+"""How many levels each kernel needs to keep its dot products, predicted by the gain before anything is quantized.
+
+It is about the dot products of each layer. Do not use it to predict accuracy, or for layers whose residual gain is far
+from 1: `cost` and `budget` are about the network.
+"""
 
 import math
 from dataclasses import dataclass
