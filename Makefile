@@ -6,7 +6,7 @@ PY := .venv/bin/python
 # Install only wheels: building a package from source could run code that no hash covers.
 PIP_FLAGS := --quiet --disable-pip-version-check --only-binary :all:
 
-.PHONY: help demo test test-registry test-slurm test-long test-guarantees test-browser test-experiments test-jax test-torch test-oldest lint notebooks docs explore bench bench-accuracy setup lock audit clean
+.PHONY: help demo test test-registry test-slurm test-long test-guarantees test-browser test-experiments test-jax test-distributed test-torch test-oldest lint notebooks docs explore bench bench-accuracy setup lock audit clean
 
 help:
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-18s %s\n", $$1, $$2}' Makefile
@@ -66,6 +66,9 @@ ON_JAX := KERAS_BACKEND=jax JAX_PLATFORMS=cpu JAX_COMPILATION_CACHE_DIR=.pytest_
   JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0.1
 test-jax: setup  ## run the tests of training, optimizers, sequences and sums on JAX
 	$(ON_JAX) $(PY) -m pytest tests/jax tests/layers/test_convolution.py tests/layers/test_recurrent.py tests/training/test_loop.py tests/test_optimizers.py tests/analysis/test_sequences.py tests/analysis/test_einsum.py tests/analysis/test_cost.py
+
+test-distributed: setup  ## train with two and four processes, stop and kill them; takes minutes
+	$(ON_JAX) $(PY) -m pytest tests/jax/test_distribution.py -m "slow or not slow"
 
 # A CPU build of PyTorch is enough. All other packages come from .venv.
 .venv-torch/.installed: .venv/.installed

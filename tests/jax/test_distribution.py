@@ -76,7 +76,9 @@ def spread(run, other):
     return losses, max(weights)
 
 
-@pytest.mark.parametrize("processes", [1, 2, 4])
+@pytest.mark.parametrize(
+    "processes", [1, pytest.param(2, marks=pytest.mark.slow), pytest.param(4, marks=pytest.mark.slow)]
+)
 def test_devices_and_processes_train_as_one(alone, tmp_path, processes):
     """Only the order of sums differs, so the deviation is of the size of that between two orders in one process."""
     module = "tests.jax.distributed_trainings"
@@ -132,6 +134,7 @@ def at_epoch(process, number):
     raise AssertionError(process.stderr.read())
 
 
+@pytest.mark.slow
 def test_a_job_that_is_stopped_and_killed_resumes_to_the_end(tmp_path):
     """Bit for bit as a job of two processes that nothing disturbed."""
     run = tmp_path / "run"
