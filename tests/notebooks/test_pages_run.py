@@ -15,12 +15,16 @@ from sybil import Sybil
 from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
 
 import bnn
+from bnn.analysis.core import statistics
 from tests.support import ROOT, call
 from tests.test_docs import blocks
 
 # What a block contains that is not executed here, and the reason or the place that executes it.
 ELSEWHERE = {
     "torch": "tests/torch/test_torch_docs.py",
+    "BinaryConv2d": "tests/torch/test_torch_docs.py",
+    "input_quantizer(before)": "tests/analysis/test_larq.py",
+    "kernel_quantizer_internal": "tests/analysis/test_larq.py",
     'load("MNIST")': "needs a download",
     "import openvino": "tests/packed/test_openvino_graph.py",
 }
@@ -56,7 +60,7 @@ def run_commands(example):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A folder with the files that the pages name: a run, a model and images."""
+    """A folder with the files that the pages name: a run, a model, images, and a folder of photos."""
     folder = tmp_path_factory.mktemp("pages")
     (folder / "results").symlink_to(ROOT / "results")
     settings = {"conv": (8, 8), "max_pool": (1, 1), "fc": (16,), "epochs": 1, "deterministic": True}
@@ -64,6 +68,13 @@ def folder(tmp_path_factory):
     data = bnn.datasets.load("mnist-5k")
     for name in ("picture.png", "IMAGE.png"):
         Image.fromarray(data.test.images[0, :, :, 0]).save(folder / name)
+    for i, (image, label) in enumerate(zip(data.test.images, data.test.labels, strict=True)):
+        (folder / "photos" / str(label)).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image[:, :, 0]).save(folder / "photos" / str(label) / f"{i}.png")
+    arrays = {"x_train": data.train.images[:1000], "y_train": data.train.labels[:1000]}
+    arrays |= {"x_test": data.test.images, "y_test": data.test.labels}
+    np.savez(folder / "digits.npz", **arrays)
+    (folder / "levels.json").write_text('{"conv2d": 2, "dense": 4}')
     np.save(folder / "FILE.npy", data.test.images[:100] / np.float32(255))
     real().save(folder / "MODEL.keras")
     return folder
@@ -84,28 +95,46 @@ def real():
     return model
 
 
-def names(folder):
+def names(page, folder):
     """What the code of a page takes as given."""
     data = bnn.datasets.load("mnist-5k")
     found = {"bnn": bnn, "np": np, "keras": keras, "folder": folder, "images": data.test.images[:50]}
-    run = bnn.open_run(folder / "runs" / "NAME")
-    return found | {"model": run.load_model(), "class_names": run.class_names}
+    if page == "packed":
+        run = bnn.open_run(folder / "runs" / "NAME")
+        return found | {"model": run.load_model(), "class_names": run.class_names}
+    found |= {"x_train": data.train.images[:500], "y_train": data.train.labels[:500]}
+    found |= {"x_test": data.test.images, "y_test": data.test.labels}
+    found |= {"x": data.train.images[:100] / 255.0, "y": np.eye(10)[data.train.labels[:100]]}
+    own = lambda folder: {name: found[name] for name in ("x_train", "y_train", "x_test", "y_test")}  # noqa: E731
+    return found | {"model": real(), "x_validation": found["x"], "read": own}
 
 
 def execute(page, folder, wanted=lambda code: not any(word in code for word in ELSEWHERE)):
     """Execute the wanted blocks of a page in order; how many there were."""
-    parsers = [PythonCodeBlockParser(), CodeBlockParser("bash", run_commands)]
+    parsers = [PythonCodeBlockParser()]
+    if page != "your-own-model":  # whose commands are executed as they are printed, below
+        parsers.append(CodeBlockParser("bash", run_commands))
     document = Sybil(parsers).parse(ROOT / "docs" / f"{page}.md")
-    document.namespace.update(names(folder))
+    document.namespace.update(names(page, folder))
     examples = [example for example in document.examples() if wanted(str(example.parsed))]
     for example in examples:
         example.evaluate()
     return len(examples)
 
 
-@pytest.mark.parametrize(("page", "least"), [("faq", 2), ("packed", 2)])
+@pytest.mark.parametrize(
+    ("page", "least"),
+    [
+        ("faq", 2),
+        ("packed", 2),
+        pytest.param("training", 10, marks=pytest.mark.slow),
+        ("your-own-model", 3),
+        ("start", 2),
+    ],
+)
 def test_the_code_of_a_page_runs(page, least, folder, monkeypatch):
     monkeypatch.chdir(folder)
+    monkeypatch.setattr(statistics, "STATISTICS", list(statistics.STATISTICS))
     assert execute(page, folder) >= least
 
 
