@@ -24,15 +24,13 @@ def measure(experiment):
         for kind in KINDS
     }
     experiment.train_grid(grid)
-    for seed in experiment.seeds(SEEDS):
-        for kind in KINDS:
-            name = f"{kind}-seed{seed}"
-            run = experiment.trained(name, **grid[name])
-            model = run.load_model("last")
-            layer = experiment.layers(model)[0].statistics()
-            accuracy = evaluation.accuracy(model, experiment.data.test, progress=runner.testing)
-            row = {"first_layer": kind, "seed": seed, "test_accuracy": accuracy}
-            rows.append(row | {name: layer[name] for name in STATISTICS})
+    for name, settings in grid.items():
+        run, kind, seed = experiment.trained(name, **settings), settings["first_layer"], settings["seed"]
+        model = run.load_model("last")
+        layer = experiment.layers(model)[0].statistics()
+        accuracy = evaluation.accuracy(model, experiment.data.test, progress=runner.testing)
+        row = {"first_layer": kind, "seed": seed, "test_accuracy": accuracy}
+        rows.append(row | {name: layer[name] for name in STATISTICS})
     return rows, lambda: draw(rows)
 
 

@@ -26,13 +26,11 @@ def measure(experiment):
         for rate in rates
     }
     experiment.train_grid(grid)
-    for clip in clips:
-        for rate in rates:
-            name = f"rate{rate:g}-clip{clip:g}"
-            run = experiment.trained(name, **grid[name])
-            found, latent = measured(experiment, run)
-            rows += [{"learning_rate": rate, "clip": clip, **row} for row in found]
-            weights |= {(rate, clip, layer): values for layer, values in latent.items()}
+    for name, settings in grid.items():
+        run, rate, clip = experiment.trained(name, **settings), settings["lr_start"], settings["clip"]
+        found, latent = measured(experiment, run)
+        rows += [{"learning_rate": rate, "clip": clip, **row} for row in found]
+        weights |= {(rate, clip, layer): values for layer, values in latent.items()}
     return rows, lambda: draw(rows, weights, rates, clips)
 
 

@@ -14,9 +14,8 @@ Batch norm is refitted. If the accuracies of a choice and of equal levels do not
 import math
 
 import numpy as np
-from scipy.special import log_softmax
 
-from bnn.analysis.core.assignment import bits_of
+from bnn.analysis.core.assignment import bits_of, divergence
 from bnn.console import run_program
 from experiments import networks, runner
 
@@ -68,7 +67,7 @@ def quantized(experiment, model):
             row |= {
                 f"{choice}_bits": float(weights @ chosen / weights.sum()),
                 f"{choice}_accuracy": right(scores, labels),
-                f"{choice}_divergence": divergence(original, scores),
+                f"{choice}_divergence": divergence(original, scores) / len(scores),
                 f"{choice}_levels": " ".join(str(levels[name] or "real") for name in names),
             }
         rows.append(row)
@@ -80,12 +79,6 @@ def quantized(experiment, model):
 def right(scores, labels):
     """The share of images whose largest score is that of their label."""
     return float(np.mean(scores.argmax(axis=1) == labels))
-
-
-def divergence(before, after):
-    """The mean Kullback-Leibler divergence in nats between the predictions of two (n, classes) arrays of logits."""
-    p, q = (log_softmax(scores.astype(np.float64), axis=1) for scores in (before, after))
-    return float(np.mean(np.sum(np.exp(p) * (p - q), axis=1)))
 
 
 def with_levels(experiment, model, levels):

@@ -18,8 +18,6 @@ from bnn.console.arguments import expanded
 from bnn.console.spelling import argument, option
 from bnn.models import inputs, load_images
 
-SETTINGS = ("quantizer", "seed", "batch_size", "images")
-
 
 def analyze_shard(
     network,
@@ -157,8 +155,7 @@ def _function(quantizer):
 
 
 def _settings(quantizer, seed, batch_size, n):
-    values = report.name_of(quantizer), seed, batch_size, n
-    return dict(zip(SETTINGS, values, strict=True))
+    return {"quantizer": report.name_of(quantizer), "seed": seed, "batch_size": batch_size, "images": n}
 
 
 def _arrays(subject):

@@ -20,13 +20,14 @@ from bnn.console.arguments import Parser, expanded
 from bnn.console.errors import ConfigError
 from bnn.console.spelling import command_line
 from bnn.console.tables import filled
-from bnn.networks.table import DEFAULT, NETWORKS
 from bnn.settings.flags import (
     NETWORK,
     START,
     add_data_dir,
     add_flags,
+    first_pass,
     folder,
+    known,
     of_other_networks,
     take_several,
 )
@@ -39,22 +40,12 @@ USAGE = (
 )
 WORDS = "a sweep is SWEEP.toml, the folder of one, or settings such as --seed 0 1 2"
 EVERY_S = 2  # between two tables of --status
-OWN = (
-    "sweep_dir",
-    "cluster",
-    "jobs",
-    "gpus",
-    "data_dir",
-    "use",
-    "variants",
-    "slurm",
-)  # of a file, besides settings
 SLURM_FLAGS = ("partition", "time", "memory", "cpus")
 
 
 def parse(argv=None, program=PROGRAM):
     """The command line: (dict of settings with one or several values, namespace of the other flags)."""
-    network = _network(argv, program)
+    network = known(first_pass(argv, program).network)
     parser = Parser(
         prog=program, description=__doc__, usage=USAGE, words=WORDS, elsewhere=of_other_networks(network)
     )
@@ -80,16 +71,6 @@ def parse(argv=None, program=PROGRAM):
     _add_result_flags(parser.add_argument_group("results of the sweep in DIR").add_argument)
     options = parser.parse_args(argv)
     return take_several(options, network), options
-
-
-def _network(argv, program):
-    """The name of the first network on the command line, whose settings have flags; runs --use."""
-    first = Parser(prog=program, add_help=False)
-    add_use(first)
-    first.add_argument("--network", nargs="+", help=argparse.SUPPRESS)
-    options, _ = first.parse_known_args(argv)
-    name = (options.network or [DEFAULT])[0]
-    return name if name in NETWORKS else DEFAULT
 
 
 def _add_job_flags(flag):
@@ -191,11 +172,11 @@ def _folder(options, read):
 
 def _start(given, options, read):
     """Train or submit what is missing."""
-    from bnn.training.sweeps import jobs, status
+    from bnn.training.sweeps import jobs, plan, status
     from bnn.training.sweeps.start import launch, prepare
 
     _expect_tables(options.sweep, read)
-    settings = {name: value for name, value in read.items() if name not in OWN} | given
+    settings = {name: value for name, value in read.items() if name not in plan.ARGUMENTS} | given
     sweep_dir = _folder(options, read)
     if (
         not settings

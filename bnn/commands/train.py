@@ -3,7 +3,6 @@
 The defaults are the paper's CIFAR-10 network and settings. Each data set has its own presets; flags override them.
 """
 
-import argparse
 import contextlib
 import sys
 
@@ -13,14 +12,15 @@ from bnn.console import typed
 from bnn.console.arguments import Parser
 from bnn.console.spelling import command_line
 from bnn.console.tables import filled
-from bnn.networks.table import DEFAULT, NETWORKS
 from bnn.settings.flags import (
     LOGS,
     NETWORK,
     START,
     add_data_dir,
     add_flags,
+    first_pass,
     folder,
+    known,
     of_other_networks,
     take_settings,
 )
@@ -59,17 +59,13 @@ def parse(argv=None, program=PROGRAM):
 
 def _network(argv, program):
     """The name of the network whose settings have flags: that of --network or of the run to resume; runs --use."""
-    first = Parser(prog=program, add_help=False)
-    add_use(first)
-    first.add_argument("--network", help=argparse.SUPPRESS)
-    first.add_argument("--resume", type=folder, help=argparse.SUPPRESS)
-    options, _ = first.parse_known_args(argv)
+    options = first_pass(argv, program, "--resume")
     if options.network is None and options.resume:
         from bnn.runs import RunError, open_run
 
         with contextlib.suppress(RunError):  # the program says so later
             return open_run(options.resume).config.network.name
-    return options.network if options.network in NETWORKS else DEFAULT
+    return known(options.network)
 
 
 def _add_run_flags(flag):

@@ -68,13 +68,8 @@ def fetch_package(spec, target, limit):
         command = [npm, "pack", *options, "--cache", str(folder / "cache"), spec]
         code, said = watched(command, folder, 2 * limit + NPM_MARGIN, spec)
         if code:
-            reason = ", ".join(" ".join(line.removeprefix("npm error").split())[:200] for line in said[:2])
-            raise SourceError(f"expected npm to exit with 0, received {code}{reason and f' ({reason})'}")
-        found = [path for path in folder.glob("*.tgz") if path.is_file() and not path.is_symlink()]
-        if len(found) != 1:
-            raise SourceError(f"expected npm to write one .tgz file, received {len(found)}")
-        _expect_size(found[0].stat().st_size, limit)
-        found[0].replace(target)
+            raise _failed("npm", code, [line.removeprefix("npm error") for line in said])
+        _take_only("npm", folder.glob("*.tgz"), target, limit)
 
 
 def fetch_wheel(requirement, target, limit, tags=None):
@@ -120,13 +115,22 @@ def fetch_wheel(requirement, target, limit, tags=None):
             errors = [line.removeprefix(PIP_ERROR) for line in said if line.startswith(PIP_ERROR)] or said[
                 -1:
             ]
-            reason = ", ".join(" ".join(line.split())[:200] for line in errors[:2])
-            raise SourceError(f"expected pip to exit with 0, received {code}{reason and f' ({reason})'}")
-        found = [path for path in folder.glob("wheels/*.whl") if path.is_file() and not path.is_symlink()]
-        if len(found) != 1:
-            raise SourceError(f"expected pip to write one .whl file, received {len(found)}")
-        _expect_size(found[0].stat().st_size, limit)
-        found[0].replace(target)
+            raise _failed("pip", code, errors)
+        _take_only("pip", folder.glob("wheels/*.whl"), target, limit)
+
+
+def _failed(program, code, errors):
+    reason = ", ".join(" ".join(line.split())[:200] for line in errors[:2])
+    return SourceError(f"expected {program} to exit with 0, received {code}{reason and f' ({reason})'}")
+
+
+def _take_only(program, paths, target, limit):
+    """Move the only file that a program wrote to its place."""
+    found = [path for path in paths if path.is_file() and not path.is_symlink()]
+    if len(found) != 1:
+        raise SourceError(f"expected {program} to write one {target.suffix} file, received {len(found)}")
+    _expect_size(found[0].stat().st_size, limit)
+    found[0].replace(target)
 
 
 @contextlib.contextmanager

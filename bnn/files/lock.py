@@ -29,6 +29,18 @@ _guard = threading.Lock()
 LockError = RunError  # its name in earlier versions
 
 
+class InUseError(RunError):
+    """Another process or thread holds the lock.
+
+    Attributes:
+        holder: str, who it is.
+    """
+
+    def __init__(self, expected, holder):
+        super().__init__(f"{expected}, received one in use by {holder}")
+        self.holder = holder
+
+
 def hold(folder):
     """Lock a folder against others until `release`, or until this process or thread ends for any reason.
 
@@ -40,7 +52,8 @@ def hold(folder):
         folder: Path of a directory. Its file `.lock` holds the process ID and the host name. The file is not removed.
 
     Raises:
-        RunError: another process or thread holds the lock, or the folder is not writable.
+        InUseError: another process or thread holds the lock.
+        RunError: the folder is not writable.
     """
     with _guard:
         _hold(folder)
@@ -51,9 +64,9 @@ def _hold(folder):
     if holds(folder):
         descriptor, holder = _held[folder.resolve()]
         if holder is not thread and holder.is_alive():
-            raise RunError(
-                f"{folder}: expected a run directory that no other training writes into, received one in use by "
-                f"another thread of this process, {holder.name}"
+            raise InUseError(
+                f"{folder}: expected a run directory that no other training writes into",
+                f"another thread of this process, {holder.name}",
             )
         _held[folder.resolve()] = _Holder(descriptor, thread)
         return
@@ -120,8 +133,13 @@ def exclude_others(descriptor, path, what, where, say=note):
 
 def is_held(folder):
     """Return whether a process, this one or another, holds the lock of a folder; False if that cannot be known."""
+    return is_locked(folder / NAME)
+
+
+def is_locked(path):
+    """Return whether a process holds the lock of a file, see `exclude_others`; False if that cannot be known."""
     try:
-        with (folder / NAME).open() as file:
+        with path.open() as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
@@ -154,7 +172,7 @@ def _lock(descriptor, folder):
     except BlockingIOError:
         holder = os.read(descriptor, 200).decode(errors="replace").strip()
         os.close(descriptor)
-        raise RunError(
-            f"{folder}: expected a run directory that no other process writes into, "
-            f"received one in use by process {holder or 'unknown'}"
+        raise InUseError(
+            f"{folder}: expected a run directory that no other process writes into",
+            f"process {holder or 'unknown'}",
         ) from None

@@ -36,6 +36,7 @@ from bnn.geometry.levels import lloyd_max
 
 CONSTANT = 1e-12  # a variance below this fraction of the mean square is only rounding
 MOST_LEVELS = 64
+TOLERANCE = 0.03  # largest error of r for which the angle and the gain of a layer explain its r
 
 
 def two_number_r(theta, gain):

@@ -210,14 +210,12 @@ class AbsmaxIntegers(Quantizer):
         ValueError: there are fewer or more bits.
     """
 
+    estimator = staticmethod(absmax_integers)
+
     def __init__(self, bits=8):
         if not isinstance(bits, int) or not 2 <= bits <= 16:
             raise ValueError(f"bits: expected a whole number from 2 to 16, received {bits!r}")
         self.bits = bits
-
-    def __call__(self, x):
-        """Quantize a float tensor. The shape and the dtype do not change."""
-        return absmax_integers(x, self.bits)
 
     def get_config(self):
         """Return the arguments of the constructor."""

@@ -49,6 +49,12 @@ def reference(run):
     return run.load_in_float32()
 
 
+def _outputs_of(read, model):
+    """A function from images to the outputs of all layers of a chain, a list of float32 arrays."""
+    tap = keras.Function(model.inputs, [link.output for link in read.links])
+    return lambda images: [ops.convert_to_numpy(ops.cast(t, "float32")) for t in tap([images])]
+
+
 def wrong_in_graph(graph, model, images, progress=silent):
     """Run an ONNX or QONNX graph in NumPy, and count differences to the network that rounding does not explain.
 
@@ -64,12 +70,12 @@ def wrong_in_graph(graph, model, images, progress=silent):
     from bnn.packed import onnx_run
 
     read = chain.read(model)
-    tap = keras.Function(model.inputs, [link.output for link in read.links])
+    outputs = _outputs_of(read, model)
     names = [*(link.name for link in read.links[:-1]), "scores"]
     single = graph.graph.input[0].type.tensor_type.elem_type == onnx_run.FLOAT
     wrong = Counter()
     for image in progress(images[:, None], total=len(images), unit="image"):
-        expected = [ops.convert_to_numpy(ops.cast(t, "float32")) for t in tap([image])]
+        expected = outputs(image)
         values = onnx_run.run(graph, image.astype(np.float32) if single else image)
         found = [values[name] for name in names]
         found = [np.moveaxis(value, 1, -1) if value.ndim == 4 else value for value in found]
@@ -93,8 +99,7 @@ def wrong_in_openvino(graph, network, model, images):
     from bnn.packed import openvino_graph
 
     read = chain.read(model)
-    tap = keras.Function(model.inputs, [link.output for link in read.links])
-    expected = [ops.convert_to_numpy(ops.cast(t, "float32")) for t in tap([images])]
+    expected = _outputs_of(read, model)(images)
     (scores,) = openvino_graph.run(graph, images)
     *found, _ = openvino_graph.run(openvino_graph.openvino_model(network, activations=True), images)
     return rounding.unexplained(read, images, expected, [*found, scores], exact_norms=True)
@@ -115,13 +120,13 @@ def compare(network, model, images, batch_size=BATCH, progress=silent):
     """
     names = [layer.name for layer in network.layers[:-1]]
     read = chain.read(model)
-    tap = keras.Function(model.inputs, [link.output for link in read.links])
+    outputs = _outputs_of(read, model)
     wrong = Counter()
     largest, unexplained, classes = 0.0, 0, []
     others, activations = dict.fromkeys(names, 0), dict.fromkeys(names, 0)
     parts = np.array_split(images, -(-len(images) // batch_size))
     for part in progress(parts, total=len(parts), unit="batch"):
-        *expected, scores = (ops.convert_to_numpy(ops.cast(t, "float32")) for t in tap([part]))
+        *expected, scores = outputs(part)
         *found, own = network.outputs(part)
         explained = np.zeros(len(part), bool)
         found = [bits.unpack(ours) for ours in found]

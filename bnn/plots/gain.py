@@ -3,6 +3,7 @@
 import numpy as np
 
 from bnn.geometry import two_number_r
+from bnn.geometry.gain import TOLERANCE as EXCEPTION
 from bnn.plots import primitives, style
 from bnn.plots.names import shortened
 from bnn.plots.style import BLACK, COLORS, GRAY
@@ -10,14 +11,13 @@ from bnn.plots.style import BLACK, COLORS, GRAY
 ANGLES_DEG = (26, 37, 45)  # the best ternary quantizer, the sign, and a larger angle
 MARKERS = "osD^vP"
 LETTERS = 24  # of the name of a network or layer
-EXCEPTION = 0.03  # a layer gets its name if its r differs by more than this from the r of gain and angle
 
 
 @style.styled
 def correlation_by_gain(networks, angles_deg=ANGLES_DEG, axes=None):
     """Draw r as predicted from gain and angle, one curve per angle, and the layers of some networks as points.
 
-    A layer gets its name if its r within units differs from the prediction from its gain and angle.
+    A layer gets its name if its r within units differs by more than `EXCEPTION` from that of its gain and angle.
 
     Args:
         networks: dict from the names of at most six networks to their rows, lists of dicts with "layer", "gain",

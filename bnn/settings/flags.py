@@ -5,7 +5,7 @@ import dataclasses
 import types
 import typing
 
-from bnn.console.arguments import expanded, folder_name
+from bnn.console.arguments import Parser, expanded, folder_name
 from bnn.console.errors import ConfigError
 from bnn.console.spelling import words
 from bnn.datasets.catalog import USER_READERS
@@ -14,6 +14,7 @@ from bnn.networks.quantization import GLOROT
 from bnn.networks.table import DEFAULT, NETWORKS, entry
 from bnn.settings.config import Quantization, TrainConfig
 from bnn.settings.presets import DATA_SETS, PRESETS
+from bnn.settings.user_code import add_use
 
 START, IMAGES, NETWORK, QUANTIZERS, TRAINING, LOGS = (
     "start here",
@@ -97,6 +98,32 @@ def _repeated(options):
     if options.get("nargs") == "*":
         return options | {"action": "append"}
     return options | {"nargs": "+", "action": "extend"}
+
+
+def first_pass(argv, program, *folders):
+    """Read what decides which other flags there are, and run the files of --use.
+
+    Args:
+        argv: list of arguments, or None for those of the process.
+        program: str.
+        *folders: further flags to read, each with a folder.
+
+    Returns:
+        Namespace; `network` is the name of the first network, which may be unknown, or None.
+    """
+    first = Parser(prog=program, add_help=False)
+    add_use(first)
+    first.add_argument("--network", nargs="+")
+    for flag in folders:
+        first.add_argument(flag, type=folder)
+    options, _ = first.parse_known_args(argv)
+    options.network = options.network[0] if options.network else None
+    return options
+
+
+def known(network):
+    """Return the name of a network whose settings can have flags: the given one if there is such a network."""
+    return network if network in NETWORKS else DEFAULT
 
 
 def of_other_networks(network):

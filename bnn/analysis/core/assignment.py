@@ -236,7 +236,7 @@ def _divergence(adapter, products, kernels, n, seed):
         adapter.assign(products, kernels)
         after = _scores(source, chosen, paths)
     return sum(
-        float(np.mean([_of_one(*pair) for pair in zip(before[path], after[path], strict=True)]))
+        float(np.mean([divergence(*pair) for pair in zip(before[path], after[path], strict=True)]))
         for path in paths
     )
 
@@ -247,7 +247,8 @@ def _scores(source, chosen, paths):
     return {path: [scores[place] for scores in found] for place, path in enumerate(paths)}
 
 
-def _of_one(before, after):
+def divergence(before, after):
+    """Sum over rows the divergence of two arrays of scores in nats; of single values, half the squared error."""
     if are_values(before):
         return np.sum((before - after).astype(np.float64) ** 2) / 2
     p, q = probabilities(before), probabilities(after)

@@ -7,10 +7,11 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from bnn.geometry.gain import TOLERANCE as EXCEPTION
+
 LOW_R = 0.9
 LOW_R_OF_A_UNIT = 0.5
 LOW_SCORES = 0.9
-EXCEPTION = 0.03  # of r within units from the prediction from two numbers
 LOW_GAIN = 1.5
 LARGE_ANGLE = 5  # degrees above that of Gaussian weights
 MANY_ZEROS = 0.8

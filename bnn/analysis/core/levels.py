@@ -11,9 +11,8 @@ import numpy as np
 
 from bnn.console.tables import aligned
 from bnn.geometry import r_of_levels
-from bnn.geometry.gain import MOST_LEVELS
+from bnn.geometry.gain import MOST_LEVELS, TOLERANCE
 
-TOLERANCE = 0.03  # largest error of r for which angle and gain explain the layer's r
 SCALE_BITS = 32  # one real scale per unit
 
 

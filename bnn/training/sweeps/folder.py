@@ -77,6 +77,11 @@ class Sweep:
         """Return the Path of a file about the jobs of a Point: "json", "log", "failed" or "lock"."""
         return self.folder / JOBS / f"{point.name}.{kind}"
 
+    @property
+    def submitit(self):
+        """The Path of the folder with the files of submitit."""
+        return self.folder / JOBS / "submitit"
+
     def point(self, name):
         """Return the Point of a name; raises `ConfigError` if there is none."""
         found = {point.name: point for point in self.points}

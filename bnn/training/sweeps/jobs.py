@@ -129,11 +129,8 @@ def _python():
 
 
 def _executor(kind, sweep):
-    folder = (
-        sweep.record(sweep.points[0], "json").parents[len(Path(sweep.points[0].name).parts) - 1] / "submitit"
-    )
     # A path of submitit may hold its own tags, such as %j.
-    return kind(folder=folder, max_num_timeout=10**6, python=_python())
+    return kind(folder=sweep.submitit, max_num_timeout=10**6, python=_python())
 
 
 def _record(sweep, point, **about):
@@ -211,9 +208,8 @@ class OnSlurm:
     def _without_job(self, points):
         """The points that have no job, after jobs were canceled whose submission was interrupted."""
         held = {}
-        folder = self.sweep.folder / "jobs" / "submitit"
         for job, (name, _, _) in queue.slurm_jobs(self.sweep).items():
-            if (folder / f"{job}_submitted.pkl").is_file():
+            if (self.sweep.submitit / f"{job}_submitted.pkl").is_file():
                 held[name] = job
             else:
                 queue.answer("scancel", job)
@@ -321,7 +317,7 @@ class OnThisMachine:
         if status.is_complete(self.sweep, point) or failed.is_file():
             self._say(point)
             return []
-        epochs = _epochs(self.sweep, point)
+        epochs = status.of_point(self.sweep, point).epochs
         tries, before = self.tries.get(point.name, (0, -1))
         tries = 1 if epochs > before else tries + 1
         self.tries[point.name] = (tries, epochs)
@@ -333,7 +329,7 @@ class OnThisMachine:
         return []
 
     def _say(self, point):
-        state = next(s for s in status.states(self.sweep, {}) if s.point.name == point.name)
+        state = status.of_point(self.sweep, point)
         if state.state == status.COMPLETE:
             console.say(f"{point.name}: complete, best validation accuracy {state.val_accuracy:.4f}")
         else:
@@ -346,10 +342,6 @@ class OnThisMachine:
                 os.kill(int(job.job_id), signal.SIGTERM)  # the controller of submitit passes it on
         while any(not job.done() for _, job in self.running.values()):
             time.sleep(0.1)
-
-
-def _epochs(sweep, point):
-    return next(state.epochs for state in status.states(sweep, {}) if state.point.name == point.name)
 
 
 @contextlib.contextmanager

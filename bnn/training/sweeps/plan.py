@@ -121,7 +121,7 @@ def expect_known(name, value=None):
 
 
 # What a sweep has besides settings.
-ARGUMENTS = ("sweep_dir", "cluster", "jobs", "data_dir", "use", "variants", "slurm")
+ARGUMENTS = ("sweep_dir", "cluster", "jobs", "gpus", "data_dir", "use", "variants", "slurm")
 
 
 @functools.cache

@@ -115,13 +115,4 @@ def hold(sweep, point):
 
 def is_alive(sweep, point):
     """Return whether a process holds the lock of a point."""
-    if lock.fcntl is None:
-        return False
-    try:
-        with sweep.record(point, "lock").open() as file:
-            lock.fcntl.flock(file, lock.fcntl.LOCK_SH | lock.fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    return False
+    return lock.is_locked(sweep.record(point, "lock"))

@@ -1,5 +1,6 @@
 """Start a sweep, or what is missing of it: `sweep` in Python, `bnn sweep` on a command line; and train one point."""
 
+import contextlib
 import time
 from pathlib import Path
 
@@ -167,26 +168,20 @@ def expect_data(made):
         load_data(config, data_dir=made.data_dir)
 
 
-class _only_one:
+@contextlib.contextmanager
+def _only_one(folder):
     """Context manager: within it, no other process starts the sweep in a folder."""
-
-    def __init__(self, folder):
-        self.folder = folder
-
-    def __enter__(self):
-        self.folder.mkdir(parents=True, exist_ok=True)
-        try:
-            lock.hold(self.folder)
-        except RunError as error:
-            if "in use by" not in str(error):
-                raise
-            raise RunError(
-                f"{self.folder}: expected a sweep that no other process starts, received one in use by "
-                f"{str(error).rpartition('in use by ')[2]}"
-            ) from None
-
-    def __exit__(self, *_):
-        lock.release(self.folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        lock.hold(folder)
+    except lock.InUseError as error:
+        raise lock.InUseError(
+            f"{folder}: expected a sweep that no other process starts", error.holder
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release(folder)
 
 
 def train_point(sweep_dir, name, command):
@@ -223,7 +218,7 @@ def _when_free(begin):
     while True:
         try:
             return begin()
-        except RunError as error:
-            if "in use by" not in str(error) or time.monotonic() > end:
+        except lock.InUseError:
+            if time.monotonic() > end:
                 raise
         time.sleep(1)

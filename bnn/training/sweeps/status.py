@@ -67,10 +67,11 @@ def states(sweep, waiting=None):
         waiting: dict from the name of each point that has a SLURM job to (state, reason); None: ask SLURM if it has.
     """
     waiting = queue.active(sweep) if waiting is None else waiting
-    return [_state(sweep, point, waiting.get(point.name)) for point in sweep.points]
+    return [of_point(sweep, point, waiting.get(point.name)) for point in sweep.points]
 
 
-def _state(sweep, point, job):
+def of_point(sweep, point, job=None):
+    """Return the State of a Point; `job` is its entry in what `queue.active` returns, None without a SLURM job."""
     try:
         run = (
             runs.open_run(sweep.run_dir(point)) if (sweep.run_dir(point) / "config.json").is_file() else None
