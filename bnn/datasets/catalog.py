@@ -6,6 +6,7 @@ Data are official if their files have these digests, for any source and any cont
 import hashlib
 import os
 import re
+import string
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +19,11 @@ class Content:
 
     size: int
     sha256: str
+
+
+@dataclass(frozen=True)
+class Plain:
+    """Separate files, as they are."""
 
 
 @dataclass(frozen=True)
@@ -89,11 +95,12 @@ class Entry:
     Attributes:
         name: str, the name in `--data_set`.
         folder: str, the folder of its files, below the data folder.
-        image_shape: (height, width, channels).
+        image_shape: (height, width, channels); () for text.
         files: dict from the name of each official file to Content.
-        test_files: names of the files with the test images. The others hold the training and validation images.
+        test_files: names of the files with the test images. The others hold the training and validation images. Text
+            has one file, which is split; see `bnn.datasets.texts`.
         validation: int, the number of validation images, taken from the end of the training files.
-        class_names: names of the classes in the order of the labels.
+        class_names: names of the classes in the order of the labels; of text, its characters.
         containers: containers in which a mirror may hold the files, in the order of trial.
         sources: Mirror or Package, in the order of trial.
         elsewhere: str, where else users find the files for `--mirror`, for the message after all sources failed.
@@ -103,12 +110,12 @@ class Entry:
 
     name: str
     folder: str
-    image_shape: tuple[int, int, int]
+    image_shape: tuple[int, ...]
     files: dict[str, Content]
     test_files: tuple[str, ...]
     validation: int
     class_names: tuple[str, ...]
-    containers: tuple[Gzip | Archive, ...]
+    containers: tuple[Plain | Gzip | Archive, ...]
     sources: tuple[Mirror | Package, ...]
     elsewhere: str = ""
     former_digests: frozenset[str] = frozenset()
@@ -251,7 +258,22 @@ CIFAR_10 = Entry(
     variants={"0a224f61c0254bb0ada5c0053bcac830ce349427c82dcf0f8eafc16f9c1f710e": "JPEG quality 75"},
 )
 
-ENTRIES = {entry.name: entry for entry in (MNIST, FASHION_MNIST, CIFAR_10)}
+# The characters of plays by Shakespeare, on which nanoGPT and others train their smallest networks.
+TINY_SHAKESPEARE = Entry(
+    name="tiny-shakespeare",
+    folder="tiny-shakespeare",
+    image_shape=(),
+    files={
+        "input.txt": Content(1_115_394, "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed")
+    },
+    test_files=(),
+    validation=0,
+    class_names=tuple("\n !$&',-.3:;?" + string.ascii_uppercase + string.ascii_lowercase),
+    containers=(Plain(), Gzip()),
+    sources=(Mirror("https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/"),),
+)
+
+ENTRIES = {entry.name: entry for entry in (MNIST, FASHION_MNIST, CIFAR_10, TINY_SHAKESPEARE)}
 PAPER = (MNIST.name, CIFAR_10.name)  # the data sets of the paper
 
 

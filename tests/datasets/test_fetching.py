@@ -47,6 +47,7 @@ from tests.toy_data_sets import (
     names_in,
     package_of,
     pickled_batch,
+    plain_toy,
     python_archive,
     sha256,
     sheet_members,
@@ -106,6 +107,12 @@ def test_gzip_files_are_stored_unpacked(mirror, tmp_path):
     stored, done = ensure(entry, tmp_path)
     assert (stored.official, done, stored.folder) == (True, "wrote", tmp_path / "toy")
     assert_official(entry, tmp_path, CONTENTS)
+
+
+@pytest.mark.parametrize("files", [CONTENTS, GZIPPED], ids=["as they are", "compressed"])
+def test_a_mirror_may_hold_the_files_as_they_are_or_compressed(files, mirror, tmp_path):
+    assert ensure(plain_toy(mirror(files)), tmp_path)[1] == "wrote"
+    assert_official(plain_toy(), tmp_path, CONTENTS)
 
 
 def test_an_archive_is_unpacked_and_removed(mirror, tmp_path):
@@ -252,7 +259,9 @@ def damaged(content, rng):
 
 @pytest.mark.parametrize("cases", [5, pytest.param(100, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
-    ("make", "files"), [(gzip_toy, GZIPPED), (tar_toy, {"toy.tar.gz": TAR})], ids=["gzip", "tar"]
+    ("make", "files"),
+    [(plain_toy, CONTENTS), (gzip_toy, GZIPPED), (tar_toy, {"toy.tar.gz": TAR})],
+    ids=["plain", "gzip", "tar"],
 )
 def test_any_damage_ends_in_verified_data_or_one_line(make, files, cases, mirror, tmp_path):
     rng, outcomes = np.random.default_rng(0), set()

@@ -120,8 +120,11 @@ def test_a_record_without_files_is_not_a_data_set(entry, tmp_path):
 def test_the_error_for_damaged_files_names_the_command(entry, damage, tmp_path):
     folder = tmp_path / entry.folder
     folder.mkdir()
-    first, second, *_ = entry.files
-    (folder / second).write_bytes(b"some bytes")
+    first, *others = entry.files
+    if damage == "missing" and not others:
+        pytest.skip("without its only file, nothing is there")
+    for name in others[:1]:
+        (folder / name).write_bytes(b"some bytes")
     if damage == "other":
         (folder / first).write_bytes(b"some bytes")
     elif damage == "folder":
@@ -136,7 +139,7 @@ def test_the_error_for_damaged_files_names_the_command(entry, damage, tmp_path):
 def test_the_error_for_an_unknown_name_lists_the_data_sets():
     with pytest.raises(
         DataError,
-        match="expected a path, or one of MNIST, fashion-mnist, cifar-10, mnist-5k, received 'svhn'",
+        match="expected a path, or one of MNIST, fashion-mnist, cifar-10, tiny-shakespeare, mnist-5k, received 'svhn'",
     ):
         datasets.load("svhn")
 
