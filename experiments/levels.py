@@ -1,9 +1,10 @@
 """At equal total bits, does it help to choose the number of levels of each layer by its gain, or by its predicted cost?
 
 The experiment trains the three networks of `verdict` in full precision. It quantizes all kernels with the Lloyd-Max
-quantizer, with one scale per unit, in three ways:
+quantizer, with one scale per unit, in four ways:
 
-- the same number of levels in every layer;
+- the same number of levels in every layer: the sign with two levels, the best threshold with three;
+- the same number, fitted to the dot products of training images by `bnn.binarize`;
 - levels by gain: the smallest numbers that keep a common correlation r in every layer, where r is the largest value
   that needs no more bits in total;
 - levels by cost: `analyze --budget`, whose choice has the smallest sum of predicted costs.
@@ -23,15 +24,17 @@ SEEDS = 2
 UNIFORM = (2, 3, 4, 8)
 QUICK = (2, 4)
 COST_IMAGES = 100
+FITTED_IMAGES = 500
 CHOICES = {
     "uniform": ("o", "the same levels"),
+    "fitted": ("^", "the same levels, fitted"),
     "gain": ("D", "levels by gain"),
     "cost": ("s", "levels by cost"),
 }
 
 
 def measure(experiment):
-    """Train every network and quantize it in both ways; return (rows, function that draws them)."""
+    """Train every network and quantize it in all ways; return (rows, function that draws them)."""
     rows = []
     for seed in experiment.seeds(SEEDS):
         for name in networks.NETWORKS:
@@ -56,12 +59,15 @@ def quantized(experiment, model):
         by_cost = assign_levels(model, images[: experiment.analyzed], bits, cost_images=COST_IMAGES)
         choices = {
             "uniform": dict.fromkeys(names, k),
+            "fitted": dict.fromkeys(names, k),
             "gain": dict(zip(names, by_gain(layers, weights, weights.sum() * bits), strict=True)),
             "cost": by_cost.levels(),
         }
         row = {"levels": k, "accuracy": right(original, labels)}
         for choice, levels in choices.items():
-            copy = with_levels(experiment, model, levels)
+            copy = (
+                fitted(experiment, model, k) if choice == "fitted" else with_levels(experiment, model, levels)
+            )
             scores = evaluation.scores(copy, images, progress=runner.testing)
             chosen = np.array([bits_of(levels[name]) for name in names])
             row |= {
@@ -90,6 +96,16 @@ def with_levels(experiment, model, levels):
     copy = keras.models.clone_model(model)
     copy.set_weights(model.get_weights())
     apply_levels(copy, experiment.data.test.images[: experiment.analyzed], levels)
+    experiment.refit(copy)
+    return copy
+
+
+def fitted(experiment, model, k):
+    """Copy a model with kernels of k levels that are fitted to dot products, and refit batch norm."""
+    import bnn
+
+    images = experiment.data.train.images[: 50 if experiment.quick else FITTED_IMAGES]
+    copy = bnn.binarize(model, images, levels=k).model
     experiment.refit(copy)
     return copy
 

@@ -27,6 +27,7 @@ from experiments import (
     fitting,
     full_precision,
     gain,
+    gain_controls,
     gain_formula,
     gain_log,
     improved,
@@ -182,6 +183,24 @@ def test_gain_formula(folder):
     assert {row["network"] for row in rows} == set(gain_formula.ARMS)
     for row in rows:
         assert row["ratio"] > 0 and row["gain_foretold"] > 0 and row["gain"] > 0
+
+
+def test_gain_controls(folder):
+    rows = quick(gain_controls, folder)
+    assert {row["network"] for row in rows} == set(gain_controls.ARMS)
+    assert [row["layer"] for row in rows[:4]] == ["conv_1", "conv_2", "dense_1", "dense_2"]
+    for arm in gain_controls.ARMS:  # of one hidden convolution and one seed
+        (expected,) = [row["gain"] for row in rows if (row["network"], row["layer"]) == (arm, "conv_2")]
+        assert gain_controls.hidden_gain(rows, arm) == pytest.approx(expected)
+
+
+def test_weight_decay_without_gradients_leaves_one_part_in_e():
+    weight, steps = keras.Variable(np.ones(3, "float32")), 400
+    optimizer = gain_controls.optimizer(steps, decay=True)
+    optimizer.build([weight])
+    for _ in range(steps):
+        optimizer.apply([np.zeros(3, "float32")])
+    assert np.asarray(weight) == pytest.approx(np.exp(-1), rel=0.01)
 
 
 def test_accumulation(accumulated):
