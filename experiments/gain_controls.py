@@ -11,13 +11,11 @@ decay. The formula of `gain_formula` expects the opposite of decay: it removes t
 gain is 1, so the gain should rise.
 """
 
-import csv
 import math
 
 import numpy as np
 
 from bnn.console import run_program
-from bnn.files import atomic
 from experiments import runner
 
 SEEDS = 3
@@ -35,27 +33,9 @@ KEPT = ("d", "angle_mean_deg", "gain", "residual_gain", "r_within", "r_two_numbe
 
 def measure(experiment):
     """Train every network and measure it; return (rows, function that draws them)."""
-    rows = []
-    for seed in experiment.seeds(SEEDS):
-        for arm in ARMS:
-            rows += [{"network": arm, "seed": seed, **row} for row in kept(experiment, arm, seed)]
+    rows = experiment.of_each(ARMS, SEEDS, lambda arm, seed: measured(experiment, arm, seed))
     tell(rows)
     return rows, lambda: draw(rows)
-
-
-def kept(experiment, arm, seed):
-    """Return one row per layer of a network, from the file of an earlier run if there is one."""
-    name = arm.replace(", ", "-").replace(" ", "-")
-    path = (
-        experiment.runs
-        / f"{name}-{experiment.data.name}-{experiment.settings['epochs']}epochs-seed{seed}.csv"
-    )
-    if not path.is_file():
-        rows = measured(experiment, arm, seed)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        atomic.write_csv(path, list(rows[0]), rows)
-    with path.open(newline="") as file:
-        return [{k: v if k == "layer" else float(v) for k, v in row.items()} for row in csv.DictReader(file)]
 
 
 def measured(experiment, arm, seed):

@@ -15,13 +15,10 @@ The claim that optimizers differ by c alone is refuted if the mean slope p of on
 convolutions, differs from that of another by 0.2 or more.
 """
 
-import csv
-
 import numpy as np
 from scipy.stats import linregress
 
 from bnn.console import run_program
-from bnn.files import atomic
 from experiments import gain, runner
 
 SEEDS = 3
@@ -59,31 +56,12 @@ def foretold(values, power, ratio):
 
 def measure(experiment):
     """Train every network and compare; return (rows, function that draws them)."""
-    rows = []
-    for seed in experiment.seeds(SEEDS):
-        for arm in ARMS:
-            rows += [{"network": arm, "seed": seed, **row} for row in trained(experiment, arm, seed)]
+    rows = experiment.of_each(ARMS, SEEDS, lambda arm, seed: trained(experiment, arm, seed))
     tell(rows)
     return rows, lambda: draw(rows)
 
 
 def trained(experiment, arm, seed):
-    """Train and measure one network, or read what was measured before; return one row per layer."""
-    data, epochs = experiment.data, experiment.settings["epochs"]
-    name = arm.replace(", ", "-")
-    path = experiment.runs / f"{name}-{data.name}-{epochs}epochs-seed{seed}.csv"
-    if path.is_file():
-        with path.open(newline="") as file:
-            return [
-                {k: v if k == "layer" else float(v) for k, v in row.items()} for row in csv.DictReader(file)
-            ]
-    rows = fitted(experiment, arm, seed)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    atomic.write_csv(path, list(rows[0]), rows)
-    return rows
-
-
-def fitted(experiment, arm, seed):
     """Train one network; return one row per layer."""
     import keras
 

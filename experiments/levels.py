@@ -12,6 +12,7 @@ quantizer, with one scale per unit, in four ways:
 Batch norm is refitted. If the accuracies of a choice and of equal levels do not differ, the choice is not useful.
 """
 
+import functools
 import math
 
 import numpy as np
@@ -35,11 +36,11 @@ CHOICES = {
 
 def measure(experiment):
     """Train every network and quantize it in all ways; return (rows, function that draws them)."""
-    rows = []
-    for seed in experiment.seeds(SEEDS):
-        for name in networks.NETWORKS:
-            model = networks.trained(experiment, name, seed)
-            rows += [{"network": name, "seed": seed, **row} for row in quantized(experiment, model)]
+    rows = experiment.of_each(
+        networks.NETWORKS,
+        SEEDS,
+        lambda name, seed: quantized(experiment, networks.trained(experiment, name, seed)),
+    )
     return rows, lambda: draw(rows)
 
 
@@ -52,7 +53,8 @@ def quantized(experiment, model):
     layers = list(experiment.layers(model, quantizer="sign", score_images=0))
     names = [layer.name for layer in layers]
     weights = np.array([layer.kernels.latent.size for layer in layers])
-    original = evaluation.scores(model, images, progress=runner.testing)
+    scores_of = functools.partial(evaluation.scores, images=images, progress=runner.testing)
+    original = scores_of(model)
     rows = []
     for k in QUICK if experiment.quick else UNIFORM:
         bits = math.log2(k)
@@ -63,12 +65,15 @@ def quantized(experiment, model):
             "gain": dict(zip(names, by_gain(layers, weights, weights.sum() * bits), strict=True)),
             "cost": by_cost.levels(),
         }
-        row = {"levels": k, "accuracy": right(original, labels)}
+        row, nearest = {"levels": k, "accuracy": right(original, labels)}, {}
         for choice, levels in choices.items():
-            copy = (
-                fitted(experiment, model, k) if choice == "fitted" else with_levels(experiment, model, levels)
-            )
-            scores = evaluation.scores(copy, images, progress=runner.testing)
+            if choice == "fitted":
+                scores = scores_of(fitted(experiment, model, k))
+            else:  # choices can be equal
+                key = tuple(levels.values())
+                nearest[key] = scores = (
+                    nearest[key] if key in nearest else scores_of(with_levels(experiment, model, levels))
+                )
             chosen = np.array([bits_of(levels[name]) for name in names])
             row |= {
                 f"{choice}_bits": float(weights @ chosen / weights.sum()),

@@ -7,12 +7,11 @@ def trained(experiment, name, seed):
     """Train a network in full precision, or load it if it was trained before."""
     import keras
 
-    data, epochs = experiment.data, experiment.settings["epochs"]
-    path = experiment.runs / f"{name}-{data.name}-{epochs}epochs-seed{seed}.keras"
+    epochs, path = experiment.settings["epochs"], experiment.place(name, seed, "keras")
     if path.is_file():
         print(f"{path} is finished")
         return keras.saving.load_model(path)
-    split = data.train[: 500 if experiment.quick else TRAINING_IMAGES]
+    split = experiment.data.train[: 500 if experiment.quick else TRAINING_IMAGES]
     keras.utils.clear_session()
     keras.utils.set_random_seed(seed)
     inputs = keras.Input(split.images.shape[1:], dtype="uint8")

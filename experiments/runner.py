@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import json
 import re
 import signal
 from pathlib import Path
@@ -98,6 +99,35 @@ class Experiment:
         expect_settings(runs.open_run(folder), given)
         # Also resume a finished run: if it was killed after the last log row, its checkpoint may be older.
         return training.resume(folder, data_set=self.data, callbacks=callbacks)
+
+    def of_each(self, names, seeds, measure):
+        """Measure networks that the experiment trains by itself, one by one. What is finished is kept in `runs`.
+
+        Args:
+            names: names of the networks.
+            seeds: int, how many.
+            measure: function from a name and a seed to rows, dicts of numbers and texts.
+
+        Returns:
+            List of all rows, each with "network" and "seed".
+        """
+        rows = []
+        for seed in self.seeds(seeds):
+            for name in names:
+                path = self.place(f"{self.name}-{name}", seed, "json")
+                if not path.is_file():
+                    found = measure(name, seed)
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    atomic.write_json(path, found)
+                rows += [{"network": name, "seed": seed, **row} for row in json.loads(path.read_text())]
+        return rows
+
+    def place(self, name, seed, suffix):
+        """Return the Path of a file about a network that the experiment trains by itself."""
+        epochs = self.settings["epochs"]
+        return (
+            self.runs / f"{re.sub('[,:]? ', '-', name)}-{self.data.name}-{epochs}epochs-seed{seed}.{suffix}"
+        )
 
     def train_grid(self, grid):
         """With --jobs or --cluster, train networks as a sweep, several at once; `trained` then finds them complete.

@@ -53,11 +53,11 @@ PREDICTED = {
 
 def measure(experiment):
     """Train every network and binarize every layer; return (rows, function that draws them)."""
-    rows = []
-    for seed in experiment.seeds(SEEDS):
-        for name in networks.NETWORKS:
-            model = networks.trained(experiment, name, seed)
-            rows += [{"network": name, "seed": seed, **row} for row in binarized(experiment, model)]
+    rows = experiment.of_each(
+        networks.NETWORKS,
+        SEEDS,
+        lambda name, seed: binarized(experiment, networks.trained(experiment, name, seed)),
+    )
     tell(rows)
     return rows, lambda: draw(rows)
 
