@@ -77,8 +77,10 @@ class Blocks:
         _, height, width, channels = x.shape
         return keras.layers.Reshape((height, width * channels), name="rows", dtype=self.dtype)(x)
 
-    def recurrent(self, x, units, cell, name, sequences=False, first=False):
+    def recurrent(self, x, units, cell, name, sequences=False, first=False, real_state=False):
         """Step through sequences with a cell, "lstm" or "gru": the output of each step, or of the last one only.
+
+        With `real_state`, the recurrent kernel multiplies the state as it is.
 
         Raises:
             ConfigError: the quantization has a transform of the inputs, or a clip that depends on the layer.
@@ -94,7 +96,7 @@ class Blocks:
             units,
             None if real else self.kernel_quantizer(),
             self.kernel_quantizer(),
-            self.activation_quantizer(),
+            None if real_state else self.activation_quantizer(),
             clip=of.clip,
             scaled=not of.continuous,
             return_sequences=sequences,

@@ -28,6 +28,7 @@ class Recurrent(BatchNormalized):
 
     units: tuple[int, ...] = setting((128,), "units of each recurrent layer")
     cell: str = setting("lstm", "what the layers are made of", choices=tuple(GATES))
+    real_state: bool = setting(False, "do not quantize the state where the recurrent kernel multiplies it")
 
     def __post_init__(self):
         super().__post_init__()
@@ -39,7 +40,8 @@ class Recurrent(BatchNormalized):
         x = blocks.rows(blocks.scaled(x))
         for number, units in enumerate(self.units, 1):
             name, last = f"{self.cell}_{number}", number == len(self.units)
-            x = blocks.recurrent(x, units, self.cell, name, sequences=not last, first=number == 1)
+            options = {"sequences": not last, "first": number == 1, "real_state": self.real_state}
+            x = blocks.recurrent(x, units, self.cell, name, **options)
             x = blocks.norm_and_quantize(x, name)
         return blocks.scores(x, "dense_1")
 
@@ -55,4 +57,5 @@ class Recurrent(BatchNormalized):
     @property
     def label(self):
         """The sizes: lstm128."""
-        return f"{self.cell}{'-'.join(map(str, self.units))}"
+        state = "-real-state" if self.real_state else ""
+        return f"{self.cell}{'-'.join(map(str, self.units))}{state}"

@@ -15,6 +15,7 @@ from bnn.layers import (
     QuantActivation,
     QuantConv2D,
     QuantDense,
+    QuantLSTM,
     Rotation,
     Sign,
     StochasticSign,
@@ -23,7 +24,7 @@ from bnn.layers import (
 )
 from bnn.layers.quantizer_functions import ABSMEAN_RATIO, BEST_RATIO
 from bnn.models import build, build_model
-from bnn.settings.config import ConfigError, ModelConfig, settings_for
+from bnn.settings.config import ConfigError, ModelConfig, resolve, settings_for
 from bnn.training import compile_model, one_hot
 from tests.support import call, small_data, small_settings
 
@@ -507,3 +508,13 @@ def test_a_loaded_model_is_the_same_model(tmp_path):
         np.testing.assert_array_equal(ours, theirs)
     assert all(layer.kernel.constraint is not None for layer in quantized_layers(again))
     assert [layer.kernel_quantizer.threshold for layer in quantized_layers(again)] == [0.1] * 4
+
+
+def test_the_state_of_a_recurrent_network_can_stay_real():
+    small = {"network": "lstm", "input_shape": (4, 3, 1), "units": (2, 2)}
+    for real in (False, True):
+        config = resolve(small | {"real_state": real})
+        cells = [layer.cell for layer in config.build().layers if isinstance(layer, QuantLSTM)]
+        assert [cell.state_quantizer is None for cell in cells] == [real, real]
+        assert all(cell.kernel_quantizer and cell.recurrent_kernel_quantizer for cell in cells)
+        assert config.network.label == ("lstm2-2-real-state" if real else "lstm2-2")
