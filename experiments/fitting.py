@@ -11,6 +11,8 @@ If r of the output layer falls from 85 to 99 % with both settings, the reason is
 paper's settings, and already at 85 %, the reason is the settings. Otherwise a few images cannot show the reason.
 """
 
+import dataclasses
+
 import numpy as np
 
 from bnn.console import run_program
@@ -29,6 +31,7 @@ STATISTICS = ("angle_mean_deg", "gain", "r_within", "r_weights")
 
 def measure(experiment):
     """Train with both settings and every seed; return (rows, function that draws them)."""
+    experiment = dataclasses.replace(experiment, training_images=IMAGES)
     rows, curves = [], []
     for seed in experiment.seeds(SEEDS):
         for name, changes in SETTINGS.items():
@@ -116,7 +119,7 @@ def draw(rows, curves):
 
 def main(argv=None):
     """Run the experiment with the options of the command line."""
-    return runner.perform(runner.begin("fitting", __doc__, EPOCHS, argv, training_images=IMAGES), measure)
+    return runner.perform(runner.begin("fitting", __doc__, EPOCHS, argv), measure)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from bnn import backend, datasets, runs, training
 from bnn.console import progress
 from bnn.console.arguments import Parser
 from bnn.console.errors import UserError
-from bnn.datasets.catalog import CIFAR_10
+from bnn.datasets.catalog import CIFAR_10, ENTRIES
 from bnn.files import atomic
 from bnn.runs import RunError
 from bnn.settings.config import resolve
@@ -28,6 +28,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # The paper's network with fewer channels: a hundred epochs of CIFAR-10 take about an hour on two cores.
 NARROW = {"conv": (32, 32, 64, 64, 128, 128), "fc": (256,)}
 SMOKE = {"data_set": "mnist-5k", "conv": (4, 4), "max_pool": (1, 1), "fc": (8,), "epochs": 2, "debug": True}
+SIZES = ("conv", "max_pool", "fc")
 REFIT_IMAGES = 2000
 testing = functools.partial(progress, description="testing")  # progress over the test images
 
@@ -45,7 +46,8 @@ class Experiment:
         analyzed: int, the number of test images for the statistics.
         data_dir: Path of the data sets, or None for the default folder.
         finished: Run to use instead of training the binary network, or None.
-        validation: int, the number of validation images of CIFAR-10, or None for those of its split.
+        validation: int, the number of validation images, or None for those of the split. CIFAR-10 has too few: the last
+            training images join them. Of other data sets at most the first ones are used.
         training_images: int, the number of training images to use, the first ones, or None for all.
         sweep: dict with "cluster" and "jobs", how `bnn.training.sweep` trains a grid, or None to train in this process.
     """
@@ -68,6 +70,8 @@ class Experiment:
         data = datasets.load(self.settings["data_set"], self.data_dir)
         if self.validation is not None and data.name == CIFAR_10.name:
             data = with_validation(data, self.validation)
+        elif self.validation is not None:
+            data = dataclasses.replace(data, validation=data.validation[: self.validation])
         return dataclasses.replace(data, train=data.train[: self.training_images])
 
     def seeds(self, count):
@@ -187,7 +191,18 @@ class Experiment:
         return path
 
 
-def begin(name, description, epochs, argv=None, one_network=False, own_networks=False, grid=False, **images):
+def begin(
+    name,
+    description,
+    epochs,
+    argv=None,
+    one_network=False,
+    own_networks=False,
+    grid=False,
+    data_set=CIFAR_10.name,
+    training_images=None,
+    validation=None,
+):
     """Read a command line and return its Experiment.
 
     Args:
@@ -198,7 +213,9 @@ def begin(name, description, epochs, argv=None, one_network=False, own_networks=
         one_network: bool, whether the experiment trains only one binary network. A finished run can then replace it.
         own_networks: bool, whether it trains networks of its own instead of the narrow one or the paper's.
         grid: bool, whether it calls `train_grid`, which can train several networks at once.
-        **images: `validation` and `training_images` of the Experiment.
+        data_set: str, the default one; mnist-5k if it is not downloaded.
+        training_images: int, how many to use by default, the first ones; None: all, and there is no flag.
+        validation: int or None, as in Experiment.
 
     Raises:
         RunError: the run does not exist, or its network is not binary.
@@ -208,7 +225,7 @@ def begin(name, description, epochs, argv=None, one_network=False, own_networks=
         description=description,
     )
     flag = parser.add_argument
-    flag("--data_set", choices=DATA_SETS, help="default: cifar-10 if downloaded, else mnist-5k")
+    flag("--data_set", choices=DATA_SETS, help=f"default: {data_set} if downloaded, else mnist-5k")
     flag(
         "--epochs",
         type=int,
@@ -217,6 +234,14 @@ def begin(name, description, epochs, argv=None, one_network=False, own_networks=
         help="epochs of each training (default: %(default)s)",
     )
     flag("--seed", type=int, default=0, metavar="N", help="seed of the first training (default: %(default)s)")
+    if training_images:
+        flag(
+            "--training_images",
+            type=int,
+            default=training_images,
+            metavar="N",
+            help="use the first N training images (default: %(default)s)",
+        )
     if not own_networks:
         paper_help = "cifar-10: use the paper's widths; a step then takes many times longer"
         flag("--paper_network", action="store_true", help=paper_help)
@@ -241,7 +266,7 @@ def begin(name, description, epochs, argv=None, one_network=False, own_networks=
     quick_help = "smoke test: tiny networks, 500 digits, in runs/experiments/quick; the results mean nothing"
     flag("--quick", action="store_true", help=quick_help)
     options = parser.parse_args(argv)
-    data_set = options.data_set or data_set_here(options.data_dir)
+    data_set = options.data_set or data_set_here(options.data_dir, data_set)
     finished = binary_run(options.run) if one_network and options.run else None
     if options.quick:
         settings, place = SMOKE, ROOT / "runs" / "experiments" / "quick"
@@ -251,6 +276,8 @@ def begin(name, description, epochs, argv=None, one_network=False, own_networks=
         settings = (NARROW if narrow else {}) | {"data_set": data_set, "epochs": options.epochs}
         folders = (ROOT / "runs" / "experiments" / name, ROOT / "results" / "experiments")
     settings = settings | {"seed": options.seed}
+    if own_networks:
+        settings = {name: value for name, value in settings.items() if name not in SIZES}
     if finished:
         settings |= {"data_set": finished.training.data_set}
     return Experiment(
@@ -263,7 +290,8 @@ def begin(name, description, epochs, argv=None, one_network=False, own_networks=
         data_dir=options.data_dir,
         finished=finished,
         sweep=_sweep(options) if grid else None,
-        **images,
+        validation=validation,
+        training_images=vars(options).get("training_images"),
     )
 
 
@@ -310,10 +338,10 @@ def points(effect):
     return ", ".join(f"{part} {with_spread(effect[part], effect[f'{part}_std'], 2)}" for part in parts)
 
 
-def data_set_here(data_dir):
-    """Return the name of CIFAR-10 if it is downloaded, else that of the digits, which need no download."""
-    downloaded = (datasets.data_folder(data_dir) / CIFAR_10.folder).is_dir()
-    return CIFAR_10.name if downloaded else "mnist-5k"
+def data_set_here(data_dir, wanted=CIFAR_10.name):
+    """Return the name of a data set if it is downloaded, else that of the digits, which need no download."""
+    downloaded = (datasets.data_folder(data_dir) / ENTRIES[wanted].folder).is_dir()
+    return wanted if downloaded else "mnist-5k"
 
 
 def binary_run(folder):

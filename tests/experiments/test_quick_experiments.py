@@ -147,7 +147,7 @@ class StopAfterOneStep(keras.callbacks.Callback):
             signal.raise_signal(signal.SIGINT)
 
 
-@pytest.mark.parametrize("name", ["verdict", "levels"])
+@pytest.mark.parametrize("name", ["verdict", "levels", "recurrent"])
 def test_the_papers_widths_are_refused_where_they_mean_nothing(name, capsys):
     with pytest.raises(SystemExit):
         importlib.import_module(f"experiments.{name}").main(["--paper_network"])
@@ -691,3 +691,17 @@ def test_flags_become_settings(arguments, settings):
     assert made.settings == {"data_set": arguments[1], "seed": 0} | settings
     assert made.runs == ROOT / "runs" / "experiments" / "learning_rate"
     assert made.results == ROOT / "results" / "experiments"
+
+
+def test_networks_of_an_experiments_own_take_their_images_from_the_flags(tmp_path):
+    images = {"training_images": 300, "validation": 40, "data_set": "MNIST"}
+    given = ["--data_dir", str(tmp_path), "--training_images", "200"]
+    for line, count in ((given, 200), (given[:2], 300)):
+        made = runner.begin("one", "Is it small?", 2, line, own_networks=True, **images)
+        assert made.settings == {"data_set": "mnist-5k", "epochs": 2, "seed": 0}  # MNIST is not downloaded
+        whole = datasets.load("mnist-5k")
+        assert len(whole.validation) > len(made.data.validation) == 40
+        np.testing.assert_array_equal(made.data.train.images, whole.train.images[:count])
+    (tmp_path / "MNIST").mkdir()
+    made = runner.begin("one", "Is it small?", 2, given[:2], own_networks=True, **images)
+    assert made.settings["data_set"] == "MNIST"
