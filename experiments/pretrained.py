@@ -18,7 +18,10 @@ each with a result that would refute it:
 6. The encoder's kernels have a gain of about 1, so a random rotation changes nothing. Refuted if r within units
    changes by 0.02 or more in a layer.
 
-It takes about 25 minutes of CPU. Levels are fitted in the eight convolutions of VGG-16 with at most 2,304 weights per
+Two networks are also quantized at several sizes, with levels that `levels` compares: the same in every kernel, fitted
+or not, or chosen by gain or by predicted cost. One half of the images chooses, the other half measures.
+
+It takes about 40 minutes of CPU. Levels are fitted in the eight convolutions of VGG-16 with at most 2,304 weights per
 unit; --all_layers also fits the others, in ten more minutes. --size, --passages and --recordings change the numbers of
 inputs. What is finished is kept in --runs, so the same command continues.
 """
@@ -53,6 +56,7 @@ REAL = (
     "speech",
     "stft",
 )  # how the names of layers begin that stay real in binarized networks
+LEVELED = (VGG, VOICE)  # all their kernels multiply, so all have a gain; an embedding does not
 KINDS = ("convolution", "convolution 1 x 1", "recurrent", "attention", "dense")
 SMALLEST, LARGEST = 32, 2048  # pixels of a side
 
@@ -278,7 +282,43 @@ def binarized(options, given, name):
     return rows
 
 
-PARTS = {"layers": layers, "fitted": fitted_signs, "binarized": binarized}
+def at_equal_bits(options, given, name):
+    """The divergence after all kernels are quantized, with each choice of levels and at several sizes."""
+    from bnn import binarize
+    from bnn.analysis import analyze, assign_levels
+    from experiments import levels as choices
+    from experiments import pretrained_measures as measures
+
+    if name not in LEVELED:
+        return []
+    report = [layer for layer in analyze(given.model, given.fitted, batch_size=1, score_images=0)]
+    names = [layer.name for layer in report]
+    weights = np.array([layer.kernels.latent.size for layer in report])
+    before, predictions = measures.outputs(given.model, given.fresh), measures.with_predictions(given.model)
+    rows = []
+    for k in choices.UNIFORM:
+        budget = float(np.log2(k))
+        found = {
+            "uniform": dict.fromkeys(names, k),
+            "gain": dict(zip(names, choices.by_gain(report, weights, weights.sum() * budget), strict=True)),
+            "cost": assign_levels(predictions, given.fitted, budget, cost_images=COSTED).levels(),
+        }
+        made = {way: measures.with_assignment(given.model, levels) for way, levels in found.items()}
+        made["fitted"] = binarize(given.model, given.fitted, levels=k, batch_size=4, progress=progress).model
+        row = {"network": name, "levels": k}
+        for way, model in made.items():
+            row[f"{way}_divergence"] = measures.divergence(before, measures.outputs(model, given.fresh))
+        for way in ("gain", "cost"):
+            row[f"{way}_bits"] = float(
+                weights @ [choices.bits_of(found[way][n]) for n in names] / weights.sum()
+            )
+            row[f"{way}_levels"] = " ".join(str(found[way][n] or "real") for n in names)
+        print(row, flush=True)
+        rows.append(row)
+    return rows
+
+
+PARTS = {"layers": layers, "fitted": fitted_signs, "binarized": binarized, "levels": at_equal_bits}
 
 
 def sources(options):
@@ -316,8 +356,9 @@ def measure(options):
         raise DataError("espeak-ng: expected it on the PATH, received none; choose other --networks")
     if not options.quick:
         options.write_table(sources(options), "sources")
-    for part in ("fitted", "binarized"):
-        options.write_table(tables[part], part)
+    for part in ("fitted", "binarized", "levels"):
+        if tables[part]:
+            options.write_table(tables[part], part)
     tell(tables)
     print(f"{time.process_time() - started:.0f} seconds of CPU")
     return tables["layers"], lambda: pretrained_figure.draw(tables)

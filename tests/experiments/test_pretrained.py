@@ -222,11 +222,16 @@ def test_the_experiment_keeps_what_is_finished(tmp_path, capsys):
     assert pretrained.main(line) == 0
     assert (tmp_path / "pretrained.png").read_bytes().startswith(b"\x89PNG")
     tables = {path.name: path.read_text() for path in tmp_path.glob("*.csv")}
-    assert set(tables) == {f"pretrained{part}.csv" for part in ("", "_fitted", "_binarized")}
+    assert set(tables) == {f"pretrained{part}.csv" for part in ("", "_fitted", "_binarized", "_levels")}
     with (tmp_path / "pretrained.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert {row["kind"] for row in rows} == {"convolution", "recurrent", "dense"}
     assert all(float(row["r_low"]) <= float(row["r_within"]) <= float(row["r_high"]) for row in rows)
+    with (tmp_path / "pretrained_levels.csv").open(newline="") as file:
+        sizes = list(csv.DictReader(file))
+    assert [row["levels"] for row in sizes] == ["2", "3", "4", "8"]
+    for row in sizes:
+        assert max(float(row["gain_bits"]), float(row["cost_bits"])) <= np.log2(int(row["levels"])) + 1e-6
     capsys.readouterr()
     assert pretrained.main(line) == 0
     assert "silero-vad: layers" not in capsys.readouterr().out
