@@ -13,7 +13,8 @@ class BiReal(BatchNormalized):
     conv_1, of 3 x 3 pixels, and its batch norm begin the stream of real values. Each later convolution gets the
     quantized stream, and its batch norm is added to the stream. Where a stage halves the side of the images, the mean
     of 2 x 2 values passes around; where it has other channels, a real 1 x 1 convolution and its batch norm do so, too
-    (conv_6_shortcut). The mean over all positions goes to the output layer, dense_1.
+    (conv_6_shortcut). The mean over all positions goes to the output layer, dense_1. With `plain`, nothing passes
+    around: each convolution gets what the one before gives.
 
     Raises:
         ConfigError: a value is out of range, or (in `check`) there are more stages than the images can be halved.
@@ -25,12 +26,11 @@ class BiReal(BatchNormalized):
 
     name = "bi-real"
     sizes = "stages, depth"
-    not_a_chain = "its shortcuts add real values"
-
     stages: tuple[int, ...] = setting(
         (64, 128, 256, 512), "channels of each stage; each but the first halves the side of the images"
     )
     depth: int = setting(4, "convolutions in each stage, each with a shortcut")
+    plain: bool = setting(False, "leave out the shortcuts")
 
     def __post_init__(self):
         super().__post_init__()
@@ -48,19 +48,25 @@ class BiReal(BatchNormalized):
             name = f"conv_{number}"
             y = blocks.conv(self.quantized(x, name, blocks), channels, 3, name, strides=strides)
             y = blocks.norm(y, name)
-            x = blocks.average_pool(x, name) if strides > 1 else x
-            if x.shape[-1] != channels:
-                around = f"{name}_shortcut"
-                x = blocks.norm(blocks.conv(x, channels, 1, around, real=True), around)
-            x = self.activated(blocks.add(x, y, name), name, blocks)
+            if not self.plain:
+                y = blocks.add(self._around(x, name, channels, strides, blocks), y, name)
+            x = self.activated(y, name, blocks)
         return blocks.scores(blocks.average(x), "dense_1")
+
+    def _around(self, x, name, channels, strides, blocks):
+        """What passes around a convolution."""
+        x = blocks.average_pool(x, name) if strides > 1 else x
+        if x.shape[-1] == channels:
+            return x
+        around = f"{name}_shortcut"
+        return blocks.norm(blocks.conv(x, channels, 1, around, real=True), around)
 
     def quantized(self, x, name, blocks):
         """What a convolution multiplies, from the stream."""
         return blocks.quantize(x, name)
 
     def activated(self, x, name, blocks):
-        """The stream after a sum."""
+        """The stream after a sum, or what a plain convolution gives."""
         return x
 
     def _convolutions(self):
@@ -86,14 +92,21 @@ class BiReal(BatchNormalized):
         before = self.stages[0]
         total = 9 * inputs.input_shape[-1] * before
         for channels, _ in self._convolutions():
-            total += (9 + (channels != before)) * before * channels
+            around = channels != before and not self.plain
+            total += (9 + around) * before * channels
             before = channels
         return total + before * inputs.classes
 
     @property
+    def not_a_chain(self):
+        """See `Network`."""
+        return "the scores are of a mean over positions" if self.plain else "its shortcuts add real values"
+
+    @property
     def label(self):
         """The sizes: bi-real64-128-256-512x4."""
-        return f"{self.name}{'-'.join(map(str, self.stages))}x{self.depth}"
+        plain = "-plain" if self.plain else ""
+        return f"{self.name}{'-'.join(map(str, self.stages))}x{self.depth}{plain}"
 
 
 @dataclass(frozen=True)

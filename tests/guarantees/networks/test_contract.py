@@ -148,6 +148,25 @@ def test_the_shortcuts_of_bi_real_add_to_what_passes_around(shape):
         np.testing.assert_allclose(found[f"{name}_sum"], x, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("network", ["bi-real", "reactnet"])
+def test_plain_means_that_each_convolution_gets_what_the_one_before_gives(network):
+    sizes = {"network": network, "input_shape": (8, 8, 1), "stages": (4, 6), "depth": 2}
+    config = resolve(sizes | {"plain": True})
+    model = config.build()
+    assert not [layer.name for layer in model.layers if layer.name.endswith(("sum", "pool", "shortcut"))]
+    for number in range(2, 6):
+        given = model.get_layer(f"conv_{number}_activation").input
+        rectified = network == "reactnet" and number > 2
+        before = f"conv_{number - 1}_rprelu" if rectified else f"conv_{number - 1}_norm"
+        assert given is model.get_layer(before).output
+    kernels = [kernel for layer in model.layers for kernel in latent_kernels(layer)]
+    assert config.network.weights(config.inputs) == sum(np.prod(k.variable.shape) for k in kernels)
+    assert config.network.label == f"{network}4-6x2-plain" != resolve(sizes).network.label
+    assert config.network.not_a_chain != resolve(sizes).network.not_a_chain
+    with pytest.raises(PackError):
+        packed.fold(model)
+
+
 def test_more_stages_than_the_image_can_be_halved_are_refused():
     with pytest.raises(
         ConfigError, match=r"stages: expected at most 4 stages for images of 8x9, .*received 5"
