@@ -26,6 +26,7 @@ hour of one core.
 """
 
 import dataclasses
+import itertools
 
 import numpy as np
 
@@ -81,19 +82,17 @@ def measure(experiment):
 
 def chosen(experiment):
     """Train each network once with each rate; return (dict from (cell, network) to the best rate, rows of all)."""
-    rates, rows = {}, []
+    best, rows = {}, []
     seed = experiment.seeds(1)[0]
-    for cell in CELLS:
-        for arm in ARMS:
-            accuracy = {}
-            for rate in RATES[1:2] if experiment.quick else RATES:
-                run = trained(experiment, cell, arm, rate, seed)
-                accuracy[rate] = run.log()[-1]["val_accuracy"]
-                labels = {"cell": cell, "network": arm, "seed": seed, "learning_rate": rate}
-                rows.append(labels | {"validation_accuracy": accuracy[rate]})
-            rates[cell, arm] = max(accuracy, key=accuracy.get)
-            print(f"{cell}, {arm}: learning rate {rates[cell, arm]:g}")
-    return rates, rows
+    for cell, arm in itertools.product(CELLS, ARMS):
+        rates = RATES[1:2] if experiment.quick else RATES
+        best[cell, arm], found = runner.choose_rate(
+            rates, lambda rate, cell=cell, arm=arm: trained(experiment, cell, arm, rate, seed)
+        )
+        labels = {"cell": cell, "network": arm, "seed": seed}
+        rows += [labels | {"learning_rate": k, "validation_accuracy": v} for k, v in found.items()]
+        print(f"{cell}, {arm}: learning rate {best[cell, arm]:g}")
+    return best, rows
 
 
 def trained(experiment, cell, arm, rate, seed):
@@ -281,22 +280,23 @@ def tell(rows, steps):
     }
     lost = {(cell, arm): accumulated(steps, cell, arm) for cell in CELLS for arm in ARMS}
     least, worst, most = min(gains, key=gains.get), max(errors, key=errors.get), max(lost, key=lost.get)
-    say("both kernels are aligned", gains[least] >= LEAST_GAIN, f"least gain {gains[least]:.2f}, {least}")
-    say("angle and gain give r", errors[worst] <= TOLERANCE, f"largest error {errors[worst]:.3f}, {worst}")
-    say("errors accumulate little", lost[most] <= MOST_ACCUMULATED, f"at most {lost[most]:.3f}, {most}")
+    runner.verdict(
+        "both kernels are aligned", gains[least] >= LEAST_GAIN, f"least gain {gains[least]:.2f}, {least}"
+    )
+    runner.verdict(
+        "angle and gain give r", errors[worst] <= TOLERANCE, f"largest error {errors[worst]:.3f}, {worst}"
+    )
+    runner.verdict(
+        "errors accumulate little", lost[most] <= MOST_ACCUMULATED, f"at most {lost[most]:.3f}, {most}"
+    )
     for cell in CELLS:
         real, binary, ternary, state = (accuracies(rows, cell, arm) for arm in ARMS)
         costs = [100 * over_seeds(a - b)[0] for a, b in ((real, state), (state, binary))]
         text = "{}: kernels {:.2f} points, state {:.2f}".format(cell, *costs)
-        say("kernels cost more than the state", costs[0] > costs[1], text)
+        runner.verdict("kernels cost more than the state", costs[0] > costs[1], text)
         mean, spread = over_seeds(100 * (ternary - binary))
         clear = mean > CLEAR * np.nan_to_num(spread)
-        say("ternary is better", clear, f"{cell}: {runner.with_spread(mean, spread, 2)} points")
-
-
-def say(claim, holds, why):
-    """Print one verdict."""
-    print(f"{claim}: {'holds' if holds else 'refuted'} ({why})")
+        runner.verdict("ternary is better", clear, f"{cell}: {runner.with_spread(mean, spread, 2)} points")
 
 
 def accuracies(rows, cell, arm):

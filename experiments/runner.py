@@ -312,6 +312,25 @@ def with_validation(data, count):
     return dataclasses.replace(data, train=data.train[:cut], validation=validation)
 
 
+def choose_rate(rates, train):
+    """Train with each learning rate, and choose by the validation accuracy at the end.
+
+    Args:
+        rates: list of floats.
+        train: function from a rate to the Run that was trained with it.
+
+    Returns:
+        (the best rate, dict from each rate to its validation accuracy).
+    """
+    accuracy = {rate: train(rate).log()[-1]["val_accuracy"] for rate in rates}
+    return max(accuracy, key=accuracy.get), accuracy
+
+
+def verdict(claim, holds, why):
+    """Print whether an expectation holds, and the numbers that decide it."""
+    print(f"{claim}: {'holds' if holds else 'refuted'} ({why})")
+
+
 def run_name(name, seed):
     """Return the name of the run directory of a network with a seed, without spaces."""
     return f"{re.sub('[,:]? ', '-', name)}-seed{seed}"

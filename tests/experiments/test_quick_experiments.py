@@ -147,7 +147,7 @@ class StopAfterOneStep(keras.callbacks.Callback):
             signal.raise_signal(signal.SIGINT)
 
 
-@pytest.mark.parametrize("name", ["verdict", "levels", "recurrent"])
+@pytest.mark.parametrize("name", ["verdict", "levels", "recurrent", "residual"])
 def test_the_papers_widths_are_refused_where_they_mean_nothing(name, capsys):
     with pytest.raises(SystemExit):
         importlib.import_module(f"experiments.{name}").main(["--paper_network"])
