@@ -183,6 +183,8 @@ def test_gain_formula(folder):
     assert {row["network"] for row in rows} == set(gain_formula.ARMS)
     for row in rows:
         assert row["ratio"] > 0 and row["gain_foretold"] > 0 and row["gain"] > 0
+        expected = (1 + row["ratio"] * row["gain_change_early"]) / (1 + row["ratio"])
+        assert row["gain_mixed"] == pytest.approx(expected, rel=1e-4)
 
 
 def test_gain_controls(folder):
