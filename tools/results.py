@@ -7,8 +7,8 @@ The tables come from the folders that tools/publish.py wrote, and from the libra
     python tools/results.py check    # exit code 1 if a table is not up to date
 
 A table is between `<!-- table: NAME GROUP ... -->` and `<!-- end -->`. NAME is one of `TABLES` below. Some tables need
-one GROUP or more: a folder whose subfolders are runs that differ only in the seed. The table then shows the mean and
-the standard deviation.
+one GROUP or more: a folder whose subfolders are runs that differ only in the seed, or `experiments`, the folder of the
+tables of experiments. The table then shows the mean and the standard deviation.
 """
 
 import csv
@@ -28,6 +28,7 @@ from bnn.console import run_program
 from bnn.console.arguments import Parser
 from bnn.files import atomic
 from bnn.geometry.estimators import ESTIMATORS
+from experiments import published as experiments
 
 TABLE = re.compile(r"(<!-- table: (.+?) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -357,6 +358,16 @@ def estimators():
     return markdown(["`--estimator`", "forward", "gradient", "reference"], rows)
 
 
+def recurrent(folder):
+    """Show accuracy and geometry of recurrent networks; `folder` has the tables of the experiment."""
+    return markdown(*experiments.recurrent(folder))
+
+
+def residual(folder):
+    """Show accuracy and geometry of networks with and without shortcuts; `folder` is as for `recurrent`."""
+    return markdown(*experiments.residual(folder))
+
+
 TABLES = {
     f.__name__: f
     for f in (
@@ -372,6 +383,8 @@ TABLES = {
         headline,
         before_after,
         estimators,
+        recurrent,
+        residual,
     )
 }
 TABLES["statistics"] = statistics_table
@@ -397,7 +410,8 @@ def main():
     parser.add_argument("--folder", type=Path, default=Path("results"), metavar="DIR", help=folder_help)
     args = parser.parse_args()
     above = args.folder.parent
-    pages = (*args.folder.glob("*.md"), above / "README.md", *(above / "docs").glob("*.md"))
+    own = [*args.folder.glob("*.md"), *args.folder.glob("experiments/*.md")]
+    pages = (*own, above / "README.md", *(above / "docs").glob("*.md"))
     for path in sorted(pages):
         old = path.read_text() if path.is_file() else ""
         new = filled(old, args.folder)
