@@ -472,6 +472,16 @@ def test_settings_added_in_later_versions_may_be_missing(kind):
     assert from_json(kind, values) == kind()
 
 
+@pytest.mark.parametrize(
+    ("network", "later"), [("bi-real-20", "plain"), ("react-20", "plain"), ("gru", "real_state")]
+)
+def test_networks_that_were_written_before_a_setting_of_theirs_load(network, later):
+    made = config.resolve({"network": network})
+    parts = made.to_json()
+    assert parts["network"].pop(later) is False
+    assert config.config_from_json(parts) == made
+
+
 def test_json_with_nan_is_refused():
     text = json.dumps(to_json(TrainConfig())).replace("0.001", "NaN")
     with pytest.raises(ConfigError, match="lr_start: expected a finite number, received nan"):

@@ -20,7 +20,7 @@ ARGUMENTS = ("run_dir", "data", "overwrite", "init_from", "data_dir", "tensorboa
 LATER = {
     "image_size", "image_range", "log_geometry", "first_layer", "last_layer", "clip", "schedule", "warmup", "augment",
     "optimizer", "bop_gamma", "bop_threshold", "label_smoothing", "estimator", "bn_epsilon", "bn_scale",
-    "clip_gradients", *QUANTIZERS,
+    "clip_gradients", "plain", "real_state", *QUANTIZERS,
 }  # fmt: skip
 
 
