@@ -43,6 +43,35 @@ def test_training_with_adam_continues_after_saving(tmp_path):
         np.testing.assert_array_equal(value, reference)
 
 
+def test_weight_decay_is_that_of_adamw_and_of_kernels_alone(tmp_path):
+    """Against the update of Loshchilov & Hutter 2019 (arXiv:1711.05101), algorithm 2, also after saving."""
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3), QuantDense(2, clip=np.inf)])
+    model.compile(Adam(0.01, weight_decay=0.5, epsilon=1e-8), "mse")
+    x, y = normal(10, 4), normal(10, 2, seed=1)
+    kernel, bias, last = (w.astype(np.float64) for w in model.get_weights())
+    moments = [np.zeros((2, *w.shape)) for w in (kernel, bias, last)]
+    for step in range(1, 4):
+        hidden = x @ kernel + bias
+        slope = 2 * (hidden @ last - y) / y.size
+        gradients = (x.T @ (slope @ last.T), (slope @ last.T).sum(axis=0), hidden.T @ slope)
+        updates = []
+        for (mean, square), gradient in zip(moments, gradients, strict=True):
+            mean += 0.1 * (gradient - mean)
+            square += 0.001 * (gradient**2 - square)
+            corrected = mean / (1 - 0.9**step), square / (1 - 0.999**step)
+            updates.append(0.01 * corrected[0] / (np.sqrt(corrected[1]) + 1e-8))
+        kernel = kernel - 0.01 * 0.5 * kernel - updates[0]
+        bias = bias - updates[1]
+        last = last - 0.01 * 0.5 * last - updates[2]
+        model.train_on_batch(x, y)
+        if step == 2:
+            model.save(tmp_path / "model.keras")
+            model = keras.saving.load_model(tmp_path / "model.keras")
+    for value, reference in zip(model.get_weights(), (kernel, bias, last), strict=True):
+        np.testing.assert_allclose(value, reference, rtol=1e-4, atol=2e-6)
+
+
 def test_saved_models_find_adam_by_its_registered_name():
     """The module that defined it when the model was saved does not matter."""
     assert keras.saving.get_registered_name(Adam) == "bnn>Adam"
