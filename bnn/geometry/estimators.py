@@ -113,6 +113,11 @@ ESTIMATORS = {
             gradient="1 everywhere, in activations as ste",
             reference=_paper("BitNet b1.58, Ma et al. 2024", "2402.17764"),
         ),
+        Estimator(
+            "centered_sign", {2: "CenteredSign"}, {2: "IdentitySign"},
+            forward="sign, in kernels of x - mean of x, times m, the mean of |x|, both of a kernel",
+            gradient="1 everywhere", reference=_paper("BitNet, Wang et al. 2023", "2310.11453"),
+        ),
     )
 }  # fmt: skip
 

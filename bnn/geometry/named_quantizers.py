@@ -89,6 +89,14 @@ class _Absmean(ScalarQuantizer):
         return (m * angles.ternarize(x, m / 2)).astype(x.dtype)
 
 
+class _CenteredSign(ScalarQuantizer):
+    """The sign of w - mean of w, times the mean of |w|, as in `layers.CenteredSign`."""
+
+    def __call__(self, x):
+        mean, scale = np.mean(x, dtype=np.float64), np.mean(np.abs(x), dtype=np.float64)
+        return (scale * angles.sign(x - mean)).astype(x.dtype)
+
+
 class _MagnitudeAware(ScalarQuantizer):
     """The sign times the mean of |w| of each unit, on the last axis, as in `layers.MagnitudeAwareSign`."""
 
@@ -102,6 +110,7 @@ _ABSMEAN_EDGES = (-ABSMEAN_RATIO, float(np.nextafter(ABSMEAN_RATIO, np.inf)))
 _MAPS = {
     **dict.fromkeys(("Sign", "ApproxSign", "SwishSign", "IdentitySign", "StochasticSign"), lambda _: SIGN),
     "MagnitudeAwareSign": lambda _: _MagnitudeAware("magnitude_aware_sign", SIGN.thresholds, SIGN.values),
+    "CenteredSign": lambda _: _CenteredSign("centered_sign", SIGN.thresholds, SIGN.values),
     "Ternary": ternary_quantizer,
     "OptimalTernary": lambda _: ternary_quantizer(),
     "unit_ternary": lambda _: ternary_quantizer(),

@@ -196,6 +196,7 @@ class AbsmeanTernary(Quantizer):
 class CenteredSign(Quantizer):
     """Binary quantizer of kernels in 1-bit language models: `centered_sign`."""
 
+    levels = 2
     estimator = staticmethod(centered_sign)
 
 

@@ -217,6 +217,11 @@ FORMULAS = {
         lambda x: np.abs(x).mean() * np.clip(np.round(x / np.abs(x).mean()), -1, 1),
         np.ones_like,
     ),
+    "centered_sign": (
+        quantizers.CenteredSign(),
+        lambda x: np.abs(x).mean() * geometry.sign(x - x.mean()),
+        np.ones_like,
+    ),
 }
 EVERY_FORMULA = pytest.mark.parametrize("name", FORMULAS)
 

@@ -31,7 +31,11 @@ WHOLE = [  # whole numbers as kernels
     {"levels": 3, "estimator": "optimal_ternary"},
     {"estimator": "stochastic_sign"},
 ]
-SCALED = [{"levels": 3, "estimator": "absmean"}, {"estimator": "magnitude_aware_sign"}]
+SCALED = [
+    {"levels": 3, "estimator": "absmean"},
+    {"estimator": "magnitude_aware_sign"},
+    {"estimator": "centered_sign"},
+]
 LAYOUTS = st.fixed_dictionaries(
     {
         "first_layer": st.sampled_from(["quantized", "quantized", "real", "rotated", "whitening"]),
