@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from bnn.datasets import DataSet, Split
+from bnn.datasets.texts import windows
 from bnn.settings.config import ModelConfig, TrainConfig
 from tests import warm
 
@@ -176,6 +177,17 @@ def small_data(n=200):
         return Split(images, labels)
 
     return DataSet("mnist-5k", "0" * 64, True, split(n), split(n // 4), split(n // 4))
+
+
+def small_text(n=60, context=8):
+    """A data set of sequences of the digits, most of which follow their predecessor."""
+    rng = np.random.default_rng(0)
+
+    def split(n, step):
+        steps = rng.choice(3, n * step + context, p=(0.1, 0.8, 0.1))
+        return windows((np.cumsum(steps) % 10).astype(np.uint8), context, step)
+
+    return DataSet("tiny-shakespeare", "0" * 64, True, split(n, 1), split(5, context), split(6, context))
 
 
 def small_settings(kind="binary", conv=(4,), **training):

@@ -12,7 +12,7 @@ from bnn.analysis.keras import geometry_log
 from bnn.console.arguments import expanded
 from bnn.datasets import own
 from bnn.datasets.catalog import ARRAYS, is_own
-from bnn.models import accuracy, load_images, load_model
+from bnn.models import accuracy, cross_entropy, load_images, load_model, scores
 from bnn.models.loading import is_model_file
 
 IMAGES = 500  # number of test images of a run, as in the paper
@@ -47,13 +47,23 @@ def _of_run(run, images, data_dir, right):
         "run": str(run.folder),
         "network": run.kind,
         "origin": run.origin(data_set),
-        "test_accuracy": accuracy(model, data_set.test) if right is None else right / len(data_set.test),
-        "test_images": len(data_set.test),
+        **_of_test(model, data_set.test, right),
         "precision": "float32",
         "data_set": data_set.name,
         "data_digest": data_set.digest,
     }
     return Subject(model, _as_trained(run, _loaded(images, model)), about, log, history, data_set.test)
+
+
+def _of_test(model, test, right):
+    """The accuracy on a Split, and its size; of text also the loss in nats per character."""
+    if test.unit == "sequence":
+        found = scores(model, test.images)
+        hits = float(np.mean(found.argmax(axis=-1) == test.labels))
+        loss = {"test_loss": cross_entropy(found, test.labels), "test_characters": test.labels.size}
+        return {"test_accuracy": hits, "test_images": len(test), **loss}
+    hits = accuracy(model, test) if right is None else right / len(test)
+    return {"test_accuracy": hits, "test_images": len(test)}
 
 
 def _as_trained(run, images):

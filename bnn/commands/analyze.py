@@ -279,8 +279,7 @@ def _show(report, folder, wide, target_r, page):
     about = report.about
     run = runs.open_run(about["run"]) if "run" in about else None
     if run:
-        accuracy = f"{about['test_accuracy']:.4f} ({about['test_images']:,} images)"
-        several.print_accuracy(run, about["origin"], accuracy)
+        several.print_accuracy(run, about["origin"], report.accuracy)
     print(f"\n{report.text(wide)}\n")
     if target_r is not None:
         from bnn.analysis.core import levels

@@ -85,6 +85,7 @@ def _type_name(annotation):
         str | None: own,
         float | str: "a finite number or a word",
         float | None: "a finite number or None",
+        int | None: "a whole number or None",
     }
     if isinstance(annotation, types.GenericAlias):
         kind, *others = typing.get_args(annotation)

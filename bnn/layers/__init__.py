@@ -7,6 +7,7 @@ Importing the package registers its classes with Keras, so that saved networks l
 """
 
 import bnn.layers.optimizers  # noqa: F401, registers the optimizers of saved networks
+from bnn.layers.attention import CausalAttention, TokenAndPositionEmbedding
 from bnn.layers.bit_linear import BitLinear
 from bnn.layers.gradients import pointwise_gradient, straight_through, with_gradient
 from bnn.layers.latent import LatentKernel, latent_kernels
@@ -46,6 +47,7 @@ __all__ = [
     "BatchNorm",
     "BatchSizeError",
     "BitLinear",
+    "CausalAttention",
     "CenteredSign",
     "IdentitySign",
     "LatentKernel",
@@ -70,6 +72,7 @@ __all__ = [
     "StochasticSign",
     "SwishSign",
     "Ternary",
+    "TokenAndPositionEmbedding",
     "WeightClip",
     "Whitening",
     "latent_kernels",

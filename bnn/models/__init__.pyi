@@ -5,6 +5,7 @@ from .decisions import margins as margins
 from .decisions import worst_errors as worst_errors
 from .evaluation import accuracy as accuracy
 from .evaluation import correct as correct
+from .evaluation import cross_entropy as cross_entropy
 from .evaluation import scores as scores
 from .loading import ModelError as ModelError
 from .loading import ModelFileError as ModelFileError

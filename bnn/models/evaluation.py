@@ -1,4 +1,4 @@
-"""The scores of a network and its accuracy. This is the only place that computes them."""
+"""The scores of a network, its accuracy and its loss. This is the only place that computes them."""
 
 import numpy as np
 from keras import ops
@@ -22,7 +22,7 @@ def scores(model, images, batch_size=BATCH, progress=silent):
         progress: function that shows progress over the batches, such as `console.progress`.
 
     Returns:
-        (n, classes) float32 array.
+        (n, classes) float32 array; of sequences (n, steps, classes).
 
     Raises:
         ModelError: the arrays do not match the inputs of the model, or it does not take them.
@@ -39,11 +39,27 @@ def correct(model, split, batch_size=BATCH, progress=silent):
     """Find which images of a Split a network classifies correctly; other arguments as in `scores`.
 
     Returns:
-        (n,) bool array.
+        (n,) bool array; of sequences (n, steps).
     """
-    return scores(model, split.images, batch_size, progress).argmax(axis=1) == split.labels
+    return scores(model, split.images, batch_size, progress).argmax(axis=-1) == split.labels
 
 
 def accuracy(model, split, batch_size=BATCH, progress=silent):
-    """Return the fraction of images that a network classifies correctly, a float; arguments as in `correct`."""
+    """Return the fraction of images that a network classifies correctly, a float; arguments as in `correct`.
+
+    Of sequences, it is the fraction of characters that the network foretells.
+    """
     return float(np.mean(correct(model, split, batch_size, progress)))
+
+
+def cross_entropy(scores, labels):
+    """Return the mean of -log p of the labels in nats, a float; log p is the log softmax of the scores.
+
+    Args:
+        scores: (..., classes) array.
+        labels: (...) array of whole numbers from 0.
+    """
+    rows = np.asarray(scores, np.float64).reshape(-1, np.shape(scores)[-1])
+    rows = rows - rows.max(axis=1, keepdims=True)
+    own = rows[np.arange(len(rows)), np.ravel(labels)]
+    return float(np.mean(np.log(np.exp(rows).sum(axis=1)) - own))

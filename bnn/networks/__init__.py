@@ -12,6 +12,7 @@ __getattr__, __dir__, __all__ = face(
     bireal=["BiReal", "ReActNet"],
     blocks=["Blocks"],
     building=["build"],
+    gpt=["GPT"],
     quantization=["Quantization"],
     recurrent=["Recurrent"],
     table=["NETWORKS", "register"],

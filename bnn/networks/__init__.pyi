@@ -6,6 +6,7 @@ from .bireal import BiReal as BiReal
 from .bireal import ReActNet as ReActNet
 from .blocks import Blocks as Blocks
 from .building import build as build
+from .gpt import GPT as GPT
 from .quantization import Quantization as Quantization
 from .recurrent import Recurrent as Recurrent
 from .table import NETWORKS as NETWORKS

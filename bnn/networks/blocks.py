@@ -6,7 +6,9 @@ import keras
 
 from bnn.console.errors import expect, one_of
 from bnn.layers import (
+    AbsmaxIntegers,
     BatchNorm,
+    CausalAttention,
     MaxPool2x2,
     QuantActivation,
     QuantConv2D,
@@ -16,6 +18,7 @@ from bnn.layers import (
     Rotation,
     RPReLU,
     RSign,
+    TokenAndPositionEmbedding,
     Whitening,
     quantizers,
 )
@@ -152,6 +155,37 @@ class Blocks:
     def scores(self, x, name, first=False):
         """The output layer, to which the setting `last_layer` applies, and its batch norm in float32."""
         return self.norm(self.dense(x, self.inputs.classes, name, first, last=True), name, "float32")
+
+    def embedding(self, x, width, name):
+        """Look up the learned vectors of tokens and of their positions, and add them."""
+        return TokenAndPositionEmbedding(self.inputs.classes, width, name=name, dtype=self.dtype)(x)
+
+    def bit_linear(self, x, units, name):
+        """Apply the three parts of `bnn.layers.BitLinear`, layers NAME_norm, NAME_activation and NAME.
+
+        In a continuous network, there is no NAME_activation.
+        """
+        x = self.rms_norm(x, name)
+        if not self.quantization.continuous:
+            x = QuantActivation(AbsmaxIntegers(), name=f"{name}_activation", dtype=self.dtype)(x)
+        return self.dense(x, units, name)
+
+    def rms_norm(self, x, name):
+        """Divide each position by its root mean square, and multiply by a learned scale; a layer named NAME_norm."""
+        return keras.layers.RMSNormalization(name=f"{name}_norm", dtype=self.dtype)(x)
+
+    def attention(self, query, key, value, heads, name):
+        """Attend to earlier positions, in a layer named NAME_attention."""
+        return CausalAttention(heads, name=f"{name}_attention", dtype=self.dtype)(query, key, value)
+
+    def gelu(self, x, name):
+        """GELU, in a layer named NAME_gelu."""
+        return keras.layers.Activation("gelu", name=f"{name}_gelu", dtype=self.dtype)(x)
+
+    def scores_of_steps(self, x, name):
+        """Give the scores of each position: a norm, and an output layer that `last_layer` concerns, in float32."""
+        options = self._options(name, 0, last=True) | {"dtype": "float32"}
+        return QuantDense(self.inputs.classes, **options)(self.rms_norm(x, name))
 
     def _transformed(self, x, size, name):
         """Apply the fixed transform of a first layer."""

@@ -30,8 +30,8 @@ def build(network, quantization, inputs, precision="float32", makers=None):
         makers: (kernel, activation), functions that make quantizers in place of those of `quantization`; None: these.
 
     Returns:
-        keras.Model from (batch, height, width, channels) uint8 images to (batch, classes) float32 scores. Its name is
-        the kind of the quantization.
+        keras.Model from (batch, height, width, channels) uint8 images to (batch, classes) float32 scores, or from
+        (batch, steps) uint8 tokens to (batch, steps, classes). Its name is the kind of the quantization.
 
     Raises:
         ConfigError: a quantizer is not registered with Keras.
@@ -40,6 +40,6 @@ def build(network, quantization, inputs, precision="float32", makers=None):
         .. [1] Courbariaux, Hubara, Soudry, El-Yaniv & Bengio, "Binarized Neural Networks", 2016, arXiv:1602.02830;
            https://github.com/MatthieuCourbariaux/BinaryNet, Train-time/binary_net.py and cifar10.py.
     """
-    images = keras.Input(inputs.input_shape, dtype="uint8", name="images")
-    scores = network.graph(images, Blocks(network, quantization, inputs, precision, makers))
-    return keras.Model(images, scores, name=quantization.kind)
+    given = keras.Input(inputs.input_shape, dtype="uint8", name="tokens" if inputs.are_tokens else "images")
+    scores = network.graph(given, Blocks(network, quantization, inputs, precision, makers))
+    return keras.Model(given, scores, name=quantization.kind)

@@ -6,6 +6,7 @@ from bnn.console.errors import ConfigError, one_of
 from bnn.console.suggestions import did_you_mean
 from bnn.networks.base import Network
 from bnn.networks.bireal import BiReal, ReActNet
+from bnn.networks.gpt import GPT
 from bnn.networks.recurrent import Recurrent
 from bnn.networks.vgg import VGG
 
@@ -54,6 +55,8 @@ NETWORKS = {
     }),
     "lstm": Entry(Recurrent, {}),
     "gru": Entry(Recurrent, {"cell": "gru"}),
+    # nanoGPT's smallest network, with the products of BitNet (arXiv:2310.11453, 2402.17764).
+    "gpt": Entry(GPT, {}, "a language model of characters"),
 }  # fmt: skip
 BUILT_IN = frozenset(NETWORKS)
 

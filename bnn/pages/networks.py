@@ -61,11 +61,13 @@ def _lead(report, found):
     about, layers = report.about, len({finding.layer for finding in found})
     accuracy = ""
     if "test_accuracy" in about:
-        accuracy = f" Test accuracy <b>{about['test_accuracy']:.4f}</b> ({about['test_images']:,} images)."
+        value, _, rest = report.accuracy.partition(" ")
+        accuracy = f" Test accuracy <b>{value}</b> {rest}."
     network = ""
     if "network" in about:
         network = f"{parts.text(about['network'].capitalize())} network, {parts.text(about['origin'])}. "
-    images = f", over {about['images']:,} images" if "images" in about else ""
+    unit = "sequences" if "test_loss" in about else "images"
+    images = f", over {about['images']:,} {unit}" if "images" in about else ""
     noun = "layer" if len(report) == 1 else "layers"
     verb = "stands" if layers == 1 else "stand"
     return (

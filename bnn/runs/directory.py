@@ -179,10 +179,10 @@ class Run:
     def expect_fit(self, data_set):
         """Raise `RunError` unless the network accepts the images of a DataSet and has its classes."""
         shape, classes = data_set.train.images.shape[1:], len(data_set.class_names)
-        inputs = self.config.inputs
+        inputs, unit = self.config.inputs, data_set.train.unit
         if (shape, classes) != (inputs.input_shape, inputs.classes):
             raise RunError(
-                f"{self.folder}: expected a network from images of shape {shape} to {classes} classes, "
+                f"{self.folder}: expected a network from {unit}s of shape {shape} to {classes} classes, "
                 f"received one from {inputs.input_shape} to {inputs.classes}"
             )
 

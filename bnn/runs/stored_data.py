@@ -14,7 +14,7 @@ def load(run, data_dir=None, **options):
     """Read the data set of a Run, with its order of classes and kind of split; arguments as for `datasets.load`."""
     if is_own(run.training.data_set):
         options |= {"class_names": run.data.get("class_names", ()), "stratified": run.stratified}
-    return datasets.load(run.training.data_set, data_dir, **run.training.data_options, **options)
+    return datasets.load(run.training.data_set, data_dir, **run.config.data_options, **options)
 
 
 def record(data_set):

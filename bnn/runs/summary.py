@@ -69,7 +69,5 @@ def _accuracy(run, report):
             f"{log[-1]['epoch']} of {run.training.epochs} epochs done"
         )
     if report and "test_accuracy" in report.about:
-        lines.append(
-            f"test accuracy {report.about['test_accuracy']:.4f} ({report.about['test_images']:,} images)"
-        )
+        lines.append(f"test accuracy {report.accuracy}")
     return "\n".join(lines or ["no epoch done"])

@@ -11,7 +11,7 @@ from bnn.networks.base import Inputs, Network
 from bnn.networks.quantization import QUANTIZERS, Quantization, spelled_out
 from bnn.networks.table import DEFAULT, NETWORKS, entry
 from bnn.networks.vgg import VGG
-from bnn.settings.presets import BATCH, DATA_SET_CHOICES, DATA_SETS, PRESETS, for_images
+from bnn.settings.presets import BATCH, DATA_SET_CHOICES, PRESETS, for_images
 from bnn.settings.training import TrainConfig
 
 # The other arguments of `training.train`.
@@ -20,7 +20,7 @@ ARGUMENTS = ("run_dir", "data", "overwrite", "init_from", "data_dir", "tensorboa
 LATER = {
     "image_size", "image_range", "log_geometry", "first_layer", "last_layer", "clip", "schedule", "warmup", "augment",
     "optimizer", "bop_gamma", "bop_threshold", "label_smoothing", "estimator", "bn_epsilon", "bn_scale",
-    "clip_gradients", "plain", "real_state", *QUANTIZERS,
+    "clip_gradients", "plain", "real_state", "steps_per_epoch", "weight_decay", *QUANTIZERS,
 }  # fmt: skip
 
 
@@ -44,9 +44,28 @@ class Config:
     training: TrainConfig
 
     def __post_init__(self):
+        self._check_kind()
+        self.network.check_quantization(self.quantization)
         self.network.check(self.inputs)
         if self.training.optimizer == "bop":
             self.quantization.expect_signs()
+
+    def _check_kind(self):
+        """Raise `ConfigError` unless network and data are both of images or both of text."""
+        name, text = self.network.name, self.inputs.are_tokens
+        others = [other for other, found in NETWORKS.items() if found.architecture.takes_tokens == text]
+        what = f"the {'text' if text else 'images'} of {self.training.data_set}"
+        expect(self.network.takes_tokens == text, "network", f"{one_of(others)} for {what}", name)
+        for setting, wanted in {"augment": "none", "optimizer": "adam"}.items() if text else ():
+            received = getattr(self.training, setting)
+            expect(received == wanted, setting, f"{wanted} for {what}", received)
+
+    @property
+    def data_options(self):
+        """The options of `datasets.load` for the data set, a dict."""
+        if self.inputs.are_tokens:
+            return {"context": self.inputs.input_shape[0]}
+        return self.training.data_options
 
     @property
     def parts(self):
@@ -98,7 +117,8 @@ def resolve(given, preset=None, error=ConfigError):
 
     Args:
         given: dict from setting to value. `network` is a name of `bnn.networks.NETWORKS`, or a Network.
-        preset: dict, the settings of the data set. None: its entry of `bnn.settings.presets.PRESETS`.
+        preset: dict, the settings of the data set. None: its entry of `bnn.settings.presets.PRESETS`. It may name the
+            network for the data set, which is taken unless one is given.
         error: class of the error for a setting that does not exist.
 
     Returns:
@@ -108,16 +128,24 @@ def resolve(given, preset=None, error=ConfigError):
         ConfigError: there is no such setting, a value is out of range, or the parts do not fit each other.
     """
     given = spelled_out(plain(given))
-    kind, named = network_of(given)
+    data_set = given.get("data_set", _usual_data(given))
+    expect(data_set in DATA_SET_CHOICES, "data_set", one_of(DATA_SET_CHOICES), data_set, PRESETS)
+    preset = PRESETS.get(data_set, {}) if preset is None else preset
+    kind, named = network_of({"network": preset.get("network", DEFAULT)} | given)
     kinds = (kind, Quantization, Inputs, TrainConfig)
     expect_names(given, kinds, error)
-    data_set = given.get("data_set", TrainConfig.data_set)
-    expect(data_set in DATA_SET_CHOICES, "data_set", one_of(DATA_SET_CHOICES), data_set, DATA_SETS)
-    preset = PRESETS.get(data_set, {}) if preset is None else preset
-    merged = preset | named | ({"epochs": 2} if given.get("debug") else {}) | given
+    debug = {"epochs": 2, "warmup": 0, "steps_per_epoch": None} if given.get("debug") else {}
+    merged = preset | named | debug | given | {"data_set": data_set}
     for one in (kind, Quantization):
         merged |= one.implied(merged, given)
     return Config(*(one(**{name: merged[name] for name in names(one) if name in merged}) for one in kinds))
+
+
+def _usual_data(given):
+    """The data set of a training for which none is given: that of its network."""
+    network = given.get("network", DEFAULT)
+    kind = type(network) if isinstance(network, Network) else entry(network).architecture
+    return kind.usual_data
 
 
 def network_of(given):

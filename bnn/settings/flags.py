@@ -42,12 +42,14 @@ GROUPS = {
     ),
     TRAINING: (
         "batch_size",
+        "steps_per_epoch",
         "lr_start",
         "lr_end",
         "optimizer",
         "bop_gamma",
         "bop_threshold",
         "clip_gradients",
+        "weight_decay",
         "schedule",
         "warmup",
         "augment",
@@ -61,7 +63,7 @@ GROUPS = {
 }
 ALIASES = {"estimator": ("--quantizer",)}
 # Words that a flag takes in place of a number, with the values of the setting.
-WORDS = {"clip": {GLOROT: GLOROT}, "clip_gradients": {"none": None}}
+WORDS = {"clip": {GLOROT: GLOROT}, "clip_gradients": {"none": None}, "steps_per_epoch": {"all": None}}
 LONGEST_METAVAR = 30  # characters of the choices that are shown next to the flag
 
 
@@ -77,6 +79,8 @@ def add_flags(parser, network=DEFAULT, several=False):
         dict from the group's name to the group, for further flags.
     """
     architecture, brought, _ = entry(network)
+    if (usual := architecture.usual_data) != TrainConfig.data_set:
+        brought = PRESETS[usual] | {"data_set": usual} | brought
     found = flagged(architecture, Quantization, TrainConfig)
     groups = {name: parser.add_argument_group(name) for name in GROUPS}
     for group, members in GROUPS.items():
@@ -109,15 +113,18 @@ def first_pass(argv, program, *folders):
         *folders: further flags to read, each with a folder.
 
     Returns:
-        Namespace; `network` is the name of the first network, which may be unknown, or None.
+        Namespace; `network` is the name of the first network, or else that of the first data set's preset; it may be
+        unknown, or None.
     """
     first = Parser(prog=program, add_help=False)
     add_use(first)
-    first.add_argument("--network", nargs="+")
+    for flag in ("--network", "--data_set"):
+        first.add_argument(flag, nargs="+")
     for flag in folders:
         first.add_argument(flag, type=folder)
     options, _ = first.parse_known_args(argv)
-    options.network = options.network[0] if options.network else None
+    preset = PRESETS.get(options.data_set[0], {}) if options.data_set else {}
+    options.network = options.network[0] if options.network else preset.get("network")
     return options
 
 
@@ -201,7 +208,7 @@ def file_to_write(text):
 
 def data_set_name(text):
     """The name of a data set, or the path of user data; a slash is added to the path of a folder, unlike a name."""
-    named = text in DATA_SETS or text in USER_READERS
+    named = text in PRESETS or text in USER_READERS
     return f"{text}/" if text and not named and expanded(text).is_dir() else text
 
 
@@ -253,7 +260,7 @@ def _flag(f, brought):
         del options["choices"]
         return options | {"type": quantizer_name}
     if f.name in WORDS:
-        return options | {"type": _number_or(WORDS[f.name])}
+        return options | {"type": _number_or(WORDS[f.name], _kind(f))}
     return options | {"type": _kind(f)}
 
 
@@ -262,20 +269,20 @@ def _kind(f):
     return typing.get_args(f.type)[0] if isinstance(f.type, types.UnionType) else f.type
 
 
-def _number_or(words):
+def _number_or(words, kind):
     """A parser of a number, or of one of a dict's words; argparse quotes its name if the text is neither."""
 
     def parse(text):
-        return words[text] if text in words else float(text)
+        return words[text] if text in words else kind(text)
 
-    parse.__name__ = f"number or {' or '.join(words)}"
+    parse.__name__ = f"{'whole ' * (kind is int)}number or {' or '.join(words)}"
     return parse
 
 
 def _metavar(f):
     """The choices, if they are short; else a letter or a word."""
     if f.name in WORDS:
-        return "|".join(["X", *WORDS[f.name]])
+        return "|".join(["N" if _kind(f) is int else "X", *WORDS[f.name]])
     choices = "|".join(map(str, f.metadata.get("choices", ())))
     if 0 < len(choices) <= LONGEST_METAVAR:
         return choices
@@ -286,6 +293,6 @@ def _default(f, brought):
     """The default of a flag as help text: that of the network, or '500; MNIST: 100; mnist-5k: 20'."""
     if f.name in brought:
         return "none" if brought[f.name] is None else words(brought[f.name])
-    values = {data_set: preset[f.name] for data_set, preset in PRESETS.items() if f.name in preset}
+    values = {name: PRESETS[name][f.name] for name in DATA_SETS if f.name in PRESETS[name]}
     others = "".join(f"; {data_set}: {words(value)}" for data_set, value in values.items())
     return (f.metadata.get("shown") or words(f.default)) + others

@@ -16,13 +16,19 @@ PRESETS = {
         "conv": (32, 32, 64, 64), "max_pool": (0, 1, 0, 1), "fc": (256,),
         "epochs": 20, "lr_start": 1e-2, "lr_end": 1e-5, "bn_decay": 0.99,
     },
+    # nanoGPT's settings for its smallest network: https://github.com/karpathy/nanoGPT, "I only have a macbook".
+    "tiny-shakespeare": {
+        "network": "gpt", "input_shape": (64,), "classes": 65,
+        "batch_size": 12, "steps_per_epoch": 250, "epochs": 8, "loss_mode": "softmax", "precision": "float32",
+        "lr_start": 1e-3, "lr_end": 1e-4, "schedule": "cosine", "warmup": 1,
+    },
     "mnist-5k": {
         "input_shape": (28, 28, 1), "input_range": (0.0, 1.0),
         "conv": (32, 32, 64, 64), "max_pool": (0, 1, 0, 1), "fc": (256,),
         "epochs": 20, "lr_start": 1e-2, "lr_end": 1e-4, "bn_decay": 0.95, "precision": "float32",
     },
 }  # fmt: skip
-DATA_SETS = tuple(PRESETS)
+DATA_SETS = tuple(name for name, preset in PRESETS.items() if "network" not in preset)  # of images
 
 
 class DataSetNames(tuple):
@@ -34,7 +40,7 @@ class DataSetNames(tuple):
         return super().__contains__(name) or is_own(name)
 
 
-DATA_SET_CHOICES = DataSetNames((*DATA_SETS, "FILE.npz", "FOLDER/", "NAME of --use FILE.py"))
+DATA_SET_CHOICES = DataSetNames((*PRESETS, "FILE.npz", "FOLDER/", "NAME of --use FILE.py"))
 
 FIRST, MOST = 32, 256  # channels of the first convolutions, and at most
 LEAST_SIDE = 12  # pixels: maps whose shorter side is less are not pooled

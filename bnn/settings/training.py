@@ -34,8 +34,13 @@ class TrainConfig:
     image_range: tuple[float, float] = setting(
         (0.0, 1.0), "values of black and white in float images of an .npz file"
     )
-    batch_size: int = setting(50, "images per training batch")
+    batch_size: int = setting(50, "images, or sequences of characters, per training batch")
     epochs: int = setting(500, "passes over the training images")
+    steps_per_epoch: int | None = setting(
+        None,
+        "batches that count as an epoch, drawn anew for each; all: those of all training images",
+        shown="all",
+    )
     optimizer: str = setting(
         "adam",
         "bop: no latent weights; a binary weight flips when a mean of its gradients demands it; binary networks only",
@@ -52,6 +57,9 @@ class TrainConfig:
     lr_end: float = setting(3e-7, "learning rate that the schedule reaches after the last epoch")
     clip_gradients: float | None = setting(
         1.0, "clip each gradient to [-X, X] before the optimizer; none: do not clip"
+    )
+    weight_decay: float = setting(
+        0.0, "adam: every step takes X times the learning rate of each kernel away from it, as in AdamW"
     )
     schedule: str = setting(
         "exponential",
@@ -89,6 +97,9 @@ class TrainConfig:
         check_fields(self)
         for name in ("batch_size", "epochs", "ckpt_n"):
             expect(0 < getattr(self, name) <= MAX_COUNT, name, f"1 to {MAX_COUNT}", getattr(self, name))
+        steps = self.steps_per_epoch
+        expect(steps is None or 0 < steps <= MAX_COUNT, "steps_per_epoch", f"1 to {MAX_COUNT}", steps)
+        expect(0 <= self.weight_decay < math.inf, "weight_decay", "0 or a positive number", self.weight_decay)
         expect(
             0 <= self.warmup < self.epochs,
             "warmup",
@@ -124,10 +135,16 @@ class TrainConfig:
     def _check_bop(self):
         expect(0 < self.bop_gamma <= 1, "bop_gamma", "a value in (0, 1]", self.bop_gamma)
         expect(self.bop_threshold >= 0, "bop_threshold", "0 or a positive number", self.bop_threshold)
+        decay = "0 with the optimizer bop, whose kernels are signs"
+        expect(self.optimizer == "adam" or self.weight_decay == 0, "weight_decay", decay, self.weight_decay)
         for name in ("bop_gamma", "bop_threshold"):
             value, default = getattr(self, name), getattr(TrainConfig, name)
             wanted = f"{default}, the default, unless optimizer is bop"
             expect(value == default or self.optimizer == "bop", name, wanted, value)
+
+    def steps(self, images):
+        """Return the number of steps of an epoch with this number of training images, an int."""
+        return self.steps_per_epoch or images // self.batch_size
 
     @property
     def data_options(self):

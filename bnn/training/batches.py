@@ -1,5 +1,7 @@
 """The batches of an epoch, shuffled and augmented."""
 
+import functools
+
 import keras
 import numpy as np
 
@@ -25,6 +27,7 @@ class Batches(keras.utils.PyDataset):
         classes: int.
         smoothing: float in [0, 1), the part of each target that is spread evenly over all classes.
         share: slice, the rows of each batch that this process reads; None: all.
+        steps: int, the number of batches of an epoch, at most those of all images; None: these.
 
     Raises:
         ConfigError: there is no such augmentation.
@@ -41,14 +44,21 @@ class Batches(keras.utils.PyDataset):
         classes=CLASSES,
         smoothing=0.0,
         share=None,
+        steps=None,
     ):
         super().__init__()
         expect(augmentation in AUGMENTATIONS, "augmentation", one_of(AUGMENTATIONS), augmentation)
         self.split, self.batch_size, self.seed = split, batch_size, seed
         self.first_step, self.augmentation = first_step, augmentation
         self.share = share or slice(None)
-        self.targets = one_hot(split.labels, classes, smoothing)
+        self.table = one_hot(np.arange(classes), classes, smoothing)  # the target of each label
+        self.steps = steps or len(split) // batch_size
         self._shuffle(epoch)
+
+    @functools.cached_property
+    def targets(self):
+        """The targets of all images, (n, classes) float32."""
+        return self.table[self.split.labels]
 
     def _shuffle(self, epoch):
         self.epoch = epoch
@@ -58,7 +68,7 @@ class Batches(keras.utils.PyDataset):
             self.alternating = alternating_flips(len(self.split), self.seed, epoch)
 
     def __len__(self):
-        return len(self.split) // self.batch_size - self.first_step
+        return self.steps - self.first_step
 
     def places(self, step):
         """Indices of a whole batch: `split.images[places]` are its images; the first array holds the image numbers."""
@@ -79,7 +89,7 @@ class Batches(keras.utils.PyDataset):
 
     def __getitem__(self, step):
         places = tuple(part[self.share] for part in self.places(step))
-        return self.split.images[places], self.targets[places[0].ravel()]
+        return self.split.images[places], self.table[self.split.labels[places[0].ravel()]]
 
     def on_epoch_end(self):
         """Shuffle for the next epoch."""
@@ -87,7 +97,7 @@ class Batches(keras.utils.PyDataset):
 
 
 def one_hot(labels, classes=CLASSES, smoothing=0.0):
-    """Convert labels (n,) to targets (n, classes) float32, on request with label smoothing [1]_.
+    """Convert labels (n,) or (n, steps) to targets (..., classes) float32, on request with label smoothing [1]_.
 
     References:
         .. [1] Szegedy, Vanhoucke, Ioffe, Shlens & Wojna, "Rethinking the Inception Architecture", 2016,

@@ -117,31 +117,37 @@ def split(settings):
     return settings, data_set if isinstance(data_set, DataSet) else None
 
 
-def load_data(config, data_set=None, data_dir=None):
+def load_data(config, data_set=None, data_dir=None, options=None):
     """The data set of a TrainConfig, cut down for --debug.
 
     Args:
         config: TrainConfig.
         data_set: DataSet to take; None: the one that `config` names.
         data_dir: str, Path or None, as for `train`.
+        options: dict of the options of `datasets.load`, see `Config.data_options`; None: those of the TrainConfig.
 
     Raises:
         DataError: it is not there.
-        ConfigError: a batch has one image, or more than the data set has to train on.
+        ConfigError: a batch has one image, or an epoch more than the data set has to train on.
     """
-    if config.batch_size < 2:
+    options = config.data_options if options is None else options
+    if config.batch_size < 2 and "context" not in options:
         raise ConfigError(
             f"{argument('batch_size')}: expected at least 2 images, for batch norm, received {config.batch_size}"
         )
-    data_set = data_set or datasets.load(config.data_set, data_dir, **config.data_options)
+    data_set = data_set or datasets.load(config.data_set, data_dir, **options)
     if config.debug:
-        # Own data may be sorted by class. Earlier versions took the first images.
-        spread = is_own(data_set.name) and data_set.stratified
+        # Own data may be sorted by class, and sequences of a text overlap. Earlier versions took the first images.
+        spread = (is_own(data_set.name) and data_set.stratified) or data_set.train.unit == "sequence"
         cut = {name: _cut(getattr(data_set, name), count, spread) for name, count in CUT.items()}
         data_set = dataclasses.replace(data_set, **cut)
-    if config.batch_size > len(data_set.train):
-        most = f"at most the {len(data_set.train)} training images"
+    count, unit = len(data_set.train), data_set.train.unit
+    if config.batch_size > count:
+        most = f"at most the {count} training {unit}s"
         raise ConfigError(f"{argument('batch_size')}: expected {most}, received {config.batch_size}")
+    if config.steps(count) * config.batch_size > count:
+        most = f"at most {count // config.batch_size}, the batches of {config.batch_size} in {count:,} training {unit}s"
+        raise ConfigError(f"{argument('steps_per_epoch')}: expected {most}, received {config.steps(count)}")
     return data_set
 
 

@@ -51,7 +51,8 @@ def beside_bar(state, logs, epochs_after, epoch_seconds):
     rate = state["rate"] or done / state["elapsed"]
     left = (state["total"] - state["n"]) / rate
     whole = left + epochs_after * (epoch_seconds or state["total"] / rate)
-    return "  ".join([f"{rate:.0f} images/s", *parts, f"left {duration(left)}, all {duration(whole)}"])
+    unit = state.get("unit", "image")
+    return "  ".join([f"{rate:.0f} {unit}s/s", *parts, f"left {duration(left)}, all {duration(whole)}"])
 
 
 def duration(seconds):

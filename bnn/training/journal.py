@@ -56,7 +56,7 @@ class Journal(keras.callbacks.Callback):
         seconds = self.rows[-1]["seconds"] if self.rows else None
         self.bar = console.progress(
             total=self.steps * config.batch_size,
-            unit="image",
+            unit="sequence" if self.run.config.inputs.are_tokens else "image",
             description=f"epoch {epoch + 1}/{config.epochs}",
             initial=self.first_step * config.batch_size,
             details=lambda state: display.beside_bar(state, self.means, left, seconds),

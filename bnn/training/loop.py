@@ -41,7 +41,7 @@ def compile_model(model, config):
         binarize(model.trainable_variables)
         optimizer = Bop(config.lr_start, config.bop_gamma, config.bop_threshold, **options)
     else:
-        optimizer = Adam(config.lr_start, **options)
+        optimizer = Adam(config.lr_start, weight_decay=config.weight_decay or None, **options)
     # TensorFlow traces the first step twice if that step creates variables, so all are created here.
     optimizer.build(model.trainable_variables)
     accuracy = keras.metrics.CategoricalAccuracy("accuracy")
@@ -68,7 +68,7 @@ def fit(model, run, data_set, tensorboard=False, callbacks=(), opening="", team=
         RunError: loss, validation loss or weights are no longer finite.
     """
     config = run.training
-    steps = len(data_set.train) // config.batch_size
+    steps = config.steps(len(data_set.train))
     epoch, first_step = divmod(int(model.optimizer.iterations), steps)
     validation = (data_set.validation.images, one_hot(data_set.validation.labels, run.config.inputs.classes))
     schedule = RateSchedule(config, steps)
@@ -84,6 +84,7 @@ def fit(model, run, data_set, tensorboard=False, callbacks=(), opening="", team=
             run.config.inputs.classes,
             config.label_smoothing,
             team.share(config.batch_size),
+            steps,
         )
 
     feed = _feed(model, batches(epoch, first_step), schedule, config.deterministic, team)
@@ -111,8 +112,11 @@ def fit(model, run, data_set, tensorboard=False, callbacks=(), opening="", team=
 
 
 def _feed(model, batches, schedule, deterministic, team):
-    """Function from `Batches` to what `model.fit` takes: them, or chunks of many steps on JAX."""
-    if jax_epoch is None or not jax_epoch.worthwhile():
+    """Function from `Batches` to what `model.fit` takes: them, or chunks of many steps on JAX.
+
+    The targets of all sequences of a text would not fit into the memory of a device.
+    """
+    if jax_epoch is None or not jax_epoch.worthwhile() or batches.split.unit == "sequence":
         return lambda batches: batches
     return jax_epoch.install(model, batches.split, batches.targets, schedule.rate, deterministic, team)
 

@@ -147,7 +147,7 @@ class Training:
     def complete(self):
         """Whether every step of every epoch is done."""
         config = self.run.training
-        steps = config.epochs * (len(self.data_set.train) // config.batch_size)
+        steps = config.epochs * config.steps(len(self.data_set.train))
         return int(self.model.optimizer.iterations) >= steps
 
     def run_to_end(self, tensorboard=False, callbacks=()):
@@ -169,7 +169,7 @@ class Training:
             f"{run.kind} network",
             f"{self.model.count_params():,} parameters",
             f"on {data_set.label}",
-            f"{len(data_set.train):,} training images",
+            f"{len(data_set.train):,} training {data_set.train.unit}s",
             run.training.precision,
         )
         lines = [filled(f"{run.folder}:", *(f"{part}," for part in parts[:-1]), parts[-1])]
@@ -219,7 +219,7 @@ def begin_with(config, run_dir, data_set, command, overwrite=False, init_from=No
     with lock.released_on_error(folder):
         # A new one is locked when it is made.
         team.first(lambda: folder.is_dir() and lock.hold(folder))
-        data_set = load_data(config.training, data_set, data_dir)
+        data_set = load_data(config.training, data_set, data_dir, config.data_options)
         team.expect_divisible(config.training.batch_size)
         runs.Run(folder, config, {}).expect_fit(data_set)
         backend.load()
@@ -245,7 +245,7 @@ def go_on(run_dir, settings, *, data_dir=None, job=None):
         run.expect_data(data_set)
         if not run.reads_alike(data_set):
             data_set = run.load_data(data_dir)
-        data_set = load_data(run.training, data_set)
+        data_set = load_data(run.training, data_set, options=run.config.data_options)
         team.expect_divisible(run.training.batch_size)
         backend.load()
         with team.scope():

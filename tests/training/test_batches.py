@@ -8,6 +8,7 @@ import pytest
 
 from bnn.datasets import Split
 from bnn.datasets.augmentation import alternating_flips
+from bnn.datasets.texts import windows
 from bnn.settings.config import ConfigError
 from bnn.training import Batches, one_hot
 from tests.support import small_data
@@ -58,6 +59,28 @@ def test_an_incomplete_last_batch_is_left_out(data):
     batches = Batches(data.train, 30, seed=0)
     assert len(batches) == 6
     assert all(len(batches[i][0]) == 30 for i in range(6))
+
+
+def test_steps_are_the_first_batches_of_an_epoch_that_is_drawn_anew(data):
+    for epoch in (0, 1):
+        few, all_of_it = (Batches(data.train, 20, 0, epoch, steps=steps) for steps in (4, None))
+        assert (len(few), len(all_of_it)) == (4, STEPS)
+        for step in range(4):
+            np.testing.assert_array_equal(few[step][0], all_of_it[step][0])
+    rest = Batches(data.train, 20, 0, 1, first_step=3, steps=4)
+    assert len(rest) == 1
+    np.testing.assert_array_equal(rest[0][0], few[3][0])
+
+
+def test_sequences_have_a_target_for_every_step():
+    tokens = np.random.default_rng(0).integers(0, 7, 60).astype(np.uint8)
+    batches = Batches(windows(tokens, 5, 1), 4, 0, classes=7, smoothing=0.3)
+    images, targets = batches[2]
+    index = batches.order[8:12]
+    np.testing.assert_array_equal(images, [tokens[i : i + 5] for i in index])
+    following = np.array([tokens[i + 1 : i + 6] for i in index])
+    np.testing.assert_allclose(targets, 0.7 * np.eye(7)[following] + 0.3 / 7, rtol=1e-6)
+    assert targets.dtype == np.float32
 
 
 def test_an_unknown_augmentation_is_refused(data):

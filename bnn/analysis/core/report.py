@@ -1,5 +1,6 @@
 """The statistics of a network, one row per kernel: a table, and metrics.json."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -45,7 +46,8 @@ class Report(Sequence):
             other than biases and norms, to the reason. Numbers beside the kernel of a LayerReport, those of the model
             itself and constants of operations have names of their own.
         about: dict with "images", the number of images, and "quantizer" and "activations", the arguments. For a run
-            also "run", "network", "origin", "test_accuracy" in [0, 1], "test_images", "data_set" and "data_digest";
+            also "run", "network", "origin", "test_accuracy" in [0, 1], "test_images", "data_set" and "data_digest", of
+            text "test_loss" in nats per character and "test_characters" (its images are sequences);
             for a file also "model"; for fitted kernels "fitted_images", the number of other images that they were
             fitted to.
         log: rows of the run's log.csv, from `Run.log`; None if the network is not a run.
@@ -98,8 +100,21 @@ class Report(Sequence):
         heads = [statistics.title(key) for key in keys]
         return html_table([heads, *statistics.cells(self.rows(), keys)], self._caption())
 
+    @property
+    def accuracy(self):
+        """The test accuracy of a run as text, with the size of the test set; of text also the loss."""
+        about = self.about
+        if "test_loss" not in about:
+            return f"{about['test_accuracy']:.4f} ({about['test_images']:,} images)"
+        nats = about["test_loss"]
+        return (
+            f"{about['test_accuracy']:.4f} ({about['test_characters']:,} characters), loss {nats:.4f} nats, "
+            f"{nats / math.log(2):.4f} bits per character"
+        )
+
     def _caption(self):
-        over = f" over {self.about['images']} images" if "images" in self.about else ""
+        unit = "sequences" if "test_loss" in self.about else "images"
+        over = f" over {self.about['images']} {unit}" if "images" in self.about else ""
         fitted = self.about.get("fitted_images")
         after = "" if fitted is None else f", of kernels fitted to {fitted} others"
         return f"geometry{over}{after} (angles in degrees)"

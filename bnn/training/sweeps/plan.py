@@ -19,7 +19,7 @@ from bnn.settings.config import Config, TrainConfig, names, plain
 from bnn.training.data import resolved
 
 # Settings that only some values of others allow: a point that cannot have one is trained without it.
-CONDITIONAL = ("threshold", "bop_gamma", "bop_threshold", "label_smoothing")
+CONDITIONAL = ("threshold", "bop_gamma", "bop_threshold", "label_smoothing", "weight_decay")
 MOST_LETTERS = 150  # of the name of a point
 
 

@@ -160,12 +160,13 @@ def slurm_options(given, gpus=None):
 def expect_data(made):
     """Raise an error now, and not in every job, if a data set is not there or has fewer images than a batch."""
     largest = {}  # batch of each data set
-    for config in (point.config.training for point in made.points if not status.is_complete(made, point)):
-        key = (config.data_set, config.image_size, config.image_range, config.debug)
-        if key not in largest or config.batch_size > largest[key].batch_size:
-            largest[key] = config
-    for config in largest.values():
-        load_data(config, data_dir=made.data_dir)
+    for whole in (point.config for point in made.points if not status.is_complete(made, point)):
+        config, options = whole.training, whole.data_options
+        key = (config.data_set, config.debug, config.steps_per_epoch, *options.items())
+        if key not in largest or config.batch_size > largest[key][0].batch_size:
+            largest[key] = config, options
+    for config, options in largest.values():
+        load_data(config, data_dir=made.data_dir, options=options)
 
 
 @contextlib.contextmanager

@@ -20,7 +20,7 @@ from bnn.packed import PackError
 from bnn.settings.config import ConfigError, resolve
 from bnn.settings.user_code import load
 from bnn.training import Interrupted
-from tests.support import ROOT, small_data, without_keras
+from tests.support import ROOT, small_data, small_text, without_keras
 
 OWN = ROOT / "tests" / "guarantees" / "networks" / "strided.py"
 SMALL = {
@@ -29,6 +29,15 @@ SMALL = {
     "bi-real": {"stages": (4, 6), "depth": 1},
     "recurrent": {"units": (6,), "cell": "gru"},
     "reactnet": {"stages": (4, 6), "depth": 1},
+    "gpt": {
+        "blocks": 2,
+        "heads": 2,
+        "width": 8,
+        "context": 8,
+        "classes": 10,
+        "batch_size": 12,
+        "steps_per_epoch": 4,
+    },
 }  # by architecture
 TRAINING = {"epochs": 2, "batch_size": 50, "precision": "float32", "deterministic": True}
 load(OWN)
@@ -37,12 +46,17 @@ ARCHITECTURES = sorted({found.architecture.name for found in NETWORKS.values()})
 
 def settings(name):
     """Tiny settings of a network, two epochs of four steps."""
-    return {"network": name, "input_shape": (8, 8, 1), **SMALL[entry(name).architecture.name], **TRAINING}
+    kind = entry(name).architecture
+    inputs = {} if kind.takes_tokens else {"input_shape": (8, 8, 1)}
+    return {"network": name, **inputs, **TRAINING, **SMALL[kind.name]}
 
 
-@pytest.fixture(scope="module")
-def data():
-    return small_data()
+DATA = {False: small_data(), True: small_text()}
+
+
+def data_of(name):
+    """The data set for a network of this name."""
+    return DATA[entry(name).architecture.takes_tokens]
 
 
 def architectures(*slow):
@@ -51,10 +65,15 @@ def architectures(*slow):
 
 # ReActNet is the graph of Bi-Real net with other activations, which have tests of their own.
 @pytest.fixture(scope="module", params=architectures("reactnet"))
-def trained(request, data, tmp_path_factory):
+def trained(request, tmp_path_factory):
     """A run of each architecture."""
     folder = tmp_path_factory.mktemp(request.param) / "run"
-    return training.train(folder, data_set=data, **settings(request.param))
+    return training.train(folder, data_set=data_of(request.param), **settings(request.param))
+
+
+@pytest.fixture
+def data(trained):
+    return data_of(trained.config.network.name)
 
 
 def test_a_run_is_opened_with_its_settings_and_scores(trained, data):
@@ -71,9 +90,9 @@ def test_a_run_is_opened_with_its_settings_and_scores(trained, data):
 
 @pytest.mark.parametrize("name", sorted(NETWORKS))
 def test_every_named_network_is_built_with_its_settings(name):
-    config = resolve(settings(name) | {"data_set": "mnist-5k"})
+    config = resolve(settings(name) | {"data_set": data_of(name).name})
     model = config.build()
-    assert model.output_shape == (None, 10)
+    assert model.output_shape == (None, *[8] * config.inputs.are_tokens, 10)
     usual = NETWORKS[name].settings | settings(name) | {"network": config.network.name}
     assert usual.items() <= config.flat().items()
     assert model.name == config.quantization.kind
@@ -112,7 +131,7 @@ def test_the_export_packs_or_refuses_by_name(trained, data, capsys):
     if not network.not_a_chain:
         assert packed.compare(packed.fold(model), model, data.test.images[:20]).activations
         return
-    with pytest.raises(PackError, match=r"conv_|chain|dense_"):
+    with pytest.raises(PackError, match=r"conv_|chain|dense_|block_"):
         packed.fold(model)
     with pytest.raises(PackError, match=f"received {network.name}: {network.not_a_chain}"):
         export.main([str(trained.folder)])
@@ -196,7 +215,9 @@ def test_recurrent_networks_that_cannot_be_built_are_refused(settings, message):
 
 
 def test_default_names_tell_networks_apart():
-    names = [runs.default_name(resolve({"data_set": "mnist-5k", "network": name})) for name in NETWORKS]
+    names = [
+        runs.default_name(resolve({"data_set": data_of(name).name, "network": name})) for name in NETWORKS
+    ]
     assert len({*names}) == len(names)
 
 
@@ -238,8 +259,8 @@ def test_a_network_may_be_given_itself():
     assert [layer.name for layer in bnn.models.build(network=own(channels=(6,))).layers][-1] == "dense_1_norm"
 
 
-def test_no_run_directory_imports_a_file_of_the_user(tmp_path, data, monkeypatch):
-    run = training.train(tmp_path / "run", data_set=data, **settings("strided") | {"epochs": 1})
+def test_no_run_directory_imports_a_file_of_the_user(tmp_path, monkeypatch):
+    run = training.train(tmp_path / "run", data_set=data_of("strided"), **settings("strided") | {"epochs": 1})
     monkeypatch.delitem(NETWORKS, "strided")
     with pytest.raises(
         runs.RunError, match=r"network: expected one of .*, received 'strided'.*--use FILE\.py"
@@ -263,4 +284,5 @@ def test_only_networks_with_a_new_name_are_registered():
         "react-20",
         "lstm",
         "gru",
+        "gpt",
     } == BUILT_IN
