@@ -9,6 +9,7 @@ Where to begin; each name is documented by `help`, for example `help(bnn.train)`
     bnn.compare              runs side by side
     bnn.binarize             a trained real network with binary weights, without training
     bnn.predict              the classes and scores of images
+    bnn.generate             a text that a language model continues
     bnn.build                a binary, ternary or continuous network, as a Keras model
     bnn.pack                 a trained network as bits
     bnn.models.load_model    a saved network
@@ -70,6 +71,7 @@ __getattr__, __dir__, __all__ = face(
     geometry=["estimators"],
     layers=["optimizers"],
     **{
+        "analysis.generation": ["generate"],
         "analysis.prediction": ["predict"],
         "analysis.report": ["analyze"],
         "analysis.side_by_side": ["compare"],

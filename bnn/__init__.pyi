@@ -17,6 +17,7 @@ from . import runs as runs
 from . import settings as settings
 from . import training as training
 from .analysis import paper as paper
+from .analysis.generation import generate as generate
 from .analysis.prediction import predict as predict
 from .analysis.report import analyze as analyze
 from .analysis.side_by_side import compare as compare

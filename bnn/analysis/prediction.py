@@ -9,7 +9,8 @@ import numpy as np
 
 from bnn import backend
 from bnn.console.arguments import expanded
-from bnn.console.errors import ModelError
+from bnn.console.errors import ModelError, RunError
+from bnn.console.spelling import either
 
 FEW = 10  # images; for so few, NumPy takes less time than loading numba
 PIXELS = (0.0, 1.0)  # black and white in float images, unless a run names another range
@@ -139,9 +140,20 @@ def _opened(path):
     return _of_packed(packed.PackedNetwork.load(path))
 
 
+def expect_images(run):
+    """Raise `RunError` for a run that was trained on text, which has no images to classify."""
+    if run.config.inputs.are_tokens:
+        how = either("--prompt TEXT continues a text", "bnn.generate continues a text")
+        raise RunError(
+            f"{run.folder}: expected a run that was trained on images, received one on the text of "
+            f"{run.training.data_set}; {how}"
+        )
+
+
 def _of_run(run):
     from bnn import models
 
+    expect_images(run)
     backend.expect_installed()
     network = run.load_in_float32()
     image_range = run.training.image_range

@@ -2,7 +2,11 @@
 
 One line per image: its class, and the margin between the two highest scores; --scores adds the five highest ones.
 --errors shows wrong classifications. In Python, bnn.predict(RUN, IMAGES) returns classes and scores.
+
+A run that was trained on text continues one: bnn predict RUN --prompt TEXT; in Python, bnn.generate(RUN, TEXT).
 """
+
+import argparse
 
 from bnn import backend
 from bnn.commands import figures, several
@@ -15,6 +19,12 @@ from bnn.settings.user_code import add_use
 PROGRAM = "bnn predict"
 SHOWN = 5  # scores of an image
 COLUMNS = ("image", "class", "margin")
+WARMTH = "above 1, unlikely characters become more likely; 0: always take the most likely one"
+WRITING = (
+    ("characters", 500, "how many characters to write"),
+    ("temperature", 0.8, WARMTH),
+    ("seed", 0, "seed of the draws"),
+)
 
 
 def parse(argv=None, program=PROGRAM):
@@ -51,11 +61,30 @@ def parse(argv=None, program=PROGRAM):
         "(default: no)",
     )
     add("--output", type=place, metavar="DIR", help="folder for the figures of --errors (default: RUN)")
+    add(
+        "--prompt",
+        metavar="TEXT",
+        help="of a run on text: print this text and what the network writes after it",
+    )
+    for name, default, what in WRITING:
+        add(
+            f"--{name}",
+            type=type(default),
+            default=argparse.SUPPRESS,
+            metavar="N" if isinstance(default, int) else "X",
+            help=f"{what} (default: {default})",
+        )
     add_data_dir(parser)
     add_use(parser)
     args = parser.parse_args(argv)
-    if not (args.images or args.errors):
-        parser.error("expected an IMAGE or --errors, received neither")
+    writing = [name for name, _, _ in WRITING if name in args]
+    if writing and args.prompt is None:
+        parser.error(f"argument --{writing[0]}: expected together with --prompt, received alone")
+    if args.prompt is not None and (args.images or args.errors):
+        received = "--errors" if args.errors else f"the image {args.images[0]}"
+        parser.error(f"argument --prompt: expected no images with it, received {received}")
+    if not (args.images or args.errors or args.prompt is not None):
+        parser.error("expected an IMAGE or --errors, received neither; a run on text takes --prompt TEXT")
     for name in ("csv", "scores"):
         if getattr(args, name) and not args.images:
             parser.error(f"argument --{name}: expected together with an IMAGE, received alone")
@@ -68,6 +97,8 @@ def parse(argv=None, program=PROGRAM):
 def main(argv=None, program=PROGRAM):
     """Predict as the command line says; arguments and result as for `bnn.commands.train.main`."""
     args = parse(argv, program)
+    if args.prompt is not None:
+        write(args)
     if args.images:
         name_classes(args)
     if args.errors:
@@ -75,13 +106,26 @@ def main(argv=None, program=PROGRAM):
     return 0
 
 
+def write(args):
+    """Print the prompt and what the network writes after it."""
+    from bnn.analysis.generation import generate
+
+    expect_network(args.network)
+    if args.network.is_file():
+        raise UserError(f"--prompt: expected a run directory, received the file {args.network}")
+    print(generate(args.network, args.prompt, **{k: getattr(args, k) for k, _, _ in WRITING if k in args}))
+
+
 def name_classes(args):
     """Print the class of every image, and write the CSV file."""
+    from bnn import runs
     from bnn.analysis import prediction
     from bnn.datasets import pictures
     from bnn.files import atomic
 
     expect_network(args.network)
+    if args.network.is_dir():
+        prediction.expect_images(runs.open_run(args.network))
     paths = pictures.find(args.images)
     classifier = prediction.classifier_of(args.network)
     shape, image_range = classifier.shape, classifier.image_range
@@ -129,6 +173,7 @@ def _rows(names, scores, class_names, with_scores):
 def draw_errors(network, output, data_dir=None):
     """Write errors.png, errors.pdf, confusion.png and confusion.pdf for a run's test images into a folder."""
     from bnn import models, plots, runs
+    from bnn.analysis.prediction import expect_images
     from bnn.console import progress
 
     if network.is_file():
@@ -136,6 +181,7 @@ def draw_errors(network, output, data_dir=None):
             f"--errors: expected a run directory, whose data are known, received the file {network}"
         )
     run = runs.open_run(network)
+    expect_images(run)
     data_set = run.load_data(data_dir)
     run.expect_fit(data_set)
     backend.expect_installed()
