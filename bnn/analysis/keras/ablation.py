@@ -2,10 +2,11 @@
 
 import math
 
+import keras
 import numpy as np
 
 from bnn.console import silent
-from bnn.layers import QuantActivation, QuantConv2D, Sign, latent_kernels
+from bnn.layers import AbsmaxIntegers, QuantActivation, QuantConv2D, Sign, latent_kernels
 from bnn.models import accuracy, altered_copy, refit_batch_norm
 from bnn.models.evaluation import correct
 
@@ -27,7 +28,8 @@ def unbinarized(model, kernels=(), activations=()):
     """Copy a network and remove the quantizers of some kernels or activations.
 
     A layer without its kernel quantizer multiplies by the latent kernel. An activation without its quantizer is hard
-    tanh, clip(x, -1, 1). Both change the scale of values, so call `refit_batch_norm` before you use the copy.
+    tanh, clip(x, -1, 1); one without `AbsmaxIntegers`, which clips nothing, is its input. Both change the scale of
+    values, so call `refit_batch_norm` before you use the copy.
 
     Args:
         model: keras.Model with quantized layers.
@@ -45,8 +47,11 @@ def unbinarized(model, kernels=(), activations=()):
     _expect_names("activations", activations, known_activations)
 
     def removed(layer):
+        if layer.name in activations:
+            whole = isinstance(layer.quantizer, AbsmaxIntegers)
+            return {"quantizer": keras.activations.linear if whole else None}
         settings = [kernel.setting for kernel in latent_kernels(layer)] if layer.name in kernels else []
-        return dict.fromkeys(["quantizer"] if layer.name in activations else settings)
+        return dict.fromkeys(settings)
 
     return altered_copy(model, removed)
 
