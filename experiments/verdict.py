@@ -2,7 +2,8 @@
 
 The experiment trains three networks of standard Keras layers in full precision: a chain of convolutions, a residual
 network and a dense network. Then it binarizes the kernel of one layer at a time: the sign of the kernel, times the
-slope of the layer's dot products. Batch norm is refitted. The costs are the lost accuracy and the increase of the
+slope of the layer's dot products. The costs are the divergence from the predictions of the original network, which
+`cost` predicts in nats; and, after batch norm has been refitted, the lost accuracy and the increase of the
 cross-entropy on the test images. Spearman's rank correlation over the layers compares these costs with the predictions
 of each statistic of the original network.
 """
@@ -18,6 +19,7 @@ from experiments import networks, runner
 
 SEEDS = 2
 COST_IMAGES = 100
+DIVERGENCE_IMAGES = 2000
 RESAMPLES = 1000
 KEPT = (
     "layer",
@@ -34,7 +36,8 @@ KEPT = (
     "cost",
     "cost_error",
 )
-COSTS = ("accuracy lost", "cross-entropy added")
+COSTS = ("accuracy lost", "cross-entropy added")  # after batch norm has been refitted
+ALL_COSTS = ("divergence", *COSTS)
 # The cost that each statistic of a layer predicts, up to a monotonic map.
 PREDICTED = {
     "1 - r": lambda row: 1 - row["r_weights"],
@@ -74,11 +77,13 @@ def binarized(experiment, model):
         return evaluation.scores(copy, data.test.images, progress=runner.testing)
 
     accuracy, cross_entropy = judge(scores(), data.test.labels)
+    divergences = unrefitted(experiment, model)
     report = experiment.layers(model, quantizer="sign", cost_images=COST_IMAGES)
     diagonal = diagonal_fisher(model, report, data.test.images[: experiment.analyzed])
     for layer, diagonal_cost in zip(report, diagonal, strict=True):
         with_layer, row = judge(scores(layer), data.test.labels), layer.statistics()
         costs = {
+            "divergence": divergences(layer),
             "accuracy lost": accuracy - with_layer[0],
             "cross-entropy added": with_layer[1] - cross_entropy,
         }
@@ -89,6 +94,18 @@ def binarized(experiment, model):
             + ", ".join(f"{k} {v:.3f}" for k, v in costs.items())
         )
     return rows
+
+
+def unrefitted(experiment, model):
+    """Return a function from a layer to the mean divergence after its binarization, while batch norm stays as it is."""
+    from bnn.analysis.core.assignment import divergence
+    from bnn.models import evaluation
+
+    images = experiment.data.test.images[:DIVERGENCE_IMAGES]
+    before = evaluation.scores(model, images)
+    return lambda layer: (
+        divergence(before, evaluation.scores(with_binary_kernel(model, layer), images)) / len(images)
+    )
 
 
 def diagonal_fisher(model, report, images):
@@ -144,7 +161,7 @@ def with_binary_kernel(model, layer=None):
 
 
 def rank_correlations(rows, cost):
-    """Compute Spearman's rank correlation of the prediction of each statistic with a cost, one of `COSTS`.
+    """Compute Spearman's rank correlation of the prediction of each statistic with a cost, one of `ALL_COSTS`.
 
     Returns:
         Dict from the name of a statistic to a dict from a network to (correlation, number of layers). The network "all"
@@ -163,13 +180,16 @@ def rank_correlations(rows, cost):
 
 
 def tell(rows):
-    """Print the rank correlation of every statistic with every cost."""
-    for cost in COSTS:
+    """Print the rank correlation of every statistic with every cost, and the calibration of `cost`."""
+    for cost in ALL_COSTS:
         print(f"\nrank correlation with {cost} (number of layers; 95 % interval)")
         for name, ranks in rank_correlations(rows, cost).items():
             low, high = interval(rows, cost, PREDICTED[name])
             found = (f"{network} {rho:5.2f} ({n})" for network, (rho, n) in ranks.items())
             print(f"{name:>22}", *found, f"[{low:.2f}, {high:.2f}]", sep="  ")
+    for name, key in (("cost", "cost"), ("diagonal Fisher", "diagonal_fisher")):
+        quartiles = np.quantile([row[key] / row["divergence"] for row in rows], (0.25, 0.5, 0.75))
+        print("\n{} over divergence: {:.2f}, {:.2f}, {:.2f} (quartiles)".format(name, *quartiles))
 
 
 def interval(rows, cost, predict):
@@ -179,7 +199,7 @@ def interval(rows, cost, predict):
 
     Args:
         rows: list of dicts, of `binarized`.
-        cost: str, one of `COSTS`.
+        cost: str, one of `ALL_COSTS`.
         predict: function from a row to its prediction.
 
     Returns:
@@ -210,7 +230,7 @@ def draw(rows):
     """Draw the cost of each layer against 1 - r, one color per network, and the rank correlations of all statistics."""
     from bnn import plots
 
-    figure, (left, *others) = plots.figure(3, width=12, height=4.2)
+    figure, (left, *others) = plots.figure(4, width=15, height=4.2)
     networks = list(dict.fromkeys(row["network"] for row in rows))
     colors = dict(zip(networks, (plots.BLUE, plots.ORANGE, plots.GREEN), strict=False))
     for network, color in colors.items():
@@ -218,7 +238,7 @@ def draw(rows):
         points = [100 * row["accuracy lost"] for row in mine]
         left.plot([PREDICTED["1 - r"](row) for row in mine], points, "o", color=color, label=network)
     left.set(xlabel="1 - r of the layer's dot products", ylabel="points of accuracy lost")
-    for ax, cost in zip(others, COSTS, strict=True):
+    for ax, cost in zip(others, ALL_COSTS, strict=True):
         ranks = rank_correlations(rows, cost)
         for network, color in (colors | {"all": plots.BLACK}).items():
             values = [ranks[name][network][0] for name in PREDICTED]

@@ -1,5 +1,7 @@
 """The experiment on what predicts the cost of binarizing a layer: binarized copies, costs and rank correlations."""
 
+import types
+
 import keras
 import numpy as np
 import pytest
@@ -32,6 +34,19 @@ def test_costs_equal_those_of_keras():
     accuracy, cross_entropy = verdict.judge(scores, labels)
     assert accuracy == np.mean(scores.argmax(axis=1) == labels)
     assert cross_entropy == pytest.approx(float(loss(labels, scores)), rel=1e-5)
+
+
+def test_the_divergence_before_refitting_is_that_of_keras():
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((8, 8, 3), dtype="uint8")
+    model = keras.Model(inputs, networks.dense(keras.layers.Rescaling(1 / 127.5, -1)(inputs), 2))
+    images = np.random.default_rng(0).integers(256, size=(20, 8, 8, 3), dtype=np.uint8)
+    layer = report.analyze(model, images, quantizer="sign")[1]
+    experiment = types.SimpleNamespace(data=types.SimpleNamespace(test=types.SimpleNamespace(images=images)))
+    found = verdict.unrefitted(experiment, model)(layer)
+    copy = verdict.with_binary_kernel(model, layer)
+    before, after = (keras.ops.softmax(m(images)) for m in (model, copy))
+    assert found == pytest.approx(float(np.mean(keras.losses.kl_divergence(before, after))), rel=1e-3)
 
 
 def rows(network, seed, r, lost):
