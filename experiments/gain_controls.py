@@ -19,7 +19,7 @@ from bnn.console import run_program
 from experiments import runner
 
 SEEDS = 3
-TRAINING_IMAGES = 20_000
+TRAINING_IMAGES = 10_000
 BATCH = 50
 RATE = 2e-3
 ARMS = {
@@ -141,7 +141,7 @@ def draw(rows):
 
 def main(argv=None):
     """Run the experiment with the options of the command line."""
-    return runner.perform(runner.begin("gain_controls", __doc__, 3, argv), measure)
+    return runner.perform(runner.begin("gain_controls", __doc__, 4, argv), measure)
 
 
 if __name__ == "__main__":
