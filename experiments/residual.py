@@ -22,7 +22,7 @@ refute each ("clear" means more than twice the standard deviation over the seeds
   in the plain twin.
 - Shortcuts improve the accuracy of the binary network. Refuted if they do not clearly.
 
-The default is the first 20,000 training images. All 30 trainings of 20 epochs then take about eight hours of one core.
+The default is the first 20,000 training images. All 30 trainings of 20 epochs then take about ten hours of one core.
 """
 
 import dataclasses
