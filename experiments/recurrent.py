@@ -341,7 +341,7 @@ def draw(rows, steps, history):
         for kernel, form in (("kernel", "--"), ("recurrent_kernel", "-")):
             mine = [row for row in history if (row["network"], row["kernel"]) == (arm, kernel)]
             right.plot(*means(mine, "epoch", "gain"), form, color=color)
-    right.set(yscale="log", xlabel="epoch", ylabel="gain", title="input (dashed), recurrent kernel")
+    right.set(yscale="log", xlabel="epoch", ylabel="gain", title="kernels: input (dashed), recurrent")
     right.yaxis.set_major_formatter("{x:g}")
     right.yaxis.set_minor_formatter("{x:g}")
     for ax, cell in zip(below[0], CELLS, strict=True):
