@@ -13,7 +13,7 @@ from bnn import backend, datasets, runs, training
 from bnn.console import progress
 from bnn.console.arguments import Parser
 from bnn.console.errors import UserError
-from bnn.datasets.catalog import CIFAR_10, ENTRIES
+from bnn.datasets.catalog import CIFAR_10, ENTRIES, TINY_SHAKESPEARE
 from bnn.files import atomic
 from bnn.runs import RunError
 from bnn.settings.config import resolve
@@ -29,6 +29,9 @@ ROOT = Path(__file__).resolve().parent.parent
 NARROW = {"conv": (32, 32, 64, 64, 128, 128), "fc": (256,)}
 SMOKE = {"data_set": "mnist-5k", "conv": (4, 4), "max_pool": (1, 1), "fc": (8,), "epochs": 2, "debug": True}
 SIZES = ("conv", "max_pool", "fc")
+SMOKE_TEXT = {
+    "data_set": TINY_SHAKESPEARE.name, "blocks": 1, "heads": 2, "width": 16, "context": 16, "epochs": 1, "debug": True,
+}  # fmt: skip
 REFIT_IMAGES = 2000
 testing = functools.partial(progress, description="testing")  # progress over the test images
 
@@ -67,7 +70,8 @@ class Experiment:
     @functools.cached_property
     def data(self):
         """The DataSet of the trainings."""
-        data = datasets.load(self.settings["data_set"], self.data_dir)
+        options = {"context": self.settings["context"]} if "context" in self.settings else {}
+        data = datasets.load(self.settings["data_set"], self.data_dir, **options)
         if self.validation is not None and data.name == CIFAR_10.name:
             data = with_validation(data, self.validation)
         elif self.validation is not None:
@@ -213,7 +217,7 @@ def begin(
         one_network: bool, whether the experiment trains only one binary network. A finished run can then replace it.
         own_networks: bool, whether it trains networks of its own instead of the narrow one or the paper's.
         grid: bool, whether it calls `train_grid`, which can train several networks at once.
-        data_set: str, the default one; mnist-5k if it is not downloaded.
+        data_set: str, the default one; mnist-5k if it is not downloaded. Text is the only one.
         training_images: int, how many to use by default, the first ones; None: all, and there is no flag.
         validation: int or None, as in Experiment.
 
@@ -224,8 +228,9 @@ def begin(
         prog=f"python -m experiments.{name}",
         description=description,
     )
-    flag = parser.add_argument
-    flag("--data_set", choices=DATA_SETS, help=f"default: {data_set} if downloaded, else mnist-5k")
+    flag, text = parser.add_argument, data_set == TINY_SHAKESPEARE.name
+    if not text:
+        flag("--data_set", choices=DATA_SETS, help=f"default: {data_set} if downloaded, else mnist-5k")
     flag(
         "--epochs",
         type=int,
@@ -263,13 +268,15 @@ def begin(
     flag("--runs", type=Path, metavar="DIR", help=f"run directories (default: runs/experiments/{name})")
     add_data_dir(parser)
     flag("--results", type=Path, metavar="DIR", help="table and figure (default: results/experiments)")
-    quick_help = "smoke test: tiny networks, 500 digits, in runs/experiments/quick; the results mean nothing"
+    what = "sequences" if text else "digits"
+    quick_help = f"smoke test: tiny networks, 500 {what}, in runs/experiments/quick; the results mean nothing"
     flag("--quick", action="store_true", help=quick_help)
     options = parser.parse_args(argv)
-    data_set = options.data_set or data_set_here(options.data_dir, data_set)
+    if not text:
+        data_set = options.data_set or data_set_here(options.data_dir, data_set)
     finished = binary_run(options.run) if one_network and options.run else None
     if options.quick:
-        settings, place = SMOKE, ROOT / "runs" / "experiments" / "quick"
+        settings, place = SMOKE_TEXT if text else SMOKE, ROOT / "runs" / "experiments" / "quick"
         folders = (place / name, place)
     else:
         narrow = data_set == "cifar-10" and not vars(options).get("paper_network")
