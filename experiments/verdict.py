@@ -246,8 +246,7 @@ def draw(rows):
             ax.plot(values, range(len(PREDICTED)), marker, color=color, label=network)
         ax.axvline(0, color=plots.GRAY, linewidth=1, zorder=0)
         ax.set_yticks(range(len(PREDICTED)), PREDICTED if ax is others[0] else [""] * len(PREDICTED))
-        ax.invert_yaxis()
-        ax.set(xlabel=f"rank correlation with\n{cost}", xlim=(-1.05, 1.05))
+        ax.set(xlabel=f"rank correlation with\n{cost}", xlim=(-1.05, 1.05), ylim=(len(PREDICTED) - 0.5, -0.5))
     plots.legend_below(figure, others[0], columns=4)
     return figure
 
