@@ -195,12 +195,12 @@ def draw(rows):
         for group, marker in zip(groups, "s^oD", strict=False):
             mine = [row for row in rows if kind(row["layer"], rows) == group]
             ax.plot([row[key] for row in mine], [row["gain"] for row in mine], marker, label=group)
-        low, high = min(ax.get_xlim()[0], 0.5), max(ax.get_xlim()[1], ax.get_ylim()[1])
-        ends = np.array([low, high])
+        gains = [row[name] for row in rows for name in ("gain", key)]
+        ends = np.array([min(gains) / FACTOR, max(gains) * FACTOR])
         ax.fill_between(ends, ends / FACTOR, ends * FACTOR, color=plots.GRAY, alpha=0.2, zorder=0)
         ax.set(xscale="log", yscale="log", xlim=ends, ylim=ends, title=PREDICTIONS[key])
         ax.set(xlabel="gain foretold", ylabel="gain measured")
-    plots.legend_below(figure, axes[0], columns=2)
+    plots.legend_below(figure, axes[0], columns=4)
     names = list(dict.fromkeys(row["layer"] for row in rows))
     for arm, marker in zip(ARMS, "oD^sv", strict=True):
         means = [
@@ -210,7 +210,7 @@ def draw(rows):
         right.plot(range(len(names)), means, marker, label=arm)
     right.set_xticks(range(len(names)), names, rotation=60)
     right.set(ylabel="slope p of the change")
-    plots.legend_below(figure, right, columns=2)
+    right.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))
     return figure
 
 
