@@ -119,9 +119,9 @@ def first_pass(argv, program, *folders):
     first = Parser(prog=program, add_help=False)
     add_use(first)
     for flag in ("--network", "--data_set"):
-        first.add_argument(flag, nargs="+")
+        first.add_argument(flag, nargs="+", help=argparse.SUPPRESS)
     for flag in folders:
-        first.add_argument(flag, type=folder)
+        first.add_argument(flag, type=folder, help=argparse.SUPPRESS)
     options, _ = first.parse_known_args(argv)
     preset = PRESETS.get(options.data_set[0], {}) if options.data_set else {}
     options.network = options.network[0] if options.network else preset.get("network")

@@ -18,8 +18,8 @@ from bnn.files import atomic
 from bnn.models import build_model, scores
 from bnn.models.surgery import altered_copy
 from bnn.runs import RunError, directory, provenance
-from bnn.settings.config import PRESETS, ModelConfig, TrainConfig, settings_for
-from bnn.settings.presets import for_images
+from bnn.settings.config import PRESETS, ModelConfig, TrainConfig, resolve, settings_for
+from bnn.settings.presets import DATA_SETS, for_images
 from tests.support import KINDS, small_config, small_data, small_settings, start
 
 ROW = dict.fromkeys(directory.LOG_COLUMNS, 0.25) | {"epoch": 1}
@@ -129,7 +129,7 @@ def test_default_names_are_readable_and_differ():
         ({"clip_gradients": 2.0}, "clip_gradients2"),
         ({"data_set": "mnist-5k", "bn_decay": 0.999}, "bn_decay0.999"),
         ({"data_set": "digits.npz", "bn_decay": 0.999}, "bn_decay0.999"),
-        *(({"data_set": name}, "") for name in PRESETS),
+        *(({"data_set": name}, "") for name in DATA_SETS),
     ],
 )
 def test_default_names_tell_apart_settings_of_clipping_and_batch_norm(given, words):
@@ -137,6 +137,11 @@ def test_default_names_tell_apart_settings_of_clipping_and_batch_norm(given, wor
     model, training = settings_for(given, preset)
     name = runs.default_name(model, training)
     assert f"-binary-{words}{'-' if words else ''}{'conv' if model.conv else 'fc'}" in name
+
+
+def test_the_default_name_of_a_language_model_has_its_sizes():
+    name = runs.default_name(resolve({"data_set": "tiny-shakespeare", "seed": 3}))
+    assert name.startswith("tiny-shakespeare-absmean-") and name.endswith("-gpt4x128-8epochs-seed3")
 
 
 def test_nan_becomes_null(tmp_path):
