@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import os
 import types
 import typing
 
@@ -209,7 +210,8 @@ def file_to_write(text):
 def data_set_name(text):
     """The name of a data set, or the path of user data; a slash is added to the path of a folder, unlike a name."""
     named = text in PRESETS or text in USER_READERS
-    return f"{text}/" if text and not named and expanded(text).is_dir() else text
+    is_folder = os.path.isdir(expanded(text))  # noqa: PTH112, Path.is_dir raises for a name that is too long
+    return f"{text}/" if text and not named and is_folder else text
 
 
 def quantizer_name(text):
