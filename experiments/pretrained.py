@@ -18,8 +18,8 @@ each with a result that would refute it:
 6. The encoder's kernels have a gain of about 1, so a random rotation changes nothing. Refuted if r within units
    changes by 0.02 or more in a layer.
 
-Two networks are also quantized at several sizes, with levels that `levels` compares: the same in every kernel, fitted
-or not, or chosen by gain or by predicted cost. One half of the images chooses, the other half measures.
+VGG-16 is also quantized at several sizes, with levels that `levels` compares: the same in every kernel, fitted
+or not, or chosen by gain or by predicted cost. Some images choose, others measure.
 
 It takes about 40 minutes of CPU. Levels are fitted in the eight convolutions of VGG-16 with at most 2,304 weights per
 unit; --all_layers also fits the others, in ten more minutes. --size, --passages and --recordings change the numbers of
@@ -56,7 +56,7 @@ REAL = (
     "speech",
     "stft",
 )  # how the names of layers begin that stay real in binarized networks
-LEVELED = (VGG, VOICE)  # all their kernels multiply, so all have a gain; an embedding does not
+LEVELED = (VGG,)  # the voice detector has a kernel without a cost, and the encoder's embedding has no gain
 KINDS = ("convolution", "convolution 1 x 1", "recurrent", "attention", "dense")
 SMALLEST, LARGEST = 32, 2048  # pixels of a side
 

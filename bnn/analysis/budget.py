@@ -34,8 +34,8 @@ def assign_levels(model, images, budget, *, cost_images=100, labels=None, seed=0
         Assignment
 
     Raises:
-        ReportError: the budget is out of range, every kernel has a quantizer of its own, there are no scores, or as for
-            `bnn.analyze`.
+        ReportError: the budget is out of range, every kernel has a quantizer of its own, there are no scores, they have
+            no derivative by a kernel, or as for `bnn.analyze`.
         ModelError: the file cannot be read.
     """
     with _adapted(model, images) as adapter:

@@ -118,3 +118,18 @@ def test_networks_that_quantize_themselves_and_unknown_layers_are_refused():
     for levels in ({"none": 2}, {"conv": 1}, {"conv": 2.0}, {"conv": 257}):
         with pytest.raises(ReportError, match="expected"):
             apply_levels(network(), X, levels)
+
+
+def test_a_kernel_without_a_cost_is_one_line():
+    """The magnitude of products that are 0 has no derivative."""
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((6,))
+    real = keras.layers.Dense(4, use_bias=False, name="waves")(inputs)
+    size = keras.layers.Lambda(lambda x: keras.ops.sqrt(x**2))(real)
+    model = keras.Model(inputs, keras.layers.Dense(3, name="scores")(size))
+    images = np.vstack([RNG.normal(size=(9, 6)), np.zeros((1, 6))]).astype(np.float32)
+    with pytest.raises(
+        ReportError, match="expected a finite cost of every kernel, received none of waves, because"
+    ):
+        assign_levels(model, images, 2)
+    assert assign_levels(model, images[:9], 2).bits <= 2

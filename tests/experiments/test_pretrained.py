@@ -222,20 +222,24 @@ def test_the_experiment_keeps_what_is_finished(tmp_path, capsys):
     assert pretrained.main(line) == 0
     assert (tmp_path / "pretrained.png").read_bytes().startswith(b"\x89PNG")
     tables = {path.name: path.read_text() for path in tmp_path.glob("*.csv")}
-    assert set(tables) == {f"pretrained{part}.csv" for part in ("", "_fitted", "_binarized", "_levels")}
+    assert set(tables) == {f"pretrained{part}.csv" for part in ("", "_fitted", "_binarized")}
     with (tmp_path / "pretrained.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert {row["kind"] for row in rows} == {"convolution", "recurrent", "dense"}
     assert all(float(row["r_low"]) <= float(row["r_within"]) <= float(row["r_high"]) for row in rows)
-    with (tmp_path / "pretrained_levels.csv").open(newline="") as file:
-        sizes = list(csv.DictReader(file))
-    assert [row["levels"] for row in sizes] == ["2", "3", "4", "8"]
-    for row in sizes:
-        assert max(float(row["gain_bits"]), float(row["cost_bits"])) <= np.log2(int(row["levels"])) + 1e-6
     capsys.readouterr()
     assert pretrained.main(line) == 0
     assert "silero-vad: layers" not in capsys.readouterr().out
     assert tables == {path.name: path.read_text() for path in tmp_path.glob("*.csv")}
+
+
+def test_levels_are_compared_at_equal_bits(tmp_path):
+    options = pretrained.begin(["--quick", "--networks", "vgg-16", "--runs", str(tmp_path)])
+    rows = pretrained.at_equal_bits(options, pretrained.subject(options, "vgg-16"), "vgg-16")
+    assert [row["levels"] for row in rows] == [2, 3, 4, 8]
+    for row in rows:
+        assert max(row["gain_bits"], row["cost_bits"]) <= np.log2(row["levels"]) + 1e-6
+        assert min(row[f"{way}_divergence"] for way in ("uniform", "fitted", "gain", "cost")) > 0
 
 
 # ---- the published networks ----

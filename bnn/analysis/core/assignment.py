@@ -147,7 +147,7 @@ def assign(adapter, budget, n, seed, labels, progress):
         Assignment
 
     Raises:
-        ReportError: the budget is out of range, or no kernel can be assigned.
+        ReportError: the budget is out of range, no kernel can be assigned, or a cost is not finite.
     """
     if not 1 <= budget <= REAL_BITS:
         raise ReportError(
@@ -164,6 +164,14 @@ def assign(adapter, budget, n, seed, labels, progress):
     found = costs(adapter.gradients(products), changes, n, seed, labels, progress)
     if found.reason:
         raise ReportError(f"{adapter.name}: expected scores to compare, received none: {found.reason}")
+    undefined = [
+        p.name for p, costs in zip(products, found.values, strict=True) if not np.isfinite(costs).all()
+    ]
+    if undefined:
+        raise ReportError(
+            f"{adapter.name}: expected a finite cost of every kernel, received none of {', '.join(undefined)}, because "
+            "the scores have no derivative by it at these images"
+        )
     weights = np.array([product.kernels.latent.size for product in products])
     places = cheapest(weights, np.array(found.values), np.array([bits_of(k) for k in options]), budget)
     choices = tuple(
