@@ -285,13 +285,14 @@ def binarized(options, given, name):
 def at_equal_bits(options, given, name):
     """The divergence after all kernels are quantized, with each choice of levels and at several sizes."""
     from bnn import binarize
-    from bnn.analysis import analyze, assign_levels
+    from bnn.analysis import analyze, apply_levels, assign_levels
+    from bnn.models import altered_copy
     from experiments import levels as choices
     from experiments import pretrained_measures as measures
 
     if name not in LEVELED:
         return []
-    report = [layer for layer in analyze(given.model, given.fitted, batch_size=1, score_images=0)]
+    report = list(analyze(given.model, given.fitted, batch_size=1, score_images=0))
     names = [layer.name for layer in report]
     weights = np.array([layer.kernels.latent.size for layer in report])
     before, predictions = measures.outputs(given.model, given.fresh), measures.with_predictions(given.model)
@@ -303,7 +304,10 @@ def at_equal_bits(options, given, name):
             "gain": dict(zip(names, choices.by_gain(report, weights, weights.sum() * budget), strict=True)),
             "cost": assign_levels(predictions, given.fitted, budget, cost_images=COSTED).levels(),
         }
-        made = {way: measures.with_assignment(given.model, levels) for way, levels in found.items()}
+        made = {
+            way: apply_levels(altered_copy(given.model, lambda layer: {}), given.fitted, levels)
+            for way, levels in found.items()
+        }
         made["fitted"] = binarize(given.model, given.fitted, levels=k, batch_size=4, progress=progress).model
         row = {"network": name, "levels": k}
         for way, model in made.items():

@@ -193,19 +193,6 @@ def quantized(model, names, function):
     return copy
 
 
-def with_assignment(model, levels):
-    """Copy a model and quantize its kernels as `analyze --apply` does; `levels` is a dict by the names of layers."""
-    from bnn.analysis.core.assignment import with_levels
-    from bnn.analysis.keras import kernels
-    from bnn.models import altered_copy
-
-    copy = altered_copy(model, lambda layer: {})
-    for product in kernels.find(copy):
-        columns = with_levels(product.kernels.latent, levels[product.name])
-        product.variable.assign(product.in_shape(columns, tuple(product.variable.shape)))
-    return copy
-
-
 def nearest(levels):
     """A function to 2 levels, the sign, or 3, with the best threshold for Gaussian weights; one scale per unit."""
     from bnn.analysis.core.assignment import with_levels

@@ -132,10 +132,8 @@ class Experiment:
 
     def place(self, name, seed, suffix):
         """Return the Path of a file about a network that the experiment trains by itself."""
-        epochs = self.settings["epochs"]
-        return (
-            self.runs / f"{re.sub('[,:]? ', '-', name)}-{self.data.name}-{epochs}epochs-seed{seed}.{suffix}"
-        )
+        stem = run_name(f"{name}-{self.data.name}-{self.settings['epochs']}epochs", seed)
+        return self.runs / f"{stem}.{suffix}"
 
     def train_grid(self, grid):
         """With --jobs or --cluster, train networks as a sweep, several at once; `trained` then finds them complete.

@@ -6,7 +6,7 @@ import os
 import numpy as np
 
 from bnn import backend
-from bnn.console.errors import ConfigError, RunError
+from bnn.console.errors import ConfigError, RunError, expect
 from bnn.console.spelling import argument, either
 
 
@@ -57,14 +57,12 @@ def generate(run, prompt, characters=500, *, temperature=0.8, seed=0):
 
 
 def _expect_numbers(characters, temperature, seed):
-    def expect(valid, name, wanted, value):
-        if not valid:
-            raise ConfigError(f"{argument(name)}: expected {wanted}, received {value!r}")
-
-    expect(type(characters) is int and characters > 0, "characters", "a whole number from 1", characters)
+    whole = type(characters) is int and characters > 0
+    expect(whole, argument("characters"), "a whole number from 1", characters)
     number = type(temperature) in (int, float) and 0 <= temperature < math.inf
-    expect(number, "temperature", "0 or a positive number", temperature)
-    expect(type(seed) is int and 0 <= seed < 2**32, "seed", "a whole number in [0, 2^32)", seed)
+    expect(number, argument("temperature"), "0 or a positive number", temperature)
+    valid = type(seed) is int and 0 <= seed < 2**32
+    expect(valid, argument("seed"), "a whole number in [0, 2^32)", seed)
 
 
 def _next_scores(model, tokens, context):

@@ -110,22 +110,20 @@ def write(args):
     """Print the prompt and what the network writes after it."""
     from bnn.analysis.generation import generate
 
-    expect_network(args.network)
-    if args.network.is_file():
+    run = opened(args.network)
+    if run is None:
         raise UserError(f"--prompt: expected a run directory, received the file {args.network}")
-    print(generate(args.network, args.prompt, **{k: getattr(args, k) for k, _, _ in WRITING if k in args}))
+    print(generate(run, args.prompt, **{k: getattr(args, k) for k, _, _ in WRITING if k in args}))
 
 
 def name_classes(args):
     """Print the class of every image, and write the CSV file."""
-    from bnn import runs
     from bnn.analysis import prediction
     from bnn.datasets import pictures
     from bnn.files import atomic
 
-    expect_network(args.network)
-    if args.network.is_dir():
-        prediction.expect_images(runs.open_run(args.network))
+    if run := opened(args.network):
+        prediction.expect_images(run)
     paths = pictures.find(args.images)
     classifier = prediction.classifier_of(args.network)
     shape, image_range = classifier.shape, classifier.image_range
@@ -137,8 +135,8 @@ def name_classes(args):
         atomic.write_csv(args.csv, tuple(rows[0]), rows)
 
 
-def expect_network(path):
-    """Raise an error for a path that is clearly neither a run directory nor a packed file, before anything is read."""
+def opened(path):
+    """Open a run, or return None for a file, which may be a packed network; other models and pictures are refused."""
     from bnn import runs
     from bnn.datasets.picture_files import SUFFIXES
     from bnn.models.loading import OTHER_MODELS
@@ -149,8 +147,7 @@ def expect_network(path):
         raise UserError(
             f"{path}: expected a run directory or a file that bnn export wrote, received a {path.suffix} file; {hint}"
         )
-    if not path.is_file():
-        runs.open_run(path)
+    return None if path.is_file() else runs.open_run(path)
 
 
 def _rows(names, scores, class_names, with_scores):
